@@ -1,0 +1,108 @@
+"""Live bus traffic between API and agent: a NATS request whose headers name board and lease, and whose payload is frames.
+
+Verbs (header `Lutlab-Verb`):
+- `open`: take the board's stream for `Lutlab-Stream`; answers `ok` or `busy`. Held for `STREAM_LOCK_S` after the last message.
+- `exchange`: one request frame of the public stream format (see docs/bus-protocol.md); answers `ok` with one reply frame.
+- `keep`: renew the stream lock. `close`: give it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from uuid import UUID
+
+from lutlab_events.values import Frozen
+
+STREAM_LOCK_S = 30.0
+"""How long a stream stays taken without any message from its API process."""
+
+H_VERB = "Lutlab-Verb"
+H_BOARD = "Lutlab-Board"
+H_SESSION = "Lutlab-Session"
+H_EPOCH = "Lutlab-Epoch"
+H_STREAM = "Lutlab-Stream"
+H_STATUS = "Lutlab-Status"
+H_MESSAGE = "Lutlab-Message"
+
+
+class BusVerb(StrEnum):
+    """What a bus request asks."""
+
+    OPEN = "open"
+    EXCHANGE = "exchange"
+    KEEP = "keep"
+    CLOSE = "close"
+
+
+class BusStatus(StrEnum):
+    """How a bus request went, before looking into the reply frame."""
+
+    OK = "ok"
+    BUSY = "busy"
+    STALE_LEASE = "stale_lease"
+    LINK_FAILED = "link_failed"
+    UNKNOWN_BOARD = "unknown_board"
+    BAD_REQUEST = "bad_request"
+
+
+class Lease(Frozen, frozen=True, kw_only=True):
+    """The right to talk to a board: its session under its fencing epoch."""
+
+    fpga_id: int
+    session_id: UUID
+    epoch: int
+
+
+class BusHeaders(Frozen, frozen=True, kw_only=True):
+    """The headers of a bus request."""
+
+    verb: BusVerb
+    lease: Lease
+    stream_id: str = ""
+
+    def to_headers(self) -> dict[str, str]:
+        """As NATS headers."""
+        return {
+            H_VERB: self.verb.value,
+            H_BOARD: str(self.lease.fpga_id),
+            H_SESSION: str(self.lease.session_id),
+            H_EPOCH: str(self.lease.epoch),
+            H_STREAM: self.stream_id,
+        }
+
+    @staticmethod
+    def from_headers(headers: Mapping[str, str] | None) -> BusHeaders:
+        """From NATS headers. Raises: ValueError naming what is missing or wrong."""
+        if headers is None:
+            raise ValueError("a bus request needs headers")
+        try:
+            lease = Lease(
+                fpga_id=int(headers[H_BOARD]),
+                session_id=UUID(headers[H_SESSION]),
+                epoch=int(headers[H_EPOCH]),
+            )
+            return BusHeaders(verb=BusVerb(headers[H_VERB]), lease=lease, stream_id=headers.get(H_STREAM, ""))
+        except KeyError as error:
+            raise ValueError(f"bus request without header {error.args[0]}") from error
+
+
+class BusReply(Frozen, frozen=True, kw_only=True):
+    """The agent's answer to a bus request: a status, a sentence, and for `exchange` one reply frame."""
+
+    status: BusStatus
+    message: str = ""
+    frame: bytes = b""
+
+    def to_headers(self) -> dict[str, str]:
+        """As NATS headers; the frame is the payload."""
+        headers = {H_STATUS: self.status.value}
+        if self.message:
+            headers[H_MESSAGE] = " ".join(self.message.split())
+        return headers
+
+    @staticmethod
+    def from_message(headers: Mapping[str, str] | None, payload: bytes) -> BusReply:
+        """From a NATS message. Raises: ValueError if it carries no known status."""
+        status = BusStatus((headers or {}).get(H_STATUS, ""))
+        return BusReply(status=status, message=(headers or {}).get(H_MESSAGE, ""), frame=payload)

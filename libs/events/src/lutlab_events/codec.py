@@ -1,0 +1,117 @@
+"""JSON on the wire and in the ledger: strict decoding, one encoder, upcasting of old event versions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, get_args
+
+import msgspec
+
+from lutlab_events.envelope import Answer, CommandEnvelope, EventEnvelope
+from lutlab_events.events import Event
+from lutlab_events.work import AgentHeartbeat, Control, LogChunk, Work
+
+T = TypeVar("T")
+
+
+class Undecodable(ValueError):
+    """A message is not what its subject promises; it goes to the dead letters with this reason."""
+
+    code = "undecodable"
+
+
+_encoder = msgspec.json.Encoder()
+_decoders: dict[Any, msgspec.json.Decoder[Any]] = {
+    t: msgspec.json.Decoder(t)
+    for t in (CommandEnvelope, EventEnvelope, Answer, Event, Work, Control, LogChunk, AgentHeartbeat)
+}
+
+Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
+UPCASTERS: dict[str, Upcaster] = {}
+"""Old event type -> function from its stored fields to those of the next version, `type` included."""
+
+EVENT_TYPES: dict[str, type] = {cls.__struct_config__.tag: cls for cls in get_args(Event)}
+"""Every current event class by its stored type."""
+
+
+def encode(message: Any) -> bytes:
+    """JSON bytes of any struct of this package."""
+    return _encoder.encode(message)
+
+
+def _decode(kind: Any, data: bytes | str) -> Any:
+    try:
+        return _decoders[kind].decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Undecodable(f"{error}; message begins {data[:80]!r}") from error
+
+
+def decode_command(data: bytes) -> CommandEnvelope:
+    """A command envelope. Raises: Undecodable."""
+    result: CommandEnvelope = _decode(CommandEnvelope, data)
+    return result
+
+
+def decode_answer(data: bytes) -> Answer:
+    """An answer. Raises: Undecodable."""
+    result: Answer = _decode(Answer, data)
+    return result
+
+
+def decode_event_envelope(data: bytes) -> EventEnvelope:
+    """A published event. Raises: Undecodable."""
+    result: EventEnvelope = _decode(EventEnvelope, data)
+    return result
+
+
+def decode_work(data: bytes) -> Work:
+    """A work item. Raises: Undecodable."""
+    result: Work = _decode(Work, data)
+    return result
+
+
+def decode_control(data: bytes) -> Control:
+    """A control message. Raises: Undecodable."""
+    result: Control = _decode(Control, data)
+    return result
+
+
+def decode_log_chunk(data: bytes) -> LogChunk:
+    """A piece of a job's log. Raises: Undecodable."""
+    result: LogChunk = _decode(LogChunk, data)
+    return result
+
+
+def decode_heartbeat(data: bytes) -> AgentHeartbeat:
+    """An agent's heartbeat. Raises: Undecodable."""
+    result: AgentHeartbeat = _decode(AgentHeartbeat, data)
+    return result
+
+
+def event_type(event: Event) -> str:
+    """The stored type of an event, e.g. `board.programmed.v1`."""
+    return str(event.__struct_config__.tag)
+
+
+def encode_event_body(event: Event) -> str:
+    """The stored JSON of an event, its type included."""
+    return _encoder.encode(event).decode()
+
+
+def decode_event_body(stored_type: str, data: str | bytes) -> Event:
+    """An event from its stored type and JSON, upcast to its newest version. Raises: Undecodable."""
+    if stored_type in EVENT_TYPES:
+        result: Event = _decode(Event, data)
+        return result
+    return _upcast(stored_type, data)
+
+
+def _upcast(stored_type: str, data: str | bytes) -> Event:
+    fields: dict[str, Any] = msgspec.json.decode(data)
+    while stored_type not in EVENT_TYPES:
+        if stored_type not in UPCASTERS:
+            raise Undecodable(f"no event type {stored_type!r} is known, and no upcaster for it")
+        fields = UPCASTERS[stored_type](fields)
+        stored_type = fields["type"]
+    result: Event = _decode(Event, msgspec.json.encode(fields))
+    return result

@@ -1,0 +1,270 @@
+"""Commands: requests to the scheduler, in the imperative. Ids and times are decided by the sender and ride along."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from lutlab_events.values import BitstreamRef, BoardReport, BusFailure, Frozen, Json, Role
+
+
+class SubmitBuild(Frozen, frozen=True, kw_only=True, tag=True):
+    """Build a design and program a board with it.
+
+    Attributes:
+        job_id: the new job.
+        owner: on whose behalf.
+        source_digest: SHA-256 of the uploaded file; it is in the `blobs` table before this command is sent.
+        filename: `design.py`, `design.v` or `project.zip`; its suffix selects the language.
+        top: class or module to build, None to find the only one with the Wishbone contract.
+        sys_clk_hz: the user domain's clock; None for the profile's oscillator.
+        timing_target_mhz: what timing is graded against; None for the clock itself.
+        fpga_id: the board to claim at once (older generation), None for any.
+        profile: the device profile to build for, None for that of the board or the default.
+    """
+
+    job_id: UUID
+    owner: str
+    source_digest: str
+    filename: str
+    top: str | None = None
+    sys_clk_hz: int | None = None
+    timing_target_mhz: float | None = None
+    fpga_id: int | None = None
+    profile: str | None = None
+
+
+class CancelJob(Frozen, frozen=True, kw_only=True, tag=True):
+    """Stop a job that has not ended. `fpga_id` is set by the older generation's route, which cancels queued jobs only."""
+
+    job_id: UUID
+    owner: str
+    is_admin: bool = False
+    fpga_id: int | None = None
+
+
+class RecordRun(Frozen, frozen=True, kw_only=True, tag=True):
+    """Record a finished bus transaction as a job of type `run`.
+
+    Attributes:
+        op: 1 write, 2 read.
+        address_bytes: byte address, a multiple of 4.
+        data: words written, or words read.
+        failure: why it failed, None if it succeeded.
+    """
+
+    job_id: UUID
+    owner: str
+    fpga_id: int
+    session_id: UUID
+    op: int
+    address_bytes: int
+    count: int
+    fixed_address: bool
+    data: tuple[int, ...] = ()
+    failure: BusFailure | None = None
+
+
+class ResetBoard(Frozen, frozen=True, kw_only=True, tag=True):
+    """Load the base design into a reserved or failed board, ending any session. Recorded as a job of type `reset`."""
+
+    job_id: UUID
+    owner: str
+    fpga_id: int
+    is_admin: bool = False
+
+
+class ReleaseSession(Frozen, frozen=True, kw_only=True, tag=True):
+    """Give the board back: end the session and reset the board. Recorded as a job of type `reset`."""
+
+    job_id: UUID
+    owner: str
+    fpga_id: int
+    is_admin: bool = False
+
+
+class IssueKey(Frozen, frozen=True, kw_only=True, tag=True):
+    """Make an API key known by its SHA-256; the key itself is shown once by whoever made it and stored nowhere."""
+
+    key_id: UUID
+    key_sha256: str
+    owner: str
+    role: Role = Role.MEMBER
+    label: str = ""
+
+
+class RevokeKey(Frozen, frozen=True, kw_only=True, tag=True):
+    """Make an API key worthless."""
+
+    key_id: UUID
+
+
+class RegisterAgent(Frozen, frozen=True, kw_only=True, tag=True):
+    """An agent started, or was asked to say again what it has.
+
+    Attributes:
+        agent_id: the agent's stable name.
+        incarnation: a new id each time the agent process starts.
+        boards: every board it serves now.
+    """
+
+    agent_id: str
+    incarnation: UUID
+    boards: tuple[BoardReport, ...]
+
+
+class LoseAgent(Frozen, frozen=True, kw_only=True, tag=True):
+    """From a timer: the agent's lease lapsed."""
+
+    agent_id: str
+    incarnation: UUID
+
+
+class ReportBoardLost(Frozen, frozen=True, kw_only=True, tag=True):
+    """An agent found one of its boards unplugged."""
+
+    fpga_id: int
+    agent_id: str
+    message: str
+
+
+class ReportBoardFound(Frozen, frozen=True, kw_only=True, tag=True):
+    """An agent found one of its boards plugged in again."""
+
+    fpga_id: int
+    agent_id: str
+    report: BoardReport
+
+
+class ReportProgrammed(Frozen, frozen=True, kw_only=True, tag=True):
+    """An agent loaded the bitstream of this epoch and the design answered its hello."""
+
+    fpga_id: int
+    epoch: int
+
+
+class ReportProgramFailed(Frozen, frozen=True, kw_only=True, tag=True):
+    """An agent could not load the bitstream of this epoch."""
+
+    fpga_id: int
+    epoch: int
+    code: str
+    message: str
+
+
+class ReportSessionUsed(Frozen, frozen=True, kw_only=True, tag=True):
+    """An agent saw bus traffic of this session; renews its time to live. Sent at most every few seconds."""
+
+    fpga_id: int
+    session_id: UUID
+    epoch: int
+
+
+class ReportBuildStarted(Frozen, frozen=True, kw_only=True, tag=True):
+    """A builder took the job."""
+
+    job_id: UUID
+    attempt: int
+    builder_id: str
+
+
+class ReportBuildStage(Frozen, frozen=True, kw_only=True, tag=True):
+    """A builder entered a stage: `elaborate`, `synthesize`, `place-and-route`, `pack`."""
+
+    job_id: UUID
+    attempt: int
+    stage: str
+
+
+class ReportBuildSucceeded(Frozen, frozen=True, kw_only=True, tag=True):
+    """A builder made the bitstream (or had it); it is in the blob store."""
+
+    job_id: UUID
+    attempt: int
+    bitstream: BitstreamRef
+    report: Json
+    cached: bool
+
+
+class ReportBuildFailed(Frozen, frozen=True, kw_only=True, tag=True):
+    """A build failed: `code` is stable, `message` has the tool's own words with file and line."""
+
+    job_id: UUID
+    attempt: int
+    code: str
+    message: str
+    stage: str | None = None
+
+
+class ReportBaseBuilt(Frozen, frozen=True, kw_only=True, tag=True):
+    """A builder has the base design of this profile; it is in the blob store."""
+
+    profile: str
+    bitstream: BitstreamRef
+
+
+class ExpireSession(Frozen, frozen=True, kw_only=True, tag=True):
+    """From a timer: the session's time to live may have run out; decided against `now`."""
+
+    fpga_id: int
+    session_id: UUID
+    now: datetime
+
+
+class ExpireDeadline(Frozen, frozen=True, kw_only=True, tag=True):
+    """From a timer: loading a board (this epoch) took longer than allowed."""
+
+    fpga_id: int
+    epoch: int
+    now: datetime
+
+
+class ExpireBuild(Frozen, frozen=True, kw_only=True, tag=True):
+    """From a timer: a build attempt took longer than allowed."""
+
+    job_id: UUID
+    attempt: int
+    now: datetime
+
+
+class AssignBoard(Frozen, frozen=True, kw_only=True, tag=True):
+    """From matching: program this idle board for this built job."""
+
+    job_id: UUID
+    fpga_id: int
+    session_id: UUID
+
+
+class RetryReset(Frozen, frozen=True, kw_only=True, tag=True):
+    """From a policy: a reset failed; try again under a new epoch."""
+
+    fpga_id: int
+    failed_epoch: int
+
+
+Command = (
+    SubmitBuild
+    | CancelJob
+    | RecordRun
+    | ResetBoard
+    | ReleaseSession
+    | IssueKey
+    | RevokeKey
+    | RegisterAgent
+    | LoseAgent
+    | ReportBoardLost
+    | ReportBoardFound
+    | ReportProgrammed
+    | ReportProgramFailed
+    | ReportSessionUsed
+    | ReportBuildStarted
+    | ReportBuildStage
+    | ReportBuildSucceeded
+    | ReportBuildFailed
+    | ReportBaseBuilt
+    | ExpireSession
+    | ExpireDeadline
+    | ExpireBuild
+    | AssignBoard
+    | RetryReset
+)

@@ -1,0 +1,30 @@
+"""Stable codes of decided refusals. A code is never reused for another meaning; the API maps them to HTTP in one file."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Rejection(StrEnum):
+    """Why a command was refused."""
+
+    FPGA_NOT_FOUND = "fpga_not_found"
+    FPGA_NOT_IDLE = "fpga_not_idle"
+    FPGA_NOT_RESERVED = "fpga_not_reserved"
+    FPGA_NOT_RESETTABLE = "fpga_not_resettable"
+    NOT_YOUR_SESSION = "not_your_session"
+    NO_ACTIVE_SESSION = "no_active_session"
+    JOB_NOT_FOUND = "job_not_found"
+    JOB_EXISTS = "job_exists"
+    JOB_NOT_CANCELLABLE = "job_not_cancellable"
+    NOT_YOUR_JOB = "not_your_job"
+    UNKNOWN_PROFILE = "unknown_profile"
+    QUEUE_FULL = "queue_full"
+    STALE_EPOCH = "stale_epoch"
+    STALE_ATTEMPT = "stale_attempt"
+    STALE_INCARNATION = "stale_incarnation"
+    NOT_DUE = "not_due"
+    KEY_EXISTS = "key_exists"
+    KEY_NOT_FOUND = "key_not_found"
+    IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
+    NOTHING_TO_DO = "nothing_to_do"

@@ -1,0 +1,148 @@
+"""NATS subjects, streams and durable consumers: the only place where their names are written.
+
+| subject | kind | from -> to |
+|---|---|---|
+| `cmd.<site>.<command>` | JetStream COMMANDS | API, agents, builders -> scheduler |
+| `ans.<instance>.<command_id>` | core | scheduler -> whoever waits |
+| `evt.<site>.<aggregate>.<id>.<type>` | JetStream EVENTS | relay -> subscribers |
+| `work.<site>.build` | JetStream WORK | scheduler -> one builder |
+| `work.<site>.agent.<agent_id>` | JetStream WORK | scheduler -> that agent |
+| `log.<site>.<job_id>` | JetStream LOGS | builder -> ledger |
+| `hb.<site>.agent.<agent_id>` | core | agent -> scheduler |
+| `ctl.<site>.builders`, `ctl.<site>.agent.<agent_id>` | core | scheduler -> builders, agent |
+| `bus.<site>.<agent_id>` | core request/reply | API -> agent: live Wishbone traffic |
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+from uuid import UUID
+
+from lutlab_events.values import Frozen
+
+TOKEN = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
+
+
+class InvalidToken(ValueError):
+    """A site or agent name cannot be part of a subject."""
+
+    code = "invalid_name"
+
+
+def token(name: str) -> str:
+    """`name`, if it may stand between dots in a subject. Raises: InvalidToken."""
+    if not TOKEN.match(name):
+        raise InvalidToken(f"{name!r} must be 1 to 64 letters, digits, `_` or `-`")
+    return name
+
+
+class StreamSpec(Frozen, frozen=True, kw_only=True):
+    """A JetStream stream as it must be; reconciled by the scheduler at start.
+
+    Attributes:
+        retention: `workqueue` deletes what was acknowledged; `limits` keeps until a limit.
+        max_bytes, max_age_s: its limits. A full work queue refuses new messages rather than dropping old ones.
+        duplicate_window_s: how long a Nats-Msg-Id is remembered.
+    """
+
+    name: str
+    subjects: tuple[str, ...]
+    retention: Literal["limits", "workqueue"]
+    max_bytes: int
+    max_age_s: int = 0
+    duplicate_window_s: int = 120
+
+
+MIB = 1 << 20
+COMMANDS = StreamSpec(name="COMMANDS", subjects=("cmd.>",), retention="workqueue", max_bytes=256 * MIB)
+EVENTS = StreamSpec(
+    name="EVENTS", subjects=("evt.>",), retention="limits", max_bytes=512 * MIB, max_age_s=7 * 86400
+)
+WORK = StreamSpec(name="WORK", subjects=("work.>",), retention="workqueue", max_bytes=256 * MIB)
+LOGS = StreamSpec(
+    name="LOGS", subjects=("log.>",), retention="workqueue", max_bytes=256 * MIB, max_age_s=86400
+)
+DEAD = StreamSpec(
+    name="DEAD", subjects=("dead.>",), retention="limits", max_bytes=64 * MIB, max_age_s=30 * 86400
+)
+STREAMS = (COMMANDS, EVENTS, WORK, LOGS, DEAD)
+BLOB_BUCKET = "blobs"
+
+SCHEDULER_DURABLE = "scheduler"
+LOG_DURABLE = "log-ingest"
+BUILD_ACK_WAIT_S = 15.0
+"""A builder that dies is noticed after this long; a living one says `in_progress` every third of it."""
+PROGRAM_ACK_WAIT_S = 15.0
+COMMAND_ACK_WAIT_S = 10.0
+
+
+def command(site: str, kind: str) -> str:
+    """Where a command of this class name is published."""
+    return f"cmd.{token(site)}.{kind}"
+
+
+def answer(instance: str, command_id: UUID) -> str:
+    """Where the answer to a command goes that this process instance sent."""
+    return f"ans.{instance}.{command_id}"
+
+
+def event(site: str, stream: str, kind: str) -> str:
+    """Where an event is published: `evt.main.board.3.programmed.v1` for `board.programmed.v1` of `board-3`."""
+    aggregate, _, name = stream.partition("-")
+    return f"evt.{token(site)}.{aggregate}.{name.replace('.', '_')}.{kind.partition('.')[2]}"
+
+
+def build_work(site: str) -> str:
+    """Where build work is published."""
+    return f"work.{token(site)}.build"
+
+
+def agent_work(site: str, agent_id: str) -> str:
+    """Where one agent's work is published."""
+    return f"work.{token(site)}.agent.{token(agent_id)}"
+
+
+def builder_durable(site: str) -> str:
+    """The consumer all builders of a site share."""
+    return f"builders-{token(site)}"
+
+
+def agent_durable(site: str, agent_id: str) -> str:
+    """One agent's consumer."""
+    return f"agent-{token(site)}-{token(agent_id)}"
+
+
+def log(site: str, job_id: UUID) -> str:
+    """Where a job's log lines are published."""
+    return f"log.{token(site)}.{job_id}"
+
+
+def heartbeat(site: str, agent_id: str) -> str:
+    """Where an agent says it is alive."""
+    return f"hb.{token(site)}.agent.{token(agent_id)}"
+
+
+def heartbeats(site: str) -> str:
+    """All heartbeats of a site."""
+    return f"hb.{token(site)}.agent.*"
+
+
+def builders_control(site: str) -> str:
+    """Messages to all builders of a site."""
+    return f"ctl.{token(site)}.builders"
+
+
+def agent_control(site: str, agent_id: str) -> str:
+    """Messages to one agent."""
+    return f"ctl.{token(site)}.agent.{token(agent_id)}"
+
+
+def bus(site: str, agent_id: str) -> str:
+    """Where an agent answers bus requests."""
+    return f"bus.{token(site)}.{token(agent_id)}"
+
+
+def dead(site: str, origin: str) -> str:
+    """Where an undecodable message of stream `origin` is kept."""
+    return f"dead.{token(site)}.{origin}"
