@@ -35,7 +35,7 @@ class SubmitBuild(Frozen, frozen=True, kw_only=True, tag=True):
 
 
 class CancelJob(Frozen, frozen=True, kw_only=True, tag=True):
-    """Stop a job that has not ended. `fpga_id` is set by the older generation's route, which cancels queued jobs only."""
+    """Stop a job that has not ended. The older generation's route sets `fpga_id` and cancels queued jobs only."""
 
     job_id: UUID
     owner: str

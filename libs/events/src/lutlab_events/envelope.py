@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
+
 from lutlab_events.commands import Command
 from lutlab_events.events import Event
 from lutlab_events.values import Frozen, Json
@@ -47,7 +49,7 @@ class Answer(Frozen, frozen=True, kw_only=True):
     command_id: UUID
     code: str
     message: str = ""
-    data: Json = {}
+    data: Json = msgspec.field(default_factory=dict)
     position: int | None = None
 
     @property

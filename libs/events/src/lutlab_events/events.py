@@ -1,4 +1,4 @@
-"""Events: what happened, in the past tense. A stored type is never renamed; a new shape is a new version with an upcaster."""
+"""Events: what happened, in the past tense. A stored type is never renamed; a new shape is a new version, upcast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stable codes of decided refusals. A code is never reused for another meaning; the API maps them to HTTP in one file."""
+"""Stable codes of decided refusals, never reused for another meaning; the API maps them to HTTP in one file."""
 
 from __future__ import annotations
 

@@ -56,16 +56,10 @@ class StreamSpec(Frozen, frozen=True, kw_only=True):
 
 MIB = 1 << 20
 COMMANDS = StreamSpec(name="COMMANDS", subjects=("cmd.>",), retention="workqueue", max_bytes=256 * MIB)
-EVENTS = StreamSpec(
-    name="EVENTS", subjects=("evt.>",), retention="limits", max_bytes=512 * MIB, max_age_s=7 * 86400
-)
+EVENTS = StreamSpec(name="EVENTS", subjects=("evt.>",), retention="limits", max_bytes=512 * MIB, max_age_s=7 * 86400)
 WORK = StreamSpec(name="WORK", subjects=("work.>",), retention="workqueue", max_bytes=256 * MIB)
-LOGS = StreamSpec(
-    name="LOGS", subjects=("log.>",), retention="workqueue", max_bytes=256 * MIB, max_age_s=86400
-)
-DEAD = StreamSpec(
-    name="DEAD", subjects=("dead.>",), retention="limits", max_bytes=64 * MIB, max_age_s=30 * 86400
-)
+LOGS = StreamSpec(name="LOGS", subjects=("log.>",), retention="workqueue", max_bytes=256 * MIB, max_age_s=86400)
+DEAD = StreamSpec(name="DEAD", subjects=("dead.>",), retention="limits", max_bytes=64 * MIB, max_age_s=30 * 86400)
 STREAMS = (COMMANDS, EVENTS, WORK, LOGS, DEAD)
 BLOB_BUCKET = "blobs"
 
