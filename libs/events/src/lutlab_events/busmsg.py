@@ -1,8 +1,9 @@
-"""Live bus traffic between API and agent: a NATS request whose headers name board and lease, and whose payload is frames.
+"""Live bus traffic between API and agent: NATS requests whose headers name board and lease and whose payload is a frame.
 
 Verbs (header `Lutlab-Verb`):
-- `open`: take the board's stream for `Lutlab-Stream`; answers `ok` or `busy`. Held for `STREAM_LOCK_S` after the last message.
-- `exchange`: one request frame of the public stream format (see docs/bus-protocol.md); answers `ok` with one reply frame.
+- `open`: take the board's stream for `Lutlab-Stream`; answers `ok` or `busy`. Held for `STREAM_LOCK_S` after the last
+  message.
+- `exchange`: one request frame of the public stream format (docs/bus-protocol.md); answers `ok` with one reply frame.
 - `keep`: renew the stream lock. `close`: give it back.
 """
 

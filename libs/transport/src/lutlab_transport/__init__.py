@@ -1,0 +1,1 @@
+"""NATS as lutlab uses it: connecting, streams, blobs, commands with answers; and the edge's clock and ids."""

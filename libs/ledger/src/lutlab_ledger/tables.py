@@ -1,0 +1,192 @@
+"""Tables of the ledger: the log and its commands are the truth, everything under `views` is rebuilt from the log."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+)
+from sqlalchemy.dialects.postgresql import JSON
+
+metadata = MetaData()
+
+# -- the log ---------------------------------------------------------------------------------------
+
+events = Table(
+    "events",
+    metadata,
+    Column("position", BigInteger, primary_key=True, autoincrement=False, comment="from 1, gapless, commit order"),
+    Column("event_id", Uuid, nullable=False, unique=True),
+    Column("stream", Text, nullable=False),
+    Column("version", Integer, nullable=False, comment="from 1 within the stream"),
+    Column("type", Text, nullable=False),
+    Column("data", JSON, nullable=False, comment="json, not jsonb: the text is hashed"),
+    Column("causation_id", Uuid, nullable=False),
+    Column("correlation_id", Uuid, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("site", Text, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("hash", LargeBinary, nullable=False, comment="SHA-256 over the previous hash and this row"),
+    UniqueConstraint("stream", "version", name="events_stream_version"),
+    Index("events_correlation", "correlation_id"),
+)
+
+commands = Table(
+    "commands",
+    metadata,
+    Column("command_id", Uuid, primary_key=True),
+    Column("type", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("site", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False, server_default=""),
+    Column("code", Text, nullable=False, comment="ok, or why it was rejected"),
+    Column("answer", JSON, nullable=False, comment="what every repetition of this command is answered"),
+    Column("received_at", DateTime(timezone=True), nullable=False),
+)
+
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("digest", Text, primary_key=True, comment="SHA-256"),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+)
+
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    Column("name", Text, primary_key=True, comment="relay, dispatch, policies, ..."),
+    Column("position", BigInteger, nullable=False, comment="the last log position this reader has dealt with"),
+)
+
+job_logs = Table(
+    "job_logs",
+    metadata,
+    Column("job_id", Uuid, nullable=False, primary_key=True),
+    Column("attempt", Integer, nullable=False, primary_key=True),
+    Column("seq", Integer, nullable=False, primary_key=True),
+    Column("stage", Text, nullable=False),
+    Column("text", Text, nullable=False, comment="lines, each ended by a newline"),
+    Column("at", DateTime(timezone=True), nullable=False),
+)
+
+# -- views -----------------------------------------------------------------------------------------
+
+boards = Table(
+    "boards",
+    metadata,
+    Column("fpga_id", Integer, primary_key=True, autoincrement=False),
+    Column("board_key", Text, nullable=False),
+    Column("site", Text, nullable=False),
+    Column("agent_id", Text, nullable=False),
+    Column("profile", Text, nullable=False),
+    Column("labels", JSON, nullable=False),
+    Column("state", Text, nullable=False, comment="lutlab_events.values.BoardState"),
+    Column("epoch", Integer, nullable=False),
+    Column("owner", Text),
+    Column("session_id", Uuid),
+    Column("session_created_at", DateTime(timezone=True)),
+    Column("session_expires_at", DateTime(timezone=True)),
+    Column("current_job_id", Uuid),
+    Column("current_job_created_at", DateTime(timezone=True)),
+    Column("bitstream", JSON, comment="what is loaded or being loaded: BitstreamRef"),
+    Column("deadline_at", DateTime(timezone=True), comment="of the loading under way"),
+    Column("reset_attempts", Integer, nullable=False, server_default="0"),
+    Column("error_code", Text),
+    Column("error_message", Text),
+    Column("version", Integer, nullable=False, comment="of its stream"),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    UniqueConstraint("site", "board_key", name="boards_site_key"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("job_id", Uuid, primary_key=True),
+    Column("number", BigInteger, nullable=False, unique=True, comment="position of its first event: queue order"),
+    Column("type", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("fpga_id", Integer, comment="the board it runs on, once it has one"),
+    Column("pinned_fpga_id", Integer, comment="the board it was submitted to"),
+    Column("profile", Text),
+    Column("build_stage", Text),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("source_digest", Text),
+    Column("filename", Text),
+    Column("top", Text),
+    Column("sys_clk_hz", BigInteger),
+    Column("timing_target_mhz", Float),
+    Column("bitstream", JSON),
+    Column("report", JSON),
+    Column("cached", Boolean),
+    Column("result", JSON),
+    Column("error_code", Text),
+    Column("error_message", Text),
+    Column("error_stage", Text),
+    Column("deadline_at", DateTime(timezone=True), comment="of the build attempt under way"),
+    Column("correlation_id", Uuid, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    Column("version", Integer, nullable=False),
+    Index("jobs_owner_number", "owner", "number"),
+    Index("jobs_status_number", "status", "number"),
+)
+
+agents = Table(
+    "agents",
+    metadata,
+    Column("agent_id", Text, primary_key=True),
+    Column("site", Text, nullable=False),
+    Column("incarnation", Uuid, nullable=False),
+    Column("state", Text, nullable=False, comment="present or lost"),
+    Column("board_keys", JSON, nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    Column("version", Integer, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("key_id", Uuid, primary_key=True),
+    Column("key_sha256", Text, nullable=False, unique=True),
+    Column("owner", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("revoked_at", DateTime(timezone=True)),
+)
+
+profiles = Table(
+    "profiles",
+    metadata,
+    Column("profile", Text, primary_key=True),
+    Column("base", JSON, comment="BitstreamRef of the base design"),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+)
+
+__all__ = [
+    "agents",
+    "api_keys",
+    "blobs",
+    "boards",
+    "commands",
+    "events",
+    "job_logs",
+    "jobs",
+    "metadata",
+    "profiles",
+    "subscriptions",
+]

@@ -1,0 +1,52 @@
+"""Connecting to NATS: one place for reconnect policy, credentials and logging."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nats
+import structlog
+from nats.aio.client import Client
+
+log = structlog.get_logger(__name__)
+
+RECONNECT_WAIT_S = 0.25
+CONNECT_TIMEOUT_S = 5
+PENDING_BYTES_MAX = 64 << 20
+
+
+async def connect(url: str, *, name: str, nkey_seed_file: Path | None = None, token: str | None = None) -> Client:
+    """A client that reconnects for ever; published messages are buffered up to `PENDING_BYTES_MAX` meanwhile.
+
+    Args:
+        url: `nats://host:port`, or several separated by commas.
+        name: shown by the server's monitoring.
+        nkey_seed_file: file with the nkey seed, where the server asks for one.
+        token: the server's token, where it asks for one.
+
+    Raises:
+        nats.errors.NoServersError, OSError: no server answers at the first attempt.
+    """
+
+    async def on_error(error: Exception) -> None:
+        log.warning("nats_error_seen", error=repr(error))
+
+    async def on_disconnect() -> None:
+        log.warning("nats_disconnected", url=url)
+
+    async def on_reconnect() -> None:
+        log.info("nats_reconnected", url=url)
+
+    return await nats.connect(
+        servers=[u.strip() for u in url.split(",")],
+        name=name,
+        connect_timeout=CONNECT_TIMEOUT_S,
+        reconnect_time_wait=RECONNECT_WAIT_S,
+        max_reconnect_attempts=-1,
+        pending_size=PENDING_BYTES_MAX,
+        nkeys_seed=str(nkey_seed_file) if nkey_seed_file else None,
+        token=token,
+        error_cb=on_error,
+        disconnected_cb=on_disconnect,
+        reconnected_cb=on_reconnect,
+    )

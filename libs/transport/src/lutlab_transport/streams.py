@@ -1,0 +1,81 @@
+"""Streams, the blob bucket and consumers as `lutlab_events.subjects` declares them."""
+
+from __future__ import annotations
+
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, ObjectStoreConfig, RetentionPolicy, StreamConfig
+from nats.js.errors import NotFoundError
+
+from lutlab_events.subjects import BLOB_BUCKET, STREAMS, StreamSpec
+
+BLOB_BUCKET_BYTES_MAX = 4 << 30
+
+
+def stream_config(spec: StreamSpec, *, replicas: int = 1) -> StreamConfig:
+    """The JetStream form of a declared stream."""
+    retention = RetentionPolicy.WORK_QUEUE if spec.retention == "workqueue" else RetentionPolicy.LIMITS
+    return StreamConfig(
+        name=spec.name,
+        subjects=list(spec.subjects),
+        retention=retention,
+        max_bytes=spec.max_bytes,
+        max_age=spec.max_age_s,
+        duplicate_window=spec.duplicate_window_s,
+        discard=DiscardPolicy.NEW if spec.retention == "workqueue" else DiscardPolicy.OLD,
+        num_replicas=replicas,
+    )
+
+
+async def ensure_streams(js: JetStreamContext, *, replicas: int = 1) -> list[str]:
+    """Create what is missing and bring the rest to its declaration.
+
+    Returns:
+        The names of streams (and the bucket) that did not exist: not empty means NATS is new or was wiped.
+    """
+    created: list[str] = []
+    for spec in STREAMS:
+        try:
+            await js.stream_info(spec.name)
+            await js.update_stream(stream_config(spec, replicas=replicas))
+        except NotFoundError:
+            await js.add_stream(stream_config(spec, replicas=replicas))
+            created.append(spec.name)
+    if await ensure_blob_bucket(js, replicas=replicas):
+        created.append(BLOB_BUCKET)
+    return created
+
+
+async def ensure_blob_bucket(js: JetStreamContext, *, replicas: int = 1) -> bool:
+    """Make sure the blob bucket exists; True if it had to be created."""
+    try:
+        await js.object_store(BLOB_BUCKET)
+    except NotFoundError:
+        config = ObjectStoreConfig(max_bytes=BLOB_BUCKET_BYTES_MAX, replicas=replicas)
+        await js.create_object_store(BLOB_BUCKET, config)
+        return True
+    return False
+
+
+async def pull_consumer(
+    js: JetStreamContext,
+    *,
+    stream: str,
+    durable: str,
+    subject: str,
+    ack_wait_s: float,
+    max_ack_pending: int,
+) -> JetStreamContext.PullSubscription:
+    """A durable pull consumer on one subject filter, created or found.
+
+    Messages are redelivered for ever, `ack_wait_s` after a delivery that was neither acknowledged nor extended.
+    """
+    config = ConsumerConfig(
+        durable_name=durable,
+        filter_subject=subject,
+        ack_policy=AckPolicy.EXPLICIT,
+        ack_wait=ack_wait_s,
+        max_deliver=-1,
+        max_ack_pending=max_ack_pending,
+    )
+    await js.add_consumer(stream, config)
+    return await js.pull_subscribe_bind(durable, stream)
