@@ -1,0 +1,65 @@
+"""Subjects and headers: what is written in one place reads back in the other."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+
+from lutlab_events import busmsg, ids, subjects
+
+SESSION = UUID(int=5)
+
+
+def test_event_subjects_carry_site_aggregate_and_name() -> None:
+    assert subjects.event("main", "board-3", "board.programmed.v1") == "evt.main.board.3.programmed.v1"
+    assert subjects.event("main", "profile-lfe5u-25f", "profile.base_built.v1").startswith(
+        "evt.main.profile.lfe5u-25f."
+    )
+
+
+@pytest.mark.parametrize("name", ["", "a.b", "a b", "x" * 65, "*", ">"])
+def test_names_that_would_break_a_subject_are_refused(name: str) -> None:
+    with pytest.raises(subjects.InvalidToken):
+        subjects.agent_work("main", name)
+
+
+def test_streams_cover_every_published_subject_once() -> None:
+    published = [
+        subjects.command("main", "SubmitBuild"),
+        subjects.event("main", "job-1", "job.failed.v1"),
+        subjects.build_work("main"),
+        subjects.agent_work("main", "a"),
+        subjects.log("main", SESSION),
+        subjects.dead("main", "COMMANDS"),
+    ]
+    for subject in published:
+        matches = [s.name for s in subjects.STREAMS if subject.startswith(s.subjects[0].removesuffix(">"))]
+        assert len(matches) == 1, (subject, matches)
+
+
+def test_bus_headers_round_trip() -> None:
+    lease = busmsg.Lease(fpga_id=3, session_id=SESSION, epoch=9)
+    headers = busmsg.BusHeaders(verb=busmsg.BusVerb.EXCHANGE, lease=lease, stream_id="s")
+    assert busmsg.BusHeaders.from_headers(headers.to_headers()) == headers
+
+
+@pytest.mark.parametrize("missing", [busmsg.H_VERB, busmsg.H_BOARD, busmsg.H_SESSION, busmsg.H_EPOCH])
+def test_bus_headers_name_what_is_missing(missing: str) -> None:
+    lease = busmsg.Lease(fpga_id=3, session_id=SESSION, epoch=9)
+    headers = busmsg.BusHeaders(verb=busmsg.BusVerb.OPEN, lease=lease).to_headers()
+    del headers[missing]
+    with pytest.raises(ValueError, match=missing):
+        busmsg.BusHeaders.from_headers(headers)
+
+
+def test_bus_reply_round_trip_keeps_newlines_out_of_headers() -> None:
+    reply = busmsg.BusReply(status=busmsg.BusStatus.LINK_FAILED, message="gone\nfor good", frame=b"\x01")
+    back = busmsg.BusReply.from_message(reply.to_headers(), b"\x01")
+    assert (back.status, back.message, back.frame) == (busmsg.BusStatus.LINK_FAILED, "gone for good", b"\x01")
+
+
+def test_ids_are_the_same_for_the_same_cause_and_differ_otherwise() -> None:
+    assert ids.derived("expire", SESSION) == ids.derived("expire", SESSION)
+    assert ids.derived("a", "bc") != ids.derived("ab", "c")
+    assert ids.command_id_for_key("ann", "k") != ids.command_id_for_key("bob", "k")
