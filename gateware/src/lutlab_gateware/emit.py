@@ -1,0 +1,77 @@
+"""Turn an SoC into what the tools read: RTLIL or Verilog, and a constraint file. Output depends on the inputs only."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+from amaranth.back import rtlil
+
+from lutlab_gateware.pll import format_mhz
+from lutlab_gateware.soc import LED_COUNT, Soc
+from lutlab_profiles import DeviceProfile
+
+_IO_TYPE = "LVCMOS33"
+
+
+def emit_rtlil(soc: Soc, name: str = "top") -> str:
+    """The SoC as RTLIL: deterministic, no source paths, no times.
+
+    Args:
+        soc: not elaborated before; Amaranth elaborates a design once.
+        name: of the top module. Modules below are called `<name>.<...>`, which no Verilog module can clash with.
+
+    Returns:
+        Text for yosys `read_rtlil`. Ports: clk, rx, tx, leds[3:0]. A `VerilogTarget`'s module stays a black box.
+    """
+    text: str = rtlil.convert(soc, name=name, ports=[soc.clk, soc.rx, soc.tx, soc.leds], emit_src=False)
+    return text
+
+
+def emit_verilog(soc: Soc, name: str = "top") -> str:
+    """The SoC as Verilog, written by yosys from `emit_rtlil`.
+
+    Needs the `pyosys` package; for simulators and for reading. Builds read the RTLIL.
+    """
+    import tempfile  # noqa: PLC0415 - only this function needs files and yosys
+    from pathlib import Path  # noqa: PLC0415
+
+    from pyosys import libyosys  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as folder:
+        source, result = Path(folder) / "soc.il", Path(folder) / "soc.v"
+        source.write_text(emit_rtlil(soc, name))
+        design: Any = libyosys.Design()
+        for command in (
+            f"read_rtlil {source}",
+            "proc -nomux -noopt",
+            "memory_collect",
+            "attrmap -remove generator -remove src",
+            f"write_verilog -noattr -norename {result}",
+        ):
+            libyosys.run_pass(f"tee -q {command}", design)
+        return result.read_text()
+
+
+def lpf(profile: DeviceProfile, clk_hz: int, *, timing_hz: int | None = None) -> str:
+    """The constraint file for a profile's pins.
+
+    Args:
+        profile: pins and oscillator.
+        clk_hz: the design's clock. If it differs from the oscillator the design has a PLL, and nextpnr derives the
+            design's clock from the pin's.
+        timing_hz: what the design's clock shall be timed for, if not `clk_hz`.
+
+    Returns:
+        LPF text: LOCATE and IOBUF for each pin, FREQUENCY for the oscillator's.
+    """
+    pins = {"clk": profile.pins.clk, "rx": profile.pins.rx, "tx": profile.pins.tx}
+    pins |= {f"leds[{i}]": pin for i, pin in enumerate(profile.pins.leds[:LED_COUNT])}
+    lines = []
+    for port, site in pins.items():
+        pull = " PULLMODE=UP" if port == "rx" else ""  # an unplugged line idles
+        lines.append(f'LOCATE COMP "{port}" SITE "{site}";')
+        lines.append(f'IOBUF PORT "{port}" IO_TYPE={_IO_TYPE}{pull};')
+    pin_hz = Fraction(profile.clk_hz * (timing_hz or clk_hz), clk_hz)
+    lines.append(f'FREQUENCY PORT "clk" {format_mhz(pin_hz)} MHZ;')
+    return "\n".join(lines) + "\n"
