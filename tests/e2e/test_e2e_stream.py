@@ -1,0 +1,148 @@
+"""The live stream: framing, order, exclusivity and refusals, with a plain WebSocket client."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from e2e_support import ROOT, Stack, eventually, reserve
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+ECHO = ROOT / "examples/echo_memory/design.py"
+WRITE_OK = bytes(4)
+ERROR = b"\x01\0\0\0"
+
+
+def write(address: int, *words: int, fixed: bool = False) -> bytes:
+    head = (0x81 if fixed else 0x01) << 24 | len(words)
+    return struct.pack(f">II{len(words)}I", head, address, *words)
+
+
+def read(address: int, count: int) -> bytes:
+    return struct.pack(">III", 0x02 << 24 | 1, address, count)
+
+
+def words_of(reply: bytes | str) -> list[int]:
+    assert isinstance(reply, bytes)
+    (head,) = struct.unpack_from(">I", reply)
+    assert head >> 24 == 0, reply
+    return list(struct.unpack_from(f">{head & 0xFFFFFF}I", reply, 4))
+
+
+@contextmanager
+def stream(stack: Stack, board: int, key: str = "") -> Iterator[ClientConnection]:
+    url = stack.ready["api_url"].replace("http", "ws", 1) + f"/fpga/{board}/stream"
+    headers = {"X-API-Key": key or stack.ready["api_key"]}
+    with connect(url, additional_headers=headers, open_timeout=10) as connection:
+        yield connection
+
+
+def test_words_go_in_and_come_back_in_order(stack: Stack, api: httpx.Client) -> None:
+    board = reserve(api, ECHO)
+    with stream(stack, board) as ws:
+        ws.send(write(0, *range(100, 612)))
+        assert ws.recv(5) == WRITE_OK
+        for start in range(0, 512, 64):
+            ws.send(read(4 * start, 64))
+        for start in range(0, 512, 64):
+            assert words_of(ws.recv(5)) == list(range(100 + start, 164 + start))
+        ws.send(write(8, 1, 2, 3, fixed=True))
+        ws.send(read(8, 2))
+        assert ws.recv(5) == WRITE_OK
+        assert words_of(ws.recv(5)) == [3, 103]
+
+
+BAD_FRAMES = {
+    "unaligned": write(2, 1),
+    "no words": write(0),
+    "count 0": read(0, 0),
+    "out of range": write(2048, 1),
+    "past the end": read(2044, 2),
+    "unknown op": struct.pack(">III", 0x03 << 24 | 1, 0, 1),
+    "length mismatch": write(0, 1, 2)[:-4],
+    "too short": b"\x01\0\0",
+    "empty": b"",
+}
+
+
+def test_bad_frames_are_answered_with_an_error_each(stack: Stack, api: httpx.Client) -> None:
+    board = reserve(api, ECHO)
+    with stream(stack, board) as ws:
+        for case, frame in BAD_FRAMES.items():
+            ws.send(frame)
+            assert ws.recv(5) == ERROR, case
+        ws.send(write(0, 7))
+        assert ws.recv(5) == WRITE_OK
+
+
+def test_a_second_stream_is_busy_and_the_first_goes_on(stack: Stack, api: httpx.Client) -> None:
+    board = reserve(api, ECHO)
+    with stream(stack, board) as first:
+        first.send(write(0, 1))
+        assert first.recv(5) == WRITE_OK
+        with stream(stack, board) as second, pytest.raises(ConnectionClosed) as closed:
+            second.recv(5)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 4409
+        first.send(read(0, 1))
+        assert words_of(first.recv(5)) == [1]
+    with stream(stack, board) as third:
+        third.send(read(0, 1))
+        assert words_of(third.recv(5)) == [1]
+
+
+def test_refusals_before_the_upgrade(stack: Stack, api: httpx.Client) -> None:
+    def status(board: int, key: str = "") -> int:
+        with pytest.raises(InvalidStatus) as refused, stream(stack, board, key):
+            pass
+        return int(refused.value.response.status_code)
+
+    assert status(0) == 409
+    assert status(99) in {404, 422}
+    assert status(0, "not-a-key") == 401
+    board = reserve(api, ECHO)
+    with stack.member("stranger") as stranger:
+        assert status(board, stranger.headers["x-api-key"]) == 403
+
+
+def test_an_unplugged_board_closes_the_stream(stack: Stack, api: httpx.Client) -> None:
+    board = reserve(api, ECHO)
+    with stream(stack, board) as ws:
+        ws.send(read(0, 1))
+        ws.recv(5)
+        stack.kill(f"virtual-board-{board}")
+        with pytest.raises(ConnectionClosed) as closed:
+            for _ in range(100):
+                ws.send(read(0, 1))
+                ws.recv(20)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 4502
+    eventually("the board coming back", lambda: api.get(f"/fpga/{board}").json()["state"] == "reserved", 60)
+
+
+def test_release_ends_the_stream(stack: Stack, api: httpx.Client) -> None:
+    board = reserve(api, ECHO)
+    with stream(stack, board) as ws:
+        ws.send(read(0, 1))
+        ws.recv(5)
+        assert api.post(f"/fpga/{board}/session/release").status_code == 202
+        eventually("the board being idle", lambda: api.get(f"/fpga/{board}").json()["state"] == "idle", 30)
+        with pytest.raises(ConnectionClosed):
+            ws.send(read(0, 1))
+            ws.recv(5)
+
+
+def test_time_passes_between_transactions(stack: Stack, api: httpx.Client) -> None:
+    """The counter counts while nobody talks to it, as a board would."""
+    board = reserve(api, ROOT / "examples/counter/design.v")
+    with stream(stack, board) as ws:
+        ws.send(read(0, 1))
+        before = words_of(ws.recv(5))[0]
+        time.sleep(0.05)
+        ws.send(read(0, 1))
+        assert words_of(ws.recv(5))[0] != before
