@@ -1,0 +1,82 @@
+"""Decompress configuration frames.
+
+A byte is coded as `0` (zero), `100nnn` (only bit n set), `101nnn` (dictionary entry n) or `11bbbbbbbb` (itself), most
+significant bit first; each frame starts on a byte boundary. Source: Lattice FPGA-TN-02039, "Bitstream compression".
+"""
+
+from __future__ import annotations
+
+from lutlab_virtual_board.errors import BitstreamError
+
+_WINDOW_BITS = 12
+"""A window holds the longest code (ten bits), and up to twelve zero bytes."""
+
+
+class Decompressor:
+    """The table of one dictionary: what the next twelve bits of a stream decode to.
+
+    Args:
+        dictionary: eight bytes in stream order, entry seven first.
+    """
+
+    def __init__(self, dictionary: bytes) -> None:
+        entries = dictionary[::-1]
+        self._one = [self._first(window, entries) for window in range(1 << _WINDOW_BITS)]
+        self._many = [self._all(window) for window in range(1 << _WINDOW_BITS)]
+
+    @staticmethod
+    def _first(window: int, entries: bytes) -> tuple[int, int]:
+        """The first code of a window: (byte, bits consumed)."""
+        top = window >> (_WINDOW_BITS - 6)
+        if not top & 0b100000:
+            return 0, 1
+        if top & 0b010000:
+            return window >> (_WINDOW_BITS - 10) & 0xFF, 10
+        index = top & 0b111
+        return (entries[index] if top & 0b001000 else 1 << index), 6
+
+    def _all(self, window: int) -> tuple[bytes, int]:
+        """Every code that lies completely in a window: (bytes, bits consumed)."""
+        out = bytearray()
+        used = 0
+        while used < _WINDOW_BITS:
+            byte, bits = self._one[window << used & (1 << _WINDOW_BITS) - 1]
+            if used + bits > _WINDOW_BITS:
+                break
+            out.append(byte)
+            used += bits
+        return bytes(out), used
+
+    def frame(self, data: bytes, start: int, size: int) -> tuple[bytes, int]:
+        """Decompress one frame.
+
+        Args:
+            data: the stream.
+            start: index of the frame's first byte.
+            size: bytes of the frame when decompressed.
+
+        Returns:
+            The frame, and the number of stream bytes it took.
+
+        Raises:
+            BitstreamError: the stream ends inside the frame.
+        """
+        out = bytearray()
+        bit = 0
+        # A frame never takes more than ten bits a byte, so this integer holds all of it.
+        longest = (size * 10 + 7) // 8 + 2
+        bits = int.from_bytes(data[start : start + longest].ljust(longest, b"\0"))
+        top = longest * 8 - _WINDOW_BITS
+        mask = (1 << _WINDOW_BITS) - 1
+        while len(out) + _WINDOW_BITS <= size:
+            decoded, used = self._many[bits >> (top - bit) & mask]
+            out += decoded
+            bit += used
+        while len(out) < size:
+            byte, used = self._one[bits >> (top - bit) & mask]
+            out.append(byte)
+            bit += used
+        length = (bit + 7) // 8
+        if start + length > len(data):
+            raise BitstreamError(f"the stream ends inside a compressed frame at byte {start}")
+        return bytes(out), length

@@ -1,0 +1,159 @@
+"""Walk the chip's wires from a sink to what drives it.
+
+A wire is driven by a configured multiplexer, by a connection without bits, by a constant tie of a CIB tile, or by the
+clock network, whose rows, taps and spines the database describes by their places only. A wire without any driver
+floats, and reads as one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+
+from lutlab_virtual_board.configuration import Configuration
+from lutlab_virtual_board.errors import UnsupportedCell, UnsupportedConfiguration
+from lutlab_virtual_board.trellis import Tile
+from lutlab_virtual_board.wires import Wire, absolute
+
+PATH_WIRES_MAX = 400
+"""More hops than any route on the largest die; a longer walk means that the configuration routes in circles."""
+
+_CELL_OUTPUT = re.compile(
+    r"F[0-7]_SLICE|Q[0-7]_SLICE|F5[A-D]_SLICE|FX[A-D]_SLICE|FCO[ABC]?_SLICE"
+    r"|JPADDI[A-D]_PIO|JDO[AB]\d+_EBR|JP\d+_MULT18|G_CLKO_[LRTB]DCC\d+|JCLK(OP|OS|OS2|OS3)_PLL|JLOCK_PLL"
+)
+_ROW = re.compile(r"G_HPBX(\d\d)00")
+_SPINE_ROW = re.compile(r"G_HPRX(\d\d)00")
+_FABRIC = re.compile(r"[HV]\d\d[NSEW]\d{4}|J?(A|B|C|D|M|CE|CLK|LSR|F|Q|DI|OFX)\d|[HV](L|F)\w*|[FX]?FC[IO]|\w*_SLICE")
+_CELL_SUFFIX = re.compile(r".*_([A-Z][A-Z0-9]*)")
+_RARE_DRIVER = re.compile(r".*_(MULT9|ALU54|ALU24|PRADD9|PRADD18|SIOLOGIC|IOLOGIC)|J[PR]\d+|JMS?RO\w+")
+
+
+@dataclass(frozen=True, slots=True)
+class Tie:
+    """A constant that a tile ties a wire to."""
+
+    value: int
+
+
+Source = Wire | Tie | None
+"""What drives a wire: a cell's output, a constant, or nothing."""
+
+
+class Routing:
+    """The drivers of a configured chip's wires.
+
+    Args:
+        configuration: of the chip.
+    """
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.configuration = configuration
+        self._database = configuration.database
+        self._known: dict[Wire, Source] = {}
+        self._places: dict[str, list[Tile]] = defaultdict(list)
+        for tile in self._database.tiles:
+            self._places[tile.kind].append(tile)
+
+    def source(self, sink: Wire) -> Source:
+        """The cell output, tie or nothing at the other end of a wire.
+
+        Raises:
+            UnsupportedCell: the wire is driven by a cell this board does not execute.
+            UnsupportedConfiguration: the wire is routed in a circle, or has several drivers.
+        """
+        path: list[Wire] = []
+        wire = sink
+        while True:
+            if wire in self._known:
+                found = self._known[wire]
+                break
+            if _CELL_OUTPUT.fullmatch(wire.name):
+                found = wire
+                break
+            path.append(wire)
+            if len(path) > PATH_WIRES_MAX:
+                raise UnsupportedConfiguration(f"wire {sink} is routed in a circle")
+            driver = self.driver(wire)
+            if driver is None:
+                found = self._tie(wire)
+                break
+            wire = driver
+        for passed in path:
+            self._known[passed] = found
+        return found
+
+    def driver(self, wire: Wire) -> Wire | None:
+        """The next wire towards the driver, or None at the end of the walk."""
+        driver = self.configuration.arcs.get(wire)
+        if driver is not None and not self._is_carry_injection(wire):
+            return driver
+        candidates = self._fixed(wire)
+        if candidates:
+            return self._choose(wire, candidates)
+        return self._clock_network(wire)
+
+    def _is_carry_injection(self, wire: Wire) -> bool:
+        """Whether an arc into F0..F7 is really a bit of a carry cell: the two share one bit."""
+        if not re.fullmatch(r"F[0-7]", wire.name):
+            return False
+        letter = "ABCD"[int(wire.name[1]) // 2]
+        return self.configuration.choices(wire.x, wire.y).get(f"SLICE{letter}.MODE") == "CCU2"
+
+    def _fixed(self, wire: Wire) -> list[Wire]:
+        found = []
+        for arc in self._database.fixed.get(wire.name, ()):
+            if wire.name.startswith("G_") and (wire.x, wire.y) == (0, 0):
+                found += [absolute(tile.x, tile.y, arc.source) for tile in self._places[arc.kind]]
+                continue
+            x, y = wire.x - arc.dx, wire.y - arc.dy
+            if any(tile.kind == arc.kind for tile in self.configuration.tiles_at(x, y)):
+                found.append(absolute(x, y, arc.source))
+        return list(dict.fromkeys(found))
+
+    def _choose(self, wire: Wire, candidates: list[Wire]) -> Wire:
+        """Of several cells on one fabric input, the ones whose use would have been refused are not it."""
+        if len(candidates) > 1:
+            likely = [c for c in candidates if not _RARE_DRIVER.fullmatch(c.name)]
+            if len(likely) != 1:
+                raise UnsupportedConfiguration(f"wire {wire} has several drivers: {', '.join(map(str, candidates))}")
+            return likely[0]
+        return candidates[0]
+
+    def _clock_network(self, wire: Wire) -> Wire | None:
+        if match := _ROW.fullmatch(wire.name):
+            column, side = self._tap(wire.x)
+            return Wire(column, wire.y, f"{side}_HPBX{match[1]}00")
+        if wire.name.startswith("G_VPTX"):
+            column, _ = self._tap(wire.x)
+            spine = self._database.spines[f"{self._quadrant(wire.x, wire.y)}{column}"]
+            return Wire(spine.x, spine.y, wire.name) if (spine.x, spine.y) != (wire.x, wire.y) else None
+        if match := _SPINE_ROW.fullmatch(wire.name):
+            return Wire(0, 0, f"G_{self._quadrant(wire.x, wire.y)}PCLK{int(match[1])}")
+        return None
+
+    def _tap(self, x: int) -> tuple[int, str]:
+        for column, side, first, last in self._database.taps:
+            if first <= x <= last:
+                return column, side
+        raise UnsupportedConfiguration(f"column {x} has no clock tap")
+
+    def _quadrant(self, x: int, y: int) -> str:
+        for name, (x0, y0, x1, y1) in self._database.quadrants.items():
+            if x0 <= x <= x1 and y0 <= y <= y1:
+                return name
+        raise UnsupportedConfiguration(f"R{y}C{x} lies in no clock quadrant")
+
+    def _tie(self, wire: Wire) -> Source:
+        """What an undriven wire reads: its CIB tie if it has one."""
+        tie = self.configuration.choices(wire.x, wire.y).get(f"CIB.{wire.name}MUX")
+        if tie is None:
+            if not _FABRIC.fullmatch(wire.name):
+                suffix = _CELL_SUFFIX.fullmatch(wire.name)
+                raise UnsupportedCell(suffix[1] if suffix else wire.name, f"R{wire.y}C{wire.x}", f"it drives {wire}")
+            return None
+        # Ties of clock and reset wires come out inverted (nextpnr: `tie_cib_signal`).
+        if wire.name.startswith(("JLSR", "JCLK")):
+            return Tie(1)
+        return Tie(int(tie))

@@ -1,0 +1,77 @@
+"""Names of wires: relative to a tile in the database, absolute on the chip.
+
+In the database `N2E1_V02N0001` seen from tile (x, y) is the wire `V02N0001` of tile (x + 1, y - 2). Names that start
+with `G_`, `L_` or `R_` belong to the clock network: most `G_` wires exist once and are kept at (0, 0); spine, row and
+tap wires exist once a tile. Source: Project Trellis documentation, "General routing" and "Global routing".
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+_RELATIVE = re.compile(r"([NS]\d+)?([EW]\d+)?_(.*)")
+_PER_TILE_GLOBAL = re.compile(r"VPTX|HPBX|HPRX")
+_DIE_PREFIXES = ("25K_", "45K_", "85K_")
+
+
+class Wire(NamedTuple):
+    """A wire of the chip.
+
+    Attributes:
+        x: column.
+        y: row.
+        name: its name in that tile.
+    """
+
+    x: int
+    y: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"R{self.y}C{self.x} {self.name}"
+
+
+def strip_die(name: str, die: str) -> str | None:
+    """`name` without its die prefix, or None where the name is for another die.
+
+    Args:
+        name: a wire's name in the database, e.g. `25K_G_JPCLKT61`.
+        die: the die of this chip: `25K_`, `45K_` or `85K_`.
+    """
+    if name.startswith(_DIE_PREFIXES):
+        return name[4:] if name.startswith(die) else None
+    return name
+
+
+def is_clock_network(name: str) -> bool:
+    """Whether a wire belongs to the global clock network."""
+    return name.startswith(("G_", "L_", "R_"))
+
+
+def split_relative(name: str) -> tuple[int, int, str]:
+    """A database name as (columns to the right, rows down, name there)."""
+    if is_clock_network(name):
+        return 0, 0, name
+    match = _RELATIVE.fullmatch(name)
+    if match is None or not (match[1] or match[2]):
+        return 0, 0, name
+    rows = _step(match[1], "S")
+    columns = _step(match[2], "E")
+    return columns, rows, match[3]
+
+
+def _step(part: str | None, positive: str) -> int:
+    if not part:
+        return 0
+    return int(part[1:]) if part[0] == positive else -int(part[1:])
+
+
+def absolute(x: int, y: int, name: str) -> Wire:
+    """The chip's wire that the tile at (x, y) calls `name`."""
+    if is_clock_network(name):
+        if name.startswith("G_") and not _PER_TILE_GLOBAL.search(name):
+            return Wire(0, 0, name)
+        return Wire(x, y, name)
+    columns, rows, rest = split_relative(name)
+    return Wire(x + columns, y + rows, rest)
