@@ -51,6 +51,7 @@ class RecordRun(Frozen, frozen=True, kw_only=True, tag=True):
         address_bytes: byte address, a multiple of 4.
         data: words written, or words read.
         failure: why it failed, None if it succeeded.
+        is_admin: whether the caller may use anyone's session.
     """
 
     job_id: UUID
@@ -63,6 +64,7 @@ class RecordRun(Frozen, frozen=True, kw_only=True, tag=True):
     fixed_address: bool
     data: tuple[int, ...] = ()
     failure: BusFailure | None = None
+    is_admin: bool = False
 
 
 class ResetBoard(Frozen, frozen=True, kw_only=True, tag=True):
@@ -235,6 +237,14 @@ class AssignBoard(Frozen, frozen=True, kw_only=True, tag=True):
     session_id: UUID
 
 
+class RetryBuild(Frozen, frozen=True, kw_only=True, tag=True):
+    """From the scheduler itself: this attempt's bitstream is lost (NATS was wiped before it was copied); build it again."""
+
+    job_id: UUID
+    attempt: int
+    reason: str
+
+
 class RetryReset(Frozen, frozen=True, kw_only=True, tag=True):
     """From a policy: a reset failed; try again under a new epoch."""
 
@@ -266,5 +276,6 @@ Command = (
     | ExpireDeadline
     | ExpireBuild
     | AssignBoard
+    | RetryBuild
     | RetryReset
 )

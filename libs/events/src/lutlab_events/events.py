@@ -19,20 +19,30 @@ from lutlab_events.values import (
 
 
 class BoardRegistered(Frozen, frozen=True, kw_only=True, tag="board.registered.v1"):
-    """A board was seen for the first time and got its number."""
+    """A board was seen for the first time and got its number.
+
+    `epoch` is the newest its agent has seen: not 0 where the agent remembers more than this ledger does.
+    """
 
     fpga_id: int
     board_key: str
     agent_id: str
     profile: str
     labels: tuple[str, ...] = ()
+    epoch: int = 0
 
 
 class BoardAttached(Frozen, frozen=True, kw_only=True, tag="board.attached.v1"):
-    """A known board is served (again) by this agent, with what it was found running."""
+    """A known board is served (again) by this agent, with what it was found running.
+
+    `epoch` is the newest its agent has seen; `profile` and `labels` are None where they stayed the same.
+    """
 
     agent_id: str
     running_build_id: int | None = None
+    epoch: int = 0
+    profile: str | None = None
+    labels: tuple[str, ...] | None = None
 
 
 class BoardLost(Frozen, frozen=True, kw_only=True, tag="board.lost.v1"):
@@ -125,10 +135,11 @@ class ResetStarted(Frozen, frozen=True, kw_only=True, tag="board.reset_started.v
 
 
 class ResetSupplied(Frozen, frozen=True, kw_only=True, tag="board.reset_supplied.v1"):
-    """The base design that a started reset waited for is there."""
+    """The base design that a started reset waited for is there; its deadline counts from now."""
 
     epoch: int
     bitstream: BitstreamRef
+    deadline_at: datetime
 
 
 class BoardReset(Frozen, frozen=True, kw_only=True, tag="board.reset.v1"):

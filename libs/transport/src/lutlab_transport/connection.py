@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import nats
@@ -15,7 +16,14 @@ CONNECT_TIMEOUT_S = 5
 PENDING_BYTES_MAX = 64 << 20
 
 
-async def connect(url: str, *, name: str, nkey_seed_file: Path | None = None, token: str | None = None) -> Client:
+async def connect(
+    url: str,
+    *,
+    name: str,
+    nkey_seed_file: Path | None = None,
+    token: str | None = None,
+    reconnected: Callable[[], None] | None = None,
+) -> Client:
     """A client that reconnects for ever; published messages are buffered up to `PENDING_BYTES_MAX` meanwhile.
 
     Args:
@@ -23,6 +31,7 @@ async def connect(url: str, *, name: str, nkey_seed_file: Path | None = None, to
         name: shown by the server's monitoring.
         nkey_seed_file: file with the nkey seed, where the server asks for one.
         token: the server's token, where it asks for one.
+        reconnected: called after each reconnection; the server may be another one, or wiped.
 
     Raises:
         nats.errors.NoServersError, OSError: no server answers at the first attempt.
@@ -36,6 +45,8 @@ async def connect(url: str, *, name: str, nkey_seed_file: Path | None = None, to
 
     async def on_reconnect() -> None:
         log.info("nats_reconnected", url=url)
+        if reconnected is not None:
+            reconnected()
 
     return await nats.connect(
         servers=[u.strip() for u in url.split(",")],
