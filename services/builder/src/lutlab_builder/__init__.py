@@ -1,0 +1,1 @@
+"""The builder: turns an uploaded design into a bitstream and a report, in a sandbox."""

@@ -1,0 +1,1 @@
+"""The ports of a build, on this host."""

