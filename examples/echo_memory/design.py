@@ -1,7 +1,7 @@
 """Echo memory: 512 words of 32 bits; what you write is what you read.
 
-The smallest useful design. It shows the contract (eight `wb_*` signals, a class that needs no arguments) and a registered
-acknowledge: `wb_ack` rises one cycle after the request, which is when the block RAM's output is valid.
+The smallest useful design. It shows the contract (eight `wb_*` signals, a class that needs no arguments) and a
+registered acknowledge: `wb_ack` rises one cycle after the request, which is when the block RAM's output is valid.
 """
 
 from amaranth.hdl import Elaboratable, Module, Signal

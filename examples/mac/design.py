@@ -1,7 +1,7 @@
 """Multiply-accumulate: one 18 x 18 DSP multiplier and a 48-bit accumulator.
 
-Write a pair of signed 16-bit factors to word 0 and the product is added; stream a whole vector with a fixed-address write.
-The multiplier is pipelined (one register after the inputs, one after the product), so it runs at the DSP's full speed.
+Write a pair of signed 16-bit factors to word 0 and their product is added; stream a whole vector with a fixed-address
+write. The multiplier has registers on its inputs and its output, so it runs at the DSP's full speed.
 """
 
 from amaranth.hdl import Cat, Elaboratable, Module, Signal, signed

@@ -1,4 +1,4 @@
-"""Serial line to Wishbone: UART, checked frames, a queue and an executor. Protocol: docs/bus-protocol.md."""
+"""Serial line to Wishbone: a UART around the bridge's core. Protocol: docs/bus-protocol.md."""
 
 from __future__ import annotations
 
@@ -6,43 +6,11 @@ from typing import Any
 
 from amaranth.hdl import Elaboratable, Module, Signal
 
-from lutlab_bus import wire
-from lutlab_gateware.executor import Executor
-from lutlab_gateware.queue import CommitQueue
-from lutlab_gateware.receiver import FrameReceiver
+from lutlab_gateware.core import BUS_TIMEOUT_CYCLES, QUEUE_BYTES, SILENCE_CYCLES, BridgeCore
 from lutlab_gateware.uart import UartRx, UartTx
 
-BUS_TIMEOUT_CYCLES = 65_536
-"""Default patience with a target: 1.3 ms at 50 MHz. Nothing is lost while a target stretches `ack`, since requests wait in
-the queue, so this only bounds how long a dead design keeps its user waiting."""
-QUEUE_BYTES = 4096
-"""Default queue: two block RAMs; room for a write frame of 512 words while the next one arrives."""
-SILENCE_CYCLES = 1 << 20
-"""Default silence that ends a broken frame: 21 ms at 50 MHz. Far longer than the gaps a USB serial adapter or a busy host
-leaves inside a frame, because a frame with a longer gap is lost."""
-
-
-def info_words(
-    *,
-    build_id: int,
-    clk_hz: int,
-    bus_timeout_cycles: int,
-    silence_cycles: int,
-    divider: int,
-    address_bits: int,
-    queue_bytes: int,
-) -> list[int]:
-    """The `wire.INFO_WORDS` words a hello reads; their layout stands there."""
-    return [
-        wire.PROTOCOL_MAGIC << 16 | wire.PROTOCOL_VERSION,
-        build_id,
-        clk_hz,
-        bus_timeout_cycles,
-        silence_cycles,
-        divider | address_bits << 16 | 32 << 24,
-        queue_bytes | queue_bytes // 8 << 16,
-        0,
-    ]
+SILENCE_BITS_MIN = 20
+"""Silence must outlast two bytes, or the receiver would give up between the bytes of a frame."""
 
 
 class Bridge(Elaboratable):
@@ -56,7 +24,7 @@ class Bridge(Elaboratable):
         bus_timeout_cycles: cycles a transfer may take before it is given up with status BUS_TIMEOUT.
         queue_bytes: request bytes that may be unanswered at a time; a power of two, 16 to 32768. A write frame carries
             at most an eighth of this in words.
-        silence_cycles: silence that ends a broken frame; a power of two, longer than a byte.
+        silence_cycles: silence that ends a broken frame; a power of two, longer than two bytes.
 
     Attributes:
         rx: in. tx: out. The serial line; the bridge synchronises `rx`.
@@ -80,52 +48,41 @@ class Bridge(Elaboratable):
         queue_bytes: int = QUEUE_BYTES,
         silence_cycles: int = SILENCE_CYCLES,
     ) -> None:
-        if not 16 <= queue_bytes <= 32_768:
-            raise ValueError(f"queue_bytes {queue_bytes} is outside 16..32768")
-        if silence_cycles < 20 * divider:
-            raise ValueError(f"silence_cycles {silence_cycles} is shorter than two bytes ({20 * divider} cycles)")
         self._uart_rx = UartRx(divider)
         self._uart_tx = UartTx(divider)
-        self._queue = CommitQueue(queue_bytes)
-        self._receiver = FrameReceiver(self._queue, write_words_max=queue_bytes // 8, silence_cycles=silence_cycles)
-        self._executor = executor = Executor(
-            self._queue,
+        if silence_cycles < SILENCE_BITS_MIN * divider:
+            raise ValueError(
+                f"silence_cycles {silence_cycles} is shorter than two bytes ({SILENCE_BITS_MIN * divider} cycles)"
+            )
+        self._core = core = BridgeCore(
+            divider=divider,
             address_bits=address_bits,
+            build_id=build_id,
+            clk_hz=clk_hz,
             bus_timeout_cycles=bus_timeout_cycles,
-            info=info_words(
-                build_id=build_id,
-                clk_hz=clk_hz,
-                bus_timeout_cycles=bus_timeout_cycles,
-                silence_cycles=silence_cycles,
-                divider=divider,
-                address_bits=address_bits,
-                queue_bytes=queue_bytes,
-            ),
+            queue_bytes=queue_bytes,
+            silence_cycles=silence_cycles,
         )
         self.rx = self._uart_rx.rx
         self.tx = self._uart_tx.tx
-        self.cyc, self.stb, self.we, self.sel = executor.cyc, executor.stb, executor.we, executor.sel
-        self.adr, self.dat_w, self.dat_r = executor.adr, executor.dat_w, executor.dat_r
-        self.ack, self.err = executor.ack, executor.err
-        self.status = executor.status
-        self.receiving = Signal()
+        self.cyc, self.stb, self.we, self.sel = core.cyc, core.stb, core.we, core.sel
+        self.adr, self.dat_w, self.dat_r = core.adr, core.dat_w, core.dat_r
+        self.ack, self.err = core.ack, core.err
+        self.receiving, self.status = core.receiving, core.status
         self.executing = Signal()
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         m.submodules.uart_rx = uart_rx = self._uart_rx
         m.submodules.uart_tx = uart_tx = self._uart_tx
-        m.submodules.queue = self._queue
-        m.submodules.receiver = receiver = self._receiver
-        m.submodules.executor = executor = self._executor
+        m.submodules.core = core = self._core
         m.d.comb += [
-            receiver.data.eq(uart_rx.data),
-            receiver.stb.eq(uart_rx.stb),
-            receiver.err.eq(uart_rx.err),
-            uart_tx.data.eq(executor.tx_data),
-            uart_tx.stb.eq(executor.tx_stb),
-            executor.tx_ready.eq(uart_tx.ready),
-            self.receiving.eq(receiver.busy),
-            self.executing.eq(executor.busy | uart_tx.busy),
+            core.rx_data.eq(uart_rx.data),
+            core.rx_stb.eq(uart_rx.stb),
+            core.rx_err.eq(uart_rx.err),
+            uart_tx.data.eq(core.tx_data),
+            uart_tx.stb.eq(core.tx_stb),
+            core.tx_ready.eq(uart_tx.ready),
+            self.executing.eq(core.executing | uart_tx.busy),
         ]
         return m

@@ -36,7 +36,7 @@ def emit_verilog(soc: Soc, name: str = "top") -> str:
     import tempfile  # noqa: PLC0415 - only this function needs files and yosys
     from pathlib import Path  # noqa: PLC0415
 
-    from pyosys import libyosys  # noqa: PLC0415
+    from pyosys import libyosys  # type: ignore[attr-defined]  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as folder:
         source, result = Path(folder) / "soc.il", Path(folder) / "soc.v"

@@ -1,8 +1,8 @@
 """The arriving half of the bridge: only whole frames with a good CRC reach the queue; everything else vanishes.
 
 This is the seam of the wire format: the executor reads headers and payloads from the queue and never sees a CRC, a gap
-or a bad byte. Rules (docs/bus-protocol.md): a frame that breaks any rule puts the receiver into FLUSH, which swallows bytes
-until the line was silent for `silence_cycles`; silence in the middle of a frame drops the frame.
+or a bad byte. Rules (docs/bus-protocol.md): a frame that breaks any rule puts the receiver into FLUSH, which swallows
+bytes until the line was silent for `silence_cycles`; silence in the middle of a frame drops the frame.
 """
 
 from __future__ import annotations
@@ -117,7 +117,8 @@ class FrameReceiver(Elaboratable):
         timer = Signal(range(self.silence_cycles + 1))
         restart = self.stb | self.err | ~self.busy
         m.d.sync += timer.eq(Mux(restart | timer[-1], 0, timer + 1))
-        return timer[-1] & ~restart
+        silent: Value = timer[-1] & ~restart
+        return silent
 
     def _count(self, m: Module, field: Signal, left: Signal, too_long: Signal) -> None:
         """Pick the word count out of the header: its low bits into `left`, anything above into `too_long`."""

@@ -16,7 +16,8 @@ from amaranth.hdl import (
 )
 from amaranth.lib.cdc import FFSynchronizer
 
-from lutlab_gateware.bridge import BUS_TIMEOUT_CYCLES, QUEUE_BYTES, SILENCE_CYCLES, Bridge
+from lutlab_gateware.bridge import Bridge
+from lutlab_gateware.core import BUS_TIMEOUT_CYCLES, QUEUE_BYTES, SILENCE_CYCLES
 from lutlab_gateware.pll import Pll
 
 RESET_CYCLES = 16
@@ -154,7 +155,8 @@ class Soc(Elaboratable):
         """
         m.domains.sync = sync = ClockDomain()
         m.domains.power_on = power_on = ClockDomain(reset_less=True, local=True)
-        source, locked = self.clk, Signal(init=1)
+        source: Any = self.clk
+        locked = Signal(init=1)
         if self.pll is not None:
             m.submodules.pll = self.pll
             m.d.comb += self.pll.clk_in.eq(self.clk)

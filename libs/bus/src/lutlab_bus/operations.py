@@ -1,0 +1,146 @@
+"""Wishbone operations as values: what a caller asks for and what it gets back."""
+
+from __future__ import annotations
+
+import enum
+import sys
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from lutlab_bus import wire
+from lutlab_bus.errors import InvalidOperation
+
+WORDS_PER_OPERATION_MAX = 1 << 24
+"""64 MiB; what the 24-bit count of a stream message can say. A bound against mistakes, not a property of the wire."""
+WORD_TYPECODE = "I"
+"""`array` typecode of a 32-bit word."""
+
+Words = Sequence[int] | bytes | bytearray | memoryview
+"""What a caller may hand over as words: numbers, or a buffer of 32-bit words in native byte order.
+
+Best is an `array('I')`, which is never copied or converted."""
+
+assert array(WORD_TYPECODE).itemsize == wire.WORD_BYTES, "this platform's unsigned int is not 32 bits"
+
+
+class Status(enum.IntEnum):
+    """How an operation ended on the bus."""
+
+    OK = wire.STATUS_OK
+    BUS_ERROR = wire.STATUS_BUS_ERROR
+    """The target answered `err`, or the address is beyond the target's address width."""
+    BUS_TIMEOUT = wire.STATUS_BUS_TIMEOUT
+    """The target did not answer within the bus timeout that was built into the bitstream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Read words.
+
+    Attributes:
+        address_words: word address of the first word (byte address / 4).
+        count: number of words, 1 to `WORDS_PER_OPERATION_MAX`.
+        fixed: read every word from the same address.
+
+    Raises:
+        InvalidOperation: a value is out of range.
+    """
+
+    address_words: int
+    count: int = 1
+    fixed: bool = False
+
+    def __post_init__(self) -> None:
+        _check(self.address_words, self.count)
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Write words.
+
+    Attributes:
+        address_words: word address of the first word (byte address / 4).
+        words: any of `Words` when constructed; an `array('I')` in native byte order afterwards. An `array('I')` is kept,
+            not copied: do not change it until the operation is done.
+        fixed: write every word to the same address.
+
+    Raises:
+        InvalidOperation: a value is out of range.
+    """
+
+    address_words: int
+    words: array[int]
+    fixed: bool = False
+
+    def __init__(self, address_words: int, words: Words, fixed: bool = False) -> None:
+        object.__setattr__(self, "address_words", address_words)
+        object.__setattr__(self, "words", as_words(words))
+        object.__setattr__(self, "fixed", fixed)
+        _check(address_words, len(self.words))
+
+    @property
+    def count(self) -> int:
+        """Number of words."""
+        return len(self.words)
+
+
+Operation = Read | Write
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one operation ended.
+
+    Attributes:
+        status: of the whole operation: the first fault, if there was one.
+        words: of a `Read`, as many as asked for; zeros from the word on that failed. Empty for a `Write`.
+    """
+
+    status: Status
+    words: array[int] = field(default_factory=lambda: array(WORD_TYPECODE))
+
+    @property
+    def ok(self) -> bool:
+        """Every word was transferred."""
+        return self.status is Status.OK
+
+
+def as_words(words: Words) -> array[int]:
+    """Any of `Words` as an `array('I')`; the argument itself if it is one.
+
+    Raises:
+        InvalidOperation: a number is not an unsigned 32-bit integer, or a buffer is not a whole number of words.
+    """
+    if isinstance(words, array) and words.typecode == WORD_TYPECODE:
+        return words
+    result = array(WORD_TYPECODE)
+    try:
+        if isinstance(words, bytes | bytearray | memoryview | array):
+            result.frombytes(memoryview(words).cast("B"))
+        else:
+            result.fromlist(list(words))
+    except (TypeError, ValueError, OverflowError) as fault:
+        raise InvalidOperation(f"not 32-bit words: {fault}") from fault
+    return result
+
+
+def zeros(count: int) -> array[int]:
+    """`count` zero words."""
+    return array(WORD_TYPECODE, bytes(count * wire.WORD_BYTES))
+
+
+def to_order(words: array[int], byteorder: str) -> array[int]:
+    """`words` with its bytes in `byteorder` ("little" or "big"): itself if that is native, else a swapped copy."""
+    if byteorder == sys.byteorder:
+        return words
+    swapped = words[:]
+    swapped.byteswap()
+    return swapped
+
+
+def _check(address_words: int, count: int) -> None:
+    if not 0 <= address_words < 1 << wire.ADDRESS_BITS_MAX:
+        raise InvalidOperation(f"word address {address_words:#x} is outside 0..{(1 << wire.ADDRESS_BITS_MAX) - 1:#x}")
+    if not 1 <= count <= WORDS_PER_OPERATION_MAX:
+        raise InvalidOperation(f"{count} words; an operation has 1 to {WORDS_PER_OPERATION_MAX}")

@@ -1,0 +1,85 @@
+"""The bridge's gateware against the golden bytes, byte by byte and bit by bit, with every kind of acknowledge."""
+
+from __future__ import annotations
+
+import pytest
+from bus_sim import DEAD_WORD, SILENCE, VECTORS, from_hex, run_bridge, run_core
+
+EXCHANGES = VECTORS["exchange"]
+DELAYS = pytest.mark.parametrize("delay", [0, 1, 3], ids=["combinational", "registered", "stretched"])
+
+
+def transfers(entries):
+    return [tuple(entry) for entry in entries]
+
+
+def acked(entries, fault):
+    """Those of the expected transfers that end with ack: all but the last one if there was a bus fault."""
+    return entries[: len(entries) - 1] if fault and entries and entries[-1][1] >= 0x1F0 else entries
+
+
+@DELAYS
+@pytest.mark.parametrize("vector", EXCHANGES, ids=[v["name"] for v in EXCHANGES])
+def test_exchange(vector, delay):
+    seen = run_core([from_hex(vector["request"])], delay=delay)
+    assert seen.replies.hex(" ") == vector["reply"]
+    expected = transfers(vector["bus"])
+    assert seen.started == expected
+    fault_at_end = vector["status"] == 2 or vector["name"].endswith("_error")
+    assert seen.acked == (expected[:-1] if fault_at_end else expected), "one ack per transfer, no double strobes"
+
+
+def test_all_exchanges_back_to_back_on_the_serial_line():
+    script = [b"".join(from_hex(v["request"]) for v in EXCHANGES)]
+    seen = run_bridge(script, queue_bytes=256)
+    assert seen.replies.hex(" ") == " ".join(v["reply"] for v in EXCHANGES)
+    assert seen.started == [t for v in EXCHANGES for t in transfers(v["bus"])]
+
+
+def test_hello():
+    assert run_core([from_hex(VECTORS["hello"]["request"])]).replies.hex(" ") == VECTORS["hello"]["reply"]
+
+
+def test_chained_frames_inherit_a_fault():
+    seen = run_core([from_hex(VECTORS["chain"]["request"])])
+    assert seen.replies.hex(" ") == VECTORS["chain"]["reply"]
+    assert seen.started == transfers(VECTORS["chain"]["bus"])
+
+
+@pytest.mark.parametrize("bad", VECTORS["recovery"]["bad"], ids=[b["name"] for b in VECTORS["recovery"]["bad"]])
+def test_recovers_from(bad):
+    good = VECTORS["recovery"]
+    seen = run_core([from_hex(bad["bytes"]), SILENCE, from_hex(good["good_request"])])
+    assert seen.replies.hex(" ") == good["good_reply"]
+    assert seen.started == transfers(good["good_bus"])
+
+
+def test_a_broken_frame_takes_down_what_follows_it_without_a_silence():
+    good = from_hex(VECTORS["recovery"]["good_request"])
+    seen = run_core([good, b"noise", good, SILENCE, good])
+    assert seen.replies.hex(" ") == " ".join([VECTORS["recovery"]["good_reply"]] * 2)
+
+
+def test_a_framing_error_drops_the_frame():
+    good = from_hex(VECTORS["recovery"]["good_request"])
+    # A break: the line is low for two bytes' time, as 0x00 with a low stop bit. 0x1FE is such a byte when sent as bits.
+    seen = run_bridge([good[:4], b"\xff", SILENCE, good])
+    assert seen.replies.hex(" ") == VECTORS["recovery"]["good_reply"]
+
+
+def test_the_queue_may_be_filled_to_the_brim_while_a_target_stalls():
+    """256 unanswered request bytes are the contract; every transfer here takes its full 64 cycles or nearly."""
+    write = next(v for v in EXCHANGES if v["name"] == "write_incrementing")
+    stall = next(v for v in EXCHANGES if v["name"] == "read_timeout")
+    requests = [from_hex(stall["request"])] + [from_hex(write["request"])] * 11
+    assert 230 < sum(map(len, requests)) <= 256
+    seen = run_core([b"".join(requests)], byte_cycles=3, delay=60)
+    assert seen.replies == from_hex(stall["reply"]) + from_hex(write["reply"]) * 11
+
+
+def test_more_than_the_queue_holds_is_dropped_and_recovered_from():
+    stall = from_hex(next(v for v in EXCHANGES if v["name"] == "read_timeout")["request"])
+    good = VECTORS["recovery"]
+    seen = run_core([stall * 40, SILENCE, from_hex(good["good_request"])], byte_cycles=2)
+    assert seen.replies.hex(" ").endswith(good["good_reply"])
+    assert {t[1] for t in seen.started} == {DEAD_WORD, 1}
