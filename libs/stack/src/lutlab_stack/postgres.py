@@ -15,12 +15,12 @@ from lutlab_stack.errors import StartFailed, Unreachable, WrongDataVersion
 from lutlab_stack.files import stored_secret, write_atomically
 from lutlab_stack.ports import stored_port
 from lutlab_stack.postgres_binaries import PostgresBinaries, find_binaries, reachable, service_identity, within_reach
-from lutlab_stack.spawn import Identity, ProcessSpec
+from lutlab_stack.spawn import Identity, ProcessSpec, bound_to_parent
 
 SUPERUSER = "lutlab"
 STOP_GRACE_S = 30.0
 INITDB_TIMEOUT_S = 300.0
-FALLBACK_ROOT = Path("/var/lib/lutlab")
+FALLBACK_ROOT = Path("/var/lib/lutlab/elsewhere")
 """Where a root user's data goes if the unprivileged user cannot reach the folder asked for, e.g. one below /root."""
 STATUS_LINE = 7
 """Line of `postmaster.pid` (from 0) with the server's state: LOCK_FILE_LINE_PM_STATUS in Postgres' pidfile.h."""
@@ -141,8 +141,10 @@ def _home_within_reach(base: Path, identity: Identity | None) -> Path:
         return base
     home = _fallback_home(base)
     home.mkdir(mode=0o711, parents=True, exist_ok=True)
-    for folder in (FALLBACK_ROOT, home):
+    for folder in (FALLBACK_ROOT.parent, FALLBACK_ROOT, home):
         folder.chmod(0o711)
+    write_atomically(home / "of", f"{base.resolve()}\n")
+    _prune()
     if not reachable(home, identity):
         raise Unreachable(
             f"Postgres runs as user id {identity.uid}, which can reach neither {base} nor {home}: "
@@ -151,6 +153,18 @@ def _home_within_reach(base: Path, identity: Identity | None) -> Path:
     note = f"User id {identity.uid} cannot reach this folder, so Postgres keeps its data in\n{home}\n"
     write_atomically(base / "README", note)
     return home
+
+
+def _prune() -> None:
+    """Delete the data of folders that are gone: nobody else would."""
+    for home in FALLBACK_ROOT.iterdir():
+        try:
+            base = Path((home / "of").read_text(encoding="utf-8").rstrip("\n"))
+        except OSError:
+            continue
+        in_use = (home / "data" / "postmaster.pid").exists()
+        if not in_use and not (base.is_dir() and _fallback_home(base) == home):
+            shutil.rmtree(home, ignore_errors=True)
 
 
 def _fallback_home(base: Path) -> Path:
@@ -206,6 +220,7 @@ def _initdb(cluster: PostgresCluster) -> None:
             user=identity.uid if identity else None,
             group=identity.gid if identity else None,
             extra_groups=[] if identity else None,
+            preexec_fn=bound_to_parent(),
         )
     finally:
         password_file.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ctypes
 import os
@@ -15,6 +16,9 @@ from typing import IO
 
 PR_SET_PDEATHSIG = 1
 """From linux/prctl.h: the signal a process gets when the thread that started it ends."""
+
+
+POLL_S = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +54,11 @@ class ProcessSpec:
     death_signal: signal.Signals = signal.SIGKILL
 
 
-def _bound_to_parent(death_signal: int) -> Callable[[], None] | None:
-    """What the child does between fork and exec so that it dies with us; None where the system has no such thing."""
+def bound_to_parent(death_signal: int = signal.SIGKILL) -> Callable[[], None] | None:
+    """What a child does between fork and exec so that it dies with us (`preexec_fn`); None where the system cannot.
+
+    The kernel ties the child to the thread that starts it: start it from the main thread.
+    """
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None, use_errno=True).prctl
@@ -68,7 +75,7 @@ def _bound_to_parent(death_signal: int) -> Callable[[], None] | None:
 def spawn(spec: ProcessSpec, output: int | IO[bytes]) -> subprocess.Popen[bytes]:
     """Start a child in a session of its own, so that a terminal's Ctrl-C reaches only us.
 
-    Call it from the main thread: the kernel ties the child to the thread that started it.
+    Call it from the main thread, see `bound_to_parent`.
 
     Args:
         spec: what to start.
@@ -90,7 +97,7 @@ def spawn(spec: ProcessSpec, output: int | IO[bytes]) -> subprocess.Popen[bytes]
         group=identity.gid if identity else None,
         extra_groups=[] if identity else None,
         # Runs after the change of user, which would have cleared the setting.
-        preexec_fn=_bound_to_parent(spec.death_signal),  # noqa: PLW1509 - only calls prctl
+        preexec_fn=bound_to_parent(spec.death_signal),  # noqa: PLW1509 - only calls prctl
     )
 
 
@@ -100,11 +107,54 @@ def signal_group(pid: int, signum: int) -> None:
         os.killpg(pid, signum)
 
 
+async def wait(process: subprocess.Popen[bytes]) -> int:
+    """Wait for a child without blocking the event loop, and kill what it leaves of its group.
+
+    Returns:
+        Its exit code, negative for a signal.
+    """
+    if process.returncode is None and hasattr(os, "pidfd_open"):
+        descriptor = os.pidfd_open(process.pid)
+        try:
+            await _readable(descriptor)
+        finally:
+            os.close(descriptor)
+        # Before its exit code is collected: until then nobody else can get its number.
+        signal_group(process.pid, signal.SIGKILL)
+        return process.wait()
+    while process.poll() is None:  # noqa: ASYNC110 - systems without pidfd have nothing to wait for
+        await asyncio.sleep(POLL_S)
+    return process.returncode
+
+
+async def _readable(descriptor: int) -> None:
+    """Wait until a file descriptor can be read; a process' one can once it has ended."""
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(descriptor, readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(descriptor)
+
+
+async def stop_softly(process: subprocess.Popen[bytes], spec: ProcessSpec) -> int:
+    """End a child and its group: its stop signal, its grace, then kill. Returns its exit code."""
+    if process.returncode is not None:
+        return process.returncode
+    process.send_signal(spec.stop_signal)
+    try:
+        return await asyncio.wait_for(wait(process), spec.grace_s)
+    except TimeoutError:
+        signal_group(process.pid, signal.SIGKILL)
+        return await wait(process)
+
+
 def stop(process: subprocess.Popen[bytes], spec: ProcessSpec) -> int:
-    """End a child: its stop signal, its grace, then kill; also what is left of its group. Returns its exit code."""
-    if process.poll() is None:
-        process.send_signal(spec.stop_signal)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(spec.grace_s)
-    signal_group(process.pid, signal.SIGKILL)
-    return process.wait()
+    """As `stop_softly`, blocking; for children without children of their own."""
+    process.send_signal(spec.stop_signal)
+    try:
+        return process.wait(spec.grace_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
