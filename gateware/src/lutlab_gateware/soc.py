@@ -153,9 +153,10 @@ class Soc(Elaboratable):
         The counter lives in a domain without reset and starts from the flip-flops' initial values, which configuration
         loads. It stops at its end.
         """
-        m.domains.sync = sync = ClockDomain()
-        m.domains.power_on = power_on = ClockDomain(reset_less=True, local=True)
-        source: Any = self.clk
+        sync: Any = ClockDomain()
+        power_on: Any = ClockDomain(reset_less=True, local=True)
+        m.domains.sync, m.domains.power_on = sync, power_on
+        source = self.clk
         locked = Signal(init=1)
         if self.pll is not None:
             m.submodules.pll = self.pll
