@@ -1,0 +1,108 @@
+"""Transport on a real nats-server: streams, blobs, commands with answers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+
+import pytest
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from lutlab_events import codec, ids, subjects
+from lutlab_events.commands import ReportProgrammed
+from lutlab_events.envelope import Answer
+from lutlab_transport.blobs import BLOB_BYTES_MAX, BlobMissing, BlobStore
+from lutlab_transport.clock import RandomIds, SystemClock
+from lutlab_transport.commands import CommandClient, CommandUnanswered
+from lutlab_transport.connection import connect
+from lutlab_transport.streams import ensure_streams
+
+BODY = ReportProgrammed(fpga_id=1, epoch=2)
+
+
+@pytest.fixture
+async def nc(nats_url: str) -> AsyncIterator[Client]:
+    client = await connect(nats_url, name="test")
+    await ensure_streams(client.jetstream())
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+async def commands(nc: Client) -> CommandClient:
+    client = CommandClient(nc, site="main", actor="test", clock=SystemClock(), ids=RandomIds())
+    await client.start()
+    return client
+
+
+async def test_streams_are_created_once(nc: Client) -> None:
+    assert await ensure_streams(nc.jetstream()) == []
+
+
+async def test_wiped_streams_are_noticed(nc: Client) -> None:
+    await nc.jetstream().delete_stream("WORK")
+    assert await ensure_streams(nc.jetstream()) == ["WORK"]
+
+
+async def test_blobs_are_named_by_their_content(nc: Client) -> None:
+    store = BlobStore(nc.jetstream())
+    data = os.urandom(1_500_000)
+    name = await store.put(data)
+    assert name == ids.digest(data)
+    assert await store.put(data) == name
+    assert await store.get(name) == data
+
+
+async def test_a_missing_blob_is_named(nc: Client) -> None:
+    with pytest.raises(BlobMissing, match="0" * 64):
+        await BlobStore(nc.jetstream()).get("0" * 64)
+
+
+async def test_an_empty_blob_survives(nc: Client) -> None:
+    store = BlobStore(nc.jetstream())
+    assert await store.get(await store.put(b"")) == b""
+
+
+async def test_a_blob_over_the_limit_is_refused(nc: Client) -> None:
+    with pytest.raises(ValueError, match=str(BLOB_BYTES_MAX)):
+        await BlobStore(nc.jetstream()).put(bytes(BLOB_BYTES_MAX + 1))
+
+
+async def test_a_request_gets_the_answer_to_its_command(nc: Client, commands: CommandClient) -> None:
+    async def scheduler(message: Msg) -> None:
+        envelope = codec.decode_command(message.data)
+        assert envelope.reply_to is not None
+        await nc.publish(envelope.reply_to, codec.encode(Answer(command_id=envelope.command_id, code="ok")))
+
+    await nc.subscribe("cmd.main.ReportProgrammed", cb=scheduler)
+    answers = await asyncio.gather(*[commands.request(BODY, timeout_s=5) for _ in range(20)])
+    assert all(a.accepted for a in answers)
+    assert len({a.command_id for a in answers}) == 20
+
+
+async def test_no_answer_is_told_and_forgotten(commands: CommandClient) -> None:
+    with pytest.raises(CommandUnanswered, match=r"0\.2 s"):
+        await commands.request(BODY, timeout_s=0.2)
+
+
+async def test_a_sent_command_is_in_the_stream(nc: Client, commands: CommandClient) -> None:
+    before = (await nc.jetstream().stream_info("COMMANDS")).state.messages
+    command_id = await commands.send(BODY)
+    info = await nc.jetstream().stream_info("COMMANDS")
+    assert info.state.messages == before + 1
+    stored = await nc.jetstream().get_msg("COMMANDS", info.state.last_seq)
+    assert stored.data is not None
+    assert codec.decode_command(stored.data).command_id == command_id
+    assert stored.subject == subjects.command("main", "ReportProgrammed")
+
+
+async def test_sending_waits_for_a_stream_that_is_not_there_yet(nc: Client, commands: CommandClient) -> None:
+    await nc.jetstream().delete_stream("COMMANDS")
+    sending = asyncio.create_task(commands.send(BODY))
+    while not sending.done():
+        await ensure_streams(nc.jetstream())
+        await asyncio.sleep(0.05)
+    await sending
+    assert (await nc.jetstream().stream_info("COMMANDS")).state.messages == 1
