@@ -9,6 +9,7 @@ from typing import Any
 
 from amaranth.hdl import Elaboratable, Module, Signal
 from amaranth.sim import Simulator
+
 from lutlab_gateware.bridge import Bridge
 from lutlab_gateware.core import BridgeCore
 
@@ -65,7 +66,7 @@ class TemperedTarget(Elaboratable):
                 m.d.sync += answer.eq(1)
             with m.Else():
                 m.d.sync += waited.eq(waited + 1)
-        # A registered answer lags by a cycle behind `stb`, as in most designs; it is not gated with `request` on purpose.
+        # A registered answer lags a cycle behind `stb`, as in most designs; not gated with `request` on purpose.
         m.d.comb += [
             self.err.eq(answer & (self.adr == ERR_WORD)),
             self.ack.eq(answer & (self.adr != ERR_WORD) & (self.adr != DEAD_WORD)),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Elaboratable, Module, Signal
-from lutlab_bus import wire
+from amaranth.hdl import Elaboratable, Module
 
+from lutlab_bus import wire
 from lutlab_gateware.executor import Executor
 from lutlab_gateware.queue import CommitQueue
 from lutlab_gateware.receiver import FrameReceiver

@@ -7,8 +7,9 @@ from array import array
 from pathlib import Path
 
 import pytest
+
 from lutlab_bus import InvalidOperation, ProtocolFault, ProtocolMismatch, Read, Status, Write
-from lutlab_bus.fake import FakeBridge
+from lutlab_bus.fake import BusErrorAt, BusSilentAt, FakeBridge
 from lutlab_bus.framer import FRAMES_IN_FLIGHT_MAX, REPLY_BYTES_MAX, Framer, Limits
 from lutlab_bus.hello import encode_hello, find_hello
 
@@ -82,8 +83,6 @@ class GoldenTarget(dict):
         self._temper(address)
 
     def _temper(self, address):
-        from lutlab_bus.fake import BusErrorAt, BusSilentAt
-
         if address in (0x1F0, 0x1F1):
             raise BusErrorAt if address == 0x1F0 else BusSilentAt
 

@@ -6,6 +6,7 @@ import asyncio
 from array import array
 
 import pytest
+
 from lutlab_bus import (
     BusLink,
     LinkLost,
@@ -63,7 +64,7 @@ async def test_open_waits_out_an_earlier_users_half_frame():
 async def test_timeout_leaves_the_link_usable():
     link, port = await opened()
     port.on_request = lambda data: data[:5]
-    with pytest.raises(LinkTimeout, match="1 operations not done within 0.05 s"):
+    with pytest.raises(LinkTimeout, match=r"1 operations not done within 0\.05 s"):
         await link.execute([Read(0)], timeout_s=0.05)
     assert not link.in_step and link.counters.timeouts == 1
     port.on_request = None

@@ -3,6 +3,7 @@ from __future__ import annotations
 from array import array
 
 import pytest
+
 from lutlab_bus import InvalidOperation, Read, Result, Status, Write
 
 

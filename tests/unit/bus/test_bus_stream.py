@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 
 import pytest
+
 from lutlab_bus import InvalidOperation, MalformedRequest, Read, Result, Status, Write, stream
 
 LEGAL = {

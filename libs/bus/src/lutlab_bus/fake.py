@@ -1,7 +1,7 @@
 """A bridge and a board in memory, for tests of whatever sits on top of a link.
 
-It is an independent reading of docs/bus-protocol.md: it shares constants with the framer but no code, and the golden vectors
-run through it as well.
+It is an independent reading of docs/bus-protocol.md: it shares constants with the framer but no code, and the golden
+vectors run through it as well.
 """
 
 from __future__ import annotations

@@ -61,8 +61,8 @@ class Write:
 
     Attributes:
         address_words: word address of the first word (byte address / 4).
-        words: any of `Words` when constructed; an `array('I')` in native byte order afterwards. An `array('I')` is kept,
-            not copied: do not change it until the operation is done.
+        words: any of `Words` when constructed; an `array('I')` in native byte order afterwards. An `array('I')` is
+            kept, not copied: do not change it until the operation is done.
         fixed: write every word to the same address.
 
     Raises:
