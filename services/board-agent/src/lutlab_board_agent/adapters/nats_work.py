@@ -1,0 +1,142 @@
+"""The agent's work queue: fetches program work, keeps it alive while it is carried out, acknowledges it afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import nats.errors
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js.client import JetStreamContext
+from nats.js.errors import Error as JetStreamError
+
+from lutlab_board_agent.app.program_board import Later, ProgramService
+from lutlab_events import codec, subjects
+from lutlab_events.work import ProgramWork
+from lutlab_transport.streams import pull_consumer
+
+log = structlog.get_logger(__name__)
+
+FETCH_TIMEOUT_S = 10.0
+RETRY_WAITS_S = (0.25, 0.5, 1.0, 2.0, 5.0)
+IN_PROGRESS_S = subjects.PROGRAM_ACK_WAIT_S / 3
+CRASH_RETRY_S = 5.0
+DELIVERIES_PER_BOARD = 4
+"""Work a board may have in hand: one running, newer orders that supersede it, and their repetitions."""
+NATS_ERRORS = (nats.errors.Error, JetStreamError, OSError)
+
+
+class WorkQueue:
+    """One agent's durable consumer on the WORK stream.
+
+    Args:
+        nc: the connection.
+        service: carries the work out.
+        boards: how many boards the agent has.
+    """
+
+    def __init__(self, nc: Client, service: ProgramService, *, site: str, agent_id: str, boards: int) -> None:
+        self._nc = nc
+        self._js = nc.jetstream()
+        self._service = service
+        self._site = site
+        self._agent_id = agent_id
+        self._max_in_hand = max(1, boards) * DELIVERIES_PER_BOARD
+        self._in_hand: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Fetch for ever, through restarts of NATS and before the scheduler has made the stream; cancel it to stop."""
+        failures = 0
+        while True:
+            try:
+                subscription = await self._bind()
+                failures = 0
+                await self._fetch(subscription)
+            except NATS_ERRORS as error:
+                wait_s = RETRY_WAITS_S[min(failures, len(RETRY_WAITS_S) - 1)]
+                failures += 1
+                log.warning("work_queue_unavailable", error=repr(error), wait_s=wait_s)
+                await asyncio.sleep(wait_s)
+
+    async def finish(self, grace_s: float) -> None:
+        """Let work in hand end by itself for a while, then abandon it; it will be delivered again."""
+        if self._in_hand:
+            await asyncio.wait(self._in_hand, timeout=grace_s)
+        for task in self._in_hand:
+            task.cancel()
+        await asyncio.gather(*self._in_hand, return_exceptions=True)
+
+    async def _bind(self) -> JetStreamContext.PullSubscription:
+        return await pull_consumer(
+            self._js,
+            stream=subjects.WORK.name,
+            durable=subjects.agent_durable(self._site, self._agent_id),
+            subject=subjects.agent_work(self._site, self._agent_id),
+            ack_wait_s=subjects.PROGRAM_ACK_WAIT_S,
+            max_ack_pending=self._max_in_hand,
+        )
+
+    async def _fetch(self, subscription: JetStreamContext.PullSubscription) -> None:
+        """Take messages until the consumer fails."""
+        log.info("work_queue_bound", agent_id=self._agent_id)
+        try:
+            while True:
+                try:
+                    messages = await subscription.fetch(1, timeout=FETCH_TIMEOUT_S)
+                except nats.errors.TimeoutError:
+                    # Silence is normal; but a server that was wiped is silent too.
+                    await self._js.consumer_info(subjects.WORK.name, subjects.agent_durable(self._site, self._agent_id))
+                    continue
+                for message in messages:
+                    task = asyncio.create_task(self._handle(message))
+                    self._in_hand.add(task)
+                    task.add_done_callback(self._in_hand.discard)
+        finally:
+            with contextlib.suppress(*NATS_ERRORS):
+                await subscription.unsubscribe()
+
+    async def _handle(self, message: Msg) -> None:
+        tries = message.metadata.num_delivered
+        try:
+            work = codec.decode_work(message.data)
+        except codec.Undecodable as error:
+            log.error("work_undecodable", error=str(error))
+            await self._bury(message)
+            return
+        if not isinstance(work, ProgramWork):
+            log.error("work_unexpected", kind=type(work).__name__)
+            await self._bury(message)
+            return
+        alive = asyncio.create_task(_keep_alive(message))
+        try:
+            outcome = await self._service.handle(work, tries=tries)
+            if isinstance(outcome, Later):
+                await message.nak(delay=outcome.wait_s)
+            else:
+                await message.ack()
+        except NATS_ERRORS as error:
+            log.warning("work_ack_lost", board_key=work.board_key, epoch=work.epoch, error=repr(error))
+        except Exception:
+            log.exception("work_crashed", board_key=work.board_key, epoch=work.epoch)
+            with contextlib.suppress(*NATS_ERRORS):
+                await message.nak(delay=CRASH_RETRY_S)
+        finally:
+            alive.cancel()
+
+    async def _bury(self, message: Msg) -> None:
+        """Keep what cannot be understood for a person to see, and take it off the queue."""
+        try:
+            await self._js.publish(subjects.dead(self._site, subjects.WORK.name), message.data)
+            await message.term()
+        except NATS_ERRORS as error:
+            log.warning("work_not_buried", error=repr(error))  # it comes again
+
+
+async def _keep_alive(message: Msg) -> None:
+    """Tell the server that the work is still being carried out."""
+    while True:
+        await asyncio.sleep(IN_PROGRESS_S)
+        with contextlib.suppress(*NATS_ERRORS):
+            await message.in_progress()

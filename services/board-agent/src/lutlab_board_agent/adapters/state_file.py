@@ -1,0 +1,54 @@
+"""What the agent remembers of each board, one small JSON file a board, replaced atomically."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import msgspec
+
+from lutlab_board_agent.domain.errors import StateUnreadable
+from lutlab_board_agent.domain.fencing import BoardMemory
+
+
+class StateFiles:
+    """Board memories under a folder, as `<board key>.json`.
+
+    A write is durable when it returns: the new file is synced, renamed over the old one, and the folder is synced.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def load(self, board_key: str) -> BoardMemory:
+        """The board's memory; a fresh one if it was never saved. Raises: StateUnreadable."""
+        path = self._folder / f"{board_key}.json"
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=BoardMemory)
+        except FileNotFoundError:
+            return BoardMemory()
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise StateUnreadable(
+                f"{path} is damaged ({error}). If no older agent can still reach this board, delete the file; "
+                "the scheduler will load the board again"
+            ) from error
+
+    async def save(self, board_key: str, memory: BoardMemory) -> None:
+        """Make the board's memory durable."""
+        await asyncio.to_thread(self._save, board_key, memory)
+
+    def _save(self, board_key: str, memory: BoardMemory) -> None:
+        path = self._folder / f"{board_key}.json"
+        new = path.with_suffix(".new")
+        with new.open("wb") as file:
+            file.write(msgspec.json.encode(memory))
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -1,0 +1,182 @@
+"""The lane of one board: exchanges wait in order of arrival; what waits together travels as one batch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from lutlab_board_agent.app.ports import Answer, Ticks
+from lutlab_board_agent.app.seat import Seat
+from lutlab_bus import stream
+from lutlab_bus.errors import BusFault, MalformedRequest
+from lutlab_bus.link import BusLink
+from lutlab_bus.operations import Operation
+from lutlab_events.busmsg import BusReply, BusStatus
+
+log = structlog.get_logger(__name__)
+
+QUEUE_EXCHANGES_MAX = 256
+"""Exchanges that may wait for one board."""
+BATCH_WORDS_MAX = 2048
+"""Words of one batch: enough to hide the line's latency, little enough for a slow simulated board to finish in time."""
+EXECUTE_TIMEOUT_S = 10.0
+"""What one batch may take; the slowest simulated design needs about 5 s for a full one."""
+LINK_WAIT_S = 2.0
+"""How long an exchange waits for a line that ended to be opened again."""
+QUEUED_S_MAX = 10.0
+"""An exchange that waited longer is not carried out: whoever asked has given up, and must not be surprised later."""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request frame and the way its answer goes. `answered` makes sure that there is only one."""
+
+    frame: bytes
+    answer: Answer
+    arrived_s: float
+    answered: bool = False
+
+
+class BusLane:
+    """Carries out the exchanges of one board.
+
+    Args:
+        seat: the board.
+        ticks: a monotonic clock.
+        used: called after each batch that worked.
+    """
+
+    def __init__(self, seat: Seat, ticks: Ticks, used: Callable[[], None]) -> None:
+        self._seat = seat
+        self._ticks = ticks
+        self._used = used
+        self._waiting: deque[Exchange] = deque()
+        self._running: list[Exchange] = []
+        self._wake = asyncio.Event()
+        self._farewells: set[asyncio.Task[None]] = set()
+
+    def submit(self, frame: bytes, answer: Answer) -> bool:
+        """Queue an exchange; False if the queue is full, and nothing was done."""
+        if len(self._waiting) >= QUEUE_EXCHANGES_MAX:
+            return False
+        self._waiting.append(Exchange(frame, answer, self._ticks()))
+        self._wake.set()
+        return True
+
+    def cut(self, status: BusStatus, why: str) -> None:
+        """Close the line at once and answer everything under way with `status`. Nothing of it is sent after this."""
+        self._seat.disconnect()
+        doomed = [*self._running, *self._waiting]
+        self._running = []
+        self._waiting.clear()
+        if doomed:
+            log.info("bus_traffic_cut", board_key=self._seat.board.key, exchanges=len(doomed), why=why)
+            farewell = asyncio.ensure_future(_answer_all(doomed, BusReply(status=status, message=why)))
+            self._farewells.add(farewell)
+            farewell.add_done_callback(self._farewells.discard)
+
+    async def run(self) -> None:
+        """Work for ever; cancel it to stop."""
+        while True:
+            if not self._waiting:
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            batch, operations = self._take()
+            self._running = batch
+            try:
+                await self._carry_out(batch, operations)
+            except Exception as error:
+                # A defect must not silence the board for good: say so, and go on with the next batch.
+                log.exception("bus_batch_failed", board_key=self._seat.board.key)
+                await _answer_all(batch, _failed(f"the agent failed: {error!r}"))
+            finally:
+                self._running = []
+
+    def _take(self) -> tuple[list[Exchange], list[Operation | None]]:
+        """The exchanges of the next batch and their operations, None for a malformed one."""
+        batch: list[Exchange] = []
+        operations: list[Operation | None] = []
+        words = 0
+        link = self._seat.link
+        space_words = 1 << link.info.address_bits if link is not None else stream.SPACE_WORDS
+        while self._waiting:
+            operation = self._decode(self._waiting[0].frame, space_words)
+            words += operation.count if operation is not None else 0
+            if batch and words > BATCH_WORDS_MAX:
+                break
+            batch.append(self._waiting.popleft())
+            operations.append(operation)
+        return batch, operations
+
+    def _decode(self, frame: bytes, space_words: int) -> Operation | None:
+        try:
+            return stream.decode_request(frame, space_words=space_words)
+        except MalformedRequest as error:
+            log.info("bus_request_malformed", board_key=self._seat.board.key, error=str(error))
+            return None
+
+    async def _carry_out(self, batch: list[Exchange], operations: list[Operation | None]) -> None:
+        oldest_s = self._ticks() - batch[0].arrived_s
+        if oldest_s > QUEUED_S_MAX:
+            await _answer_all(batch[:1], _failed(f"the board was busy for {oldest_s:.1f} s; nothing was done"))
+            self._waiting.extendleft(reversed(batch[1:]))
+            return
+        try:
+            link = await self._ready_link()
+            if self._running is not batch:
+                return  # cut while waiting for the link: it now belongs to another load
+            good = [operation for operation in operations if operation is not None]
+            results = iter(await link.execute(good, EXECUTE_TIMEOUT_S) if good else ())
+        except (BusFault, OSError) as fault:
+            if any(not exchange.answered for exchange in batch) and self._running is batch:
+                log.warning("bus_link_failed", board_key=self._seat.board.key, error=str(fault))
+                self._seat.doubt.set()
+            await _answer_all(batch, _failed(f"{fault}; operations may or may not have run"))
+            return
+        frames = [
+            stream.ERROR_REPLY if operation is None else stream.encode_reply(operation, next(results))
+            for operation in operations
+        ]
+        if self._running is batch:
+            self._used()
+        for exchange, frame in zip(batch, frames, strict=True):
+            await _answer(exchange, BusReply(status=BusStatus.OK, frame=frame))
+
+    async def _ready_link(self) -> BusLink:
+        """The open link. The line may have ended since its last use; the watch opens it again if the board is there."""
+        if self._seat.link is None:
+            self._seat.doubt.set()
+            try:
+                async with asyncio.timeout(LINK_WAIT_S):
+                    await self._seat.linked.wait()
+            except TimeoutError:
+                pass
+        if self._seat.link is None:
+            raise SerialClosed(f"the serial line of board {self._seat.board.key} is closed and could not be opened yet")
+        return self._seat.link
+
+
+class SerialClosed(BusFault):
+    """The line is closed just now."""
+
+    code = "link_lost"
+
+
+def _failed(message: str) -> BusReply:
+    return BusReply(status=BusStatus.LINK_FAILED, message=message)
+
+
+async def _answer(exchange: Exchange, reply: BusReply) -> None:
+    if not exchange.answered:
+        exchange.answered = True
+        await exchange.answer(reply)
+
+
+async def _answer_all(exchanges: list[Exchange], reply: BusReply) -> None:
+    for exchange in exchanges:
+        await _answer(exchange, reply)

@@ -1,0 +1,130 @@
+"""Live bus traffic: who may talk to a board now, and the stream lock; the exchanges themselves go down the board's lane."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import structlog
+
+from lutlab_board_agent.app.bus_lane import QUEUE_EXCHANGES_MAX, BusLane
+from lutlab_board_agent.app.ports import Answer, Commands, Ticks
+from lutlab_board_agent.app.seat import Seat
+from lutlab_board_agent.domain import stream_lock
+from lutlab_board_agent.domain.fencing import BoardMemory, lease_refusal
+from lutlab_board_agent.domain.stream_lock import StreamLock
+from lutlab_board_agent.domain.usage import use_report_due
+from lutlab_bus import stream
+from lutlab_events.busmsg import BusHeaders, BusReply, BusStatus, BusVerb
+from lutlab_events.commands import ReportSessionUsed
+
+log = structlog.get_logger(__name__)
+
+_OK = BusReply(status=BusStatus.OK)
+
+
+class BoardBus:
+    """The bus of one board.
+
+    Attributes:
+        seat: the board.
+        lane: its exchanges; run `lane.run()` as a task.
+    """
+
+    def __init__(self, seat: Seat, commands: Commands, ticks: Ticks) -> None:
+        self.seat = seat
+        self.lane = BusLane(seat, ticks, self._note_use)
+        self._commands = commands
+        self._ticks = ticks
+        self._lock: StreamLock | None = None
+        self._use_reported_s: float | None = None
+        self._use_report: asyncio.Task[None] | None = None
+
+    def cut(self, status: BusStatus, why: str) -> None:
+        """End all traffic of the session so far at once; see `BusLane.cut`."""
+        self._lock = None
+        self._use_reported_s = None
+        self.lane.cut(status, why)
+
+    async def handle(self, request: BusHeaders, frame: bytes, answer: Answer) -> None:
+        """Answer a request, or queue it; never waits for the board."""
+        reply = self._decide(request, frame, answer)
+        if reply is not None:
+            await answer(reply)
+
+    def _decide(self, request: BusHeaders, frame: bytes, answer: Answer) -> BusReply | None:
+        """The immediate reply, None if the lane will answer."""
+        refusal = lease_refusal(self.seat.memory, request.lease)
+        if refusal is not None:
+            return BusReply(status=BusStatus.STALE_LEASE, message=refusal)
+        if not self.seat.attached:
+            return BusReply(status=BusStatus.LINK_FAILED, message="the board is unplugged; nothing was done")
+        if request.verb is BusVerb.CLOSE:
+            self._lock = stream_lock.drop(self._lock, request.stream_id)
+            return _OK
+        busy = self._hold(request)
+        if busy is not None or request.verb is not BusVerb.EXCHANGE:
+            return busy or _OK
+        if len(frame) > stream.REQUEST_BYTES_MAX:
+            return BusReply(status=BusStatus.OK, frame=stream.ERROR_REPLY)
+        if not self.lane.submit(frame, answer):
+            message = f"{QUEUE_EXCHANGES_MAX} exchanges already wait for this board; send fewer at once"
+            return BusReply(status=BusStatus.BUSY, message=message)
+        return None
+
+    def _hold(self, request: BusHeaders) -> BusReply | None:
+        """Take or renew the stream lock for a request; the refusal if another stream has the board."""
+        now_s = self._ticks()
+        if not request.stream_id:
+            if request.verb is not BusVerb.EXCHANGE:
+                return BusReply(status=BusStatus.BAD_REQUEST, message=f"{request.verb.value} needs a stream id")
+            if stream_lock.holder(self._lock, now_s) is None:
+                return None
+        else:
+            lock = stream_lock.touch(self._lock, request.stream_id, now_s)
+            if lock is not None:
+                self._lock = lock
+                return None
+        return BusReply(status=BusStatus.BUSY, message="another stream is open on this board; close it first")
+
+    def _note_use(self) -> None:
+        memory, now_s = self.seat.memory, self._ticks()
+        if memory.session_id is None or not use_report_due(self._use_reported_s, now_s, memory.session_ttl_s):
+            return
+        if self._use_report is not None and not self._use_report.done():
+            return  # NATS is away: the report that waits says the same
+        self._use_reported_s = now_s
+        self._use_report = asyncio.ensure_future(self._report_use(memory))
+
+    async def _report_use(self, memory: BoardMemory) -> None:
+        assert memory.fpga_id is not None and memory.session_id is not None
+        report = ReportSessionUsed(fpga_id=memory.fpga_id, session_id=memory.session_id, epoch=memory.epoch)
+        await self._commands.send(report)
+
+    async def close(self) -> None:
+        """Answer what waits, close the line, and drop a report that could not be sent."""
+        self.cut(BusStatus.LINK_FAILED, "the board agent is shutting down")
+        if self._use_report is not None:
+            self._use_report.cancel()
+            await asyncio.gather(self._use_report, return_exceptions=True)
+
+
+class BusService:
+    """Routes bus requests to the board they name. Boards are named by the ledger's number, learnt with their first load."""
+
+    def __init__(self, buses: Mapping[str, BoardBus]) -> None:
+        self._buses = buses
+
+    async def handle(self, headers: Mapping[str, str] | None, frame: bytes, answer: Answer) -> None:
+        """Answer one request or see that it will be answered."""
+        try:
+            request = BusHeaders.from_headers(headers)
+        except ValueError as error:
+            await answer(BusReply(status=BusStatus.BAD_REQUEST, message=str(error)))
+            return
+        for bus in self._buses.values():
+            if bus.seat.memory.fpga_id == request.lease.fpga_id:
+                await bus.handle(request, frame, answer)
+                return
+        message = f"this agent has no board with number {request.lease.fpga_id}"
+        await answer(BusReply(status=BusStatus.UNKNOWN_BOARD, message=message))
