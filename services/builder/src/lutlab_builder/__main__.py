@@ -42,7 +42,7 @@ async def make_room(settings: Settings) -> Room:
         PackageMissing: a dependency is not installed.
     """
     files = hostfiles.discover()
-    tools = InstalledTools(files, settings.cache_dir / "tools", settings.seed)
+    tools = InstalledTools(files, settings.tools_dir or settings.cache_dir / "tools", settings.seed)
     sandbox, sandboxed = await _sandbox(settings, files, tools.wasm_cache)
     builder = Builder(
         sandbox=sandbox,

@@ -24,7 +24,8 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="LUTLAB_BUILDER_", frozen=True, extra="ignore")
 
-    cache_dir: Path = Field(default_factory=_default_cache, description="finished builds and compiled tools")
+    cache_dir: Path = Field(default_factory=_default_cache, description="finished builds")
+    tools_dir: Path | None = Field(default=None, description="compiled tools; a folder of the cache if not set")
     cache_mib_max: int = Field(default=2048, ge=16, description="what finished builds may take on disk")
     allow_unsandboxed: bool = Field(default=False, description="build user code without a sandbox where none works")
     seed: int = Field(default=1, ge=1, description="nextpnr's seed; fixed, so that builds repeat")

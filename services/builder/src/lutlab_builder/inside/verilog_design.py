@@ -86,7 +86,7 @@ def choose(modules: dict[str, dict[str, tuple[str, int]]], top: str | None) -> s
         top: the module the user names, None to find the only one with the contract's ports.
 
     Raises:
-        DesignFailure: `unknown_top`, `wrong_ports`, `no_target` or `ambiguous_target`.
+        DesignFailure: `unknown_top`, `wrong_ports`, `no_target` or `ambiguous_target`, as for Amaranth designs.
     """
     if top is not None:
         if top not in modules:
@@ -107,8 +107,7 @@ def choose(modules: dict[str, dict[str, tuple[str, int]]], top: str | None) -> s
         raise DesignFailure("wrong_ports", " / ".join(complaints[:_NAMES_MAX]))
     raise DesignFailure(
         "no_target",
-        f"no module has the ports clk rst wb_cyc wb_stb wb_we wb_adr wb_dat_w wb_sel wb_dat_r wb_ack; "
-        f"the modules are {_names(modules)}",
+        f"no module has the ports {' '.join([*INPUTS, *OUTPUTS])}; the modules are {_names(modules)}",
     )
 
 

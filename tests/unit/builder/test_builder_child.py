@@ -1,0 +1,120 @@
+"""Running a child process: lines, limits, and nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lutlab_builder.adapters.child import LINE_CHARS_MAX, Lines, clean, run_child
+from lutlab_builder.app.ports import Limits, Outcome, Stop
+
+LIMITS = Limits(wall_s=20, cpu_s=20, resident_bytes=200 << 20, processes=20)
+
+
+async def run(code: str, limits: Limits = LIMITS) -> tuple[Outcome, list[str]]:
+    lines: list[str] = []
+    outcome = await run_child([sys.executable, "-c", code], env={}, limits=limits, on_line=lines.append)
+    return outcome, lines
+
+
+def gone(pid: int) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text()
+    return True
+
+
+def test_lines_are_put_together_whatever_the_pieces() -> None:
+    seen: list[str] = []
+    lines = Lines(LIMITS, seen.append)
+    for byte in "one\ntwo ü\r\n\nlast".encode():
+        lines.feed(bytes([byte]))
+    lines.end()
+    assert seen == ["one", "two ü", "", "last"]
+
+
+def test_control_characters_do_not_reach_the_log() -> None:
+    assert clean("a\tb\x1b[31mred\0") == "a b\ufffd[31mred\ufffd"
+    assert clean("x" * 5000).endswith("[line cut]")
+    assert len(clean("x" * 5000)) < LINE_CHARS_MAX + 20
+
+
+def test_output_is_cut_and_the_log_says_so_once() -> None:
+    seen: list[str] = []
+    lines = Lines(replace(LIMITS, output_lines=3), seen.append)
+    lines.feed(b"".join(b"%d\n" % i for i in range(100)))
+    assert seen[:3] == ["0", "1", "2"]
+    assert len(seen) == 4
+    assert "3 lines" in seen[3]
+    assert lines.tail[-1] == "99"
+
+
+def test_output_without_line_ends_is_cut_too() -> None:
+    seen: list[str] = []
+    lines = Lines(replace(LIMITS, output_bytes=100_000), seen.append)
+    for _ in range(100):
+        lines.feed(b"x" * 10_000)
+    lines.end()
+    assert sum(map(len, seen)) < 100_000
+    assert "cut here" in seen[-1]
+
+
+async def test_status_output_and_errors_come_back() -> None:
+    outcome, lines = await run("import sys; print('out', flush=True); print('err', file=sys.stderr); sys.exit(3)")
+    assert (outcome.exit_code, outcome.stopped, lines) == (3, None, ["out", "err"])
+    assert outcome.resident_peak_bytes > 0
+
+
+async def test_a_signal_is_128_and_its_number() -> None:
+    outcome, _ = await run("import os; os.kill(os.getpid(), 11)")
+    assert outcome.exit_code == 139
+
+
+async def test_the_wall_clock_ends_a_loop() -> None:
+    outcome, _ = await run("while True: pass", replace(LIMITS, wall_s=0.5))
+    assert outcome.stopped is Stop.TIME
+    assert outcome.seconds < 5
+
+
+async def test_too_much_memory_ends_it() -> None:
+    code = "import time; block = bytearray(b'x') * (300 << 20); time.sleep(20)"
+    outcome, _ = await run(code)
+    assert outcome.stopped is Stop.MEMORY
+
+
+async def test_too_many_processes_end_it() -> None:
+    outcome, _ = await run("import os, time\nfor _ in range(60):\n    if not os.fork(): time.sleep(20)\ntime.sleep(20)")
+    assert outcome.stopped is Stop.PROCESSES
+    assert outcome.seconds < 10
+
+
+async def test_children_that_hold_the_output_do_not_delay_the_end() -> None:
+    code = "import os, time\npid = os.fork()\nif not pid: time.sleep(60)\nprint(pid, flush=True); time.sleep(30)"
+    outcome, lines = await run(code, replace(LIMITS, wall_s=0.5))
+    assert outcome.stopped is Stop.TIME
+    assert outcome.seconds < 5
+    assert gone(int(lines[0]))
+
+
+async def test_closing_the_output_is_not_the_end() -> None:
+    outcome, _ = await run("import os, time; os.close(1); os.close(2); time.sleep(0.3); os._exit(5)")
+    assert outcome.exit_code == 5
+
+
+async def test_cancelling_kills_it() -> None:
+    lines: list[str] = []
+    code = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+    task = asyncio.ensure_future(
+        run_child([sys.executable, "-c", code], env=dict(os.environ), limits=LIMITS, on_line=lines.append)
+    )
+    while not lines:
+        await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert gone(int(lines[0]))
