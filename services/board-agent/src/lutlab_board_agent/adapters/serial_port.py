@@ -65,7 +65,7 @@ def _reason(path: str, baud: int, error: Exception) -> str:
 
 
 def _latency_timer_ms(path: str) -> int | None:
-    """The USB adapter's latency timer, None where there is none: small exchanges are capped at 1000 / timer a second."""
+    """A USB adapter's latency timer, None without one: it caps small exchanges at 1000 / timer a second."""
     name = Path(path).resolve().name
     try:
         return int(Path(f"/sys/class/tty/{name}/device/latency_timer").read_text())

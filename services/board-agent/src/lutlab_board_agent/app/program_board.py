@@ -175,7 +175,8 @@ class ProgramService:
         if work.bitstream.profile != seat.board.profile:
             raise ProgramFailed(
                 "wrong_device",
-                f"the bitstream is for profile {work.bitstream.profile}, board {seat.board.key} is {seat.board.profile}",
+                f"the bitstream is for profile {work.bitstream.profile}, but board {seat.board.key} is a "
+                f"{seat.board.profile}",
             )
         if not seat.present:
             raise BoardGone(f"{seat.board.serial.path} is gone: the board is unplugged")

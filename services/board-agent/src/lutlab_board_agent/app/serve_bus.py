@@ -1,4 +1,4 @@
-"""Live bus traffic: who may talk to a board now, and the stream lock; the exchanges themselves go down the board's lane."""
+"""Live bus traffic: who may talk to a board now, and the stream lock; exchanges then go down the board's lane."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class BoardBus:
 
 
 class BusService:
-    """Routes bus requests to the board they name. Boards are named by the ledger's number, learnt with their first load."""
+    """Routes bus requests to the board they name by the ledger's number, which the agent learns with the first load."""
 
     def __init__(self, buses: Mapping[str, BoardBus]) -> None:
         self._buses = buses

@@ -19,6 +19,8 @@ log = structlog.get_logger(__name__)
 POLL_S = 1.0
 HELLO_TIMEOUT_S = 10.0
 """A board that was caught in the middle of a long exchange must finish it before it can answer."""
+START_HELLO_TIMEOUT_S = 5.0
+"""The same when the agent starts: a silent board must not keep the others waiting for long."""
 OPEN_TRIES_MAX = 5
 """A line that was just plugged in may belong to root for a moment; after this many polls it is reported as it is."""
 
@@ -74,7 +76,9 @@ class BoardWatch:
         """Look for the first time, before the agent registers; tells nobody."""
         seat = self._bus.seat
         async with seat.wheel:
-            while seat.present and not await self._connect():
+            for _ in range(OPEN_TRIES_MAX):
+                if not seat.present or await self._connect(START_HELLO_TIMEOUT_S):
+                    return
                 await asyncio.sleep(POLL_S)
 
     async def _look(self, doubted: bool) -> None:
@@ -83,7 +87,7 @@ class BoardWatch:
             if seat.attached:
                 await self._lost(f"{seat.board.serial.path} is gone: the board was unplugged")
         elif not seat.attached:
-            if await self._connect():
+            if await self._connect(HELLO_TIMEOUT_S):
                 await self._tell_found()
         elif seat.memory.loaded:
             if doubted or seat.link is None:
@@ -114,12 +118,12 @@ class BoardWatch:
                 return
         await seat.connect(HELLO_TIMEOUT_S)
 
-    async def _connect(self) -> bool:
+    async def _connect(self, timeout_s: float) -> bool:
         """The board was not attached and its line is there: find out what it runs; True once it is attached."""
         seat = self._bus.seat
         try:
             if seat.memory.baud is not None:
-                await seat.connect(HELLO_TIMEOUT_S)
+                await seat.connect(timeout_s)
         except SerialUnavailable as error:
             self._open_tries += 1
             log.warning("serial_unavailable", board_key=seat.board.key, error=str(error), tries=self._open_tries)
