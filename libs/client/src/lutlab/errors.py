@@ -1,0 +1,57 @@
+"""What can go wrong when talking to a lab."""
+
+from __future__ import annotations
+
+
+class LutlabError(Exception):
+    """Base of every error of the client. `code` is stable."""
+
+    code = "lutlab_error"
+
+
+class NotConfigured(LutlabError):
+    """No lab is named, or no key where one is needed."""
+
+    code = "not_configured"
+
+
+class Unreachable(LutlabError):
+    """The lab does not answer."""
+
+    code = "unreachable"
+
+
+class Refused(LutlabError):
+    """The lab answered with an error.
+
+    Attributes:
+        code: the lab's stable code, e.g. `fpga_not_idle`.
+        status: the HTTP status.
+        message: the lab's sentence.
+        retry_after_s: when the lab says that trying again may help, and after how long.
+    """
+
+    def __init__(self, code: str, message: str, *, status: int, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+
+class JobFailed(LutlabError):
+    """A job that was waited for failed or was cancelled."""
+
+    code = "job_failed"
+
+
+class TimedOut(LutlabError):
+    """Something that was waited for did not happen in time; it may still happen."""
+
+    code = "timed_out"
+
+
+class StreamFailed(LutlabError):
+    """The stream to a board could not be opened, or broke; the last operation may or may not have run."""
+
+    code = "stream_failed"
