@@ -1,0 +1,1 @@
+"""Load, decide, append: the scheduler's work, against ports."""

@@ -1,0 +1,153 @@
+"""The dispatcher: work for builders and agents, derived from the log and checked against the present.
+
+Work that is overtaken (a cancelled job, a newer epoch) is not sent. What is sent is named after the attempt or the
+epoch, so sending it twice is harmless. If NATS lost its streams, everything outstanding is sent again.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from uuid import UUID
+
+import structlog
+
+from lutlab_events import events as e
+from lutlab_events import subjects
+from lutlab_events.envelope import EventEnvelope
+from lutlab_events.values import JobType
+from lutlab_events.work import BuildCancelled, BuildWork, ProgramWork
+from lutlab_scheduler.app.ports import Archive, Blobs, Bus
+from lutlab_scheduler.app.world import World
+from lutlab_scheduler.domain.board import Board
+from lutlab_scheduler.domain.job import Job, JobState
+from lutlab_scheduler.domain.outcome import Rules
+
+log = structlog.get_logger(__name__)
+
+KNOWN_BLOBS_MAX = 4096
+
+
+class Carrier:
+    """Makes sure that a blob is in NATS before work that needs it is sent."""
+
+    def __init__(self, archive: Archive, blobs: Blobs) -> None:
+        self._archive = archive
+        self._blobs = blobs
+        self._known: OrderedDict[str, None] = OrderedDict()
+
+    def forget(self) -> None:
+        """NATS may have lost its blobs."""
+        self._known.clear()
+
+    def note(self, digest: str) -> None:
+        """This blob is in NATS."""
+        self._known[digest] = None
+        while len(self._known) > KNOWN_BLOBS_MAX:
+            self._known.popitem(last=False)
+
+    async def provide(self, digest: str) -> None:
+        """Put the blob from Postgres into NATS unless it is there.
+
+        Raises:
+            BusUnavailable: not now.
+            BlobUnavailable: it is nowhere.
+        """
+        if digest in self._known:
+            return
+        if not await self._blobs.exists(digest):
+            await self._blobs.put(await self._archive.get(digest))
+        self.note(digest)
+
+
+class Dispatcher:
+    """Sends the work that events call for."""
+
+    def __init__(self, world: World, bus: Bus, carrier: Carrier, rules: Rules) -> None:
+        self._world = world
+        self._bus = bus
+        self._carrier = carrier
+        self._rules = rules
+
+    async def on_event(self, envelope: EventEnvelope) -> None:
+        """Send what an event calls for. Raises: BusUnavailable, BlobUnavailable."""
+        match envelope.body:
+            case e.JobSubmitted(job_id=job_id, job_type=JobType.BUILD_AND_PROGRAM):
+                await self._build(job_id, envelope.correlation_id)
+            case e.BuildRetried():
+                await self._build(UUID(envelope.stream.partition("-")[2]), envelope.correlation_id)
+            case e.JobCancelled() | e.JobFailed():
+                await self._stop_build(UUID(envelope.stream.partition("-")[2]))
+            case e.ProgrammingStarted() | e.ResetStarted() | e.ResetSupplied() | e.RestoreStarted():
+                fpga_id = int(envelope.stream.partition("-")[2])
+                await self._program(fpga_id, envelope.body.epoch, envelope.correlation_id)
+            case _:
+                pass
+
+    async def send_all(self) -> int:
+        """Send all outstanding work again; how much that was. Raises: BusUnavailable, BlobUnavailable."""
+        jobs = [j for j in self._world.open_jobs() if _to_build(j)]
+        boards = [b for b in self._world.boards() if b.loading is not None]
+        for job in sorted(jobs, key=lambda j: j.number):
+            await self._build(job.job_id, job.correlation_id)
+        for board in boards:
+            await self._program(board.fpga_id, board.epoch, _correlation(self._world, board))
+        return len(jobs) + len(boards)
+
+    async def _build(self, job_id: UUID, correlation_id: UUID) -> None:
+        job = self._world.job(job_id)
+        if job is None or not _to_build(job):
+            return
+        assert job.source_digest is not None and job.filename is not None and job.profile is not None
+        await self._carrier.provide(job.source_digest)
+        work = BuildWork(
+            job_id=job_id,
+            attempt=job.attempt,
+            correlation_id=correlation_id,
+            source_digest=job.source_digest,
+            filename=job.filename,
+            profile=job.profile,
+            top=job.top,
+            sys_clk_hz=job.sys_clk_hz,
+            timing_target_mhz=job.timing_target_mhz,
+        )
+        await self._bus.publish_work(subjects.build_work(job.site), f"build-{job_id}-{job.attempt}", work)
+        log.info("build_dispatched", job_id=str(job_id), attempt=job.attempt)
+
+    async def _stop_build(self, job_id: UUID) -> None:
+        job = self._world.job(job_id)
+        if job is not None and job.type is JobType.BUILD_AND_PROGRAM and job.bitstream is None:
+            await self._bus.control(subjects.builders_control(job.site), BuildCancelled(job_id=job_id))
+
+    async def _program(self, fpga_id: int, epoch: int, correlation_id: UUID) -> None:
+        board = self._world.board(fpga_id)
+        if board is None or board.epoch != epoch or board.loading is None or board.loading.bitstream is None:
+            return
+        bitstream = board.loading.bitstream
+        await self._carrier.provide(bitstream.digest)
+        session_id = board.loading.session_id
+        work = ProgramWork(
+            fpga_id=fpga_id,
+            board_key=board.board_key,
+            epoch=epoch,
+            correlation_id=correlation_id,
+            bitstream=bitstream,
+            deadline_at=board.loading.deadline_at,
+            session_id=session_id,
+            session_ttl_s=self._rules.session_ttl.total_seconds() if session_id else 0.0,
+        )
+        await self._bus.publish_work(
+            subjects.agent_work(board.site, board.agent_id), f"program-{fpga_id}-{epoch}", work
+        )
+        log.info("load_dispatched", fpga_id=fpga_id, epoch=epoch, agent_id=board.agent_id)
+
+
+def _to_build(job: Job) -> bool:
+    return job.type is JobType.BUILD_AND_PROGRAM and job.state in {JobState.QUEUED, JobState.BUILDING}
+
+
+def _correlation(world: World, board: Board) -> UUID:
+    """What the load under way belongs to, as far as it is known."""
+    job_id = board.claim.job_id if board.claim else board.reset.job_id if board.reset else None
+    job_id = job_id or (board.session.job_id if board.session else None)
+    job = world.job(job_id) if job_id else None
+    return job.correlation_id if job else UUID(int=0)

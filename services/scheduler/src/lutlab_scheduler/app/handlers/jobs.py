@@ -1,0 +1,133 @@
+"""Handlers of commands about jobs and their builds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lutlab_events import commands as c
+from lutlab_events.ids import job_stream
+from lutlab_events.rejections import Rejection
+from lutlab_events.values import JobStatus, Json
+from lutlab_scheduler.app.handlers.common import change_board, change_job, find_board, find_job, job_exists
+from lutlab_scheduler.app.transaction import Transaction
+from lutlab_scheduler.domain import job
+from lutlab_scheduler.domain.board import Board
+from lutlab_scheduler.domain.board_decisions import ClaimBoard, NoteBuildStarted, ProgramBoard
+from lutlab_scheduler.domain.job import Fail, JobState
+from lutlab_scheduler.domain.matching import default_profile
+from lutlab_scheduler.domain.outcome import Rejected
+
+
+def _submit_build(command: c.SubmitBuild, tx: Transaction) -> Json | Rejected:
+    taken = job_exists(tx, command.job_id)
+    if taken is not None:
+        return taken
+    pinned = None if command.fpga_id is None else find_board(tx, command.fpga_id)
+    if isinstance(pinned, Rejected):
+        return pinned
+    profile = _profile(command, pinned, tx)
+    if isinstance(profile, Rejected):
+        return profile
+    decided = job.submit_build(command, profile, tx.world.open_builds(), tx.context)
+    if isinstance(decided, Rejected):
+        return decided
+    tx.append(job_stream(command.job_id), decided)
+    if pinned is not None:
+        claim = ClaimBoard(job_id=command.job_id, owner=command.owner, job_created_at=tx.now)
+        refused = change_board(tx, pinned, claim)
+        if refused is not None:
+            return refused
+    return {"job_id": str(command.job_id), "fpga_id": command.fpga_id, "status": JobStatus.QUEUED.value}
+
+
+def _profile(command: c.SubmitBuild, pinned: Board | None, tx: Transaction) -> str | Rejected:
+    """What to build for: what was asked, else what the board is, else what most boards are."""
+    if pinned is None:
+        return command.profile or default_profile(tx.world.boards(), tx.rules.default_profile)
+    if command.profile not in {None, pinned.profile}:
+        return Rejected(
+            Rejection.UNKNOWN_PROFILE,
+            f"{pinned.name} is a {pinned.profile}, not a {command.profile}; leave the profile out",
+        )
+    return pinned.profile
+
+
+def _cancel(command: c.CancelJob, tx: Transaction) -> Json | Rejected:
+    found = find_job(tx, command.job_id)
+    if isinstance(found, Rejected):
+        return found
+    return change_job(tx, found, command) or {}
+
+
+def _report(command: Any, tx: Transaction) -> Json | Rejected:
+    """A builder's report, or a timer's verdict on a build."""
+    found = find_job(tx, command.job_id)
+    if isinstance(found, Rejected):
+        return found
+    return change_job(tx, found, command) or {}
+
+
+def _report_started(command: c.ReportBuildStarted, tx: Transaction) -> Json | Rejected:
+    found = find_job(tx, command.job_id)
+    if isinstance(found, Rejected):
+        return found
+    refused = change_job(tx, found, command)
+    if refused is not None:
+        return refused
+    pinned = None if found.pinned_fpga_id is None else tx.world.board(found.pinned_fpga_id)
+    if pinned is not None:
+        refused = change_board(tx, pinned, NoteBuildStarted(job_id=found.job_id))
+    return refused or {}
+
+
+def _assign_board(command: c.AssignBoard, tx: Transaction) -> Json | Rejected:
+    found = find_job(tx, command.job_id)
+    board = find_board(tx, command.fpga_id)
+    if isinstance(found, Rejected):
+        return found
+    if isinstance(board, Rejected):
+        return board
+    if found.state is not JobState.BUILT or found.bitstream is None:
+        return Rejected(Rejection.NOTHING_TO_DO, f"job {found.job_id} is {found.state.value}; it needs no board")
+    program = ProgramBoard(
+        job_id=found.job_id,
+        owner=found.owner,
+        job_created_at=found.created_at,
+        session_id=command.session_id,
+        bitstream=found.bitstream,
+    )
+    refused = change_board(tx, board, program)
+    if refused is not None and refused.code is Rejection.UNKNOWN_PROFILE:
+        # The board a job was submitted to is of another model by now: the job can never run there.
+        refused = change_job(tx, found, Fail(code=job.WRONG_PROFILE, message=refused.message))
+    return refused or {"job_id": str(found.job_id), "fpga_id": board.fpga_id}
+
+
+def _record_run(command: c.RecordRun, tx: Transaction) -> Json | Rejected:
+    refused = job_exists(tx, command.job_id)
+    board = find_board(tx, command.fpga_id)
+    if isinstance(board, Rejected):
+        return board
+    refused = refused or change_board(tx, board, command)
+    if refused is not None:
+        return refused
+    decided = job.record_run(command)
+    if isinstance(decided, Rejected):
+        return decided
+    tx.append(job_stream(command.job_id), decided)
+    status = JobStatus.COMPLETE if command.failure is None else JobStatus.FAILED
+    return {"job_id": str(command.job_id), "fpga_id": command.fpga_id, "status": status.value}
+
+
+HANDLERS: dict[type, Any] = {
+    c.SubmitBuild: _submit_build,
+    c.CancelJob: _cancel,
+    c.ReportBuildStarted: _report_started,
+    c.ReportBuildStage: _report,
+    c.ReportBuildSucceeded: _report,
+    c.ReportBuildFailed: _report,
+    c.ExpireBuild: _report,
+    c.RetryBuild: _report,
+    c.AssignBoard: _assign_board,
+    c.RecordRun: _record_run,
+}

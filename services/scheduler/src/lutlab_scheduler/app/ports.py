@@ -1,0 +1,214 @@
+"""What the scheduler needs from the world outside, as protocols; adapters implement them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from lutlab_events.envelope import Answer, CommandEnvelope, EventEnvelope
+from lutlab_events.values import Json
+from lutlab_events.work import Control, LogChunk, Work
+
+
+class SchedulerError(Exception):
+    """Root of this service's errors."""
+
+    code = "scheduler_error"
+
+
+class StoreUnavailable(SchedulerError):
+    """Postgres cannot be reached or went away: this process is no longer the writer; start over."""
+
+    code = "store_unavailable"
+
+
+class AppendConflict(SchedulerError):
+    """Somebody else appended meanwhile: this process's picture of the log is old; start over."""
+
+    code = "append_conflict"
+
+
+class Unstorable(SchedulerError):
+    """Postgres refuses a value in this batch; nothing of it was stored."""
+
+    code = "unstorable"
+
+
+class BusUnavailable(SchedulerError):
+    """NATS cannot be reached, or a stream is missing."""
+
+    code = "bus_unavailable"
+
+
+class BlobUnavailable(SchedulerError):
+    """A blob is not where it should be; whoever has it must put it again."""
+
+    code = "blob_unavailable"
+
+
+class Clock(Protocol):
+    """Where the time comes from."""
+
+    def now(self) -> datetime:
+        """The current time in UTC."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The end of the log: position and hash of its last event; 0 and `chain.GENESIS` for an empty log."""
+
+    position: int
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedCommand:
+    """A command as it was recorded: enough to answer its repetition."""
+
+    fingerprint: str
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecidedCommand:
+    """A command and its answer, to be recorded."""
+
+    envelope: CommandEnvelope
+    answer: Answer
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A row of a view: the whole of it, to be inserted or to replace the one with the same key."""
+
+    table: str
+    values: Json
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one transaction stores: all of it or nothing."""
+
+    commands: list[DecidedCommand] = field(default_factory=list)
+    events: list[EventEnvelope] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+
+
+class EventReader(Protocol):
+    """Reading the log."""
+
+    async def read(self, after: int, limit: int) -> Sequence[EventEnvelope]:
+        """Up to `limit` events after a position, in order, without gaps."""
+        ...
+
+
+class EventStore(EventReader, Protocol):
+    """The ledger as its only writer sees it."""
+
+    async def head(self) -> Head:
+        """The end of the log."""
+        ...
+
+    async def load(self, streams: Iterable[str]) -> Sequence[EventEnvelope]:
+        """All events of these streams, in log order."""
+        ...
+
+    async def live_streams(self) -> list[str]:
+        """Every stream but those of jobs that have ended."""
+        ...
+
+    async def recorded(self, command_ids: Iterable[UUID]) -> dict[UUID, RecordedCommand]:
+        """Which of these commands were recorded, and how they were answered."""
+        ...
+
+    async def append(self, batch: Batch, head: Head) -> Head:
+        """Store a batch in one transaction after `head`; the new end of the log.
+
+        Raises:
+            AppendConflict: the log does not end at `head`, or a stream is not at the version before, or a command is
+                recorded already.
+            Unstorable: a value cannot be stored.
+            StoreUnavailable: it is unknown whether the batch was stored.
+        """
+        ...
+
+
+class Positions(Protocol):
+    """Where each reader of the log stands."""
+
+    async def get(self, name: str) -> int:
+        """The last position the reader has dealt with; 0 if it never did."""
+        ...
+
+    async def set(self, name: str, position: int) -> None:
+        """Remember a position. May be lost in a crash: then the reader repeats itself, harmlessly."""
+        ...
+
+
+class Archive(Protocol):
+    """Blobs in Postgres: they stay when NATS is wiped."""
+
+    async def has(self, digest: str) -> bool:
+        """Whether the blob is archived."""
+        ...
+
+    async def get(self, digest: str) -> bytes:
+        """The blob. Raises: BlobUnavailable."""
+        ...
+
+    async def put(self, digest: str, data: bytes) -> None:
+        """Archive a blob; durable when this returns."""
+        ...
+
+
+class Blobs(Protocol):
+    """Blobs in NATS: how they travel between hosts."""
+
+    async def exists(self, digest: str) -> bool:
+        """Whether the blob is there. Raises: BusUnavailable."""
+        ...
+
+    async def get(self, digest: str) -> bytes:
+        """The blob, verified. Raises: BlobUnavailable, BusUnavailable."""
+        ...
+
+    async def put(self, data: bytes) -> None:
+        """Put a blob unless it is there. Raises: BusUnavailable."""
+        ...
+
+
+class Bus(Protocol):
+    """What the scheduler says to others. Each method raises BusUnavailable if it cannot be said now."""
+
+    async def publish_event(self, envelope: EventEnvelope) -> None:
+        """Publish a recorded event; recognised as a repetition by its id."""
+        ...
+
+    async def publish_work(self, subject: str, message_id: str, work: Work) -> None:
+        """Publish work; recognised as a repetition by `message_id`."""
+        ...
+
+    async def control(self, subject: str, message: Control) -> None:
+        """Send a control message to whoever listens now."""
+        ...
+
+    async def answer(self, reply_to: str, answer: Answer) -> None:
+        """Send an answer to whoever waits for it."""
+        ...
+
+
+class LogStore(Protocol):
+    """Where job logs are kept."""
+
+    async def log_bytes(self, job_id: UUID) -> int:
+        """How many bytes of this job's log are stored."""
+        ...
+
+    async def add_logs(self, chunks: Sequence[LogChunk]) -> None:
+        """Store chunks; those that are stored already are ignored."""
+        ...

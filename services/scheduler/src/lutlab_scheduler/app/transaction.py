@@ -1,0 +1,55 @@
+"""One command being decided: events are numbered and folded into the world as they are decided."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from lutlab_events.envelope import CommandEnvelope, EventEnvelope
+from lutlab_events.events import Event
+from lutlab_events.ids import event_id
+from lutlab_scheduler.app.world import World
+from lutlab_scheduler.domain.outcome import Context, Rules
+
+
+@dataclass(slots=True)
+class Transaction:
+    """The events of one command so far.
+
+    Attributes:
+        world: changes with every `append`.
+        position: the log's end after these events.
+        now: the scheduler's clock at the decision.
+    """
+
+    world: World
+    command: CommandEnvelope
+    rules: Rules
+    position: int
+    now: datetime
+    events: list[EventEnvelope] = field(default_factory=list)
+
+    @property
+    def context(self) -> Context:
+        """The moment and the rules, for deciders."""
+        return Context(self.now, self.rules)
+
+    def append(self, stream: str, bodies: Sequence[Event]) -> None:
+        """Add decided events to a stream. Raises: IllegalTransition."""
+        for body in bodies:
+            self.position += 1
+            envelope = EventEnvelope(
+                position=self.position,
+                event_id=event_id(self.command.command_id, len(self.events)),
+                stream=stream,
+                version=self.world.version(stream) + 1,
+                body=body,
+                causation_id=self.command.command_id,
+                correlation_id=self.command.correlation_id,
+                actor=self.command.actor,
+                site=self.command.site,
+                at=self.now,
+            )
+            self.world.apply(envelope)
+            self.events.append(envelope)

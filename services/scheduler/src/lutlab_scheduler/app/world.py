@@ -1,0 +1,202 @@
+"""The lab in memory, folded from the log: every board, agent, key and profile, every open job and the jobs used last.
+
+There is one writer, so between a take-over and its end memory and log are the same thing. The world changes while a
+batch of commands is decided; `undo` takes back what was not stored.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, ValuesView
+from uuid import UUID
+
+from lutlab_events.envelope import EventEnvelope
+from lutlab_events.ids import job_stream
+from lutlab_events.values import BitstreamRef, JobType
+from lutlab_scheduler.domain import agent, board, job, key, profile
+from lutlab_scheduler.domain.agent import Agent
+from lutlab_scheduler.domain.board import Board
+from lutlab_scheduler.domain.job import Job
+from lutlab_scheduler.domain.key import Key
+from lutlab_scheduler.domain.profile import Profile
+
+ENDED_JOBS_MAX = 4096
+"""How many ended jobs are kept in memory; older ones are loaded again when a command names them."""
+
+State = Board | Job | Agent | Key | Profile
+
+
+class UnknownStream(Exception):
+    """A stream's name begins with no known aggregate."""
+
+    code = "unknown_stream"
+
+
+def evolve(state: State | None, envelope: EventEnvelope) -> State:
+    """The aggregate after an event, by the kind of its stream. Raises: IllegalTransition, UnknownStream."""
+    kind = envelope.stream.partition("-")[0]
+    match kind, state:
+        case "board", None | Board():
+            return board.evolve(state, envelope)
+        case "job", None | Job():
+            return job.evolve(state, envelope)
+        case "agent", None | Agent():
+            return agent.evolve(state, envelope)
+        case "key", None | Key():
+            return key.evolve(state, envelope)
+        case "profile", None | Profile():
+            return profile.evolve(state, envelope)
+    raise UnknownStream(f"stream {envelope.stream!r} at position {envelope.position} is of no known kind")
+
+
+class World:
+    """Every aggregate that matters now, by stream and by kind."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, State] = {}
+        self._boards: dict[int, Board] = {}
+        self._board_ids: dict[tuple[str, str], int] = {}
+        self._open_jobs: dict[UUID, Job] = {}
+        self._ended_jobs: OrderedDict[str, None] = OrderedDict()
+        self._agents: dict[str, Agent] = {}
+        self._digests: dict[str, UUID] = {}
+        self._profiles: dict[str, Profile] = {}
+        self._journal: list[tuple[str, State | None]] = []
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def knows(self, stream: str) -> bool:
+        """Whether the stream is in memory."""
+        return stream in self._states
+
+    def version(self, stream: str) -> int:
+        """The stream's version, 0 if nothing happened on it."""
+        state = self._states.get(stream)
+        return 0 if state is None else state.version
+
+    def state(self, stream: str) -> State | None:
+        """The aggregate of a stream."""
+        return self._states.get(stream)
+
+    def boards(self) -> ValuesView[Board]:
+        """Every board."""
+        return self._boards.values()
+
+    def board(self, fpga_id: int) -> Board | None:
+        """A board by its number."""
+        return self._boards.get(fpga_id)
+
+    def board_by_key(self, site: str, board_key: str) -> Board | None:
+        """A board by its agent's own name for it, which is unique within a site."""
+        fpga_id = self._board_ids.get((site, board_key))
+        return None if fpga_id is None else self._boards[fpga_id]
+
+    def next_fpga_id(self) -> int:
+        """The number of the next new board: the smallest that no board ever had."""
+        return max(self._boards, default=-1) + 1
+
+    def job(self, job_id: UUID) -> Job | None:
+        """A job, if it is open or was loaded."""
+        state = self._states.get(job_stream(job_id))
+        assert state is None or isinstance(state, Job)
+        return state
+
+    def open_jobs(self) -> ValuesView[Job]:
+        """Every job that has not ended."""
+        return self._open_jobs.values()
+
+    def open_builds(self) -> int:
+        """How many build jobs have not ended."""
+        return sum(j.type is JobType.BUILD_AND_PROGRAM for j in self._open_jobs.values())
+
+    def agents(self) -> ValuesView[Agent]:
+        """Every agent."""
+        return self._agents.values()
+
+    def agent(self, agent_id: str) -> Agent | None:
+        """An agent by its name."""
+        return self._agents.get(agent_id)
+
+    def knows_digest(self, key_sha256: str) -> bool:
+        """Whether a key with this digest was ever issued."""
+        return key_sha256 in self._digests
+
+    def base(self, profile_name: str) -> BitstreamRef | None:
+        """The base design of a profile, None while it is not built."""
+        found = self._profiles.get(profile_name)
+        return None if found is None else found.base
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    def apply(self, envelope: EventEnvelope) -> None:
+        """Take in the next event of a stream. Raises: IllegalTransition, UnknownStream."""
+        before = self._states.get(envelope.stream)
+        assert envelope.version == (0 if before is None else before.version) + 1, f"gap in {envelope.stream}"
+        after = evolve(before, envelope)
+        self._journal.append((envelope.stream, before))
+        self._put(envelope.stream, before, after)
+
+    def replay(self, envelopes: Iterable[EventEnvelope]) -> None:
+        """Take in recorded events."""
+        for envelope in envelopes:
+            self.apply(envelope)
+        self.settle()
+
+    def mark(self) -> int:
+        """A point to which `undo` can go back, until `settle`."""
+        return len(self._journal)
+
+    def undo(self, mark: int = 0) -> None:
+        """Take back everything since `mark`."""
+        while len(self._journal) > mark:
+            stream, before = self._journal.pop()
+            self._put(stream, self._states.get(stream), before)
+
+    def settle(self) -> None:
+        """Everything so far is stored; forget ended jobs beyond the limit."""
+        self._journal.clear()
+        while len(self._ended_jobs) > ENDED_JOBS_MAX:
+            stream, _ = self._ended_jobs.popitem(last=False)
+            del self._states[stream]
+
+    def _put(self, stream: str, before: State | None, after: State | None) -> None:
+        if after is None:
+            self._forget(stream, before)
+            return
+        self._states[stream] = after
+        match after:
+            case Board():
+                self._boards[after.fpga_id] = after
+                self._board_ids[after.site, after.board_key] = after.fpga_id
+            case Job():
+                self._put_job(stream, after)
+            case Agent():
+                self._agents[after.agent_id] = after
+            case Key():
+                self._digests[after.key_sha256] = after.key_id
+            case Profile():
+                self._profiles[after.profile] = after
+
+    def _put_job(self, stream: str, after: Job) -> None:
+        if after.ended:
+            self._open_jobs.pop(after.job_id, None)
+            self._ended_jobs[stream] = None
+        else:
+            self._ended_jobs.pop(stream, None)
+            self._open_jobs[after.job_id] = after
+
+    def _forget(self, stream: str, before: State | None) -> None:
+        self._states.pop(stream, None)
+        match before:
+            case Board():
+                del self._boards[before.fpga_id]
+                del self._board_ids[before.site, before.board_key]
+            case Job():
+                self._open_jobs.pop(before.job_id, None)
+                self._ended_jobs.pop(stream, None)
+            case Agent():
+                del self._agents[before.agent_id]
+            case Key():
+                del self._digests[before.key_sha256]
+            case Profile():
+                del self._profiles[before.profile]

@@ -1,0 +1,198 @@
+"""The one writer: takes commands in batches, decides them one after another, stores a batch in one transaction.
+
+While a batch is being stored, the next one gathers, so the batches grow with the load (group commit). Whoever brought a
+command learns what became of it from its `Ticket`, and only after the commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import structlog
+
+from lutlab_events.envelope import Answer, CommandEnvelope
+from lutlab_events.ids import job_stream
+from lutlab_events.rejections import Rejection
+from lutlab_scheduler.app.handlers import HANDLERS
+from lutlab_scheduler.app.ports import Batch, Clock, DecidedCommand, EventStore, Head, RecordedCommand, Unstorable
+from lutlab_scheduler.app.projections import project
+from lutlab_scheduler.app.tail import Tail
+from lutlab_scheduler.app.transaction import Transaction
+from lutlab_scheduler.app.world import World
+from lutlab_scheduler.domain.outcome import Rejected, Rules
+
+log = structlog.get_logger(__name__)
+
+BATCH_MAX = 256
+QUEUE_MAX = 1024
+
+
+class Undecidable(Exception):
+    """A command made the scheduler fail; it is set aside as a dead letter."""
+
+    code = "undecidable"
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """A command on its way through the writer; `done` gets the answer, or Undecidable."""
+
+    envelope: CommandEnvelope
+    done: asyncio.Future[Answer] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class Writer:
+    """Decides and stores. Construct it with a world that was folded up to `head`."""
+
+    def __init__(self, store: EventStore, world: World, head: Head, tail: Tail, rules: Rules, clock: Clock) -> None:
+        self._store = store
+        self._world = world
+        self._head = head
+        self._tail = tail
+        self._rules = rules
+        self._clock = clock
+        self._queue: asyncio.Queue[Ticket] = asyncio.Queue(QUEUE_MAX)
+
+    @property
+    def world(self) -> World:
+        """The lab as of the last commit; do not change it."""
+        return self._world
+
+    async def submit(self, envelope: CommandEnvelope) -> Ticket:
+        """Queue a command; waits while the queue is full."""
+        ticket = Ticket(envelope)
+        await self._queue.put(ticket)
+        return ticket
+
+    async def run(self) -> None:
+        """Work until cancelled. Raises: StoreUnavailable, AppendConflict: this writer is over."""
+        batch: list[Ticket] = []
+        try:
+            while True:
+                batch = await self._gather()
+                await self._carry_out(batch)
+        finally:
+            self._abandon(batch)
+
+    async def _gather(self) -> list[Ticket]:
+        batch = [await self._queue.get()]
+        while len(batch) < BATCH_MAX and not self._queue.empty():
+            batch.append(self._queue.get_nowait())
+        return batch
+
+    def _abandon(self, batch: Iterable[Ticket]) -> None:
+        """Nobody will decide these any more."""
+        waiting = list(batch)
+        while not self._queue.empty():
+            waiting.append(self._queue.get_nowait())
+        for ticket in waiting:
+            ticket.done.cancel()
+
+    async def _carry_out(self, tickets: list[Ticket]) -> None:
+        """Decide and store a batch; if a value in it cannot be stored, one command at a time."""
+        started = self._clock.now()
+        recorded = await self._store.recorded({t.envelope.command_id for t in tickets})
+        await self._load(tickets)
+        batch = Batch()
+        answers = self._decide(tickets, recorded, batch)
+        try:
+            if batch.commands:
+                self._head = await self._store.append(batch, self._head)
+        except Unstorable as error:
+            self._world.undo()
+            await self._one_by_one(tickets, error)
+            return
+        self._world.settle()
+        self._tail.extend(batch.events)
+        for ticket, answer in answers:
+            self._resolve(ticket, answer)
+        if batch.commands:
+            took_ms = (self._clock.now() - started).total_seconds() * 1000
+            log.debug("batch_committed", commands=len(batch.commands), events=len(batch.events), took_ms=took_ms)
+
+    async def _one_by_one(self, tickets: list[Ticket], error: Unstorable) -> None:
+        if len(tickets) == 1:
+            self._resolve(tickets[0], Undecidable(f"the database refuses it: {error}"))
+            return
+        for ticket in tickets:
+            await self._carry_out([ticket])
+
+    def _resolve(self, ticket: Ticket, answer: Answer | Undecidable) -> None:
+        body, ident = type(ticket.envelope.body).__name__, str(ticket.envelope.command_id)
+        if ticket.done.done():
+            return
+        if isinstance(answer, Answer):
+            log.info("command_decided", command=body, command_id=ident, code=answer.code, position=answer.position)
+            ticket.done.set_result(answer)
+        else:
+            log.error("command_undecidable", command=body, command_id=ident, reason=str(answer))
+            ticket.done.set_exception(answer)
+            # Whoever waits sees the exception; nobody has to.
+            ticket.done.exception()
+
+    async def _load(self, tickets: list[Ticket]) -> None:
+        """Bring jobs that commands name, and that are not in memory, into memory."""
+        job_ids = {getattr(ticket.envelope.body, "job_id", None) for ticket in tickets} - {None}
+        missing = [stream for j in job_ids if j and not self._world.knows(stream := job_stream(j))]
+        if missing:
+            self._world.replay(await self._store.load(missing))
+
+    def _decide(
+        self, tickets: list[Ticket], recorded: dict[UUID, RecordedCommand], batch: Batch
+    ) -> list[tuple[Ticket, Answer | Undecidable]]:
+        """Decide every command of a batch, in order, each in the world the one before left."""
+        known = dict(recorded)
+        answers: list[tuple[Ticket, Answer | Undecidable]] = []
+        touched: dict[str, None] = {}
+        for ticket in tickets:
+            command = ticket.envelope
+            if command.command_id in known:
+                answers.append((ticket, _repeated(command, known[command.command_id])))
+                continue
+            answer = self._decide_one(command, batch, touched)
+            answers.append((ticket, answer))
+            if isinstance(answer, Answer):
+                known[command.command_id] = RecordedCommand(command.fingerprint, answer)
+        for stream in touched:
+            state = self._world.state(stream)
+            if state is not None:
+                batch.rows.append(project(state))
+        return answers
+
+    def _decide_one(self, command: CommandEnvelope, batch: Batch, touched: dict[str, None]) -> Answer | Undecidable:
+        mark = self._world.mark()
+        now = self._clock.now()
+        tx = Transaction(
+            world=self._world,
+            command=command,
+            rules=self._rules,
+            position=self._head.position + len(batch.events),
+            now=now,
+        )
+        try:
+            outcome = HANDLERS[type(command.body)](command.body, tx)
+        except Exception as error:
+            log.exception("handler_failed", command=type(command.body).__name__, command_id=str(command.command_id))
+            self._world.undo(mark)
+            return Undecidable(f"{type(error).__name__}: {error}")
+        if isinstance(outcome, Rejected):
+            self._world.undo(mark)
+            answer = Answer(command_id=command.command_id, code=outcome.code.value, message=outcome.message)
+        else:
+            position = tx.events[0].position if tx.events else None
+            answer = Answer(command_id=command.command_id, code="ok", data=outcome, position=position)
+            batch.events += tx.events
+            touched.update(dict.fromkeys(event.stream for event in tx.events))
+        batch.commands.append(DecidedCommand(envelope=command, answer=answer, received_at=now))
+        return answer
+
+
+def _repeated(command: CommandEnvelope, recorded: RecordedCommand) -> Answer:
+    """The answer to a command id that was seen before: the same again, unless something else was asked."""
+    if command.fingerprint == recorded.fingerprint:
+        return recorded.answer
+    message = f"command {command.command_id} was seen before with another request; use a new idempotency key"
+    return Answer(command_id=command.command_id, code=Rejection.IDEMPOTENCY_MISMATCH.value, message=message)

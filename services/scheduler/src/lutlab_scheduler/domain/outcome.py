@@ -1,0 +1,57 @@
+"""What a decision is made of: the rules in force, the moment, and a refusal with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from lutlab_events.rejections import Rejection
+
+RESET_ATTEMPTS_MAX = 3
+RESET_RETRY_WAITS_S = (1.0, 5.0)
+"""How long after the first and the second failed reset the next one starts."""
+BUILD_ATTEMPTS_MAX = 3
+"""How often a build is started over because its bitstream was lost."""
+BUILD_STARTS_MAX = 3
+"""How many builders may take one attempt (each after the death of the one before) until the job is given up."""
+RENEWAL_PARTS = 60
+"""A session is renewed only where this moves its end by at least this fraction of its time to live: bounds the log."""
+
+assert len(RESET_RETRY_WAITS_S) == RESET_ATTEMPTS_MAX - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The limits a decision obeys; from the settings.
+
+    Attributes:
+        session_ttl: how long a session lasts without use.
+        program_deadline: how long loading a bitstream may take.
+        build_deadline: how long one build attempt may take.
+        queue_jobs_max: how many build jobs may be open at once.
+        profiles: the device profiles that exist.
+        default_profile: what to build for if neither job nor boards say.
+    """
+
+    session_ttl: timedelta
+    program_deadline: timedelta
+    build_deadline: timedelta
+    queue_jobs_max: int
+    profiles: frozenset[str]
+    default_profile: str
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The moment of a decision and the rules that hold."""
+
+    now: datetime
+    rules: Rules
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A refusal: a stable code, and a sentence that names the value at fault and the way out."""
+
+    code: Rejection
+    message: str
