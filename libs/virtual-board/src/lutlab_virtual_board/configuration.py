@@ -133,6 +133,7 @@ class Configuration:
         self.tiles: dict[tuple[int, int], list[TileConfiguration]] = defaultdict(list)
         self.brams = bitstream.brams
         self._kinds: dict[str, _Kind] = {}
+        self._merged: dict[tuple[int, int], tuple[dict[str, str], dict[str, int]]] = {}
         self._bits: dict[str, int] = {}
         self._at: dict[tuple[int, int], list[Tile]] = defaultdict(list)
         columns = _Columns(bitstream.frames)
@@ -149,17 +150,21 @@ class Configuration:
 
     def choices(self, x: int, y: int) -> dict[str, str]:
         """Choices of every tile at a place that differ from an erased chip's."""
-        merged: dict[str, str] = {}
-        for tile in self.tiles.get((x, y), ()):
-            merged.update(tile.choices)
-        return merged
+        return self._merge(x, y)[0]
 
     def words(self, x: int, y: int) -> dict[str, int]:
         """Words of every tile at a place that differ from an erased chip's."""
-        merged: dict[str, int] = {}
-        for tile in self.tiles.get((x, y), ()):
-            merged.update(tile.words)
-        return merged
+        return self._merge(x, y)[1]
+
+    def _merge(self, x: int, y: int) -> tuple[dict[str, str], dict[str, int]]:
+        if (x, y) not in self._merged:
+            choices: dict[str, str] = {}
+            words: dict[str, int] = {}
+            for tile in self.tiles.get((x, y), ()):
+                choices.update(tile.choices)
+                words.update(tile.words)
+            self._merged[x, y] = choices, words
+        return self._merged[x, y]
 
     def group_choice(self, tiles: list[Tile], name: str) -> str | None:
         """A choice whose bits are spread over several tiles.
@@ -177,7 +182,7 @@ class Configuration:
             matcher = self._kind(tile).choices.get(name)
             if matcher is None:
                 continue
-            bits = self._bits.get(tile.name, 0)
+            bits = self.bits(tile)
             known = {o.value: o for o in matcher.options()}
             for option in known.values():
                 if bits & option.mask != option.ones:
@@ -192,8 +197,17 @@ class Configuration:
         for tile in tiles:
             for word in self._kind(tile).words:
                 if word.name == name:
-                    found = (found or 0) | _word_value(word, self._bits.get(tile.name, 0))
+                    found = (found or 0) | _word_value(word, self.bits(tile))
         return found
+
+    def bits(self, tile: Tile) -> int:
+        """A tile's configuration bits: frame f, bit b at position f * STRIDE + b."""
+        return self._bits.get(tile.name, 0)
+
+    def patterns(self, tile: Tile, name: str) -> dict[str, int]:
+        """For each value of a choice the bits that it sets in a tile; empty where the tile has no such choice."""
+        matcher = self._kind(tile).choices.get(name)
+        return {option.value: option.ones for option in matcher.options()} if matcher else {}
 
     def _kind(self, tile: Tile) -> _Kind:
         kind = self._kinds.get(tile.kind)

@@ -1,0 +1,183 @@
+"""Clocks and the chip-wide reset: clock buffers, phase-locked loops, GSR."""
+
+from __future__ import annotations
+
+import re
+
+from lutlab_virtual_board.cells.context import OR, Clock, Context, place
+from lutlab_virtual_board.errors import UnsupportedCell, UnsupportedConfiguration
+from lutlab_virtual_board.netlist import ONE, ZERO, Net, Register, RegisterOutput
+from lutlab_virtual_board.trellis import Tile
+from lutlab_virtual_board.wires import Wire
+
+_BUFFER = 0b10
+_PLL_TILES = {
+    "PLL0_UL": ("PLL0_UL", "PLL1_UL"),
+    "PLL0_LL": ("PLL0_LL", "BANKREF8"),
+    "PLL0_LR": ("PLL0_LR", "PLL1_LR", "BANKREF4"),
+    "PLL0_UR": ("PLL0_UR", "PLL1_UR"),
+}
+"""Tiles that hold the configuration of the PLL next to a tile of that type."""
+
+_PLL_OFFSET = {"PLL0_UL": (1, 0), "PLL0_LL": (0, -1), "PLL0_LR": (0, -1), "PLL0_UR": (-1, 0)}
+"""Where a PLL's wires are, from its first tile."""
+
+
+def require_clock(context: Context, wire: Wire, where: str) -> None:
+    """Check that a cell's clock input carries the design's clock, and note which one that is.
+
+    Raises:
+        UnsupportedCell: the clock is gated, divided or made by logic.
+    """
+    source = context.routing.source(wire)
+    if not isinstance(source, Wire):
+        raise UnsupportedCell("cell without a running clock", where, "its clock input is constant")
+    context.note_clock(source, _clock(context, source, where))
+
+
+def _clock(context: Context, source: Wire, where: str) -> Clock:
+    """The clock that a routed source is."""
+    key = ("clock", source)
+    known = context.built.get(key)
+    if isinstance(known, Clock):
+        return known
+    clock = _trace_clock(context, source, where)
+    context.built[key] = clock
+    return clock
+
+
+def _trace_clock(context: Context, source: Wire, where: str) -> Clock:
+    if source.name.startswith("G_CLKO_"):
+        return _clock(context, _buffer_input(context, source), where)
+    if source.name.startswith("JPADDI"):
+        pin = context.pin_at(source)
+        if pin != context.clock_pin:
+            raise UnsupportedCell("clock from a pin without an oscillator", f"pin {pin or source}", f"it clocks {where}")
+        return Clock(f"pin {pin}", float(context.clock_hz))
+    if source.name.startswith("JCLKO"):
+        return _pll_clock(context, source)
+    raise UnsupportedCell("clock made by logic", str(source), f"it clocks {where}")
+
+
+def _buffer_input(context: Context, output: Wire) -> Wire:
+    """The source behind a clock buffer that lets the clock pass."""
+    buffer = output.name.removeprefix("G_CLKO_")
+    side, number = buffer[0], buffer.removeprefix(f"{buffer[0]}DCC")
+    for tiles in context.configuration.tiles.values():
+        for tile in tiles:
+            if tile.choices.get(f"DCC_{side}{number}.MODE") == "DCCA":
+                raise UnsupportedCell("DCCA with clock enable", f"R{tile.tile.y}C{tile.tile.x} DCC_{side}{number}")
+    source = context.routing.source(Wire(0, 0, f"G_CLKI_{buffer}"))
+    if not isinstance(source, Wire):
+        raise UnsupportedConfiguration(f"clock buffer {buffer} has no input")
+    return source
+
+
+def expand_buffer(context: Context, wire: Wire, net: Net) -> None:
+    """A buffered clock that is used as data."""
+    context.drive(net, _BUFFER, context.net_of(_buffer_input(context, wire)))
+
+
+# -- phase-locked loops -----------------------------------------------------------------------------------------------
+
+
+def _pll_tiles(context: Context, wire: Wire) -> list[Tile]:
+    """The configuration tiles of the PLL whose wires are at a place."""
+    for first in context.configuration.database.tiles:
+        offset = _PLL_OFFSET.get(first.kind)
+        if offset and (first.x + offset[0], first.y + offset[1]) == (wire.x, wire.y):
+            kinds = _PLL_TILES[first.kind]
+            near = [(first.x + dx, first.y + dy) for dx in (-1, 0, 1) for dy in (0, 1)]
+            return [t for x, y in near for t in context.configuration.tiles_at(x, y) if t.kind in kinds]
+    raise UnsupportedConfiguration(f"no PLL at {wire}")
+
+
+def _pll_clock(context: Context, wire: Wire) -> Clock:
+    """Frequency of one output of a PLL, from its dividers (Lattice FPGA-TN-02200, "PLL divider")."""
+    where = place(wire, "EHXPLLL")
+    tiles = _pll_tiles(context, wire)
+
+    def divider(name: str) -> int:
+        value = context.configuration.group_word(tiles, f"{name}_DIV")
+        if value is None:
+            raise UnsupportedCell("EHXPLLL", where, f"its {name} divider is unknown")
+        return value + 1
+
+    def choice(name: str) -> str | None:
+        return context.configuration.group_choice(tiles, name)
+
+    if choice("MODE") != "EHXPLLL":
+        raise UnsupportedCell("EHXPLLL", where, "its output is used but it is not switched on")
+    output = re.sub(r"^J|_PLL$", "", wire.name)
+    _refuse_dynamic_pll(context, wire, where)
+    reference = context.routing.source(Wire(wire.x, wire.y, "CLKI_PLL"))
+    if not isinstance(reference, Wire):
+        raise UnsupportedCell("EHXPLLL", where, "it has no reference clock")
+    source = _clock(context, reference, where)
+    feedback = _feedback_output(context, wire, choice("FEEDBK_PATH") or "", where)
+    oscillator_hz = source.hz / divider("CLKI") * divider("CLKFB") * divider(feedback)
+    return Clock(f"{output} of the PLL at R{wire.y}C{wire.x}", oscillator_hz / divider(output))
+
+
+def _feedback_output(context: Context, wire: Wire, path: str, where: str) -> str:
+    """Which output closes the loop."""
+    if path.startswith("INT_"):
+        return {"INT_OP": "CLKOP", "INT_OS": "CLKOS", "INT_OS2": "CLKOS2", "INT_OS3": "CLKOS3"}[path]
+    source = context.routing.source(Wire(wire.x, wire.y, "CLKFB_PLL"))
+    while isinstance(source, Wire) and source.name.startswith("G_CLKO_"):
+        source = _buffer_input(context, source)
+    if isinstance(source, Wire) and source.name.startswith("JCLKO") and (source.x, source.y) == (wire.x, wire.y):
+        return re.sub(r"^J|_PLL$", "", source.name)
+    raise UnsupportedCell("EHXPLLL", where, f"its feedback {path or 'path'} comes from {source}")
+
+
+def _refuse_dynamic_pll(context: Context, wire: Wire, where: str) -> None:
+    """A PLL that logic resets or shifts does not have one frequency."""
+    for pin in ("RST", "STDBY", "PHASESTEP", "PHASELOADREG"):
+        source = context.routing.source(Wire(wire.x, wire.y, f"J{pin}_PLL"))
+        if isinstance(source, Wire):
+            raise UnsupportedCell("EHXPLLL", where, f"its input {pin} is driven by logic")
+
+
+def expand_lock(context: Context, wire: Wire, net: Net) -> None:
+    """A PLL's LOCK: the design's clock only exists while it is one."""
+    context.drive(net, _BUFFER, ONE)
+
+
+# -- chip-wide reset --------------------------------------------------------------------------------------------------
+
+
+def chip_reset(context: Context) -> Net | None:
+    """The net that is one while the design holds the chip-wide reset, or None if it does not use it."""
+    key = "chip reset"
+    if key not in context.built:
+        context.built[key] = _build_chip_reset(context)
+    known = context.built[key]
+    return known if isinstance(known, int) else None
+
+
+def _build_chip_reset(context: Context) -> Net | None:
+    for (x, y), tiles in context.configuration.tiles.items():
+        for tile in tiles:
+            mode = tile.choices.get("GSR.GSRMODE", "NONE")
+            if tile.tile.kind == "EFB0_PICB0" and mode != "NONE":
+                # The database keeps the cell's wires one row above the tile that configures it.
+                return _reset_net(context, Wire(x, y - 1, "JGSR_GSR"), mode)
+    return None
+
+
+def _reset_net(context: Context, wire: Wire, mode: str) -> Net:
+    net = context.net(wire)
+    active = context.invert(net) if mode == "ACTIVE_LOW" else net
+    synchronous = any(
+        tile.choices.get("GSR.SYNCMODE") == "SYNC" for tiles in context.configuration.tiles.values() for tile in tiles
+    )
+    if not synchronous:
+        return active
+    # Synchronous release: the reset begins at once, and ends one edge of the design's clock after its input.
+    where = place(wire, "SGSR")
+    require_clock(context, Wire(wire.x, wire.y, "JCLK_GSR"), where)
+    held = Register(d=active, enable=ONE, reset=ZERO, value=0, falling=False, place=where)
+    context.netlist.registers.append(held)
+    late = context.netlist.add(RegisterOutput(len(context.netlist.registers) - 1))
+    return context.function(OR, active, late)

@@ -1,0 +1,159 @@
+"""What every cell needs while a netlist is extracted."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from lutlab_virtual_board.configuration import Configuration
+from lutlab_virtual_board.errors import DatabaseError, UnsupportedConfiguration
+from lutlab_virtual_board.netlist import ONE, ZERO, ClockLevel, Function, Net, Netlist, PinInput
+from lutlab_virtual_board.routing import Routing, Source, Tie
+from lutlab_virtual_board.wires import Wire
+
+INVERT = 0b01
+AND = 0b1000
+OR = 0b1110
+SELECT = 0b11001010
+"""Truth table of (otherwise, chosen, select)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """A clock that drives cells.
+
+    Attributes:
+        name: where it comes from, e.g. `pin G2`.
+        hz: its frequency.
+    """
+
+    name: str
+    hz: float
+
+
+@dataclass
+class Context:
+    """The extraction of one chip.
+
+    Attributes:
+        configuration: of the chip.
+        package: whose pins are bonded out.
+        clock_pin: of the oscillator.
+        clock_hz: of the oscillator.
+        netlist: so far.
+        pending: cell outputs that have a net but no driver yet.
+        built: cells with several outputs that have been built, by place.
+    """
+
+    configuration: Configuration
+    package: str
+    clock_pin: str
+    clock_hz: int
+    netlist: Netlist = field(default_factory=Netlist)
+    pending: list[tuple[Wire, Net]] = field(default_factory=list)
+    built: dict[object, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        pins = self.configuration.database.pins
+        if self.package not in pins:
+            raise DatabaseError(f"no package {self.package!r} of this device; known: {', '.join(sorted(pins))}")
+        self.pins = pins[self.package]
+        self._pin_names = {place: pin for pin, place in self.pins.items()}
+        self.routing = Routing(self.configuration)
+        self._nets: dict[Wire, Net] = {}
+        self._clocks: dict[Wire, Clock] = {}
+        self._functions: dict[tuple[int, tuple[Net, ...]], Net] = {}
+        self._pins: dict[str, Net] = {}
+        self._level: Net | None = None
+
+    # -- nets ---------------------------------------------------------------------------------------------------
+
+    def net(self, wire: Wire) -> Net:
+        """The net that a cell's input wire carries; a floating wire reads as one."""
+        return self.net_of(self.routing.source(wire))
+
+    def net_of(self, source: Source) -> Net:
+        """The net of a routed source."""
+        if source is None:
+            return ONE
+        if isinstance(source, Tie):
+            return ONE if source.value else ZERO
+        if source not in self._nets:
+            self._nets[source] = self.netlist.add(None)
+            self.pending.append((source, self._nets[source]))
+        return self._nets[source]
+
+    def output(self, wire: Wire) -> Net:
+        """The net of a cell's output; whoever builds the cell drives it."""
+        return self.net_of(wire)
+
+    def drive(self, net: Net, table: int, *inputs: Net) -> None:
+        """Let a function drive a net."""
+        self.netlist.drivers[net] = Function(table, inputs)
+
+    def function(self, table: int, *inputs: Net) -> Net:
+        """A net that carries a function of others; equal ones are shared."""
+        key = (table, inputs)
+        if key not in self._functions:
+            self._functions[key] = self.netlist.add(Function(table, inputs))
+        return self._functions[key]
+
+    def invert(self, net: Net) -> Net:
+        """The opposite of a net."""
+        return 1 - net if net in (ZERO, ONE) else self.function(INVERT, net)
+
+    def pin_at(self, pad: Wire) -> str | None:
+        """The package pin of a pad's wire, e.g. of `JPADDIA_PIO`; None if it is not bonded out."""
+        letter = pad.name.removesuffix("_PIO")[-1]
+        return self._pin_names.get((pad.x, pad.y, letter))
+
+    def pin_input(self, pin: str) -> Net:
+        """The level outside a pin."""
+        if pin not in self._pins:
+            self._pins[pin] = self.netlist.add(PinInput(pin))
+        return self._pins[pin]
+
+    def clock_level(self) -> Net:
+        """The design's clock as data."""
+        if self._level is None:
+            self._level = self.netlist.add(ClockLevel())
+        return self._level
+
+    # -- clocks -------------------------------------------------------------------------------------------------
+
+    def note_clock(self, wire: Wire, clock: Clock) -> None:
+        """Record that some cell runs on the clock that arrives from `wire`."""
+        self._clocks[wire] = clock
+
+    def design_clock_hz(self) -> float | None:
+        """The frequency of the one clock everything runs on.
+
+        Raises:
+            UnsupportedConfiguration: there are several.
+        """
+        clocks = {clock.name: clock for clock in self._clocks.values()}
+        if len(clocks) > 1:
+            raise UnsupportedConfiguration(
+                f"the design has {len(clocks)} clock domains ({', '.join(sorted(clocks))}); the virtual board runs "
+                "designs with one"
+            )
+        return next(iter(clocks.values())).hz if clocks else None
+
+    # -- settings -----------------------------------------------------------------------------------------------
+
+    def choice(self, x: int, y: int, name: str, default: str) -> str:
+        """A choice of the tiles at a place, or what an erased chip has."""
+        return self.configuration.choices(x, y).get(name, default)
+
+
+def place(wire: Wire, cell: str) -> str:
+    """How messages name a cell's place."""
+    return f"R{wire.y}C{wire.x} {cell}"
+
+
+def number(name: str) -> int:
+    """The first number in a wire's name."""
+    match = re.search(r"\d+", name)
+    if match is None:
+        raise UnsupportedConfiguration(f"wire name {name!r} has no number")
+    return int(match[0])

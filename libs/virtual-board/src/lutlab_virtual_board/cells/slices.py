@@ -1,0 +1,214 @@
+"""Slices: LUTs, their expanding multiplexers, carry chains, distributed RAM and registers.
+
+A PLC2 tile has slices A to D of two LUTs and two registers each; LUT and register n belong to slice n // 2. Source:
+Lattice FPGA-DS-02012 "ECP5 Family", section "Slice"; Project Trellis, tile PLC2.
+"""
+
+from __future__ import annotations
+
+from lutlab_virtual_board.cells.clocking import chip_reset, require_clock
+from lutlab_virtual_board.cells.context import AND, OR, SELECT, Context, number, place
+from lutlab_virtual_board.errors import UnsupportedCell
+from lutlab_virtual_board.netlist import ONE, ZERO, DistributedRam, Function, Net, RamOutput, Register, RegisterOutput
+from lutlab_virtual_board.wires import Wire
+
+_SLICES = "ABCD"
+_LUT_INIT_ERASED = 0xFFFF
+_BUFFER = 0b10
+_XOR = 0b0110
+
+_WRITE_DATA = {0: ("C", 1), 1: ("A", 1), 2: ("D", 1), 3: ("B", 1)}
+"""Which input of slice C carries the write data of LUT n in RAM mode."""
+
+
+def _slice(index: int) -> str:
+    return f"SLICE{_SLICES[index // 2]}"
+
+
+def _pin(context: Context, x: int, y: int, index: int, letter: str) -> Net:
+    """Input A, B, C, D or M of LUT or register `index`."""
+    name = f"{_slice(index)}.{letter}{index % 2}MUX"
+    if context.choice(x, y, name, letter) == "1":
+        return ONE
+    return context.net(Wire(x, y, f"{letter}{index}_SLICE"))
+
+
+def _inputs(context: Context, x: int, y: int, index: int) -> tuple[Net, ...]:
+    return tuple(_pin(context, x, y, index, letter) for letter in "ABCD")
+
+
+def _init(context: Context, x: int, y: int, index: int) -> int:
+    words = context.configuration.words(x, y)
+    return words.get(f"{_slice(index)}.K{index % 2}.INIT", _LUT_INIT_ERASED)
+
+
+def _mode(context: Context, x: int, y: int, index: int) -> str:
+    return context.choice(x, y, f"{_slice(index)}.MODE", "LOGIC")
+
+
+def expand_lut(context: Context, wire: Wire, net: Net) -> None:
+    """A LUT's output: logic, the sum of a carry cell, or a RAM's data."""
+    index = number(wire.name)
+    mode = _mode(context, wire.x, wire.y, index)
+    if mode == "LOGIC":
+        context.drive(net, _init(context, wire.x, wire.y, index), *_inputs(context, wire.x, wire.y, index))
+    elif mode == "CCU2":
+        _carry_half(context, wire.x, wire.y, index)
+    elif mode == "DPRAM":
+        _distributed_ram(context, wire, net, index)
+    else:
+        raise UnsupportedCell(f"slice mode {mode}", place(wire, _slice(index)), "its LUT is used as logic")
+
+
+def expand_mux5(context: Context, wire: Wire, net: Net) -> None:
+    """PFUMX: M selects between the slice's two LUTs."""
+    index = 2 * _SLICES.index(wire.name[2])
+    _mux(context, wire, net, index, Wire(wire.x, wire.y, f"F{index}_SLICE"), Wire(wire.x, wire.y, f"F{index + 1}_SLICE"))
+
+
+def expand_mux6(context: Context, wire: Wire, net: Net) -> None:
+    """L6MUX21: M selects between two other multiplexers."""
+    letter = wire.name[2]
+    index = 2 * _SLICES.index(letter) + 1
+    _mux(context, wire, net, index, Wire(wire.x, wire.y, f"FXA{letter}_SLICE"), Wire(wire.x, wire.y, f"FXB{letter}_SLICE"))
+
+
+def _mux(context: Context, wire: Wire, net: Net, index: int, low: Wire, high: Wire) -> None:
+    select = _pin(context, wire.x, wire.y, index, "M")
+    context.drive(net, SELECT, context.net(low), context.net(high), select)
+
+
+def expand_carry(context: Context, wire: Wire, net: Net) -> None:
+    """The carry out of a slice.
+
+    Where the slice is no carry cell, a chain starts in the next one, whose carry in is then ignored.
+    """
+    letter = wire.name[3] if wire.name[3] != "_" else "D"
+    index = 2 * _SLICES.index(letter)
+    if _mode(context, wire.x, wire.y, index) == "CCU2":
+        _carry_half(context, wire.x, wire.y, index + 1)
+    else:
+        context.drive(net, _BUFFER, ZERO)
+
+
+def _carry_half(context: Context, x: int, y: int, index: int) -> None:
+    """Drive sum and carry out of one half of a carry cell, and of the half before it if this is the second."""
+    key = ("carry", x, y, index)
+    if key in context.built:
+        return
+    context.built[key] = None
+    name, half = _slice(index), index % 2
+    letter = name[-1]
+    if half:
+        _carry_half(context, x, y, index - 1)
+        carry_in = context.output(Wire(x, y, f"_CARRY{letter}"))
+        carry_out = Wire(x, y, "FCO_SLICE" if letter == "D" else f"FCO{letter}_SLICE")
+    else:
+        carry_in = context.net(Wire(x, y, "FCI_SLICE" if letter == "A" else f"FCI{letter}_SLICE"))
+        carry_out = Wire(x, y, f"_CARRY{letter}")
+    inputs, init = _inputs(context, x, y, index), _init(context, x, y, index)
+    lut = context.function(init, *inputs)
+    total, carry = context.output(Wire(x, y, f"F{index}_SLICE")), context.output(carry_out)
+    if context.choice(x, y, f"{name}.CCU2.INJECT1_{half}", "YES") == "YES":
+        context.drive(total, _BUFFER, lut)
+        context.drive(carry, AND, lut, carry_in)
+    else:
+        generate = context.function(init & 0xF, inputs[0], inputs[1])
+        context.drive(total, _XOR, lut, carry_in)
+        context.drive(carry, SELECT, generate, carry_in, lut)
+
+
+def _distributed_ram(context: Context, wire: Wire, net: Net, index: int) -> None:
+    """One bit of a 16 x 4 RAM: slices A and B hold it, slice C passes on the write address and data."""
+    x, y = wire.x, wire.y
+    if _mode(context, x, y, 4) != "RAMW":
+        raise UnsupportedCell("DPRAM", place(wire, _slice(index)), "slice C of its tile is not in mode RAMW")
+    letter, half = _WRITE_DATA[index]
+    a, b, c, d = _inputs(context, x, y, index)
+    write = tuple(_pin(context, x, y, 4, pin) for pin in ("D", "B", "C", "A"))
+    require_clock(context, Wire(x, y, f"WCK{index // 2}_SLICE"), place(wire, _slice(index)))
+    ram = DistributedRam(
+        read=(d, b, c, a),
+        write=write,
+        data=_pin(context, x, y, 4 + half, letter),
+        enable=_write_enable(context, x, y, index),
+        value=_init(context, x, y, index),
+        falling=context.choice(x, y, "CLK1.CLKMUX", "CLK") == "INV",
+        place=place(wire, _slice(index)),
+    )
+    context.netlist.rams.append(ram)
+    context.netlist.drivers[net] = RamOutput(len(context.netlist.rams) - 1)
+
+
+def _write_enable(context: Context, x: int, y: int, index: int) -> Net:
+    mux = context.choice(x, y, "SLICEA.WREMUX", "WRE")
+    if mux in ("0", "1"):
+        return int(mux)
+    enable = context.net(Wire(x, y, f"WRE{index // 2}_SLICE"))
+    return context.invert(enable) if mux == "INV" else enable
+
+
+def expand_register(context: Context, wire: Wire, net: Net) -> None:
+    """A slice's flip-flop with enable, set or reset (synchronous or not), and the chip-wide reset."""
+    x, y, index = wire.x, wire.y, number(wire.name)
+    name, where = _slice(index), place(wire, f"{_slice(index)} register {index % 2}")
+    register = f"{name}.REG{index % 2}"
+    if context.choice(x, y, f"{register}.LSRMODE", "LSR") != "LSR":
+        raise UnsupportedCell("FF with preload (LSRMODE PRLD)", where)
+    value = 1 if context.choice(x, y, f"{register}.REGSET", "SET") == "SET" else 0
+    direct = context.choice(x, y, f"{register}.SD", "1") == "0"
+    d = _pin(context, x, y, index, "M") if direct else context.net(Wire(x, y, f"DI{index}_SLICE"))
+    reset, asynchronous = _register_reset(context, x, y, index, where)
+    state = Register(
+        d=d,
+        enable=_register_enable(context, x, y, index),
+        reset=reset,
+        value=value,
+        falling=_register_edge(context, x, y, index, where),
+        place=where,
+    )
+    context.netlist.registers.append(state)
+    driver = RegisterOutput(len(context.netlist.registers) - 1)
+    force = reset if asynchronous else ZERO
+    if context.choice(x, y, f"{name}.GSR", "ENABLED") == "ENABLED":
+        chip = chip_reset(context)
+        if chip is not None:
+            state.reset = context.function(OR, reset, chip)
+            force = context.function(OR, force, chip)
+    if force == ZERO:
+        context.netlist.drivers[net] = driver
+        return
+    held = context.netlist.add(driver)
+    forced = ONE if value else ZERO
+    context.netlist.drivers[net] = Function(SELECT, (held, forced, force))
+
+
+def _register_enable(context: Context, x: int, y: int, index: int) -> Net:
+    mux = context.choice(x, y, f"{_slice(index)}.CEMUX", "CE")
+    if mux in ("0", "1"):
+        return int(mux)
+    enable = context.net(Wire(x, y, f"CE{index // 2}_SLICE"))
+    return context.invert(enable) if mux == "INV" else enable
+
+
+def _register_edge(context: Context, x: int, y: int, index: int, where: str) -> bool:
+    """Whether the register acts on the falling edge of the design's clock."""
+    line = context.configuration.arcs.get(Wire(x, y, f"MUXCLK{index // 2}"))
+    if line is None:
+        raise UnsupportedCell("FF without a clock", where)
+    require_clock(context, line, where)
+    return context.choice(x, y, f"{line.name}.CLKMUX", "CLK") == "INV"
+
+
+def _register_reset(context: Context, x: int, y: int, index: int, where: str) -> tuple[Net, bool]:
+    """The register's own set or reset net, and whether it acts without the clock."""
+    line = context.configuration.arcs.get(Wire(x, y, f"MUXLSR{index // 2}"))
+    if line is None:
+        return ZERO, False
+    source = context.routing.source(line)
+    if source is None:
+        raise UnsupportedCell("FF whose reset line floats", where)
+    reset = context.net_of(source)
+    if context.choice(x, y, f"{line.name}.LSRMUX", "LSR") == "INV":
+        reset = context.invert(reset)
+    return reset, context.choice(x, y, f"{line.name}.SRMODE", "LSR_OVER_CE") == "ASYNC"

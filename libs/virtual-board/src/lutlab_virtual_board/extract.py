@@ -1,0 +1,58 @@
+"""From a configured chip to a netlist: walk back from the output pins through every cell that matters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from lutlab_virtual_board.cells import block_ram, clocking, multiplier, pads, slices
+from lutlab_virtual_board.cells.context import Context
+from lutlab_virtual_board.configuration import Configuration
+from lutlab_virtual_board.errors import UnsupportedCell
+from lutlab_virtual_board.inventory import refuse_unsupported
+from lutlab_virtual_board.netlist import Net, Netlist
+from lutlab_virtual_board.wires import Wire
+
+_EXPANDERS: tuple[tuple[re.Pattern[str], Callable[[Context, Wire, Net], None]], ...] = (
+    (re.compile(r"F\d_SLICE"), slices.expand_lut),
+    (re.compile(r"Q\d_SLICE"), slices.expand_register),
+    (re.compile(r"F5[A-D]_SLICE"), slices.expand_mux5),
+    (re.compile(r"FX[A-D]_SLICE"), slices.expand_mux6),
+    (re.compile(r"FCO[ABC]?_SLICE"), slices.expand_carry),
+    (re.compile(r"JDO[AB]\d+_EBR"), block_ram.expand),
+    (re.compile(r"JP\d+_MULT18"), multiplier.expand),
+    (re.compile(r"JPADDI[A-D]_PIO"), pads.expand_input),
+    (re.compile(r"G_CLKO_\w+"), clocking.expand_buffer),
+    (re.compile(r"JLOCK_PLL"), clocking.expand_lock),
+)
+
+
+def extract(configuration: Configuration, package: str, clock_pin: str, clock_hz: int) -> Netlist:
+    """The netlist of everything that some output pin depends on.
+
+    Args:
+        configuration: of the chip.
+        package: in nextpnr's spelling, e.g. `CABGA381`.
+        clock_pin: the pin where the board's oscillator is.
+        clock_hz: the oscillator's frequency.
+
+    Raises:
+        UnsupportedConfiguration: the design uses something this board does not execute.
+    """
+    context = Context(configuration, package, clock_pin, clock_hz)
+    refuse_unsupported(configuration)
+    for pin, net in pads.outputs(context):
+        context.netlist.outputs[pin] = net
+    while context.pending:
+        wire, net = context.pending.pop()
+        if context.netlist.drivers[net] is None:
+            _expand(context, wire, net)
+    context.netlist.clock_hz = context.design_clock_hz()
+    return context.netlist
+
+
+def _expand(context: Context, wire: Wire, net: Net) -> None:
+    for pattern, expand in _EXPANDERS:
+        if pattern.fullmatch(wire.name):
+            return expand(context, wire, net)
+    raise UnsupportedCell(wire.name, f"R{wire.y}C{wire.x}", "it is used as a signal")

@@ -1,0 +1,79 @@
+"""Refuse, by name, everything in a configuration that this board would otherwise pass over in silence.
+
+Each setting that differs from an erased chip must be one that some cell module reads, or one that has no influence on
+what the design computes (drive strengths, bank voltages, ties).
+"""
+
+from __future__ import annotations
+
+import re
+
+from lutlab_virtual_board.configuration import Configuration, TileConfiguration
+from lutlab_virtual_board.errors import UnsupportedCell, UnsupportedConfiguration
+from lutlab_virtual_board.trellis import STRIDE
+
+_EXECUTED = re.compile(
+    r"SLICE[A-D]\..*|CLK[01]\.CLKMUX|LSR[01]\.(LSRMUX|SRMODE)"  # slices
+    r"|CIB\.\w+MUX"  # constant ties
+    r"|EBR[0-3]\..*|MULT18_[0145]\..*|DSP_(LEFT|RIGHT)\.CIBOUT"
+    r"|GSR\.(GSRMODE|SYNCMODE)|DCC_[LRTB]\d+\.MODE"
+    r"|PIO[A-D]\.BASE_TYPE"
+)
+_HARMLESS = re.compile(
+    r"PIO[A-D]\.(CLAMP|DRIVE|HYSTERESIS|OPENDRAIN|PULLMODE|SLEWRATE|DIFFRESISTOR|TERMINATION\w*)"
+    r"|BANK\..*|SYSCONFIG\..*|BOOTADDR|CCLK\.SLEWRATE"
+)
+_PLL_TILE = re.compile(r"PLL[01]_.*|BANKREF[48]")
+_OSCILLATOR_DIVIDER = "OSC.DIV"
+_CELL_OF = {
+    "OSC": "OSCG",
+    "CCLK": "USRMCLK",
+    "JTAG": "JTAGG",
+    "SED": "SEDGA",
+    "DTR": "DTR",
+    "DCU": "DCUA",
+    "EXTREF": "EXTREFB",
+    "DQS": "DQSBUFM",
+    "DDRDLL": "DDRDLLA",
+}
+"""The vendor's name of the cell that a setting's prefix belongs to."""
+
+_PLAIN_FABRIC = re.compile(r"PLC2|CIB|CIB_(EBR|DSP|LR|LR_S)|MIB_EBR[0-8]|MIB2?_DSP[0-8]|TAP_DRIVE(_CIB)?")
+"""Tiles where a set bit that no setting explains would be an unknown cell or route."""
+
+
+def refuse_unsupported(configuration: Configuration) -> None:
+    """Check every tile that is not erased.
+
+    Raises:
+        UnsupportedCell: a tile uses a cell, or a mode of one, that is not executed.
+        UnsupportedConfiguration: a fabric tile has set bits of unknown meaning.
+    """
+    for tiles in configuration.tiles.values():
+        for tile in tiles:
+            for name in (*tile.choices, *tile.words):
+                _check(tile, name)
+            if tile.unexplained and _PLAIN_FABRIC.fullmatch(tile.tile.kind):
+                bits = ", ".join(f"F{bit // STRIDE}B{bit % STRIDE}" for bit in tile.unexplained)
+                raise UnsupportedConfiguration(f"tile {tile.tile.name} has bits of unknown meaning: {bits}")
+
+
+def _check(tile: TileConfiguration, name: str) -> None:
+    if _EXECUTED.fullmatch(name) or _HARMLESS.fullmatch(name):
+        return
+    if "." not in name and _PLL_TILE.fullmatch(tile.tile.kind):
+        return
+    prefix = name.partition(".")[0]
+    value = tile.choices.get(name) or str(tile.words.get(name))
+    if name == _OSCILLATOR_DIVIDER and "OSC.MODE" not in tile.choices:
+        return
+    raise UnsupportedCell(_cell_name(prefix), f"tile {tile.tile.name}", f"{name} is {value}")
+
+
+def _cell_name(prefix: str) -> str:
+    if prefix in _CELL_OF:
+        return _CELL_OF[prefix]
+    for start, cell in (("IOLOGIC", "IOLOGIC"), ("ALU54", "ALU54B"), ("CLKDIV", "CLKDIVF"), ("DCS", "DCSC")):
+        if prefix.startswith(start):
+            return f"{cell} ({prefix})"
+    return prefix

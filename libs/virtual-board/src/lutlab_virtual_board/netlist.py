@@ -1,0 +1,217 @@
+"""The design as a graph of one-bit nets: what a configured chip computes.
+
+Nets 0 and 1 are the constants. Every other net has one driver. State lives in registers, distributed RAMs, block RAMs
+and multipliers, which all run on one clock; `falling` ones act on its falling edge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+Net = int
+ZERO: Net = 0
+ONE: Net = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A Boolean function of nets.
+
+    Attributes:
+        table: truth table; bit `sum(inputs[i] << i)` is the output.
+        inputs: at most six nets.
+    """
+
+    table: int
+    inputs: tuple[Net, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PinInput:
+    """The level outside a pin."""
+
+    pin: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClockLevel:
+    """The clock seen as data: zero before its rising edge, one before its falling edge."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterOutput:
+    """What register `index` holds."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class RamOutput:
+    """The bit that distributed RAM `index` reads, without a clock, at its read address."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRamOutput:
+    """Bit `bit` (0..17 of port A, 18..35 of port B) of the outputs of block RAM `index`."""
+
+    index: int
+    bit: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProductOutput:
+    """Bit `bit` (0..35) of the product of multiplier `index`."""
+
+    index: int
+    bit: int
+
+
+Driver = Function | PinInput | ClockLevel | RegisterOutput | RamOutput | BlockRamOutput | ProductOutput
+
+
+@dataclass(slots=True)
+class Register:
+    """A flip-flop with enable and synchronous reset; asynchronous resets are functions after it.
+
+    Attributes:
+        d: data.
+        enable: load when one.
+        reset: load `value` when one, whatever `enable` says.
+        value: after configuration and after a reset.
+        falling: acts on the falling edge.
+        place: for messages.
+    """
+
+    d: Net
+    enable: Net
+    reset: Net
+    value: int
+    falling: bool
+    place: str
+
+
+@dataclass(slots=True)
+class DistributedRam:
+    """Sixteen bits in one LUT: written on the clock, read at once.
+
+    Attributes:
+        read: read address, lowest bit first.
+        write: write address, lowest bit first.
+        data: bit to write.
+        enable: write when one.
+        value: initial contents, bit n at address n.
+        falling: writes on the falling edge.
+        place: for messages.
+    """
+
+    read: tuple[Net, ...]
+    write: tuple[Net, ...]
+    data: Net
+    enable: Net
+    value: int
+    falling: bool
+    place: str
+
+
+@dataclass(slots=True)
+class RamPort:
+    """One port of a block RAM.
+
+    Attributes:
+        width: 1, 2, 4, 9, 18 or 36 bits.
+        address: fourteen nets; where the width is 18 or 36 the lowest ones are byte enables of writes.
+        data: bits to write; empty on a read-only port.
+        enable: the port acts when one.
+        write: write when one; ZERO on a read-only port.
+        write_mode: `NORMAL` (outputs hold during a write), `WRITETHROUGH` (show the new word) or
+            `READBEFOREWRITE` (show the old word).
+        reset: clears the outputs at the clock edge; an asynchronous reset is functions after the outputs.
+        reset_stops_writes: while it is one, the port does not write.
+        register: an output register follows.
+        register_enable: that register loads when one.
+        outputs: first output bit of the port, and how many it has.
+        falling: acts on the falling edge.
+    """
+
+    width: int
+    address: tuple[Net, ...]
+    data: tuple[Net, ...]
+    enable: Net
+    write: Net
+    write_mode: str
+    reset: Net
+    reset_stops_writes: bool
+    register: bool
+    register_enable: Net
+    outputs: tuple[int, int]
+    falling: bool
+
+
+@dataclass(slots=True)
+class BlockRam:
+    """2048 words of nine bits behind ports; initial contents in `words`."""
+
+    ports: list[RamPort]
+    words: list[int]
+    place: str
+
+
+@dataclass(slots=True)
+class Stage:
+    """A rank of registers inside a multiplier."""
+
+    enable: Net
+    reset: Net
+
+
+@dataclass(slots=True)
+class Multiplier:
+    """An 18 x 18 bit multiplier with optional registers at its inputs, after the product, and at its output.
+
+    Attributes:
+        a: first factor, lowest bit first.
+        b: second factor.
+        signed_a: the first factor is in two's complement.
+        signed_b: the second factor is.
+        stage_a, stage_b, stage_product, stage_output: registers, or None.
+        falling: they act on the falling edge.
+        place: for messages.
+    """
+
+    a: tuple[Net, ...]
+    b: tuple[Net, ...]
+    signed_a: Net
+    signed_b: Net
+    stage_a: Stage | None
+    stage_b: Stage | None
+    stage_product: Stage | None
+    stage_output: Stage | None
+    falling: bool
+    place: str
+
+
+@dataclass(slots=True)
+class Netlist:
+    """A design.
+
+    Attributes:
+        drivers: by net; None for the constants.
+        outputs: net of each pin that is driven.
+        registers, rams, block_rams, multipliers: the state.
+        clock_hz: frequency of the design's one clock; None where nothing is clocked.
+    """
+
+    drivers: list[Driver | None] = field(default_factory=lambda: [None, None])
+    outputs: dict[str, Net] = field(default_factory=dict)
+    registers: list[Register] = field(default_factory=list)
+    rams: list[DistributedRam] = field(default_factory=list)
+    block_rams: list[BlockRam] = field(default_factory=list)
+    multipliers: list[Multiplier] = field(default_factory=list)
+    clock_hz: float | None = None
+
+    def add(self, driver: Driver | None) -> Net:
+        """A new net with this driver."""
+        self.drivers.append(driver)
+        return len(self.drivers) - 1

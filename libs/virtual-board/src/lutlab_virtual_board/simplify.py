@@ -1,0 +1,299 @@
+"""Shrink a netlist: fold constants and inverters, share equal functions, drop what no observed pin depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable
+
+from lutlab_virtual_board.errors import CombinationalLoop
+from lutlab_virtual_board.netlist import (
+    ONE,
+    ZERO,
+    BlockRam,
+    BlockRamOutput,
+    DistributedRam,
+    Driver,
+    Function,
+    Multiplier,
+    Net,
+    Netlist,
+    ProductOutput,
+    RamOutput,
+    RamPort,
+    Register,
+    RegisterOutput,
+    Stage,
+)
+
+_INVERTER = 0b01
+
+
+def combinational_inputs(netlist: Netlist, driver: Driver | None) -> tuple[Net, ...]:
+    """The nets that a driver's output follows without a clock."""
+    if isinstance(driver, Function):
+        return driver.inputs
+    if isinstance(driver, RamOutput):
+        return netlist.rams[driver.index].read
+    if isinstance(driver, ProductOutput):
+        multiplier = netlist.multipliers[driver.index]
+        if multiplier.stage_product or multiplier.stage_output:
+            return ()
+        return (
+            *(() if multiplier.stage_a else multiplier.a),
+            *(() if multiplier.stage_b else multiplier.b),
+            multiplier.signed_a,
+            multiplier.signed_b,
+        )
+    return ()
+
+
+def combinational_order(netlist: Netlist, roots: Iterable[Net], known: Container[Net] = ()) -> list[Net]:
+    """Every net that roots follow without a clock, each after the nets it follows itself.
+
+    Args:
+        netlist: of the nets.
+        roots: where to start.
+        known: nets to leave out, with what only they follow.
+
+    Raises:
+        CombinationalLoop: there is no such order.
+    """
+    order: list[Net] = []
+    state: dict[Net, int] = {}
+    for root in roots:
+        stack = [root]
+        while stack:
+            net = stack[-1]
+            if state.get(net) == 2 or net in known:
+                stack.pop()
+                continue
+            if state.get(net) == 1:
+                state[net] = 2
+                order.append(net)
+                stack.pop()
+                continue
+            state[net] = 1
+            for source in combinational_inputs(netlist, netlist.drivers[net]):
+                if state.get(source) == 1:
+                    raise CombinationalLoop("the design's logic feeds back on itself without a register")
+                if state.get(source) is None:
+                    stack.append(source)
+    return order
+
+
+def simplify(netlist: Netlist, observed: Iterable[str]) -> Netlist:
+    """A smaller netlist that drives the observed pins alike.
+
+    Args:
+        netlist: left as it is.
+        observed: pins whose level matters; those the design does not drive are ignored.
+
+    Raises:
+        CombinationalLoop: logic feeds back on itself.
+    """
+    return _Simplifier(netlist).run([pin for pin in observed if pin in netlist.outputs])
+
+
+class _Simplifier:
+    def __init__(self, netlist: Netlist) -> None:
+        self.old = netlist
+        self.new = Netlist(clock_hz=netlist.clock_hz)
+        self.map: dict[Net, Net] = {ZERO: ZERO, ONE: ONE}
+        self.shared: dict[Driver, Net] = {}
+
+    def run(self, pins: list[str]) -> Netlist:
+        """Copy what the pins need, state by state, until nothing new is reached."""
+        self.registers: dict[int, int] = {}
+        self.rams: dict[int, int] = {}
+        self.block_rams: dict[int, int] = {}
+        self.multipliers: dict[int, int] = {}
+        self.waiting: list[tuple[str, int]] = []
+        for pin in pins:
+            self.new.outputs[pin] = self.get(self.old.outputs[pin])
+        while self.waiting:
+            kind, index = self.waiting.pop()
+            getattr(self, f"copy_{kind}")(index)
+        return self.new
+
+    def get(self, net: Net) -> Net:
+        """The new net that carries what an old one does."""
+        if net not in self.map:
+            for each in combinational_order(self.old, [net], self.map):
+                self.map[each] = self.copy(each)
+        return self.map[net]
+
+    def get_all(self, nets: tuple[Net, ...]) -> tuple[Net, ...]:
+        return tuple(self.get(net) for net in nets)
+
+    def copy(self, net: Net) -> Net:
+        """Copy one driver whose inputs are copied."""
+        driver = self.old.drivers[net]
+        if isinstance(driver, Function):
+            return self.function(driver.table, [self.map[n] for n in driver.inputs])
+        if isinstance(driver, RegisterOutput):
+            return self.share(RegisterOutput(self.index("register", driver.index)))
+        if isinstance(driver, RamOutput):
+            return self.share(RamOutput(self.index("ram", driver.index)))
+        if isinstance(driver, BlockRamOutput):
+            return self.share(BlockRamOutput(self.index("block_ram", driver.index), driver.bit))
+        if isinstance(driver, ProductOutput):
+            return self.share(ProductOutput(self.index("multiplier", driver.index), driver.bit))
+        assert driver is not None
+        return self.share(driver)
+
+    def share(self, driver: Driver) -> Net:
+        if driver not in self.shared:
+            self.shared[driver] = self.new.add(driver)
+        return self.shared[driver]
+
+    def function(self, table: int, inputs: list[Net]) -> Net:
+        """A function, reduced to the inputs that matter."""
+        table, inputs = reduce_function(table, inputs, self.inverted)
+        if not inputs:
+            return table & 1
+        if len(inputs) == 1 and table == 0b10:
+            return inputs[0]
+        return self.share(Function(table, tuple(inputs)))
+
+    def inverted(self, net: Net) -> Net | None:
+        """The net of which this one is the opposite, if it is an inverter."""
+        driver = self.new.drivers[net]
+        if isinstance(driver, Function) and driver.table == _INVERTER and len(driver.inputs) == 1:
+            return driver.inputs[0]
+        return None
+
+    # -- state ----------------------------------------------------------------------------------------------------
+
+    def index(self, kind: str, old: int) -> int:
+        """The new index of a piece of state, which is copied later."""
+        table: dict[int, int] = getattr(self, f"{kind}s")
+        if old not in table:
+            table[old] = len(table)
+            places = getattr(self.new, f"{kind}s")
+            places.append(getattr(self.old, f"{kind}s")[old])
+            self.waiting.append((kind, old))
+        return table[old]
+
+    def copy_register(self, old: int) -> None:
+        r = self.old.registers[old]
+        self.new.registers[self.registers[old]] = Register(
+            d=self.get(r.d),
+            enable=self.get(r.enable),
+            reset=self.get(r.reset),
+            value=r.value,
+            falling=r.falling,
+            place=r.place,
+        )
+
+    def copy_ram(self, old: int) -> None:
+        r = self.old.rams[old]
+        self.new.rams[self.rams[old]] = DistributedRam(
+            read=self.get_all(r.read),
+            write=self.get_all(r.write),
+            data=self.get(r.data),
+            enable=self.get(r.enable),
+            value=r.value,
+            falling=r.falling,
+            place=r.place,
+        )
+
+    def copy_block_ram(self, old: int) -> None:
+        r = self.old.block_rams[old]
+        ports = [self.port(port) for port in r.ports if self.get(port.enable) != ZERO]
+        self.new.block_rams[self.block_rams[old]] = BlockRam(ports=ports, words=r.words, place=r.place)
+
+    def port(self, p: RamPort) -> RamPort:
+        return RamPort(
+            width=p.width,
+            address=self.get_all(p.address),
+            data=self.get_all(p.data),
+            enable=self.get(p.enable),
+            write=self.get(p.write),
+            write_mode=p.write_mode,
+            reset=self.get(p.reset),
+            reset_stops_writes=p.reset_stops_writes,
+            register=p.register,
+            register_enable=self.get(p.register_enable),
+            outputs=p.outputs,
+            falling=p.falling,
+        )
+
+    def copy_multiplier(self, old: int) -> None:
+        m = self.old.multipliers[old]
+        self.new.multipliers[self.multipliers[old]] = Multiplier(
+            a=self.get_all(m.a),
+            b=self.get_all(m.b),
+            signed_a=self.get(m.signed_a),
+            signed_b=self.get(m.signed_b),
+            stage_a=self.stage(m.stage_a),
+            stage_b=self.stage(m.stage_b),
+            stage_product=self.stage(m.stage_product),
+            stage_output=self.stage(m.stage_output),
+            falling=m.falling,
+            place=m.place,
+        )
+
+    def stage(self, stage: Stage | None) -> Stage | None:
+        return Stage(enable=self.get(stage.enable), reset=self.get(stage.reset)) if stage else None
+
+
+def reduce_function(
+    table: int, inputs: list[Net], inverted: Callable[[Net], Net | None] = lambda _: None
+) -> tuple[int, list[Net]]:
+    """Drop constant, repeated and irrelevant inputs of a function, and take inverters into its table.
+
+    Args:
+        table: truth table, see `Function`.
+        inputs: its nets.
+        inverted: gives the net behind an inverter.
+
+    Returns:
+        The new table and inputs, lowest net first.
+    """
+    kept: list[Net] = []
+    codes: list[tuple[int, int]] = []  # for each old input: position among the kept ones (or -1), and what it is xored with
+    for net in inputs:
+        flip = 0
+        behind = inverted(net) if net not in (ZERO, ONE) else None
+        if behind is not None:
+            net, flip = behind, 1
+        if net in (ZERO, ONE):
+            codes.append((-1, net))
+            continue
+        if net not in kept:
+            kept.append(net)
+        codes.append((kept.index(net), flip))
+    order = sorted(range(len(kept)), key=lambda i: kept[i])
+    place = {old: new for new, old in enumerate(order)}
+    kept = [kept[i] for i in order]
+    codes = [(place[i] if i >= 0 else -1, flip) for i, flip in codes]
+    fresh = 0
+    for row in range(1 << len(kept)):
+        old_row = 0
+        for position, (index, flip) in enumerate(codes):
+            old_row |= ((row >> index & 1 if index >= 0 else 0) ^ flip) << position
+        fresh |= (table >> old_row & 1) << row
+    return drop_irrelevant(fresh, kept)
+
+
+def drop_irrelevant(table: int, inputs: list[Net]) -> tuple[int, list[Net]]:
+    """Drop inputs that never change a function's output."""
+    position = 0
+    inputs = list(inputs)
+    while position < len(inputs):
+        low, high = cofactors(table, len(inputs), position)
+        if low == high:
+            table = low
+            del inputs[position]
+        else:
+            position += 1
+    return table, inputs
+
+
+def cofactors(table: int, count: int, position: int) -> tuple[int, int]:
+    """The truth tables that remain when input `position` of `count` is zero, and when it is one."""
+    low = high = 0
+    for row in range(1 << (count - 1)):
+        base = (row >> position << (position + 1)) | (row & (1 << position) - 1)
+        low |= (table >> base & 1) << row
+        high |= (table >> (base | 1 << position) & 1) << row
+    return low, high

@@ -1,0 +1,226 @@
+"""State in C: where it is stored, what each group prepares before a clock edge, and what the edge loads."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from lutlab_virtual_board.device import BRAM_WORDS
+from lutlab_virtual_board.netlist import ONE, ZERO, Netlist, RamPort
+from lutlab_virtual_board.schedule import Group, Schedule
+from lutlab_virtual_board.values import Values
+from lutlab_virtual_board.writer import Statement
+
+_RAM_BITS_MASK = 0x3FFF
+
+
+@dataclass(slots=True)
+class Edges:
+    """What the clock's edges do: statements for the rising and for the falling one."""
+
+    rising: list[str] = field(default_factory=list)
+    falling: list[str] = field(default_factory=list)
+
+    def of(self, falling: bool) -> list[str]:
+        """The statements of one edge."""
+        return self.falling if falling else self.rising
+
+
+class State:
+    """The C of a netlist's state.
+
+    Args:
+        netlist: that is generated.
+        schedule: of it.
+        values: of it.
+    """
+
+    def __init__(self, netlist: Netlist, schedule: Schedule, values: Values) -> None:
+        self.netlist = netlist
+        self.schedule = schedule
+        self.values = values
+        self.edges = Edges()
+        self.constants: list[str] = []
+        self._accesses: dict[int, list[tuple[int, Group]]] = defaultdict(list)
+
+    def structure(self) -> list[str]:
+        """Fields of the state structure."""
+        registers = max(1, len(self.netlist.registers))
+        groups = max(1, len(self.schedule.groups))
+        return [
+            f"  unsigned char q[{registers}], n[{registers}], fires[{groups}];",
+            f"  unsigned char address[{groups}];",
+            f"  unsigned short ram[{max(1, len(self.netlist.rams))}];",
+            f"  unsigned char data[{max(1, len(self.netlist.rams))}];",
+            f"  struct block block[{max(1, len(self.netlist.block_rams))}];",
+            f"  struct mul mul[{max(1, len(self.netlist.multipliers))}];",
+        ]
+
+    def initial(self) -> list[str]:
+        """Designated initialisers of the state after configuration."""
+        places = self.values.register_place
+        order = sorted(places, key=lambda index: places[index])
+        values = ",".join(str(self.netlist.registers[index].value) for index in order) or "0"
+        lines = [f"  .q = {{{values}}},", f"  .n = {{{values}}},"]
+        if self.netlist.rams:
+            lines.append(f"  .ram = {{{','.join(str(ram.value) for ram in self.netlist.rams)}}},")
+        for index, block in enumerate(self.netlist.block_rams):
+            if any(block.words):
+                assert len(block.words) == BRAM_WORDS
+                lines.append(f"  .block[{index}].m = {{{','.join(map(str, block.words))}}},")
+        return lines
+
+    # -- preparation ----------------------------------------------------------------------------------------------
+
+    def prepare(self, number: int, group: Group) -> list[Statement]:
+        """What a group stores before its edge when it is enabled, and note what the edge does with it."""
+        kinds = {
+            "registers": self._registers,
+            "ram": self._ram,
+            "port": self._port,
+            "output": self._output,
+            "stage": self._stage,
+        }
+        return [Statement(text) for text in kinds[group.kind](number, group)]
+
+    def reset(self, group: Group) -> list[Statement]:
+        """What a group stores before its edge when it is reset."""
+        if group.kind == "stage":
+            return [Statement(f"S.mul[{group.index[0]}].next_{group.stage} = 0;")]
+        return [
+            Statement(f"S.n[{self.values.register_place[m]}] = {self.netlist.registers[m].value};")
+            for m in group.members
+        ]
+
+    def finish(self) -> None:
+        """Note what the edges do with block RAMs, all of whose ports read before any of them writes."""
+        for index, accesses in self._accesses.items():
+            for falling in (False, True):
+                self._block_ram_edge(index, [a for a in accesses if a[1].falling == falling], falling)
+
+    def _registers(self, number: int, group: Group) -> list[str]:
+        first = self.values.register_place[group.members[0]]
+        count = len(group.members)
+        load = f"LOAD({first}, {count})" if count > 1 else f"LOAD1({first})"
+        always = group.enable == ONE and group.reset == ZERO
+        self.edges.of(group.falling).append(f"{load};" if always else f"if (S.fires[{number}]) {load};")
+        return [
+            f"S.n[{self.values.register_place[m]}] = {self.values.read(self.netlist.registers[m].d)};"
+            for m in group.members
+        ]
+
+    def _ram(self, number: int, group: Group) -> list[str]:
+        write = self.netlist.rams[group.members[0]].write
+        edge = self.edges.of(group.falling)
+        edge.append(f"if (S.fires[{number}]) {{")
+        edge += [f"  WRITE_RAM({m}, S.address[{number}]);" for m in group.members]
+        edge.append("}")
+        return [
+            f"S.address[{number}] = {self.values.gather(write)};",
+            *(f"S.data[{m}] = {self.values.read(self.netlist.rams[m].data)};" for m in group.members),
+        ]
+
+    def _port(self, number: int, group: Group) -> list[str]:
+        block, index = group.index
+        port = self.netlist.block_rams[block].ports[index]
+        self._accesses[block].append((number, group))
+        access = f"S.block[{block}].port[{index}]"
+        lines = [f"{access}.address = {self.values.gather(port.address)};"]
+        if port.write == ZERO:
+            return lines
+        stop = f" & ({self.values.read(port.reset)} ^ 1)" if port.reset_stops_writes and port.reset != ZERO else ""
+        return [
+            *lines,
+            f"{access}.write = {self.values.read(port.write)}{stop};",
+            f"{access}.data = {self.values.gather(port.data)};",
+        ]
+
+    def _output(self, number: int, group: Group) -> list[str]:
+        block, index = group.index
+        port = self.netlist.block_rams[block].ports[index]
+        self._accesses[block].append((number, group))
+        access = f"S.block[{block}].port[{index}]"
+        return [
+            f"{access}.reset = {self.values.read(port.reset)};",
+            f"{access}.load = {self.values.read(port.register_enable)};",
+        ]
+
+    def _stage(self, number: int, group: Group) -> list[str]:
+        index, stage = group.index[0], group.stage
+        place = f"S.mul[{index}]"
+        self.edges.of(group.falling).append(f"if (S.fires[{number}]) SET({place}.{stage}, {place}.next_{stage});")
+        multiplier = self.netlist.multipliers[index]
+        if stage == "a":
+            value = self.values.gather(multiplier.a)
+        elif stage == "b":
+            value = self.values.gather(multiplier.b)
+        elif stage == "output" and multiplier.stage_product:
+            value = f"{place}.product"
+        else:
+            value = self.values.product(index, *self.values.factors(index))
+        return [f"{place}.next_{stage} = {value};"]
+
+    # -- block RAM edges --------------------------------------------------------------------------------------------
+
+    def _block_ram_edge(self, block: int, groups: list[tuple[int, Group]], falling: bool) -> None:
+        edge = self.edges.of(falling)
+        accesses = [(number, group) for number, group in groups if group.kind == "port"]
+        outputs = [group for _, group in groups if group.kind == "output"]
+        ports = self.netlist.block_rams[block].ports
+        place = f"S.block[{block}]"
+        for group in outputs:
+            index = group.index[1]
+            if ports[index].register:
+                edge.append(f"if ({place}.port[{index}].load) SET({place}.out[{index}], {place}.latch[{index}]);")
+        for number, group in accesses:
+            port, index = ports[group.index[1]], group.index[1]
+            if port.outputs[1] and port.write_mode != "WRITETHROUGH":
+                hold = f" && !{place}.port[{index}].write" if port.write != ZERO and port.write_mode == "NORMAL" else ""
+                edge.append(f"if (S.fires[{number}]{hold}) {place}.next[{index}] = {_read(place, index, port)};")
+        for number, group in accesses:
+            port, index = ports[group.index[1]], group.index[1]
+            if port.write != ZERO:
+                edge.append(f"if (S.fires[{number}] && {place}.port[{index}].write) {{ {_write(place, index, port)} }}")
+        for number, group in accesses:
+            port, index = ports[group.index[1]], group.index[1]
+            if port.outputs[1] and port.write_mode == "WRITETHROUGH":
+                edge.append(f"if (S.fires[{number}]) {place}.next[{index}] = {_read(place, index, port)};")
+        for group in outputs:
+            index = group.index[1]
+            if ports[index].reset != ZERO:
+                edge.append(f"if ({place}.port[{index}].reset) {place}.next[{index}] = 0;")
+        for index in {group.index[1] for _, group in groups}:
+            if ports[index].outputs[1]:
+                edge.append(f"SET({place}.latch[{index}], {place}.next[{index}]);")
+
+
+def _read(place: str, index: int, port: RamPort) -> str:
+    """The word at a port's address. Words narrower than nine bits use the low eight of every nine."""
+    address = f"{place}.port[{index}].address"
+    if port.width == 36:
+        return f"READ36({place}.m, {address})"
+    if port.width == 18:
+        return f"READ18({place}.m, {address})"
+    if port.width == 9:
+        return f"{place}.m[{address} >> 3]"
+    align = {1: 7, 2: 6, 4: 4}[port.width]
+    return f"({place}.m[{address} >> 3] >> ({address} & {align}) & {(1 << port.width) - 1})"
+
+
+def _write(place: str, index: int, port: RamPort) -> str:
+    """Statements that write a port's data; the lowest address bits enable the bytes of words of two or four."""
+    access = f"{place}.port[{index}]"
+    address, data = f"{access}.address", f"{access}.data"
+    if port.width >= 18:
+        size = port.width // 9
+        word = f"({address} >> 5 << 2)" if port.width == 36 else f"({address} >> 4 << 1)"
+        return " ".join(
+            f"if ({address} >> {byte} & 1) SET({place}.m[{word} + {byte}], {data} >> {9 * byte} & 511);"
+            for byte in range(size)
+        )
+    if port.width == 9:
+        return f"SET({place}.m[{address} >> 3], {data} & 511);"
+    align = {1: 7, 2: 6, 4: 4}[port.width]
+    mask = (1 << port.width) - 1
+    word = f"{place}.m[{address} >> 3]"
+    return f"SET({word}, ({word} & ~({mask} << ({address} & {align}))) | ({data} & {mask}) << ({address} & {align}));"

@@ -1,0 +1,162 @@
+"""How the values of nets are written in C, and the statements that compute them."""
+
+from __future__ import annotations
+
+from lutlab_virtual_board.expressions import Tree
+from lutlab_virtual_board.netlist import (
+    ONE,
+    ZERO,
+    BlockRamOutput,
+    ClockLevel,
+    Function,
+    Net,
+    Netlist,
+    PinInput,
+    ProductOutput,
+    RamOutput,
+    RegisterOutput,
+)
+from lutlab_virtual_board.schedule import ALWAYS, Schedule, product_inputs
+from lutlab_virtual_board.writer import Statement, token
+
+_SHORT_CIRCUIT_COST = 6
+"""From this many operations on, the second operand is skipped where the first decides."""
+
+_MULTIPLY = "multiply({a}, {b}, {signed_a}, {signed_b})"
+
+
+class Values:
+    """C text of a netlist's nets.
+
+    Args:
+        netlist: that is generated.
+        schedule: of it.
+        inputs: the design's input pins in order.
+    """
+
+    def __init__(self, netlist: Netlist, schedule: Schedule, inputs: list[str]) -> None:
+        self.netlist = netlist
+        self.schedule = schedule
+        self._inputs = {pin: index for index, pin in enumerate(inputs)}
+        self.register_place: dict[int, int] = {}
+        for group in schedule.groups:
+            if group.kind == "registers":
+                for member in group.members:
+                    self.register_place[member] = len(self.register_place)
+        self._extra = len(netlist.drivers)
+        self._addresses: dict[tuple[int, tuple[Net, ...]], int] = {}
+        self._products: set[int] = set()
+
+    def read(self, net: Net) -> str:
+        """An expression with a net's value."""
+        if net in (ZERO, ONE):
+            return str(net)
+        if net in self.schedule.inlined:
+            return f"({self._expression(net)})"
+        driver = self.netlist.drivers[net]
+        if isinstance(driver, RegisterOutput):
+            return f"S.q[{self.register_place[driver.index]}]"
+        if isinstance(driver, PinInput):
+            return f"S.in[{self._inputs[driver.pin]}]"
+        if isinstance(driver, ClockLevel):
+            return "S.clk"
+        if isinstance(driver, BlockRamOutput):
+            return self._block_ram_bit(driver)
+        return token(net)
+
+    def gather(self, nets: tuple[Net, ...] | list[Net]) -> str:
+        """An expression with the number whose bits are nets, lowest first."""
+        wide = len(nets) > 31
+        constant = sum(1 << bit for bit, net in enumerate(nets) if net == ONE)
+        terms = [str(constant) + ("UL" if wide else "")] if constant else []
+        for bit, net in enumerate(nets):
+            if net in (ZERO, ONE):
+                continue
+            value = self.read(net)
+            if wide:
+                value = f"(w){value}"
+            terms.append(f"{value} << {bit}" if bit else value)
+        return f"({' | '.join(terms)})" if terms else "0"
+
+    def compute(self, owner: int) -> list[Statement]:
+        """The statements that compute every net of an owner, sources first."""
+        statements: list[Statement] = []
+        for net in self.schedule.order:
+            driver = self.netlist.drivers[net]
+            if owner == ALWAYS and isinstance(driver, ProductOutput):
+                statements += self._product(driver.index)
+            if self.schedule.owner[net] != owner or net in self.schedule.inlined:
+                continue
+            if isinstance(driver, Function):
+                statements.append(Statement(self._expression(net), net))
+            elif isinstance(driver, RamOutput):
+                statements += self._ram_bit(owner, net, driver)
+            elif isinstance(driver, ProductOutput):
+                statements.append(Statement(f"{self._product_word(driver.index)} >> {driver.bit} & 1", net))
+        return statements
+
+    def product(self, index: int, a: str, b: str) -> str:
+        """An expression with a multiplier's product of two factors."""
+        multiplier = self.netlist.multipliers[index]
+        return _MULTIPLY.format(
+            a=a, b=b, signed_a=self.read(multiplier.signed_a), signed_b=self.read(multiplier.signed_b)
+        )
+
+    def factors(self, index: int) -> tuple[str, str]:
+        """Expressions with a multiplier's factors after their input registers."""
+        multiplier = self.netlist.multipliers[index]
+        a = f"S.mul[{index}].a" if multiplier.stage_a else self.gather(multiplier.a)
+        b = f"S.mul[{index}].b" if multiplier.stage_b else self.gather(multiplier.b)
+        return a, b
+
+    # -- pieces -------------------------------------------------------------------------------------------------
+
+    def _expression(self, net: Net) -> str:
+        driver = self.netlist.drivers[net]
+        assert isinstance(driver, Function)
+        return self._tree(self.schedule.trees[net], driver)
+
+    def _tree(self, tree: Tree, driver: Function) -> str:
+        if tree.op == "var":
+            return self.read(driver.inputs[tree.value])
+        if tree.op == "const":
+            return str(tree.value)
+        args = [self._tree(arg, driver) for arg in tree.args]
+        if tree.op == "!":
+            return f"({args[0]} ^ 1)"
+        if tree.op == "?":
+            return f"({args[0]} ? {args[1]} : {args[2]})"
+        lazy = tree.op in "&|" and len(args[1]) > 16 * _SHORT_CIRCUIT_COST
+        return f"({args[0]} {tree.op * 2 if lazy else tree.op} {args[1]})"
+
+    def _block_ram_bit(self, driver: BlockRamOutput) -> str:
+        for number, port in enumerate(self.netlist.block_rams[driver.index].ports):
+            first, count = port.outputs
+            if first <= driver.bit < first + count:
+                word = f"S.block[{driver.index}].{'out' if port.register else 'latch'}[{number}]"
+                return f"({word} >> {driver.bit - first} & 1)"
+        return "0"
+
+    def _ram_bit(self, owner: int, net: Net, driver: RamOutput) -> list[Statement]:
+        read = self.netlist.rams[driver.index].read
+        statements = []
+        key = (owner, read)
+        if key not in self._addresses:
+            self._addresses[key] = self._extra
+            self._extra += 1
+            statements.append(Statement(self.gather(read), self._addresses[key]))
+        return [*statements, Statement(f"S.ram[{driver.index}] >> {token(self._addresses[key])} & 1", net)]
+
+    def _product(self, index: int) -> list[Statement]:
+        multiplier = self.netlist.multipliers[index]
+        if multiplier.stage_product or multiplier.stage_output or index in self._products:
+            return []
+        self._products.add(index)
+        assert product_inputs(multiplier)
+        return [Statement(f"S.mul[{index}].now = {self.product(index, *self.factors(index))};")]
+
+    def _product_word(self, index: int) -> str:
+        multiplier = self.netlist.multipliers[index]
+        if multiplier.stage_output:
+            return f"S.mul[{index}].out"
+        return f"S.mul[{index}].{'product' if multiplier.stage_product else 'now'}"
