@@ -1,0 +1,127 @@
+"""`lutlab-api`: the HTTP server. The only place that constructs adapters."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import sys
+import time
+from collections.abc import Sequence
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+from pydantic import ValidationError
+
+from lutlab_api.adapters.messaging import NatsBus, NatsMessaging
+from lutlab_api.adapters.postgres import Postgres
+from lutlab_api.settings import Settings
+from lutlab_api.web.application import VERSION, create_app
+from lutlab_api.web.services import Ports, wire
+from lutlab_transport.clock import RandomIds, SystemClock
+from lutlab_transport.logging import setup_logging
+
+log = structlog.get_logger(__name__)
+
+BACKLOG_MAX = 2048
+KEEP_ALIVE_S = 30
+"""Longer than a client's polling interval, so that polls share a connection."""
+
+
+def build(settings: Settings) -> FastAPI:
+    """The application over real servers, which need not be there yet."""
+    clock, ids = SystemClock(), RandomIds()
+    postgres = Postgres(settings.database_url, clock, connections_max=settings.postgres_connections_max)
+    messaging = NatsMessaging(
+        settings.nats_url,
+        site=settings.site,
+        clock=clock,
+        ids=ids,
+        nkey_seed_file=settings.nats_nkey_seed_file,
+        token=settings.nats_token.get_secret_value() if settings.nats_token else None,
+    )
+    ports = Ports(
+        ledger=postgres,
+        blobs=postgres,
+        commands=messaging,
+        bus=NatsBus(messaging, site=settings.site),
+        messaging=messaging,
+        clock=clock,
+        ids=ids,
+        monotonic=time.monotonic,
+    )
+    services = wire(settings, ports)
+    background: set[asyncio.Task[None]] = set()
+
+    async def start() -> None:
+        await postgres.start()
+        await messaging.start()
+        background.add(asyncio.create_task(services.bootstrap.run()))
+
+    async def stop() -> None:
+        for task in background:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await messaging.stop()
+        await postgres.stop()
+
+    return create_app(services, ids, start=start, stop=stop)
+
+
+def _parser() -> argparse.ArgumentParser:
+    fields = [
+        f"  LUTLAB_{name.upper()}\n      {field.description} (default: {field.default})"
+        for name, field in Settings.model_fields.items()
+    ]
+    parser = argparse.ArgumentParser(
+        prog="lutlab-api",
+        description="The lab's HTTP and WebSocket server. It needs Postgres, NATS and a scheduler, and waits for them.",
+        epilog="environment:\n" + "\n".join(fields),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--host", help="address to listen on (LUTLAB_API_HOST)")
+    parser.add_argument("--port", type=int, help="port to listen on, 0 for a free one (LUTLAB_API_PORT)")
+    parser.add_argument("--version", action="version", version=VERSION)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    options = _parser().parse_args(arguments)
+    given = {"api_host": options.host, "api_port": options.port}
+    try:
+        settings = Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        problems = "; ".join(f"LUTLAB_{str(p['loc'][0]).upper()}: {p['msg']}" for p in error.errors())
+        sys.exit(f"lutlab-api: {problems}")
+    setup_logging("api", level=settings.log_level)
+    serve(settings)
+
+
+def serve(settings: Settings) -> None:
+    """Serve the application."""
+    config = uvicorn.Config(
+        build(settings),
+        host=settings.api_host,
+        port=settings.api_port,
+        loop="uvloop",
+        http="httptools",
+        ws="websockets-sansio",
+        ws_max_size=settings.stream_message_bytes_max,
+        ws_per_message_deflate=False,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG_MAX,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=settings.api_shutdown_s,
+    )
+    log.info("api_started", host=settings.api_host, port=settings.api_port, site=settings.site, version=VERSION)
+    uvicorn.Server(config).run()
+    log.info("api_stopped")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""NATS behind the API's ports: commands to the scheduler, requests to agents, health. Connects in the background."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from pathlib import Path
+from uuid import UUID
+
+import nats.errors
+import nats.js.errors
+import structlog
+from nats.aio.client import Client
+
+from lutlab_api.app.ports import Clock, Ids, MessagingHealth
+from lutlab_api.domain.errors import BoardFailure, Code, Unavailable
+from lutlab_events import subjects
+from lutlab_events.busmsg import BusHeaders, BusReply
+from lutlab_events.commands import Command
+from lutlab_events.envelope import Answer
+from lutlab_transport.commands import CommandClient, CommandUnanswered
+from lutlab_transport.connection import connect
+
+log = structlog.get_logger(__name__)
+
+CONNECT_WAIT_S = 1.0
+HEALTH_TIMEOUT_S = 1.0
+SCHEDULER_LOOKS = 5
+SCHEDULER_LOOK_WAIT_S = 0.05
+"""Between two fetches a living scheduler waits for nothing for a moment: look a few times before calling it gone."""
+STOP_TIMEOUT_S = 2.0
+
+
+class NatsMessaging:
+    """Implements the ports `Commands`, `Bus` and `Messaging` over one connection."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        site: str,
+        clock: Clock,
+        ids: Ids,
+        nkey_seed_file: Path | None = None,
+        token: str | None = None,
+    ) -> None:
+        self._url = url
+        self._site = site
+        self._clock = clock
+        self._ids = ids
+        self._nkey_seed_file = nkey_seed_file
+        self._token = token
+        self._client: Client | None = None
+        self._commands: CommandClient | None = None
+        self._connecting: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to connect; returns at once."""
+        self._connecting = asyncio.create_task(self._connect())
+
+    async def _connect(self) -> None:
+        while True:
+            try:
+                client = await connect(
+                    self._url, name="lutlab-api", nkey_seed_file=self._nkey_seed_file, token=self._token
+                )
+            except (nats.errors.Error, OSError) as error:
+                log.info("nats_waited_for", error=repr(error), wait_s=CONNECT_WAIT_S)
+                await asyncio.sleep(CONNECT_WAIT_S)
+                continue
+            commands = CommandClient(client, site=self._site, actor="api", clock=self._clock, ids=self._ids)
+            await commands.start()
+            self._client, self._commands = client, commands
+            log.info("nats_connected")
+            return
+
+    async def stop(self) -> None:
+        """Close the connection."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._connecting
+        if self._client is not None:
+            with contextlib.suppress(nats.errors.Error, TimeoutError, OSError):
+                await asyncio.wait_for(self._client.close(), STOP_TIMEOUT_S)
+
+    def connected(self) -> Client | None:
+        """The connection, if there is one just now."""
+        return self._client if self._client is not None and self._client.is_connected else None
+
+    async def request(
+        self,
+        body: Command,
+        *,
+        command_id: UUID,
+        actor: str,
+        correlation_id: UUID,
+        fingerprint: str,
+        timeout_s: float,
+    ) -> Answer:
+        """Send a command and wait for the decided answer. Raises: Unavailable."""
+        if self._commands is None or self.connected() is None:
+            raise Unavailable("the lab's message bus does not answer; nothing was done, try again in a few seconds")
+        started = time.monotonic()
+        try:
+            return await self._commands.request(
+                body,
+                timeout_s=timeout_s,
+                command_id=command_id,
+                actor=actor,
+                correlation_id=correlation_id,
+                fingerprint=fingerprint,
+            )
+        except CommandUnanswered as error:
+            waited_s = time.monotonic() - started
+            log.warning("command_unanswered", command_id=str(command_id), error=str(error), waited_s=round(waited_s, 3))
+            raise Unavailable(
+                f"the scheduler did not answer within {waited_s:.1f} s; the request may still be carried out; "
+                "repeating it with the same Idempotency-Key is safe"
+            ) from error
+
+    async def health(self) -> MessagingHealth:
+        """Whether NATS answers, and whether somebody fetches commands. Never raises."""
+        client = self.connected()
+        if client is None:
+            return MessagingHealth(nats=False, scheduler=False)
+        try:
+            async with asyncio.timeout(HEALTH_TIMEOUT_S):
+                return await self._look_at_commands(client)
+        except (nats.errors.Error, nats.js.errors.APIError, TimeoutError, OSError):
+            return MessagingHealth(nats=False, scheduler=False)
+
+    async def _look_at_commands(self, client: Client) -> MessagingHealth:
+        await client.flush()
+        pending: int | None = None
+        for look in range(SCHEDULER_LOOKS):
+            try:
+                info = await client.jetstream().consumer_info(subjects.COMMANDS.name, subjects.SCHEDULER_DURABLE)
+            except nats.js.errors.NotFoundError:
+                break
+            pending = info.num_pending
+            if info.num_waiting or info.push_bound:
+                return MessagingHealth(nats=True, scheduler=True, commands_waiting=pending)
+            if look + 1 < SCHEDULER_LOOKS:
+                await asyncio.sleep(SCHEDULER_LOOK_WAIT_S)
+        return MessagingHealth(nats=True, scheduler=False, commands_waiting=pending)
+
+
+class NatsBus:
+    """Implements the port `Bus` over the same connection."""
+
+    def __init__(self, messaging: NatsMessaging, *, site: str) -> None:
+        self._messaging = messaging
+        self._site = site
+
+    async def request(self, agent_id: str, headers: BusHeaders, frame: bytes, timeout_s: float) -> BusReply:
+        """One request to an agent. Raises: BoardFailure `board_unreachable` or `board_timeout`."""
+        client = self._messaging.connected()
+        fpga_id = headers.lease.fpga_id
+        if client is None:
+            raise BoardFailure(Code.BOARD_UNREACHABLE, f"board {fpga_id} cannot be reached: the message bus is down")
+        subject = subjects.bus(self._site, agent_id)
+        try:
+            message = await client.request(subject, frame, timeout=timeout_s, headers=headers.to_headers())
+            return BusReply.from_message(message.headers, message.data)
+        except nats.errors.NoRespondersError:
+            raise BoardFailure(
+                Code.BOARD_UNREACHABLE, f"board {fpga_id} cannot be reached: its agent {agent_id!r} is not there"
+            ) from None
+        except nats.errors.TimeoutError:
+            raise BoardFailure(
+                Code.BOARD_TIMEOUT,
+                f"board {fpga_id} did not answer within {timeout_s:g} s; the transaction may or may not have run",
+            ) from None
+        except (nats.errors.Error, OSError, ValueError) as error:
+            raise BoardFailure(
+                Code.BOARD_LINK_FAILED,
+                f"the request to board {fpga_id} failed ({error}); the transaction may or may not have run",
+            ) from error

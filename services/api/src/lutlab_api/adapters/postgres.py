@@ -1,0 +1,157 @@
+"""The ledger's views, read with asyncpg; uploads, written. The pool connects by itself once there is a database."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from lutlab_api.adapters import rows
+from lutlab_api.adapters.sql import Query, events_query, jobs_query
+from lutlab_api.app.ports import Clock, EventFilter, JobFilter
+from lutlab_api.domain.errors import Unavailable
+from lutlab_api.domain.views import BoardView, EventView, JobDetail, JobView, KeyView, StoredAnswer
+from lutlab_events.ids import digest
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+Connection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+
+QUERY_TIMEOUT_S = 5.0
+CONNECT_TIMEOUT_S = 2.0
+LOG_BYTES_MAX = 16 << 20
+ATTEMPTS_MAX = 2
+"""A pooled connection that died with the old server fails once; the second attempt gets a new one."""
+
+_DOWN = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.UndefinedTableError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+)
+
+
+class Postgres:
+    """Implements the ports `Ledger` and `Blobs`."""
+
+    def __init__(self, url: str, clock: Clock, *, connections_max: int) -> None:
+        self._url = url
+        self._clock = clock
+        self._connections_max = connections_max
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+
+    async def start(self) -> None:
+        """Make the pool; connects to nothing yet."""
+        self._pool = await asyncpg.create_pool(
+            self._url,
+            min_size=0,
+            max_size=self._connections_max,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=QUERY_TIMEOUT_S,
+            server_settings={"application_name": "lutlab-api"},
+        )
+
+    async def stop(self) -> None:
+        """Close every connection."""
+        if self._pool is not None:
+            self._pool.terminate()
+            self._pool = None
+
+    async def _with(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run `work` with a connection. Raises: Unavailable."""
+        problem: Exception | None = None
+        for _ in range(ATTEMPTS_MAX):
+            if self._pool is None:
+                break
+            try:
+                async with self._pool.acquire(timeout=QUERY_TIMEOUT_S) as connection:
+                    return await work(connection)
+            except _DOWN as error:
+                problem = error
+        log.warning("ledger_unavailable", error=repr(problem))
+        raise Unavailable("the lab's database does not answer; try again in a few seconds") from problem
+
+    async def _rows(self, query: Query) -> list[asyncpg.Record]:
+        async def work(connection: Connection) -> list[asyncpg.Record]:
+            return await connection.fetch(query.text, *query.values)
+
+        return await self._with(work)
+
+    async def _row(self, text: str, *values: Any) -> asyncpg.Record | None:
+        found = await self._rows(Query(text, values))
+        return found[0] if found else None
+
+    async def boards(self) -> list[BoardView]:
+        """Every board, by number."""
+        return [rows.board(row) for row in await self._rows(Query(rows.BOARDS + " order by fpga_id"))]
+
+    async def board(self, fpga_id: int) -> BoardView | None:
+        """One board."""
+        row = await self._row(rows.BOARDS + " where fpga_id = $1", fpga_id)
+        return None if row is None else rows.board(row)
+
+    async def job(self, job_id: UUID) -> JobView | None:
+        """One job."""
+        row = await self._row(rows.JOBS + " where job_id = $1", job_id)
+        return None if row is None else rows.job(row)
+
+    async def job_detail(self, job_id: UUID) -> JobDetail | None:
+        """One job with everything known about it."""
+        row = await self._row("select * from jobs where job_id = $1", job_id)
+        return None if row is None else rows.job_detail(row)
+
+    async def jobs(self, wanted: JobFilter) -> list[JobView]:
+        """Jobs, newest first."""
+        return [rows.job(row) for row in await self._rows(jobs_query(wanted))]
+
+    async def job_log(self, job_id: UUID) -> str:
+        """The log's newest `LOG_BYTES_MAX` characters, in order."""
+        text = "select text, attempt from job_logs where job_id = $1 order by attempt, seq"
+        return rows.log_text(await self._rows(Query(text, (job_id,))), LOG_BYTES_MAX)
+
+    async def events(self, wanted: EventFilter) -> list[EventView]:
+        """Events, oldest first."""
+        return [rows.event(row) for row in await self._rows(events_query(wanted))]
+
+    async def key(self, key_sha256: str) -> KeyView | None:
+        """The key with this digest, revoked or not."""
+        row = await self._row("select * from api_keys where key_sha256 = $1", key_sha256)
+        return None if row is None else rows.key(row)
+
+    async def keys(self, limit: int) -> list[KeyView]:
+        """Keys, newest first."""
+        text = "select * from api_keys order by created_at desc, key_id limit $1"
+        return [rows.key(row) for row in await self._rows(Query(text, (limit,)))]
+
+    async def answer(self, command_id: UUID) -> StoredAnswer | None:
+        """What this command was answered, if the scheduler has seen it."""
+        row = await self._row("select fingerprint, code, answer from commands where command_id = $1", command_id)
+        return None if row is None else rows.stored_answer(row)
+
+    async def ping(self) -> None:
+        """Return if the database answers and has the ledger's tables."""
+        await self._row("select 1 from boards limit 1")
+
+    async def put(self, data: bytes) -> str:
+        """Store `data` under its SHA-256, unless it is there."""
+        name = digest(data)
+        if await self._row("select 1 from blobs where digest = $1", name) is None:
+            await self._row(
+                "insert into blobs (digest, size_bytes, data, created_at) values ($1, $2, $3, $4) "
+                "on conflict do nothing",
+                name,
+                len(data),
+                data,
+                self._clock.now(),
+            )
+        return name

@@ -1,0 +1,69 @@
+"""Queries whose conditions depend on what was asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from lutlab_api.adapters.rows import JOBS
+from lutlab_api.app.ports import EventFilter, JobFilter
+from lutlab_api.domain.errors import Code
+from lutlab_events.values import JobStatus, JobType
+
+
+@dataclass(frozen=True)
+class Query:
+    """SQL with `$1`, `$2`, ... and their values."""
+
+    text: str
+    values: tuple[Any, ...] = ()
+
+
+class _Where:
+    """Conditions joined by `and`; each `?` becomes the next parameter."""
+
+    def __init__(self) -> None:
+        self.conditions: list[str] = []
+        self.values: list[Any] = []
+
+    def add(self, condition: str, *values: Any) -> None:
+        for value in values:
+            self.values.append(value)
+            condition = condition.replace("?", f"${len(self.values)}", 1)
+        self.conditions.append(condition)
+
+    def query(self, select: str, order_by: str, limit: int) -> Query:
+        where = f" where {' and '.join(self.conditions)}" if self.conditions else ""
+        return Query(f"{select}{where} order by {order_by} limit {int(limit)}", tuple(self.values))
+
+
+def jobs_query(wanted: JobFilter) -> Query:
+    """Jobs, newest first. Status means the public one, see `JobView.public_status`."""
+    where = _Where()
+    if wanted.owner is not None:
+        where.add("owner = ?", wanted.owner)
+    if wanted.type is not None:
+        where.add("type = ?", wanted.type.value)
+    if wanted.before is not None:
+        where.add("number < (select number from jobs where job_id = ?)", wanted.before)
+    answered = (JobType.RUN.value, Code.BUS_ERROR.value)
+    if wanted.status is JobStatus.COMPLETE:
+        where.add("(status = 'complete' or (status = 'failed' and type = ? and error_code = ?))", *answered)
+    elif wanted.status is JobStatus.FAILED:
+        where.add("(status = 'failed' and not (type = ? and coalesce(error_code, '') = ?))", *answered)
+    elif wanted.status is not None:
+        where.add("status = ?", wanted.status.value)
+    return where.query(JOBS, "number desc", wanted.limit)
+
+
+def events_query(wanted: EventFilter) -> Query:
+    """Events, oldest first."""
+    where = _Where()
+    where.add("position > ?", wanted.after)
+    if wanted.stream is not None:
+        where.add("stream = ?", wanted.stream)
+    if wanted.visible_to is not None:
+        own = "exists (select from jobs where owner = ? and 'job-' || job_id::text = events.stream)"
+        where.add(f"(stream like 'board-%' or {own})", wanted.visible_to)
+    select = "select position, stream, version, type, at, actor, correlation_id, data from events"
+    return where.query(select, "position", wanted.limit)

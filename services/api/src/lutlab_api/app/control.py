@@ -1,0 +1,73 @@
+"""Submitting designs, and what else is asked of jobs and boards by command."""
+
+from __future__ import annotations
+
+from lutlab_api.app.asking import Accepted, Asking, Request, accepted, job_id_of
+from lutlab_api.app.ports import Blobs
+from lutlab_api.app.reads import Reads, parse_job_id
+from lutlab_api.domain.upload import Upload
+from lutlab_events.commands import CancelJob, ReleaseSession, ResetBoard, SubmitBuild
+from lutlab_events.ids import digest
+
+
+class Control:
+    """Everything that changes a job or a board, decided by the scheduler."""
+
+    def __init__(self, asking: Asking, blobs: Blobs, reads: Reads) -> None:
+        self._asking = asking
+        self._blobs = blobs
+        self._reads = reads
+
+    async def submit(self, request: Request, upload: Upload, fpga_id: int | None = None) -> Accepted:
+        """Store the upload, then ask for its build; on board `fpga_id` in the older generation.
+
+        Raises:
+            Refused: e.g. `fpga_not_idle`, `unknown_profile`, `queue_full`.
+            Unavailable: nobody answered.
+        """
+        command_id = self._asking.command_id(request)
+        options = (upload.top, upload.sys_clk_hz, upload.timing_target_mhz, upload.profile)
+        source = digest(upload.data)
+        fingerprint = request.fingerprint(source, upload.filename, *options, fpga_id)
+        await self._blobs.put(upload.data)
+        body = SubmitBuild(
+            job_id=job_id_of(command_id),
+            owner=request.caller.owner,
+            source_digest=source,
+            filename=upload.filename,
+            top=upload.top,
+            sys_clk_hz=upload.sys_clk_hz,
+            timing_target_mhz=upload.timing_target_mhz,
+            fpga_id=fpga_id,
+            profile=upload.profile,
+        )
+        answer = await self._asking.ask(body, request, command_id=command_id, fingerprint=fingerprint)
+        return accepted(answer, body.job_id, fpga_id)
+
+    async def cancel(self, request: Request, job_text: str, fpga_id: int | None = None) -> None:
+        """Stop a job. Raises: Missing, Refused (`job_not_cancellable`, `not_your_job`), Unavailable."""
+        job_id = parse_job_id(job_text)
+        if fpga_id is not None:
+            await self._reads.job(job_text, request.caller, fpga_id)
+        caller = request.caller
+        body = CancelJob(job_id=job_id, owner=caller.owner, is_admin=caller.is_admin, fpga_id=fpga_id)
+        command_id = self._asking.command_id(request)
+        await self._asking.ask(body, request, command_id=command_id, fingerprint=request.fingerprint(job_text, fpga_id))
+
+    async def reset(self, request: Request, fpga_id: int) -> Accepted:
+        """Load the base design. Raises: Refused (`fpga_not_resettable`, `not_your_session`), Unavailable."""
+        command_id = self._asking.command_id(request)
+        caller = request.caller
+        body = ResetBoard(job_id=job_id_of(command_id), owner=caller.owner, fpga_id=fpga_id, is_admin=caller.is_admin)
+        answer = await self._asking.ask(body, request, command_id=command_id, fingerprint=request.fingerprint(fpga_id))
+        return accepted(answer, body.job_id, fpga_id)
+
+    async def release(self, request: Request, fpga_id: int) -> Accepted:
+        """Give a board back. Raises: Refused (`no_active_session`, `not_your_session`), Unavailable."""
+        command_id = self._asking.command_id(request)
+        caller = request.caller
+        body = ReleaseSession(
+            job_id=job_id_of(command_id), owner=caller.owner, fpga_id=fpga_id, is_admin=caller.is_admin
+        )
+        answer = await self._asking.ask(body, request, command_id=command_id, fingerprint=request.fingerprint(fpga_id))
+        return accepted(answer, body.job_id, fpga_id)

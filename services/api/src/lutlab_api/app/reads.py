@@ -1,0 +1,129 @@
+"""Boards, jobs, logs, results and events, as the caller may see them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from lutlab_api.app.auth import require_admin
+from lutlab_api.app.ports import EventFilter, JobFilter, Ledger
+from lutlab_api.domain.errors import Code, Conflict, Missing, NotAllowed, job_not_found
+from lutlab_api.domain.views import BoardView, Caller, EventView, Failure, JobDetail, JobView, SessionView
+from lutlab_events.ids import board_stream
+from lutlab_events.values import TERMINAL, JobStatus, JobType
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """How a job went: `data` has the words of a transaction; `failure` says why it is not `ok`."""
+
+    ok: bool
+    data: tuple[int, ...] = ()
+    failure: Failure | None = None
+
+
+def parse_job_id(text: str) -> UUID:
+    """A job's id. Raises: Missing `job_not_found`: what is no UUID names no job."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise job_not_found(text) from None
+
+
+class Reads:
+    """Answers from the views.
+
+    Args:
+        public_reads: jobs, their logs and their results are readable by anybody who knows their id; without it only by
+            their owner and by admins.
+    """
+
+    def __init__(self, ledger: Ledger, *, public_reads: bool) -> None:
+        self._ledger = ledger
+        self._public_reads = public_reads
+
+    async def boards(self) -> list[BoardView]:
+        """Every board."""
+        return await self._ledger.boards()
+
+    async def board(self, fpga_id: int) -> BoardView:
+        """One board. Raises: Missing."""
+        board = await self._ledger.board(fpga_id)
+        if board is None:
+            raise Missing(Code.FPGA_NOT_FOUND, f"there is no board {fpga_id}; list the lab's boards with GET /fpga")
+        return board
+
+    async def session(self, fpga_id: int) -> SessionView:
+        """A board's session. Raises: Missing."""
+        board = await self.board(fpga_id)
+        if board.session is None:
+            raise Missing(Code.NO_ACTIVE_SESSION, f"board {fpga_id} has no session; it is {board.public_state}")
+        return board.session
+
+    async def jobs(self, caller: Caller, wanted: JobFilter) -> list[JobView]:
+        """Jobs. Raises: NotAllowed if a member asks for those of others."""
+        if wanted.owner != caller.owner:
+            require_admin(caller)
+        return await self._ledger.jobs(wanted)
+
+    async def job(self, job_text: str, caller: Caller | None, fpga_id: int | None = None) -> JobView:
+        """One job, on board `fpga_id` if given.
+
+        Raises:
+            Missing: there is no such job (there).
+            NotAllowed: it is somebody else's, and reads are not public.
+        """
+        job = await self._ledger.job(parse_job_id(job_text))
+        return self._shown(job, job_text, caller, fpga_id)
+
+    async def detail(self, job_text: str, caller: Caller | None, fpga_id: int | None = None) -> JobDetail:
+        """One job with everything known about it. Raises: as `job`."""
+        detail = await self._ledger.job_detail(parse_job_id(job_text))
+        self._shown(None if detail is None else detail.job, job_text, caller, fpga_id)
+        assert detail is not None
+        return detail
+
+    def _shown(self, job: JobView | None, job_text: str, caller: Caller | None, fpga_id: int | None) -> JobView:
+        if job is None or (fpga_id is not None and job.fpga_id != fpga_id):
+            raise job_not_found(job_text)
+        if self._public_reads or (caller is not None and (caller.is_admin or caller.owner == job.owner)):
+            return job
+        raise NotAllowed(Code.NOT_YOUR_JOB, f"job {job.job_id} belongs to somebody else")
+
+    async def log(self, job_text: str, caller: Caller | None, fpga_id: int | None = None) -> str:
+        """What the tools printed; a failed job's log ends with the reason. Raises: as `job`."""
+        job = await self.job(job_text, caller, fpga_id)
+        text = await self._ledger.job_log(job.job_id)
+        if job.failure is None:
+            return text
+        where = f" in {job.failure.stage}" if job.failure.stage else ""
+        return f"{text}\nFAILED{where}: {job.failure.code}\n{job.failure.message}\n".lstrip("\n")
+
+    async def result(self, job_text: str, caller: Caller | None, fpga_id: int | None = None) -> Result:
+        """How a job went.
+
+        Raises:
+            Conflict: `job_not_complete`: it has not ended, or was cancelled.
+            Missing, NotAllowed: as `job`.
+        """
+        job = await self.job(job_text, caller, fpga_id)
+        if job.status not in TERMINAL:
+            message = f"job {job.job_id} is {job.status}; ask again when it is complete"
+            raise Conflict(Code.JOB_NOT_COMPLETE, message, job_id=job.job_id)
+        if job.status is JobStatus.CANCELLED:
+            message = f"job {job.job_id} was cancelled and has no result"
+            raise Conflict(Code.JOB_NOT_COMPLETE, message, job_id=job.job_id)
+        if job.failure is not None:
+            return Result(ok=False, failure=job.failure)
+        words = (job.result or {}).get("data", ()) if job.type is JobType.RUN else ()
+        return Result(ok=True, data=tuple(words))
+
+    async def board_events(self, fpga_id: int, after: int, limit: int) -> list[EventView]:
+        """A board's history. Raises: Missing."""
+        await self.board(fpga_id)
+        return await self._ledger.events(EventFilter(after=after, limit=limit, stream=board_stream(fpga_id)))
+
+    async def events(self, caller: Caller, after: int, limit: int) -> list[EventView]:
+        """The log: all of it for admins; for members the boards' events and those of their own jobs."""
+        visible_to = None if caller.is_admin else caller.owner
+        return await self._ledger.events(EventFilter(after=after, limit=limit, visible_to=visible_to))

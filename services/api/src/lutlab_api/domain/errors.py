@@ -1,0 +1,115 @@
+"""Everything the API can answer but success, as one tree; `lutlab_api.web.status` gives each code its HTTP status."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from uuid import UUID
+
+
+class Code(StrEnum):
+    """Stable codes the API itself decides on; those of the scheduler are in `lutlab_events.rejections`."""
+
+    # -- who asks
+    MISSING_API_KEY = "missing_api_key"
+    INVALID_API_KEY = "invalid_api_key"
+    ADMIN_ONLY = "admin_only"
+    NOT_YOUR_SESSION = "not_your_session"
+    NOT_YOUR_JOB = "not_your_job"
+    # -- what was sent
+    VALIDATION_ERROR = "validation_error"
+    MALFORMED_BODY = "malformed_body"
+    MISSING_FILE = "missing_file"
+    EMPTY_FILE = "empty_file"
+    UNSUPPORTED_SUFFIX = "unsupported_suffix"
+    BODY_TOO_LARGE = "body_too_large"
+    FILE_TOO_LARGE = "file_too_large"
+    BAD_ZIP = "bad_zip"
+    INVALID_SYS_CLK_FREQ = "invalid_sys_clk_freq"
+    INVALID_TIMING_TARGET = "invalid_timing_target"
+    INVALID_TOP = "invalid_top"
+    INVALID_PROFILE = "invalid_profile"
+    INVALID_OP = "invalid_op"
+    INVALID_ADDRESS = "invalid_address"
+    INVALID_COUNT = "invalid_count"
+    INVALID_DATA = "invalid_data"
+    INVALID_IDEMPOTENCY_KEY = "invalid_idempotency_key"
+    IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
+    REQUEST_IN_PROGRESS = "request_in_progress"
+    GITHUB_LOGIN_UNSUPPORTED = "github_login_unsupported"
+    # -- what is not there, or not so
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    FPGA_NOT_FOUND = "fpga_not_found"
+    FPGA_NOT_RESERVED = "fpga_not_reserved"
+    FPGA_BUSY = "fpga_busy"
+    JOB_NOT_FOUND = "job_not_found"
+    JOB_NOT_COMPLETE = "job_not_complete"
+    NO_ACTIVE_SESSION = "no_active_session"
+    KEY_NOT_FOUND = "key_not_found"
+    # -- what does not work just now
+    BUS_ERROR = "bus_error"
+    BOARD_LINK_FAILED = "board_link_failed"
+    BOARD_TIMEOUT = "board_timeout"
+    BOARD_UNREACHABLE = "board_unreachable"
+    SCHEDULER_UNAVAILABLE = "scheduler_unavailable"
+    INTERNAL_ERROR = "internal_error"
+
+
+RETRY_AFTER_S = 2
+"""What a caller is told to wait when something does not work just now."""
+
+
+class ApiError(Exception):
+    """A request cannot be answered with success.
+
+    Attributes:
+        code: stable; a `Code` or a `lutlab_events.rejections.Rejection`.
+        message: for a person: the offending value and the way out.
+        job_id: the job this is about, if there is one.
+    """
+
+    def __init__(self, code: str, message: str, *, job_id: UUID | None = None) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = str(code)
+        self.message = message
+        self.job_id = job_id
+
+
+class Invalid(ApiError):
+    """What was sent breaks a rule; sending it again will not help."""
+
+
+class NotAuthenticated(ApiError):
+    """No key, or none that is known."""
+
+
+class NotAllowed(ApiError):
+    """The key is good, but not for this."""
+
+
+class Missing(ApiError):
+    """What was asked for does not exist."""
+
+
+class Conflict(ApiError):
+    """Not possible in the present state."""
+
+
+class Refused(ApiError):
+    """The scheduler decided against it; the code is one of `lutlab_events.rejections`."""
+
+
+class Unavailable(ApiError):
+    """The ledger, the message bus or the scheduler does not answer; safe to repeat with the same Idempotency-Key."""
+
+    def __init__(self, message: str, *, job_id: UUID | None = None) -> None:
+        super().__init__(Code.SCHEDULER_UNAVAILABLE, message, job_id=job_id)
+
+
+class BoardFailure(ApiError):
+    """The way to the board failed; the transaction may or may not have run, except for `board_unreachable`."""
+
+
+def job_not_found(job_id: str | UUID) -> Missing:
+    """The answer for a job that does not exist, or not there."""
+    return Missing(Code.JOB_NOT_FOUND, f"there is no job {str(job_id)[:64]!r} here; list yours with GET /jobs")

@@ -1,0 +1,204 @@
+"""What the API reads from the ledger's views, and what the public sees of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from lutlab_api.domain.errors import Code
+from lutlab_events.values import BoardState, JobStatus, JobType, Role
+
+PUBLIC_STATES: Mapping[BoardState, str] = {
+    BoardState.IDLE: "idle",
+    BoardState.QUEUED: "queued",
+    BoardState.BUILDING: "building",
+    BoardState.PROGRAMMING: "programming",
+    BoardState.RESTORING: "programming",
+    BoardState.RESETTING: "programming",
+    BoardState.RESERVED: "reserved",
+    BoardState.ERROR: "error",
+    BoardState.LOST: "error",
+}
+"""The contract knows six states; ours have one of them each."""
+
+SESSION_STATES = frozenset({BoardState.RESERVED, BoardState.RESTORING, BoardState.LOST})
+"""States in which a session can be alive."""
+
+ADDRESS_WORDS_DEFAULT = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why something failed.
+
+    Attributes:
+        code: stable.
+        message: with the tool's own words, where a tool failed.
+        stage: the build stage, None outside of a build.
+    """
+
+    code: str
+    message: str
+    stage: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionView:
+    """Somebody's right to a board, until `expires_at`."""
+
+    session_id: UUID
+    fpga_id: int
+    owner: str
+    created_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardView:
+    """A board as the ledger has it; `address_words` is the size of the loaded design's address space."""
+
+    fpga_id: int
+    state: BoardState
+    profile: str
+    agent_id: str
+    epoch: int
+    labels: tuple[str, ...] = ()
+    owner: str | None = None
+    session: SessionView | None = None
+    current_job_id: UUID | None = None
+    current_job_created_at: datetime | None = None
+    address_words: int = ADDRESS_WORDS_DEFAULT
+    error: Failure | None = None
+    updated_at: datetime | None = None
+
+    @property
+    def public_state(self) -> str:
+        """The contract's name of the state."""
+        return PUBLIC_STATES[self.state]
+
+    @property
+    def online(self) -> bool:
+        """Whether the board can be reached."""
+        return self.state is not BoardState.LOST
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobView:
+    """A job as the ledger has it.
+
+    Attributes:
+        number: its place in the queue.
+        assigned_fpga_id: the board it runs on, once it has one.
+        pinned_fpga_id: the board it was submitted to, for the older generation's submits.
+        result: what a finished job yielded.
+    """
+
+    job_id: UUID
+    number: int
+    type: JobType
+    status: JobStatus
+    owner: str
+    created_at: datetime
+    updated_at: datetime
+    assigned_fpga_id: int | None = None
+    pinned_fpga_id: int | None = None
+    profile: str | None = None
+    stage: str | None = None
+    built: bool = False
+    failure: Failure | None = None
+    result: Mapping[str, Any] | None = None
+
+    @property
+    def fpga_id(self) -> int | None:
+        """The board, as soon as it is known."""
+        return self.pinned_fpga_id if self.assigned_fpga_id is None else self.assigned_fpga_id
+
+    @property
+    def public_status(self) -> JobStatus:
+        """The contract's status.
+
+        A transaction that the design answered with a bus error was carried out: the job is complete, and its result
+        says `ok: false` and why. The reference client reads the result only of complete jobs, so only then can it tell.
+        """
+        is_bus_error = self.failure is not None and self.failure.code == Code.BUS_ERROR
+        return JobStatus.COMPLETE if self.type is JobType.RUN and is_bus_error else self.status
+
+    @property
+    def public_stage(self) -> str | None:
+        """What a build job is doing, in words for a progress line; None unless it is running."""
+        if self.type is not JobType.BUILD_AND_PROGRAM or self.status is not JobStatus.RUNNING:
+            return None
+        if self.assigned_fpga_id is not None:
+            return "program"
+        return "wait-for-board" if self.built else self.stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobDetail:
+    """A job with everything the ledger knows: the build report, the bitstream, what was asked."""
+
+    job: JobView
+    attempt: int = 0
+    source_digest: str | None = None
+    filename: str | None = None
+    top: str | None = None
+    sys_clk_hz: int | None = None
+    timing_target_mhz: float | None = None
+    bitstream: Mapping[str, Any] | None = None
+    report: Mapping[str, Any] | None = None
+    cached: bool | None = None
+    correlation_id: UUID | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyView:
+    """An API key as the ledger has it: by its SHA-256 only."""
+
+    key_id: UUID
+    key_sha256: str
+    owner: str
+    role: Role
+    label: str = ""
+    created_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventView:
+    """A recorded event as it is shown."""
+
+    position: int
+    stream: str
+    version: int
+    type: str
+    at: datetime
+    actor: str
+    correlation_id: UUID
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredAnswer:
+    """What a command that was carried out (or refused) before was answered."""
+
+    fingerprint: str
+    code: str
+    message: str
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Who asks: the owner of a key."""
+
+    owner: str
+    role: Role
+    key_id: UUID
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the caller may act for anyone."""
+        return self.role is Role.ADMIN

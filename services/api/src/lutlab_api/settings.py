@@ -1,0 +1,45 @@
+"""Everything that can be set, from `LUTLAB_...` environment variables; read once at start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from lutlab_bus.stream import REQUEST_BYTES_MAX
+
+
+class Settings(BaseSettings):
+    """Settings of the API; each field is the environment variable `LUTLAB_` + its name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix="LUTLAB_", frozen=True, extra="ignore")
+
+    site: str = Field("main", description="the lab's name")
+    nats_url: str = Field("nats://127.0.0.1:4222", description="where NATS is")
+    nats_nkey_seed_file: Path | None = Field(None, description="file with the nkey seed, where NATS asks for one")
+    nats_token: SecretStr | None = Field(None, description="NATS' token, where it asks for one")
+    database_url: str = Field("postgresql://127.0.0.1:5432/lutlab", description="where the ledger is")
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+
+    api_host: str = Field("127.0.0.1", description="address to listen on")
+    api_port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
+    api_shutdown_s: int = Field(10, ge=0, description="how long requests may take to end when the API is stopped")
+    public_reads: bool = Field(False, description="boards, and jobs by id, are readable without a key")
+    bootstrap_key: SecretStr | None = Field(None, min_length=8, description="makes this API key known as an admin's")
+    bootstrap_owner: str = Field("admin", min_length=1, max_length=64, description="whose the bootstrap key is")
+    git_commit: str | None = Field(None, description="shown by /health")
+
+    command_timeout_s: float = Field(5.0, gt=0, description="how long the scheduler may take to answer")
+    bus_timeout_s: float = Field(10.0, gt=0, description="how long a board may take for one transaction")
+    key_memory_s: float = Field(1.0, ge=0, description="how long a looked-up key is remembered; bounds revocation")
+    postgres_connections_max: int = Field(10, ge=1, le=100, description="size of the connection pool")
+    upload_bytes_max: int = Field(16 << 20, ge=1, description="most bytes of an uploaded design")
+    json_bytes_max: int = Field(256 << 10, ge=1024, description="most bytes of any other request body")
+    jobs_listed_max: int = Field(10_000, ge=1, description="most jobs of one listing")
+    stream_in_flight_max: int = Field(32, ge=1, le=1024, description="requests of a stream under way at once")
+    stream_frame_bytes_max: int = Field(
+        REQUEST_BYTES_MAX, ge=12, description="longest stream request passed on; longer ones get an error reply"
+    )
+    stream_message_bytes_max: int = Field(1 << 20, ge=4096, description="a longer WebSocket message closes with 1009")
+    stream_keep_s: float = Field(10.0, gt=0, description="how often an open stream is renewed")

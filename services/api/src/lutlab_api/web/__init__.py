@@ -1,0 +1,1 @@
+"""FastAPI: routes, models, error bodies, the OpenAPI document."""

@@ -1,0 +1,85 @@
+"""The ASGI application over wired services."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from lutlab_api.app.ports import Ids
+from lutlab_api.web import errors, routes_boards, routes_jobs, routes_keys, routes_v1, websocket
+from lutlab_api.web.asked import Api
+from lutlab_api.web.edge import BodyLimits, Edge
+from lutlab_api.web.models import Health
+from lutlab_api.web.services import Services
+
+VERSION = version("lutlab")
+DESCRIPTION = """
+Submit a design, get a programmed board, talk Wishbone to it.
+
+1. `POST /submit` a `design.py`, `design.v` or `project.zip` with your key in `X-API-Key`.
+2. Poll `GET /jobs/{job_id}` until it is `complete`; `fpga_id` is your board.
+3. `POST /fpga/{fpga_id}/run`, or open the WebSocket `/fpga/{fpga_id}/stream` for fast traffic: each binary message is
+   one transaction (big-endian: op 1 write or 2 read, 0x80 added to a write for a fixed address; 24-bit word count;
+   32-bit byte address; words - a read carries one, the number of words wanted) and is answered by one binary message
+   (0, or 1 for an error; 24-bit word count; words). It is closed with 4409 if another connection has the board, with
+   4502 if the board's link failed or the session ended, with 1003 after a text message. It is refused before the
+   upgrade with 401, 403, 404, 409, 422 or 503 and the usual error body.
+4. `POST /fpga/{fpga_id}/session/release`.
+
+Every error has the body `{"detail": {"error": "<stable code>", "message": "<for a person>"}}`, with `job_id` where
+there is one. A 503 carries `Retry-After`; a POST with an `Idempotency-Key` can be repeated safely. `X-Request-ID` is
+sent back, and if it is a UUID it is the correlation id of what it caused (`/api/v1/events`). `X-Session-ID` is ignored.
+"""
+
+
+def create_app(
+    services: Services,
+    ids: Ids,
+    *,
+    start: Callable[[], Awaitable[None]] | None = None,
+    stop: Callable[[], Awaitable[None]] | None = None,
+) -> FastAPI:
+    """The application.
+
+    Args:
+        services: what its routes call.
+        ids: where request ids come from.
+        start, stop: run when the server starts and after it has stopped serving.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if start is not None:
+            await start()
+        try:
+            yield
+        finally:
+            if stop is not None:
+                await stop()
+
+    app = FastAPI(
+        title="lutlab",
+        summary="An FPGA lab cloud",
+        description=DESCRIPTION,
+        version=VERSION,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        lifespan=lifespan,
+        strict_content_type=False,
+    )
+    app.state.services = services
+    errors.install(app)
+    app.add_api_route("/health", health, methods=["GET"], tags=["health"], summary="Is the lab all right?")
+    for router in (routes_boards.router, routes_jobs.router, routes_keys.router, routes_v1.router, websocket.router):
+        app.include_router(router)
+    settings = services.settings
+    limits = BodyLimits(upload_bytes_max=settings.upload_bytes_max, json_bytes_max=settings.json_bytes_max)
+    app.add_middleware(Edge, ids=ids, limits=limits)
+    return app
+
+
+async def health(api: Api) -> Health:
+    """What answers and what does not. Always 200 and never needs a key; `status` is `ok` or `degraded`."""
+    return Health.of(await api.health.check(), VERSION, api.settings.git_commit)

@@ -1,0 +1,82 @@
+"""What routes need to know about a request: who asks, with which ids, on which services."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Header, Path, Request
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
+
+from lutlab_api.app.asking import Request as AppRequest
+from lutlab_api.domain.views import Caller
+from lutlab_api.web.services import Services
+
+FPGA_ID_MAX = 9999
+_api_key = APIKeyHeader(name="X-API-Key", auto_error=False, description="your API key")
+_bearer = HTTPBearer(auto_error=False, description="your API key, for clients that cannot set X-API-Key")
+
+
+def services_of(connection: HTTPConnection) -> Services:
+    """The services of the running application."""
+    services = connection.app.state.services
+    assert isinstance(services, Services)
+    return services
+
+
+def secret_in(headers: Headers) -> str | None:
+    """The API key a connection brings, for connections that FastAPI's security classes do not read (WebSockets)."""
+    key = headers.get("x-api-key")
+    if key:
+        return key
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+async def _secret(
+    key: Annotated[str | None, Depends(_api_key)],
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> str | None:
+    return key or (bearer.credentials if bearer else None)
+
+
+async def _caller(secret: Annotated[str | None, Depends(_secret)], request: Request) -> Caller:
+    return await services_of(request).authenticator.caller(secret)
+
+
+async def _reader(secret: Annotated[str | None, Depends(_secret)], request: Request) -> Caller | None:
+    """Who reads; None for nobody in particular, where reads are public. A wrong key is refused even there."""
+    services = services_of(request)
+    if secret is None and services.settings.public_reads:
+        return None
+    return await services.authenticator.caller(secret)
+
+
+async def _asked(
+    caller: Annotated[Caller, Depends(_caller)],
+    request: Request,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            description="makes repeating this request safe: the same key with the same request is carried out once and "
+            "answered the same. A UUID will do",
+            examples=["3f0e5c0a-58a9-4c55-9f0a-0d8f1d7f2b11"],
+        ),
+    ] = None,
+) -> AppRequest:
+    return AppRequest(
+        caller=caller,
+        correlation_id=request.scope["lutlab.correlation_id"],
+        action=f"{request.method} {request.url.path}",
+        idempotency_key=idempotency_key,
+    )
+
+
+Api = Annotated[Services, Depends(services_of)]
+Secret = Annotated[str | None, Depends(_secret)]
+Key = Annotated[Caller, Depends(_caller)]
+Reader = Annotated[Caller | None, Depends(_reader)]
+Asked = Annotated[AppRequest, Depends(_asked)]
+FpgaId = Annotated[int, Path(ge=0, le=FPGA_ID_MAX, description="the board's number", examples=[3])]
+JobId = Annotated[str, Path(description="the job's id, as submitting answered it")]

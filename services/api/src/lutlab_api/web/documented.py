@@ -1,0 +1,36 @@
+"""Error responses for the OpenAPI document, made from codes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lutlab_api.domain.errors import Code
+from lutlab_api.web.errors import body_of
+from lutlab_api.web.models import ErrorBody
+from lutlab_api.web.status import MEANINGS, status_of
+from lutlab_events.rejections import Rejection
+
+Responses = dict[int | str, dict[str, Any]]
+
+READ = (Code.MISSING_API_KEY, Code.INVALID_API_KEY, Code.SCHEDULER_UNAVAILABLE, Code.INTERNAL_ERROR)
+"""What every reading route can answer."""
+ASK = (*READ, Code.INVALID_IDEMPOTENCY_KEY, Rejection.IDEMPOTENCY_MISMATCH)
+"""What every route that sends a command can answer."""
+BOARD = (Code.VALIDATION_ERROR, Rejection.FPGA_NOT_FOUND)
+"""What every route with a board's number can answer."""
+JOB = (Rejection.JOB_NOT_FOUND, Rejection.NOT_YOUR_JOB)
+"""What every route with a job's id can answer."""
+
+
+def errors(*codes: str) -> Responses:
+    """The `responses` of a route that answers these codes: one entry a status, one example a code."""
+    responses: Responses = {}
+    for code in codes:
+        status = int(status_of(code))
+        entry = responses.setdefault(status, {"model": ErrorBody, "description": "", "content": {}})
+        media = entry["content"].setdefault("application/json", {"examples": {}})
+        media["examples"][str(code)] = {"value": body_of(code, MEANINGS[code].example)}
+    for entry in responses.values():
+        names = entry["content"]["application/json"]["examples"]
+        entry["description"] = " or ".join(f"`{name}`" for name in names)
+    return responses

@@ -1,0 +1,145 @@
+"""The outermost layer: request ids, body limits, one log line a request, a plain 500 for whatever slipped through."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+from fastapi import HTTPException
+from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lutlab_api.app.ports import Ids
+from lutlab_api.domain.errors import Code
+from lutlab_api.web.errors import body_of
+
+log = structlog.get_logger(__name__)
+
+REQUEST_ID = "X-Request-ID"
+SHOWABLE = re.compile(r"[\x21-\x7e]{1,128}")
+MULTIPART_OVERHEAD_BYTES = 64 << 10
+QUIET_PATHS = frozenset({"/health"})
+"""Asked every second by supervisors: logged only when something is wrong."""
+FAILED = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class BodyLimits:
+    """Most bytes of a request body, by kind."""
+
+    upload_bytes_max: int
+    json_bytes_max: int
+
+    def of(self, content_type: str) -> int:
+        """The limit for a body of this content type."""
+        if content_type.startswith("multipart/"):
+            return self.upload_bytes_max + MULTIPART_OVERHEAD_BYTES
+        return self.json_bytes_max
+
+
+class Edge:
+    """ASGI middleware around everything.
+
+    A request's `X-Request-ID` is sent back; where it is a UUID it becomes the correlation id of everything the request
+    causes, otherwise a new one is made. It is at `scope["lutlab.correlation_id"]`.
+    """
+
+    def __init__(self, app: ASGIApp, *, ids: Ids, limits: BodyLimits) -> None:
+        self._app = app
+        self._ids = ids
+        self._limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        shown, correlation_id = self._identify(headers.get(REQUEST_ID))
+        scope["lutlab.correlation_id"] = correlation_id
+        structlog.contextvars.bind_contextvars(correlation_id=str(correlation_id))
+        try:
+            if scope["type"] == "websocket":
+                await self._app(scope, receive, send)
+            else:
+                await _Exchange(self._app, scope, shown, self._limits.of(headers.get("content-type", ""))).run(
+                    receive, send
+                )
+        finally:
+            structlog.contextvars.unbind_contextvars("correlation_id")
+
+    def _identify(self, sent: str | None) -> tuple[str, UUID]:
+        if sent is not None and SHOWABLE.fullmatch(sent):
+            try:
+                return sent, UUID(sent)
+            except ValueError:
+                return sent, self._ids.new()
+        correlation_id = self._ids.new()
+        return str(correlation_id), correlation_id
+
+
+class _Exchange:
+    """One HTTP request and its response."""
+
+    def __init__(self, app: ASGIApp, scope: Scope, request_id: str, body_bytes_max: int) -> None:
+        self._app = app
+        self._scope = scope
+        self._request_id = request_id
+        self._body_bytes_max = body_bytes_max
+        self._body_bytes = 0
+        self._status: int | None = None
+
+    async def run(self, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+
+        async def limited() -> Message:
+            message = await receive()
+            self._body_bytes += len(message.get("body", b""))
+            self._check_body(self._body_bytes)
+            return message
+
+        async def noted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_ID] = self._request_id
+            await send(message)
+
+        async def declared() -> Message:
+            self._check_body(self._declared_bytes())
+            return await limited()
+
+        try:
+            await self._app(self._scope, declared, noted)
+        except Exception:
+            log.exception("request_failed", method=self._scope["method"], path=self._scope["path"])
+            if self._status is not None:
+                raise
+            message = f"something is broken here, not in your request; it was logged as {self._request_id}"
+            await JSONResponse(body_of(Code.INTERNAL_ERROR, message), FAILED)(self._scope, receive, noted)
+        finally:
+            self._log(time.perf_counter() - started)
+
+    def _declared_bytes(self) -> int:
+        text = Headers(scope=self._scope).get("content-length", "0")
+        return int(text) if text.isdecimal() else 0
+
+    def _check_body(self, size_bytes: int) -> None:
+        if size_bytes <= self._body_bytes_max:
+            return
+        message = f"the request body may have {self._body_bytes_max} bytes; this one has {size_bytes} or more"
+        raise HTTPException(413, body_of(Code.BODY_TOO_LARGE, message)["detail"], headers={"Connection": "close"})
+
+    def _log(self, seconds: float) -> None:
+        if self._scope["path"] in QUIET_PATHS and self._status is not None and self._status < FAILED:
+            return
+        log.info(
+            "http_request_handled",
+            method=self._scope["method"],
+            path=self._scope["path"],
+            status=self._status,
+            duration_ms=round(seconds * 1000, 2),
+        )

@@ -1,0 +1,126 @@
+"""Boards: look at them, submit to one, talk to one, give it back."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, status
+
+from lutlab_api.app.run import RunRequest
+from lutlab_api.domain.errors import Code
+from lutlab_api.web.asked import Api, Asked, FpgaId, Reader
+from lutlab_api.web.documented import ASK, BOARD, READ, errors
+from lutlab_api.web.models import Accepted, Fpga, RunBody, Session
+from lutlab_api.web.uploads import UPLOAD_BODY, read_upload
+from lutlab_events.rejections import Rejection
+
+UPLOAD_ERRORS = (
+    Code.MALFORMED_BODY,
+    Code.BODY_TOO_LARGE,
+    Code.FILE_TOO_LARGE,
+    Code.MISSING_FILE,
+    Code.EMPTY_FILE,
+    Code.UNSUPPORTED_SUFFIX,
+    Code.BAD_ZIP,
+    Code.INVALID_SYS_CLK_FREQ,
+    Code.INVALID_TIMING_TARGET,
+    Code.INVALID_TOP,
+    Code.INVALID_PROFILE,
+    Rejection.UNKNOWN_PROFILE,
+    Rejection.QUEUE_FULL,
+)
+RUN_ERRORS = (
+    Code.BODY_TOO_LARGE,
+    Code.INVALID_OP,
+    Code.INVALID_ADDRESS,
+    Code.INVALID_COUNT,
+    Code.INVALID_DATA,
+    Rejection.FPGA_NOT_RESERVED,
+    Rejection.NOT_YOUR_SESSION,
+    Code.FPGA_BUSY,
+    Code.REQUEST_IN_PROGRESS,
+    Code.BOARD_LINK_FAILED,
+    Code.BOARD_TIMEOUT,
+    Code.BOARD_UNREACHABLE,
+)
+
+router = APIRouter(prefix="/fpga", tags=["boards"])
+
+
+@router.get("", summary="List the boards", responses=errors(*READ))
+async def list_fpgas(api: Api, reader: Reader) -> list[Fpga]:
+    """Every board of the lab, by number. Needs no key where the lab's reads are public."""
+    return [Fpga.of(board) for board in await api.reads.boards()]
+
+
+@router.get("/{fpga_id}", summary="Look at a board", responses=errors(*READ, *BOARD))
+async def get_fpga(fpga_id: FpgaId, api: Api, reader: Reader) -> Fpga:
+    """One board: its state, who has it, what it is doing."""
+    return Fpga.of(await api.reads.board(fpga_id))
+
+
+@router.post(
+    "/{fpga_id}/submit",
+    status_code=status.HTTP_202_ACCEPTED,
+    summary="Submit a design to one board",
+    openapi_extra=UPLOAD_BODY,
+    responses=errors(*ASK, *BOARD, *UPLOAD_ERRORS, Rejection.FPGA_NOT_IDLE),
+)
+async def submit_to_fpga(fpga_id: FpgaId, request: Request, api: Api, asked: Asked) -> Accepted:
+    """Build a design and program this board with it (older generation).
+
+    The board must be idle; it is set aside at once and goes `queued`, `building`, `programming`, `reserved`.
+    `POST /submit` needs no idle board and queues instead.
+    """
+    upload = await read_upload(request, api.settings.upload_bytes_max)
+    return Accepted.of(await api.control.submit(asked, upload, fpga_id))
+
+
+@router.post(
+    "/{fpga_id}/run",
+    status_code=status.HTTP_202_ACCEPTED,
+    summary="Run one bus transaction",
+    responses=errors(*ASK, *BOARD, *RUN_ERRORS),
+)
+async def run(fpga_id: FpgaId, body: RunBody, api: Api, asked: Asked) -> Accepted:
+    """Read or write words of the design on a board you have reserved.
+
+    The transaction has been carried out when this answers: the job is already over and
+    `GET /fpga/{fpga_id}/jobs/{job_id}/result` has its words. If the design answered with a bus error, the job is
+    `complete` and its result says `ok: false` and why. If the way to the board failed, this answers 502 or 504 with the
+    id of the failed job, or 503 `board_unreachable` if certainly nothing was run.
+    """
+    wanted = RunRequest(
+        op=body.op, address=body.address, data=body.data, count=body.count, fixed_address=body.fixed_address
+    )
+    return Accepted.of(await api.run.run(asked, fpga_id, wanted))
+
+
+@router.post(
+    "/{fpga_id}/reset",
+    status_code=status.HTTP_202_ACCEPTED,
+    summary="Reset a board",
+    responses=errors(*ASK, *BOARD, Rejection.FPGA_NOT_RESETTABLE, Rejection.NOT_YOUR_SESSION),
+)
+async def reset(fpga_id: FpgaId, api: Api, asked: Asked) -> Accepted:
+    """Load the lab's base design into a reserved or failed board and make it idle; ends the session on it."""
+    return Accepted.of(await api.control.reset(asked, fpga_id))
+
+
+@router.get(
+    "/{fpga_id}/session",
+    summary="Look at a board's session",
+    responses=errors(*READ, *BOARD, Rejection.NO_ACTIVE_SESSION),
+)
+async def get_session(fpga_id: FpgaId, api: Api, reader: Reader) -> Session:
+    """Who has the board and until when; use renews it."""
+    return Session.of(await api.reads.session(fpga_id))
+
+
+@router.post(
+    "/{fpga_id}/session/release",
+    status_code=status.HTTP_202_ACCEPTED,
+    summary="Give a board back",
+    responses=errors(*ASK, *BOARD, Rejection.NO_ACTIVE_SESSION, Rejection.NOT_YOUR_SESSION),
+)
+async def release(fpga_id: FpgaId, api: Api, asked: Asked) -> Accepted:
+    """End your session; the board is reset (that is the job answered here) and then idle for others."""
+    return Accepted.of(await api.control.release(asked, fpga_id))

@@ -1,0 +1,97 @@
+"""The one place where codes become HTTP statuses, with a sentence each for the OpenAPI document."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus as H
+
+from lutlab_api.domain.errors import Code
+from lutlab_events.rejections import Rejection
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a code means in HTTP, and an example message for the document."""
+
+    status: H
+    example: str
+
+
+MEANINGS: dict[str, Meaning] = {
+    # -- who asks
+    Code.MISSING_API_KEY: Meaning(H.UNAUTHORIZED, "send your API key in the X-API-Key header"),
+    Code.INVALID_API_KEY: Meaning(H.UNAUTHORIZED, "this API key is not known here, or was revoked"),
+    Code.ADMIN_ONLY: Meaning(H.FORBIDDEN, "only an admin's key may do this"),
+    Rejection.NOT_YOUR_SESSION: Meaning(H.FORBIDDEN, "board 3 is reserved by somebody else"),
+    Rejection.NOT_YOUR_JOB: Meaning(H.FORBIDDEN, "the job belongs to somebody else"),
+    # -- what was sent
+    Code.MALFORMED_BODY: Meaning(H.BAD_REQUEST, "the request body is not what its Content-Type says"),
+    Code.GITHUB_LOGIN_UNSUPPORTED: Meaning(H.BAD_REQUEST, "this lab issues its own keys"),
+    Code.BODY_TOO_LARGE: Meaning(H.REQUEST_ENTITY_TOO_LARGE, "the request body may have 262144 bytes"),
+    Code.FILE_TOO_LARGE: Meaning(
+        H.REQUEST_ENTITY_TOO_LARGE, "'design.py' has 20000000 bytes; a .py file may have 16777216"
+    ),
+    Code.VALIDATION_ERROR: Meaning(H.UNPROCESSABLE_ENTITY, "fpga_id 'x' is not an integer"),
+    Code.MISSING_FILE: Meaning(H.UNPROCESSABLE_ENTITY, "send the design as multipart part `file`"),
+    Code.EMPTY_FILE: Meaning(H.UNPROCESSABLE_ENTITY, "'design.py' is empty"),
+    Code.UNSUPPORTED_SUFFIX: Meaning(
+        H.UNPROCESSABLE_ENTITY, "'design.txt': send a .py (Amaranth), a .v (Verilog) or a project .zip"
+    ),
+    Code.BAD_ZIP: Meaning(H.UNPROCESSABLE_ENTITY, "'project.zip' has no mrg-project.json at its top"),
+    Code.INVALID_SYS_CLK_FREQ: Meaning(
+        H.UNPROCESSABLE_ENTITY, "sys_clk_freq 5000000 must be a frequency in Hz from 10000000 to 200000000"
+    ),
+    Code.INVALID_TIMING_TARGET: Meaning(H.UNPROCESSABLE_ENTITY, "timing_target_mhz -1 must be a number of MHz above 0"),
+    Code.INVALID_TOP: Meaning(H.UNPROCESSABLE_ENTITY, "top '1x' is not the name of a class or module"),
+    Code.INVALID_PROFILE: Meaning(H.UNPROCESSABLE_ENTITY, "profile '?' is not the name of a device profile"),
+    Code.INVALID_OP: Meaning(H.UNPROCESSABLE_ENTITY, "op 3 is unknown; use 1 to write or 2 to read"),
+    Code.INVALID_ADDRESS: Meaning(H.UNPROCESSABLE_ENTITY, "address 0x2 is not a multiple of 4; addresses count bytes"),
+    Code.INVALID_COUNT: Meaning(H.UNPROCESSABLE_ENTITY, "count is 513; a read has 1 to 512 words"),
+    Code.INVALID_DATA: Meaning(H.UNPROCESSABLE_ENTITY, "data[0] is -1; a word lies between 0 and 4294967295"),
+    Code.INVALID_IDEMPOTENCY_KEY: Meaning(
+        H.UNPROCESSABLE_ENTITY, "Idempotency-Key must be 1 to 200 visible ASCII characters"
+    ),
+    Rejection.IDEMPOTENCY_MISMATCH: Meaning(
+        H.UNPROCESSABLE_ENTITY, "this Idempotency-Key was used for another request; use a new one"
+    ),
+    Rejection.UNKNOWN_PROFILE: Meaning(H.UNPROCESSABLE_ENTITY, "no device profile 'lfe5u-12f'"),
+    # -- what is not there
+    Code.NOT_FOUND: Meaning(H.NOT_FOUND, "there is no GET /nowhere; see /docs"),
+    Code.METHOD_NOT_ALLOWED: Meaning(H.METHOD_NOT_ALLOWED, "PUT is not for /fpga; see /docs"),
+    Rejection.FPGA_NOT_FOUND: Meaning(H.NOT_FOUND, "there is no board 99; list the lab's boards with GET /fpga"),
+    Rejection.JOB_NOT_FOUND: Meaning(H.NOT_FOUND, "there is no job 'a1b2' here; list yours with GET /jobs"),
+    Rejection.NO_ACTIVE_SESSION: Meaning(H.NOT_FOUND, "board 3 has no session; it is idle"),
+    Rejection.KEY_NOT_FOUND: Meaning(H.NOT_FOUND, "there is no such key"),
+    # -- what is not possible now
+    Rejection.FPGA_NOT_IDLE: Meaning(H.CONFLICT, "board 3 is reserved; pick an idle one, or POST /submit to get any"),
+    Rejection.FPGA_NOT_RESERVED: Meaning(H.CONFLICT, "board 3 is not reserved: it is idle; submit a design first"),
+    Rejection.FPGA_NOT_RESETTABLE: Meaning(H.CONFLICT, "board 3 is idle; only reserved and failed boards are reset"),
+    Code.FPGA_BUSY: Meaning(H.CONFLICT, "board 3 is in use by another connection of this session; close it first"),
+    Rejection.JOB_NOT_CANCELLABLE: Meaning(H.CONFLICT, "job is complete; only jobs that have not ended are cancelled"),
+    Rejection.JOB_EXISTS: Meaning(H.CONFLICT, "a job with this id exists"),
+    Code.JOB_NOT_COMPLETE: Meaning(H.CONFLICT, "job is running; ask again when it is complete"),
+    Code.REQUEST_IN_PROGRESS: Meaning(H.CONFLICT, "a request with this Idempotency-Key is still being worked on"),
+    Rejection.KEY_EXISTS: Meaning(H.CONFLICT, "this key exists"),
+    Rejection.NOTHING_TO_DO: Meaning(H.CONFLICT, "nothing to do"),
+    # -- reports of agents, builders and timers; no HTTP request causes them
+    Rejection.STALE_EPOCH: Meaning(H.CONFLICT, "the report is about an older load of the board"),
+    Rejection.STALE_ATTEMPT: Meaning(H.CONFLICT, "the report is about an older attempt"),
+    Rejection.STALE_INCARNATION: Meaning(H.CONFLICT, "the report is from an older agent process"),
+    Rejection.NOT_DUE: Meaning(H.CONFLICT, "not due yet"),
+    # -- what does not work just now
+    Code.BUS_ERROR: Meaning(H.BAD_GATEWAY, "the design answered the read of 1 words at 0x0 with a bus error"),
+    Code.BOARD_LINK_FAILED: Meaning(
+        H.BAD_GATEWAY, "the link to board 3 failed; the transaction may or may not have run"
+    ),
+    Code.BOARD_TIMEOUT: Meaning(H.GATEWAY_TIMEOUT, "board 3 did not answer within 10 s"),
+    Code.BOARD_UNREACHABLE: Meaning(H.SERVICE_UNAVAILABLE, "board 3 cannot be reached: its agent is not there"),
+    Rejection.QUEUE_FULL: Meaning(H.SERVICE_UNAVAILABLE, "too many builds are queued; try again later"),
+    Code.SCHEDULER_UNAVAILABLE: Meaning(H.SERVICE_UNAVAILABLE, "the scheduler did not answer within 5.0 s"),
+    Code.INTERNAL_ERROR: Meaning(H.INTERNAL_SERVER_ERROR, "something is broken here; request id a1b2"),
+}
+
+
+def status_of(code: str) -> H:
+    """The HTTP status of a code; 500 for a code that nobody declared, which a test prevents."""
+    meaning = MEANINGS.get(code)
+    return meaning.status if meaning else H.INTERNAL_SERVER_ERROR

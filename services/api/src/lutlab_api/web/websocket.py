@@ -1,0 +1,70 @@
+"""The WebSocket route: refused with an HTTP status before the upgrade, or accepted and served."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, WebSocket
+from starlette.websockets import WebSocketDisconnect, WebSocketState
+
+from lutlab_api.app.stream import OpenStream
+from lutlab_api.domain.errors import ApiError, Code, Invalid
+from lutlab_api.web.asked import FPGA_ID_MAX, secret_in, services_of
+from lutlab_api.web.errors import response_of
+
+router = APIRouter()
+
+
+@router.websocket("/fpga/{fpga_id}/stream")
+async def stream(websocket: WebSocket, fpga_id: str) -> None:
+    """Live bus traffic: one binary request frame, one binary reply frame, in order (docs/bus-protocol.md)."""
+    services = services_of(websocket)
+    try:
+        opened = await _open(websocket, fpga_id)
+    except ApiError as error:
+        await websocket.send_denial_response(response_of(error))
+        return
+    try:
+        await websocket.accept()
+    except BaseException:
+        await services.streams.give_back(opened)
+        raise
+    await services.streams.serve(opened, AcceptedSocket(websocket))
+
+
+async def _open(websocket: WebSocket, fpga_text: str) -> OpenStream:
+    services = services_of(websocket)
+    caller = await services.authenticator.caller(secret_in(websocket.headers))
+    if not (fpga_text.isascii() and fpga_text.isdecimal() and int(fpga_text) <= FPGA_ID_MAX):
+        raise Invalid(
+            Code.VALIDATION_ERROR, f"fpga_id {fpga_text[:40]!r} must be the number of a board, 0 to {FPGA_ID_MAX}"
+        )
+    return await services.streams.open(caller, int(fpga_text))
+
+
+class AcceptedSocket:
+    """Implements the port `Socket` over Starlette's WebSocket."""
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self._websocket = websocket
+
+    async def receive(self) -> bytes | str | None:
+        """The next message; None when the other side is gone."""
+        message = await self._websocket.receive()
+        if message["type"] == "websocket.disconnect":
+            return None
+        data: bytes | None = message.get("bytes")
+        return message["text"] if data is None else data
+
+    async def send(self, frame: bytes) -> None:
+        """Send one binary message; nothing happens if the other side is gone."""
+        try:
+            await self._websocket.send_bytes(frame)
+        except WebSocketDisconnect:
+            return
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close, unless that happened already."""
+        if self._websocket.client_state is WebSocketState.CONNECTED:
+            try:
+                await self._websocket.close(code, reason)
+            except (WebSocketDisconnect, RuntimeError):
+                return
