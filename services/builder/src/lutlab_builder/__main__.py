@@ -42,14 +42,15 @@ async def make_room(settings: Settings) -> Room:
         PackageMissing: a dependency is not installed.
     """
     files = hostfiles.discover()
-    tools = InstalledTools(files, settings.tools_dir or settings.cache_dir / "tools", settings.seed)
+    root = settings.cache_dir / "builder"
+    tools = InstalledTools(files, settings.tools_dir or root / "tools", settings.seed)
     sandbox, sandboxed = await _sandbox(settings, files, tools.wasm_cache)
     builder = Builder(
         sandbox=sandbox,
-        cache=DirectoryCache(settings.cache_dir / "builds", settings.cache_mib_max * MIB),
+        cache=DirectoryCache(root / "builds", settings.cache_mib_max * MIB),
         toolchain=tools,
         gateware=LutlabGateware(),
-        workdirs=TemporaryWorkdirs(settings.cache_dir / "work"),
+        workdirs=TemporaryWorkdirs(root / "work"),
         limits=settings.limits(),
     )
     return Room(builder, tools, sandboxed)

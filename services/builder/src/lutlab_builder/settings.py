@@ -14,21 +14,32 @@ from lutlab_builder.app.stages import StageLimits
 MIB = 1 << 20
 
 
-def _default_cache() -> Path:
+def default_cache_dir() -> Path:
+    """`lutlab` in the user's cache folder."""
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "lutlab" / "builder"
+    return (Path(base) if base else Path.home() / ".cache") / "lutlab"
 
 
 class Settings(BaseSettings):
-    """Read once, in `__main__`."""
+    """Read once, in `__main__`.
 
-    model_config = SettingsConfigDict(env_prefix="LUTLAB_BUILDER_", frozen=True, extra="ignore")
+    Attributes:
+        cache_dir: LUTLAB_CACHE_DIR, the folder for whatever can be made again.
+        tools_dir: compiled tools; a folder in `cache_dir` if not set. May be shared by several builders of one host.
+        cache_mib_max: what finished builds may take on disk.
+        allow_unsandboxed: build user code with the builder's own rights on a host where no sandbox works.
+        seed: nextpnr's seed; fixed, so that builds repeat.
+        *_wall_s: seconds a stage may take.
+        *_memory_mib: memory a stage may use.
+    """
 
-    cache_dir: Path = Field(default_factory=_default_cache, description="finished builds")
-    tools_dir: Path | None = Field(default=None, description="compiled tools; a folder of the cache if not set")
-    cache_mib_max: int = Field(default=2048, ge=16, description="what finished builds may take on disk")
-    allow_unsandboxed: bool = Field(default=False, description="build user code without a sandbox where none works")
-    seed: int = Field(default=1, ge=1, description="nextpnr's seed; fixed, so that builds repeat")
+    model_config = SettingsConfigDict(env_prefix="LUTLAB_BUILDER_", frozen=True, extra="ignore", populate_by_name=True)
+
+    cache_dir: Path = Field(default_factory=default_cache_dir, validation_alias="LUTLAB_CACHE_DIR")
+    tools_dir: Path | None = None
+    cache_mib_max: int = Field(default=2048, ge=16)
+    allow_unsandboxed: bool = False
+    seed: int = Field(default=1, ge=1)
 
     elaborate_wall_s: float = Field(default=120, gt=0)
     elaborate_memory_mib: int = Field(default=1536, ge=256)

@@ -104,8 +104,13 @@ def _raise_for_limits(outcome: Outcome, limits: Limits) -> None:
         raise BuildFailure(Code.MEMORY_LIMIT, f"it was stopped: it used more than {mib} MiB of memory")
     if outcome.exit_code == _SIGNAL_BASE + signal.SIGXCPU:
         raise BuildFailure(Code.TIME_LIMIT, f"it was stopped after {limits.cpu_s} s of processor time")
-    if outcome.exit_code and diagnose.out_of_memory(outcome.tail):
-        raise BuildFailure(Code.MEMORY_LIMIT, f"it ran out of memory; a program may use {mib} MiB")
+
+
+def _out_of_memory(outcome: Outcome, limits: Limits) -> BuildFailure | None:
+    if not diagnose.out_of_memory(outcome.tail):
+        return None
+    mib = limits.resident_bytes >> 20
+    return BuildFailure(Code.MEMORY_LIMIT, f"it ran out of memory; a program may use {mib} MiB")
 
 
 def _read(path: Path, limit: int, what: str) -> bytes:
@@ -143,7 +148,7 @@ async def elaborate(run: Run, limits: Limits) -> Elaboration:
     outcome = await run.program(Stage.ELABORATE, job)
     answer = parse_elaboration(_read(outputs["result.json"], RESULT_BYTES_MAX, "the design's description"))
     if answer is None or outcome.exit_code:
-        raise _elaboration_failure(plan.bundle.language, outcome)
+        raise _out_of_memory(outcome, limits) or _elaboration_failure(plan.bundle.language, outcome)
     return answer
 
 
@@ -165,7 +170,7 @@ def _elaboration_failure(language: Language, outcome: Outcome) -> BuildFailure:
     name = _signal_name(outcome.exit_code)
     if name:
         return BuildFailure(Code.DESIGN_CRASHED, f"the design's elaboration crashed ({name})")
-    if any("ERROR: " in line for line in outcome.tail):
+    if diagnose.has_yosys_error(outcome.tail):
         return diagnose.yosys_failure(outcome.tail, Code.VERILOG_ERROR)
     if language is Language.AMARANTH:
         return BuildFailure(Code.DESIGN_RAISED, f"the design ended the program itself, with status {outcome.exit_code}")
@@ -178,7 +183,8 @@ async def synthesize(run: Run, limits: Limits) -> dict[str, int]:
     job = SandboxJob("synth", {"top": SOC_NAME}, limits, _inputs(run, ["design.il"]), outputs)
     outcome = await run.program(Stage.SYNTHESIZE, job)
     if outcome.exit_code:
-        raise _tool_failure(outcome, "yosys", diagnose.yosys_failure(outcome.tail, Code.SYNTHESIS_FAILED))
+        reported = diagnose.yosys_failure(outcome.tail, Code.SYNTHESIS_FAILED)
+        raise _out_of_memory(outcome, limits) or _tool_failure(outcome, "yosys", reported)
     return parse_stat(_read(outputs["stat.json"], REPORT_BYTES_MAX, "yosys' statistics"))
 
 
@@ -198,7 +204,7 @@ async def place_and_route(run: Run, limits: Limits) -> PnrReport:
     outcome = await run.program(Stage.PLACE_AND_ROUTE, job)
     if outcome.exit_code:
         said = [*run.said(Stage.PLACE_AND_ROUTE), *outcome.tail]
-        raise _tool_failure(outcome, "nextpnr", diagnose.nextpnr_failure(said))
+        raise _out_of_memory(outcome, limits) or _tool_failure(outcome, "nextpnr", diagnose.nextpnr_failure(said))
     return parse_pnr(_read(outputs["pnr.json"], REPORT_BYTES_MAX, "nextpnr's report"))
 
 
@@ -210,7 +216,8 @@ async def pack(run: Run, limits: Limits) -> bytes:
     job = SandboxJob("wasm", {"tool": "ecppack", "args": args}, limits, inputs, {"design.bit": output})
     outcome = await run.program(Stage.PACK, job)
     if outcome.exit_code:
-        raise _tool_failure(outcome, "ecppack", diagnose.pack_failure(outcome.tail))
+        reported = diagnose.pack_failure(outcome.tail)
+        raise _out_of_memory(outcome, limits) or _tool_failure(outcome, "ecppack", reported)
     bitstream = _read(output, BITSTREAM_BYTES_MAX, "the bitstream")
     if not bitstream:
         raise BuildFailure(Code.PACK_FAILED, "ecppack wrote no bitstream")

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from lutlab_builder.domain.errors import BuildFailure, Code
 
-_YOSYS_ERROR = re.compile(r"^(?P<where>[^\s:]+:\d[\d.-]*): ERROR: (?P<what>.*)$|^ERROR: (?P<plain>.*)$")
-_NEXTPNR_ERROR = re.compile(r"^ERROR: (?P<what>.*)$")
+_YOSYS_ERROR = re.compile(r"^(?P<where>[^\s:]+:\d[\d.-]*): ERROR: ?(?P<what>.*)$|^ERROR: ?(?P<plain>.*)$")
+_NEXTPNR_ERROR = re.compile(r"^ERROR: ?(?P<what>.*)$")
 _UTILISATION = re.compile(r"^Info:\s+(?P<cell>\w+):\s+(?P<used>\d+)\s*/\s*(?P<available>\d+)\s+\d+%")
 _NO_BEL = re.compile(
     r"no (?:more )?BELs remaining|[Uu]nable to find (?:a )?(?:legal )?placement|failed to (?:find|expand)"
@@ -32,6 +32,11 @@ RESOURCE_NAMES = {
 def out_of_memory(lines: Iterable[str]) -> bool:
     """Whether a tool said that it could not get memory."""
     return any(_OUT_OF_MEMORY.search(line) for line in lines)
+
+
+def has_yosys_error(lines: Iterable[str]) -> bool:
+    """Whether yosys reported an error."""
+    return any(_YOSYS_ERROR.match(line) for line in lines)
 
 
 def yosys_failure(lines: Sequence[str], code: Code) -> BuildFailure:

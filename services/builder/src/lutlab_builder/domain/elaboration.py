@@ -40,6 +40,7 @@ _DESIGN_CODES = frozenset(
         Code.MEMORY_LIMIT,
         Code.PROCESS_LIMIT,
         Code.FILE_LIMIT,
+        Code.BAD_TOOL_OUTPUT,
     }
 )
 """Failures the elaborate program may report; anything else counts as the design's own error."""

@@ -69,12 +69,21 @@ def _failure(error: BaseException, root: Path) -> DesignFailure:
         return DesignFailure("syntax_error", f"{_relative(error.filename, root)}:{error.lineno}: {error.msg}")
     if isinstance(error, MemoryError):
         return DesignFailure("memory_limit", f"{place}the design asked for more memory than a build may use")
-    if isinstance(error, OSError) and error.errno == errno.EAGAIN:
+    no_thread = isinstance(error, RuntimeError) and "start new thread" in str(error)
+    if no_thread or (isinstance(error, OSError) and error.errno == errno.EAGAIN):
         return DesignFailure("process_limit", f"{place}the design started more processes than a build may have")
     if isinstance(error, OSError) and error.errno == errno.EFBIG:
         return DesignFailure("file_limit", f"{place}the design wrote a larger file than a build may have")
     text = str(error).strip()
+    if _is_ours(error):
+        return DesignFailure("bad_tool_output", f"the SoC could not be made: {name}: {text}")
     return DesignFailure("design_raised", f"{place}{name}: {text}" if text else f"{place}{name}")
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether the gateware itself raised it, not the design or Amaranth on the design's behalf."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and "lutlab_gateware" in Path(frames[-1].filename).parts
 
 
 def _place(error: BaseException, root: Path) -> str:

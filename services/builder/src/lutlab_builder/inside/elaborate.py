@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,9 @@ def main(request: dict[str, Any]) -> int:
         result = {"ok": True, "target": loaded.name, "address_words": address_words}
     except DesignFailure as failure:
         result = {"ok": False, "code": failure.code, "message": failure.message}
+    except Exception as error:
+        traceback.print_exception(error)
+        result = {"ok": False, "code": "bad_tool_output", "message": f"the SoC could not be made: {error!r}"}
     if os.getpid() != own_pid:
         os._exit(1)  # a process the design forked came back here; only the first one answers
     Path(outputs["result.json"]).write_text(json.dumps(result), encoding="utf-8")

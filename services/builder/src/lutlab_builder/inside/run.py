@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 _PR_SET_DUMPABLE = 4
+_CAPABILITY_VERSION_3 = 0x20080522
 _OPEN_FILES_MAX = 256
 
 
@@ -28,8 +29,13 @@ def drop_privileges(uid: int | None) -> None:
     os.setgroups([])
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
-    # Changing the user makes /proc/self belong to root, which tools that read their own /proc trip over.
-    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
+    libc = ctypes.CDLL(None, use_errno=True)
+    # Changing the user empties every set of capabilities but the inheritable one.
+    header, none = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()
+    if libc.capset(header, none):
+        raise OSError(ctypes.get_errno(), "capset")
+    # It also makes /proc/self belong to root, which tools that read their own /proc trip over.
+    libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
 
 
 def bind_limits(limits: dict[str, Any]) -> None:
