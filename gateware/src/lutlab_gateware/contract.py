@@ -1,7 +1,7 @@
 """The contract for a user's Amaranth file: which of its classes is the design.
 
-Pure functions over an imported module. Importing it and calling its classes runs the user's code, so the caller does both
-inside its sandbox.
+Pure functions over an imported module. Importing it and calling its classes runs the user's code, so the caller does
+both inside its sandbox.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ class _Candidate:
 def find_amaranth_target(module: ModuleType, top: str | None = None) -> Any:
     """The design in a user's module, as an instance ready for `Soc`.
 
-    Of the Elaboratable classes that the module itself defines and that can be called without arguments, exactly one must
-    have the eight `wb_*` Signals of the right widths; `top` picks one of several. Each candidate is called once.
+    Of the Elaboratable classes that the module itself defines and that can be called without arguments, exactly one
+    must have the eight `wb_*` Signals of the right widths; `top` picks one of several. Each candidate is called once.
 
     Args:
         module: imported by the caller.

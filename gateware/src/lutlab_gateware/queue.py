@@ -11,7 +11,7 @@ from amaranth.lib.memory import Memory
 class CommitQueue(Elaboratable):
     """First in, first out; what was pushed since the last commit can still be taken back.
 
-    One block RAM port writes, the other reads. A byte takes two cycles to read, which is ample at a serial line's speed
+    One block RAM port writes, the other reads. A byte takes three cycles to read, which is ample at a serial line's speed
     and needs no address look-ahead.
 
     Args:
@@ -37,15 +37,15 @@ class CommitQueue(Elaboratable):
         self.full = Signal()
         self.commit = Signal()
         self.rollback = Signal()
-        self.data = Signal(8)
+        self.data = Signal(8, reset_less=True)
         self.valid = Signal()
         self.take = Signal()
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        m.submodules.memory = memory = Memory(shape=8, depth=self.depth, init=[])
+        m.submodules.memory = memory = Memory(shape=8, depth=self.depth, init=[], attrs={"no_rw_check": 1})
         write_port = memory.write_port()
-        read_port = memory.read_port()
+        read_port = memory.read_port(domain="comb")
 
         head = Signal(range(self.depth))  # next byte to read
         committed = Signal(range(self.depth))  # end of the readable bytes
@@ -65,9 +65,16 @@ class CommitQueue(Elaboratable):
         with m.If(self.commit):
             m.d.sync += committed.eq(tail)
 
-        # The port shows the byte at `head` one cycle after `head` moved; `valid` waits for it.
-        m.d.comb += [read_port.addr.eq(head), self.data.eq(read_port.data)]
-        m.d.sync += self.valid.eq((head != committed) & ~self.take)
+        # A block RAM is slow to show its output (5.8 ns in speed grade 6), so a register follows; `valid` waits for both.
+        fetched = Signal(8, reset_less=True)
+        is_fetched = Signal()
+        m.d.comb += read_port.addr.eq(head)
+        m.d.sync += [
+            fetched.eq(read_port.data),
+            is_fetched.eq((head != committed) & ~self.take),
+            self.data.eq(fetched),
+            self.valid.eq(is_fetched & ~self.take),
+        ]
         with m.If(self.take):
             m.d.sync += head.eq(head + 1)
         return m

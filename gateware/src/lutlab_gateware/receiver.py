@@ -11,9 +11,9 @@ from typing import Any
 
 from amaranth.hdl import Elaboratable, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import enum
-from amaranth.lib.crc.catalog import CRC16_IBM_3740
 
 from lutlab_bus import wire
+from lutlab_gateware.crc16 import Crc16
 from lutlab_gateware.queue import CommitQueue
 
 _TYPE_NIBBLE = wire.Op.BASE >> 4
@@ -55,62 +55,81 @@ class FrameReceiver(Elaboratable):
         self.err = Signal()
         self.busy = Signal()
 
+        self._state = Signal(_State)
+        self._is_write = Signal()
+        self._index = Signal(range(_FIELD_BYTES))  # of a header byte after op
+        self._left = Signal(range(write_words_max))  # words of payload to come, minus one
+        self._too_long = Signal()
+        self._byte = Signal(2)  # of a word, or of the CRC
+
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         queue = self.queue
-        m.submodules.crc = crc = CRC16_IBM_3740(data_width=8).create()
-        m.d.comb += [queue.push_data.eq(self.data), crc.data.eq(self.data), crc.valid.eq(self.stb)]
-
-        state = Signal(_State)
-        is_write = Signal()
-        field = Signal(range(_FIELD_BYTES))
-        left = Signal(range(self.write_words_max))  # words of payload to come, minus one
-        too_long = Signal()
-        byte = Signal(2)
-        m.d.comb += self.busy.eq(state != _State.IDLE)
-        with m.Switch(state):
+        m.submodules.crc = crc = Crc16()
+        m.d.comb += [
+            queue.push_data.eq(self.data),
+            crc.data.eq(self.data),
+            crc.valid.eq(self.stb),
+            self.busy.eq(self._state != _State.IDLE),
+        ]
+        with m.Switch(self._state):
             with m.Case(_State.IDLE):
-                m.d.comb += crc.start.eq(1)
-                m.d.sync += [field.eq(0), byte.eq(0), too_long.eq(0)]
-                with m.If(self.stb):
-                    m.d.comb += queue.push.eq(1)
-                    m.d.sync += [is_write.eq(self.data[0]), state.eq(_State.FIELDS)]
-                    # Information words cannot be written, and any other first byte is noise.
-                    with m.If((self.data[4:] != _TYPE_NIBBLE) | (self.data[0] & self.data[3])):
-                        m.d.sync += state.eq(_State.FLUSH)
+                m.d.comb += crc.restart.eq(1)
+                self._first_byte(m)
             with m.Case(_State.FIELDS), m.If(self.stb):
-                m.d.comb += queue.push.eq(1)
-                m.d.sync += field.eq(field + 1)
-                self._count(m, field, left, too_long)
-                with m.If(field == _FIELD_BYTES - 1):
-                    m.d.sync += state.eq(_State.CRC)
-                    with m.If(is_write):
-                        m.d.sync += state.eq(_State.PAYLOAD)
-                        with m.If(too_long):
-                            m.d.sync += state.eq(_State.FLUSH)
+                self._field(m)
             with m.Case(_State.PAYLOAD), m.If(self.stb):
-                m.d.comb += queue.push.eq(1)
-                m.d.sync += byte.eq(byte + 1)
-                with m.If(byte == wire.WORD_BYTES - 1):
-                    m.d.sync += left.eq(left - 1)
-                    with m.If(left == 0):
-                        m.d.sync += state.eq(_State.CRC)
+                self._payload(m)
             with m.Case(_State.CRC), m.If(self.stb):
-                m.d.sync += byte.eq(byte + 1)
-                with m.If(byte == wire.CRC_BYTES - 1):
-                    m.d.sync += state.eq(_State.VERDICT)
+                m.d.sync += self._byte.eq(self._byte + 1)
+                with m.If(self._byte == wire.CRC_BYTES - 1):
+                    m.d.sync += self._state.eq(_State.VERDICT)
             with m.Case(_State.VERDICT):  # the CRC register is up to date one cycle after the last byte
-                m.d.comb += queue.commit.eq(crc.match_detected)
-                m.d.sync += state.eq(Mux(crc.match_detected, _State.IDLE, _State.FLUSH))
+                m.d.comb += queue.commit.eq(crc.zero)
+                m.d.sync += self._state.eq(Mux(crc.zero, _State.IDLE, _State.FLUSH))
             with m.Case(_State.FLUSH):
                 m.d.comb += queue.rollback.eq(1)
         silent = self._silence(m)
         with m.If(self.err | (queue.push & queue.full)):
-            m.d.sync += state.eq(_State.FLUSH)
+            m.d.sync += self._state.eq(_State.FLUSH)
         with m.Elif(silent):
             m.d.comb += queue.rollback.eq(1)
-            m.d.sync += state.eq(_State.IDLE)
+            m.d.sync += self._state.eq(_State.IDLE)
         return m
+
+    def _first_byte(self, m: Module) -> None:
+        m.d.sync += [self._index.eq(0), self._byte.eq(0), self._too_long.eq(0)]
+        with m.If(self.stb):
+            m.d.comb += self.queue.push.eq(1)
+            m.d.sync += [self._is_write.eq(self.data[0]), self._state.eq(_State.FIELDS)]
+            # Information words cannot be written, and any other first byte is noise.
+            with m.If((self.data[4:] != _TYPE_NIBBLE) | (self.data[0] & self.data[3])):
+                m.d.sync += self._state.eq(_State.FLUSH)
+
+    def _field(self, m: Module) -> None:
+        """A byte of the header. The word count's low bits go into `_left`, anything above makes the frame too long."""
+        low_bits, high_bits = min(len(self._left), 8), max(len(self._left) - 8, 0)
+        m.d.comb += self.queue.push.eq(1)
+        m.d.sync += self._index.eq(self._index + 1)
+        with m.If(self._index == _WORDS_LOW):
+            m.d.sync += [self._left[:low_bits].eq(self.data), self._too_long.eq(self.data[low_bits:].any())]
+        with m.If(self._index == _WORDS_HIGH):
+            m.d.sync += self._too_long.eq(self._too_long | self.data[high_bits:].any())
+            if high_bits:
+                m.d.sync += self._left[8:].eq(self.data)
+        with m.If(self._index == _FIELD_BYTES - 1):
+            with m.If(~self._is_write):
+                m.d.sync += self._state.eq(_State.CRC)
+            with m.Else():
+                m.d.sync += self._state.eq(Mux(self._too_long, _State.FLUSH, _State.PAYLOAD))
+
+    def _payload(self, m: Module) -> None:
+        m.d.comb += self.queue.push.eq(1)
+        m.d.sync += self._byte.eq(self._byte + 1)
+        with m.If(self._byte == wire.WORD_BYTES - 1):
+            m.d.sync += self._left.eq(self._left - 1)
+            with m.If(self._left == 0):
+                m.d.sync += self._state.eq(_State.CRC)
 
     def _silence(self, m: Module) -> Value:
         """High in the cycle that ends `silence_cycles` without a byte; its timer stands still while idle."""
@@ -119,13 +138,3 @@ class FrameReceiver(Elaboratable):
         m.d.sync += timer.eq(Mux(restart | timer[-1], 0, timer + 1))
         silent: Value = timer[-1] & ~restart
         return silent
-
-    def _count(self, m: Module, field: Signal, left: Signal, too_long: Signal) -> None:
-        """Pick the word count out of the header: its low bits into `left`, anything above into `too_long`."""
-        low_bits, high_bits = min(len(left), 8), max(len(left) - 8, 0)
-        with m.If(field == _WORDS_LOW):
-            m.d.sync += [left[:low_bits].eq(self.data), too_long.eq(self.data[low_bits:].any())]
-        with m.If(field == _WORDS_HIGH):
-            m.d.sync += too_long.eq(too_long | self.data[high_bits:].any())
-            if high_bits:
-                m.d.sync += left[8:].eq(self.data)

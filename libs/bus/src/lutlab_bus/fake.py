@@ -111,7 +111,7 @@ class FakeBridge:
             if op & wire.Op.WRITE:
                 self._transfer(at, int.from_bytes(frame[7 + 4 * index : 11 + 4 * index], "little"))
             elif op & wire.Op.INFO:
-                reply += (0 if self._status else self._info[at % wire.INFO_WORDS]).to_bytes(4, "little")
+                reply += self._info[at % wire.INFO_WORDS].to_bytes(4, "little")
             else:
                 reply += self._transfer(at, None).to_bytes(4, "little")
         reply.append(self._status)
