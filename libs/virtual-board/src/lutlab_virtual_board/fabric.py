@@ -1,0 +1,147 @@
+"""A design as native code: load it, clock it, move the bytes of its serial line."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+
+import _ctypes
+
+from lutlab_virtual_board.errors import CompilerError
+
+BIT_FRACTION = 16
+"""Binary places of a bit time in clock cycles."""
+
+BIT_CYCLES_MAX = 1 << 30
+_CHUNK_BYTES = 4096
+
+
+class Fabric:
+    """One loaded design. Each object has its own state, even of the same code.
+
+    Args:
+        code: a shared object of a generated program.
+
+    Raises:
+        CompilerError: the code cannot be loaded.
+    """
+
+    def __init__(self, code: bytes) -> None:
+        # The loader tells objects apart by inode, so a fresh memory file makes a fresh copy of the state.
+        descriptor = os.memfd_create("lutlab-design", os.MFD_CLOEXEC)
+        try:
+            os.write(descriptor, code)
+            self._library = ctypes.CDLL(f"/proc/self/fd/{descriptor}")
+        except OSError as error:
+            raise CompilerError(f"the compiled design cannot be loaded: {error}") from error
+        finally:
+            os.close(descriptor)
+        self._declare()
+        self._buffer = ctypes.create_string_buffer(_CHUNK_BYTES)
+        self.clock_hz: float = self._library.vb_clock_hz()
+        """Frequency of the design's clock."""
+
+    def _declare(self) -> None:
+        library = self._library
+        library.vb_run.argtypes = [ctypes.c_long]
+        library.vb_run.restype = ctypes.c_long
+        library.vb_trace.argtypes = [ctypes.c_long, ctypes.c_char_p, ctypes.c_char_p]
+        library.vb_trace.restype = None
+        library.vb_set_bit.argtypes = [ctypes.c_ulong]
+        library.vb_set_bit.restype = None
+        library.vb_push.argtypes = [ctypes.c_char_p, ctypes.c_uint]
+        library.vb_push.restype = ctypes.c_uint
+        library.vb_pull.argtypes = [ctypes.c_char_p, ctypes.c_uint]
+        library.vb_pull.restype = ctypes.c_uint
+        library.vb_quiet.restype = ctypes.c_int
+        library.vb_host_pending.restype = ctypes.c_uint
+        library.vb_host_room.restype = ctypes.c_uint
+        library.vb_time.restype = ctypes.c_ulong
+        library.vb_state.restype = ctypes.c_void_p
+        library.vb_state_bytes.restype = ctypes.c_ulong
+        library.vb_layout.restype = ctypes.c_char_p
+        library.vb_clock_hz.restype = ctypes.c_double
+
+    def close(self) -> None:
+        """Unload the code. The object must not be used afterwards."""
+        if self._library is not None:
+            _ctypes.dlclose(self._library._handle)
+            self._library = None  # type: ignore[assignment]
+
+    def take_over(self, other: Fabric) -> None:
+        """Continue where another build of the same design is.
+
+        Raises:
+            CompilerError: it is not the same design.
+        """
+        mine, theirs = self._library, other._library
+        if mine.vb_layout() != theirs.vb_layout() or mine.vb_state_bytes() != theirs.vb_state_bytes():
+            raise CompilerError("two builds of one design differ in their state")
+        ctypes.memmove(mine.vb_state(), theirs.vb_state(), mine.vb_state_bytes())
+
+    # -- serial line ----------------------------------------------------------------------------------------------
+
+    def set_baud(self, baud: int) -> None:
+        """Set the host's bit rate; a bit takes `clock_hz / baud` clock cycles, fractions included."""
+        cycles = min(max(self.clock_hz / max(baud, 1), 1.0), float(BIT_CYCLES_MAX))
+        self._library.vb_set_bit(round(cycles * (1 << BIT_FRACTION)))
+
+    def push(self, data: bytes) -> int:
+        """Queue bytes that the host sends; how many there was room for."""
+        return int(self._library.vb_push(data, len(data)))
+
+    def pull(self) -> bytes:
+        """The bytes that the design has sent since the last call."""
+        out = bytearray()
+        while count := self._library.vb_pull(self._buffer, _CHUNK_BYTES):
+            out += self._buffer.raw[:count]
+        return bytes(out)
+
+    @property
+    def host_pending(self) -> int:
+        """Bytes of the host that are not on the line yet, or not completely."""
+        return int(self._library.vb_host_pending())
+
+    @property
+    def host_room(self) -> int:
+        """Bytes that can be queued now."""
+        return int(self._library.vb_host_room())
+
+    # -- time -----------------------------------------------------------------------------------------------------
+
+    def run(self, cycles: int) -> int:
+        """Clock the design; less than asked if it gets quiet or has a complete answer.
+
+        Returns:
+            Cycles that were run.
+        """
+        return int(self._library.vb_run(cycles))
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing can change before the host sends something."""
+        return bool(self._library.vb_quiet())
+
+    @property
+    def cycles(self) -> int:
+        """Clock cycles since configuration."""
+        return int(self._library.vb_time()) >> BIT_FRACTION
+
+    def trace(self, inputs: bytes, input_count: int, output_count: int) -> bytes:
+        """Run with given input levels and record the output levels, for comparison with other simulators.
+
+        Args:
+            inputs: one byte an input and cycle, in the order of `Program.inputs`.
+            input_count: inputs of the design.
+            output_count: outputs of the design.
+
+        Returns:
+            One byte an output and cycle, as they are just before the rising edge.
+        """
+        cycles = len(inputs) // max(1, input_count)
+        out = ctypes.create_string_buffer(max(1, cycles * output_count))
+        self._library.vb_trace(cycles, inputs, out)
+        return out.raw[: cycles * output_count]
+
+

@@ -1,0 +1,94 @@
+"""From the bytes of a bitstream to the C of its design: all the pure steps in a row."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from lutlab_profiles import DeviceProfile
+
+from lutlab_virtual_board import trellis
+from lutlab_virtual_board.bitstream import Bitstream, parse
+from lutlab_virtual_board.codegen import Program, generate
+from lutlab_virtual_board.configuration import Configuration
+from lutlab_virtual_board.extract import extract, pulls
+from lutlab_virtual_board.netlist import Netlist
+from lutlab_virtual_board.simplify import simplify
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """A bitstream and everything made from it.
+
+    Attributes:
+        bitstream: as parsed.
+        netlist: all of the design.
+        program: C of what the observed pins depend on.
+    """
+
+    bitstream: Bitstream
+    netlist: Netlist
+    program: Program
+
+
+class Translator:
+    """Turns bitstreams for one board model into programs.
+
+    Args:
+        profile: the board model.
+        cache: folder for the compact chip database, or None.
+    """
+
+    def __init__(self, profile: DeviceProfile, cache: Path | None) -> None:
+        self._profile = profile
+        self._cache = cache
+        self._database: trellis.Database | None = None
+
+    def database(self) -> trellis.Database:
+        """The chip database, loaded when first needed."""
+        if self._database is None:
+            self._database = trellis.load(self._profile.device, self._cache)
+        return self._database
+
+    def translate(self, stream: bytes, observed: Iterable[str] | None = None) -> Translation:
+        """Execute a bitstream's configuration commands and translate the design.
+
+        Args:
+            stream: as shifted into the chip.
+            observed: pins whose level matters; the board's serial output if not given.
+
+        Raises:
+            VirtualBoardError: the stream or the design cannot be executed.
+        """
+        profile, database = self._profile, self.database()
+        bitstream = parse(stream, database.device)
+        configuration = Configuration(database, bitstream)
+        netlist = extract(configuration, profile.package, profile.pins.clk, profile.clk_hz)
+        small = simplify(netlist, [profile.pins.tx] if observed is None else observed)
+        clock_hz = netlist.clock_hz or float(profile.clk_hz)
+        open_pins = pulls(configuration, profile.package, small) | {profile.pins.rx: 1}
+        program = generate(small, profile.pins.rx, profile.pins.tx, clock_hz, open_pins)
+        return Translation(bitstream, netlist, program)
+
+    def key(self, stream: bytes) -> str:
+        """A name for what `translate` makes of a stream: of the stream, the board model and this software."""
+        parts = [repr(self._profile).encode(), _software_digest(), trellis.wheel_version().encode(), stream]
+        digest = hashlib.sha256()
+        for part in parts:
+            digest.update(len(part).to_bytes(8))
+            digest.update(part)
+        return digest.hexdigest()[:40]
+
+
+def _software_digest() -> bytes:
+    """A digest of this package's sources, which decide what a bitstream becomes."""
+    digest = hashlib.sha256()
+    package = resources.files("lutlab_virtual_board")
+    for folder in (package, package / "cells"):
+        for file in sorted(folder.iterdir(), key=lambda file: file.name):
+            if file.name.endswith((".py", ".c")):
+                digest.update(file.read_bytes())
+    return digest.digest()
