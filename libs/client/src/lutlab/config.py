@@ -25,8 +25,8 @@ def resolve(api_url: str | None = None, api_key: str | None = None, *, data_dir:
     A key from a running lab's ready file is only used with that lab's own URL.
 
     Args:
-        api_url, api_key: as given by the caller; otherwise `$LUTLAB_API_URL` and `$LUTLAB_API_KEY` count, then the ready
-            file of a lab that `lutlab up` runs.
+        api_url, api_key: as given by the caller; otherwise `$LUTLAB_API_URL` and `$LUTLAB_API_KEY` count, then the
+            ready file of a lab that `lutlab up` runs.
         data_dir: of that lab; None for the default one.
 
     Raises:

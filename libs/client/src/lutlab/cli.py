@@ -1,0 +1,60 @@
+"""The `lutlab` command."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from lutlab.commands import boards, demo, jobs, up
+from lutlab.commands.common import note
+from lutlab.commands.keys import keys
+from lutlab.errors import LutlabError, NotConfigured, TimedOut, Unreachable
+from lutlab_profiles import UnknownProfile
+from lutlab_stack.errors import StackError
+
+EXIT_FAILED, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_TIMED_OUT, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
+
+HELP = """An FPGA lab: submit a design, get a programmed board, talk Wishbone to it.
+
+Exit codes: 0 done; 1 the lab refused, or the job failed; 2 wrong use; 3 the lab does not answer; 4 timed out.
+"""
+
+app = typer.Typer(
+    help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+)
+
+app.command()(up.up)
+app.command()(demo.demo)
+app.command()(boards.boards)
+app.command()(jobs.submit)
+app.command()(jobs.jobs)
+app.command()(jobs.job)
+app.command()(jobs.logs)
+app.command()(jobs.cancel)
+app.command()(boards.read)
+app.command()(boards.write)
+app.command()(boards.release)
+app.command()(boards.reset)
+app.command()(boards.events)
+app.add_typer(keys, name="keys")
+
+
+def main() -> None:
+    """Run the command line; every expected error is one readable sentence."""
+    try:
+        app()
+    except (LutlabError, StackError, UnknownProfile) as error:
+        note(f"lutlab: {error}")
+        sys.exit(exit_code(error))
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def exit_code(error: Exception) -> int:
+    """The exit code an error ends the command with."""
+    if isinstance(error, NotConfigured | UnknownProfile):
+        return EXIT_USAGE
+    if isinstance(error, Unreachable):
+        return EXIT_UNREACHABLE
+    return EXIT_TIMED_OUT if isinstance(error, TimedOut) else EXIT_FAILED

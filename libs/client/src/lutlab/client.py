@@ -1,0 +1,285 @@
+"""A lab over HTTP: typed, blocking, safe to repeat.
+
+Every request that changes something carries an Idempotency-Key, so that trying again after a lost answer does nothing
+twice.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+import msgspec
+
+from lutlab.config import resolve
+from lutlab.errors import JobFailed, LutlabError, Refused, TimedOut, Unreachable
+from lutlab.models import (
+    Board,
+    Event,
+    EventPage,
+    Failure,
+    Health,
+    IssuedKey,
+    Job,
+    JobDetail,
+    RunResult,
+    Session,
+    Submitted,
+)
+from lutlab.stream import BoardStream
+
+T = TypeVar("T")
+
+OP_WRITE, OP_READ = 1, 2
+TIMEOUT_S = 30.0
+ATTEMPTS_MAX = 6
+RETRY_WAIT_S = 1.0
+RETRY_WAIT_MAX_S = 5.0
+JOB_TIMEOUT_S = 4 * 3600.0
+POLL_FIRST_S, POLL_MAX_S = 0.1, 1.0
+RETRYABLE = frozenset({429, 503})
+
+
+class Client:
+    """Talks to one lab.
+
+    Args:
+        api_url, api_key: the lab and your key; see `lutlab.config.resolve` for what is used if they are left out.
+        transport: for tests.
+
+    Raises:
+        NotConfigured: no lab is known.
+    """
+
+    def __init__(
+        self, api_url: str | None = None, api_key: str | None = None, *, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        self.endpoint = resolve(api_url, api_key)
+        headers = {"X-API-Key": self.endpoint.api_key} if self.endpoint.api_key else {}
+        self._http = httpx.Client(
+            base_url=self.endpoint.api_url, headers=headers, timeout=TIMEOUT_S, transport=transport
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    # -- boards ----------------------------------------------------------------------------------
+
+    def health(self) -> Health:
+        """How the lab feels."""
+        return self._get("/health", Health)
+
+    def boards(self) -> list[Board]:
+        """Every board."""
+        return self._get("/fpga", list[Board])
+
+    def board(self, fpga_id: int) -> Board:
+        """One board."""
+        return self._get(f"/fpga/{fpga_id}", Board)
+
+    def session(self, fpga_id: int) -> Session:
+        """A board's session."""
+        return self._get(f"/fpga/{fpga_id}/session", Session)
+
+    def release(self, fpga_id: int) -> Submitted:
+        """Give a board back; it is reset and then idle."""
+        return self._post(f"/fpga/{fpga_id}/session/release", Submitted)
+
+    def reset(self, fpga_id: int) -> Submitted:
+        """Load the base design into a reserved or failed board, ending any session."""
+        return self._post(f"/fpga/{fpga_id}/reset", Submitted)
+
+    def events(self, fpga_id: int) -> list[Event]:
+        """Everything that ever happened to a board, oldest first."""
+        found: list[Event] = []
+        after = 0
+        while True:
+            page = self._get(f"/api/v1/boards/{fpga_id}/events", EventPage, params={"after": after})
+            found += page.events
+            if not page.events:
+                return found
+            after = page.next_after
+
+    # -- jobs ------------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        design: Path | tuple[str, bytes],
+        *,
+        fpga_id: int | None = None,
+        top: str | None = None,
+        sys_clk_freq: int | None = None,
+        timing_target_mhz: float | None = None,
+    ) -> Submitted:
+        """Build a design and program a board with it.
+
+        Args:
+            design: a `.py`, `.v` or project `.zip` file, or its name and bytes.
+            fpga_id: the board, which must be idle; None for the first free one once the build is done.
+            top: class or module, where the file has several that fit.
+            sys_clk_freq: the design's clock in Hz; None for the board's.
+            timing_target_mhz: what timing is graded against; None for the clock.
+        """
+        name, data = (design.name, design.read_bytes()) if isinstance(design, Path) else design
+        path = "/submit" if fpga_id is None else f"/fpga/{fpga_id}/submit"
+        fields = {"top": top, "sys_clk_freq": sys_clk_freq, "timing_target_mhz": timing_target_mhz}
+        form = {key: str(value) for key, value in fields.items() if value is not None}
+        return self._post(path, Submitted, files={"file": (name, data)}, data=form)
+
+    def jobs(self, status: str | None = None) -> list[Job]:
+        """Your jobs, newest first."""
+        return self._get("/jobs", list[Job], params={"status": status} if status else {})
+
+    def job(self, job_id: str) -> Job:
+        """One job."""
+        return self._get(f"/jobs/{job_id}", Job)
+
+    def job_detail(self, job_id: str) -> JobDetail:
+        """One job with its build report."""
+        return self._get(f"/api/v1/jobs/{job_id}", JobDetail)
+
+    def logs(self, job_id: str) -> str:
+        """A job's log so far."""
+        return self._request("GET", f"/jobs/{job_id}/logs").text
+
+    def cancel(self, job_id: str) -> None:
+        """Call a job off."""
+        self._request("DELETE", f"/jobs/{job_id}")
+
+    def wait(
+        self, job_id: str, *, timeout_s: float = JOB_TIMEOUT_S, on_change: Callable[[Job], None] = lambda _: None
+    ) -> Job:
+        """Wait until a job is complete.
+
+        Args:
+            on_change: called at first and whenever the job's status, stage or board changes.
+
+        Raises:
+            JobFailed: it failed or was cancelled.
+            TimedOut: it has not ended in time; it goes on.
+        """
+        deadline = time.monotonic() + timeout_s
+        last: tuple[object, ...] = ()
+        for wait_s in _polls():
+            job = self.job(job_id)
+            if (job.status, job.build_stage, job.fpga_id) != last:
+                last = (job.status, job.build_stage, job.fpga_id)
+                on_change(job)
+            if job.ended:
+                break
+            if time.monotonic() > deadline:
+                raise TimedOut(f"job {job_id} is still {job.status} after {timeout_s:g} s")
+            time.sleep(wait_s)
+        if job.status != "complete":
+            raise JobFailed(self._why(job))
+        return job
+
+    def _why(self, job: Job) -> str:
+        error = self.job_detail(job.job_id).error
+        if error is None:
+            return f"job {job.job_id} was {job.status}" if job.status == "cancelled" else f"job {job.job_id} failed"
+        stage = f" in {error.stage}" if error.stage else ""
+        return f"job {job.job_id} {job.status}{stage} ({error.code}): {error.message}"
+
+    # -- bus -------------------------------------------------------------------------------------
+
+    def write(self, fpga_id: int, address: int, words: Sequence[int], *, fixed_address: bool = False) -> RunResult:
+        """Write words from a byte address on, or all to it with `fixed_address`."""
+        body = {"op": OP_WRITE, "address": address, "data": list(words), "fixed_address": fixed_address}
+        return self._run(fpga_id, body)
+
+    def read(self, fpga_id: int, address: int, count: int = 1) -> list[int]:
+        """Read words from a byte address on. Raises: Refused `bus_error` if the design answered with one."""
+        result = self._run(fpga_id, {"op": OP_READ, "address": address, "data": [], "count": count})
+        return result.data
+
+    def _run(self, fpga_id: int, body: Mapping[str, Any]) -> RunResult:
+        job = self._post(f"/fpga/{fpga_id}/run", Submitted, json=body)
+        self.wait(job.job_id, timeout_s=TIMEOUT_S)
+        result = self._get(f"/jobs/{job.job_id}/result", RunResult)
+        if not result.ok:
+            error = result.error or Failure(code="bus_error", message="the design answered with a bus error")
+            raise Refused(error.code, error.message, status=200)
+        return result
+
+    def stream(self, fpga_id: int) -> BoardStream:
+        """A live connection to a reserved board, for many transactions. Raises: StreamFailed."""
+        return BoardStream.open(self.endpoint, fpga_id)
+
+    # -- keys ------------------------------------------------------------------------------------
+
+    def issue_key(self, owner: str, *, role: str = "member", label: str = "") -> IssuedKey:
+        """A new API key for an owner; for admins."""
+        return self._post("/auth/keys", IssuedKey, json={"owner": owner, "role": role, "label": label})
+
+    # -- HTTP ------------------------------------------------------------------------------------
+
+    def _get(self, path: str, kind: type[T], **arguments: Any) -> T:
+        return _decoded(self._request("GET", path, **arguments), kind)
+
+    def _post(self, path: str, kind: type[T], **arguments: Any) -> T:
+        headers = {"Idempotency-Key": secrets.token_hex(16)}
+        return _decoded(self._request("POST", path, headers=headers, **arguments), kind)
+
+    def _request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        """Ask, and ask again where the lab says it helps, or nothing was heard. Raises: Refused, Unreachable."""
+        for attempt in range(1, ATTEMPTS_MAX + 1):
+            last = attempt == ATTEMPTS_MAX
+            try:
+                response = self._http.request(method, path, **arguments)
+            except httpx.TransportError as error:
+                if last or isinstance(error, httpx.ConnectError):
+                    raise Unreachable(f"{self.endpoint.api_url} does not answer: {error}") from error
+                wait_s = RETRY_WAIT_S
+            else:
+                if response.is_success:
+                    return response
+                refused = _refused(response)
+                if last or response.status_code not in RETRYABLE:
+                    raise refused
+                wait_s = min(refused.retry_after_s or RETRY_WAIT_S, RETRY_WAIT_MAX_S)
+            time.sleep(wait_s)
+        raise AssertionError("unreachable")
+
+
+def _polls() -> Iterator[float]:
+    """Waiting times between looks at a job: short at first."""
+    wait_s = POLL_FIRST_S
+    while True:
+        yield wait_s
+        wait_s = min(POLL_MAX_S, wait_s * 1.2)
+
+
+def _decoded(response: httpx.Response, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(response.content, type=kind)
+    except msgspec.MsgspecError as error:
+        raise LutlabError(f"{response.request.url} answered what this version does not understand: {error}") from error
+
+
+def _refused(response: httpx.Response) -> Refused:
+    """The lab's error, whatever its form."""
+    code, message = "http_error", f"HTTP {response.status_code}"
+    try:
+        detail = response.json()["detail"]
+        code, message = str(detail["error"]), str(detail["message"])
+    except (ValueError, KeyError, TypeError):
+        message = f"HTTP {response.status_code}: {response.text[:200]}"
+    after = response.headers.get("Retry-After", "")
+    return Refused(
+        code, message, status=response.status_code, retry_after_s=float(after) if after.isdecimal() else None
+    )

@@ -1,0 +1,1 @@
+"""The `lutlab` command, a noun per module."""

@@ -1,0 +1,68 @@
+"""What the commands share: options, tables, words."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from lutlab.client import Client
+from lutlab.config import resolve
+
+ApiUrl = Annotated[
+    str | None,
+    typer.Option("--api-url", help="The lab. Default: $LUTLAB_API_URL, or the one `lutlab up` runs here."),
+]
+ApiKey = Annotated[
+    str | None,
+    typer.Option("--api-key", help="Your key. Default: $LUTLAB_API_KEY, or that of the lab `lutlab up` runs here."),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Find the lab that `lutlab up --data-dir` runs from this folder."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+BoardId = Annotated[int, typer.Argument(metavar="BOARD", help="The board's number, as `lutlab boards` shows it.")]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
+
+WORD_MAX = (1 << 32) - 1
+
+
+@contextlib.contextmanager
+def client(api_url: str | None, api_key: str | None, data_dir: Path | None) -> Iterator[Client]:
+    """A client as the options say. Raises: NotConfigured."""
+    endpoint = resolve(api_url, api_key, data_dir=data_dir)
+    with Client(endpoint.api_url, endpoint.api_key) as lab:
+        yield lab
+
+
+def out(text: str) -> None:
+    """Print to standard output."""
+    sys.stdout.write(text + "\n")
+
+
+def note(text: str) -> None:
+    """Print to standard error: what a person wants to know and a pipe does not."""
+    sys.stderr.write(text + "\n")
+
+
+def out_json(value: Any) -> None:
+    """Print as JSON."""
+    out(json.dumps(msgspec.to_builtins(value), indent=2))
+
+
+def parse_number(text: str, what: str, largest: int) -> int:
+    """A number in Python's spelling (`42`, `0x2a`). Raises: typer.BadParameter."""
+    try:
+        value = int(text, 0)
+    except ValueError:
+        raise typer.BadParameter(f"{what} {text!r} is no number; write 42 or 0x2a") from None
+    if not 0 <= value <= largest:
+        raise typer.BadParameter(f"{what} {text} must lie between 0 and {largest:#x}")
+    return value

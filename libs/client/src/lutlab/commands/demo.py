@@ -1,0 +1,104 @@
+"""`lutlab demo`: everything once, from source text to a released board."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lutlab.client import Client
+from lutlab.commands.common import ApiKey, ApiUrl, client
+from lutlab.commands.up import BoardsOption, ProfileOption
+from lutlab.ui import screen
+from lutlab.walk import DemoFailed, walk
+from lutlab_profiles import DEFAULT_PROFILE
+from lutlab_stack.console import Console
+from lutlab_stack.lab import Lab
+from lutlab_stack.layout import Layout, default_cache_dir
+from lutlab_stack.postgres import remove_postgres
+from lutlab_stack.services import UpOptions
+from lutlab_stack.up import up
+
+REPOSITORY = Path(__file__).parents[5]
+
+
+def demo(
+    *,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    boards: BoardsOption = 2,
+    profile: ProfileOption = DEFAULT_PROFILE,
+    examples: Annotated[
+        Path | None, typer.Option("--examples", help="Folder with the example designs. Default: this checkout's.")
+    ] = None,
+) -> None:
+    """Build two designs, run them on virtual boards, check every word, give the boards back, show the log.
+
+    Starts a lab of its own in a temporary folder, unless --api-url names one. Ends with 0 only if all of it worked.
+    """
+    folder = examples or REPOSITORY / "examples"
+    if not folder.is_dir():
+        raise DemoFailed(f"no example designs in {folder}: run this in a checkout, or say where with --examples")
+    with screen() as console:
+        if api_url is not None:
+            with client(api_url, api_key, None) as lab:
+                walk(lab, folder, console)
+        else:
+            _with_own_lab(folder, console, boards, profile)
+        console.done("the demo went well")
+
+
+def _with_own_lab(examples: Path, console: Console, boards: int, profile: str) -> None:
+    """Start a lab, walk, stop it, and leave nothing behind. Raises: DemoFailed, LutlabError, StackError."""
+    data_dir = Path(tempfile.mkdtemp(prefix="lutlab-demo-"))
+    options = UpOptions(
+        data_dir=data_dir, host="127.0.0.1", port=0, boards=boards, profile=profile, cache_dir=default_cache_dir()
+    )
+    finished = False
+
+    async def use(lab: Lab) -> None:
+        nonlocal finished
+        console.done(f"the lab is ready: {lab.api_url}")
+        await in_daemon_thread(lambda: _walk_there(lab, examples, console))
+        finished = True
+
+    try:
+        asyncio.run(up(options, console, use))
+    finally:
+        remove_postgres(Layout(data_dir).postgres)
+        shutil.rmtree(data_dir, ignore_errors=True)
+    if not finished:
+        raise KeyboardInterrupt
+
+
+def _walk_there(lab: Lab, examples: Path, console: Console) -> None:
+    with Client(lab.api_url, lab.api_key) as connected:
+        walk(connected, examples, console)
+
+
+async def in_daemon_thread(work: Callable[[], None]) -> None:
+    """Run blocking work beside the event loop; if we are cancelled it is abandoned and ends with the process."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+
+    def tell(error: BaseException | None) -> None:
+        if not ended.done():
+            ended.set_exception(error) if error is not None else ended.set_result(None)
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            outcome: BaseException | None = error
+        else:
+            outcome = None
+        loop.call_soon_threadsafe(tell, outcome)
+
+    threading.Thread(target=run, name="walk", daemon=True).start()
+    await ended

@@ -1,0 +1,158 @@
+"""Jobs: submit designs, follow them, read their logs."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lutlab.client import Client
+from lutlab.commands.common import (
+    ApiKey,
+    ApiUrl,
+    AsJson,
+    DataDir,
+    JobId,
+    client,
+    note,
+    out,
+    out_json,
+)
+from lutlab.errors import JobFailed
+from lutlab.report import report_text
+from lutlab.text import clock_time, describe, or_dash, table
+from lutlab.ui import screen
+
+FOLLOW_EVERY_S = 0.5
+LOG_TAIL_LINES = 15
+
+
+def submit(
+    *,
+    file: Annotated[
+        Path,
+        typer.Argument(help="design.py (Amaranth), design.v (Verilog) or project.zip.", exists=True, dir_okay=False),
+    ],
+    board: Annotated[int | None, typer.Option("--board", help="This board, which must be idle. Default: any.")] = None,
+    top: Annotated[str | None, typer.Option("--top", help="Class or module, where several fit.")] = None,
+    sys_clk_freq: Annotated[
+        int | None, typer.Option("--sys-clk-freq", help="The design's clock in Hz. Default: the board's.")
+    ] = None,
+    timing_target_mhz: Annotated[
+        float | None, typer.Option("--timing-target-mhz", help="Grade timing against this instead of the clock.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until it runs on a board, and show the report.")] = False,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Build a design and program a board with it. Prints the job's id."""
+    with client(api_url, api_key, data_dir) as lab:
+        job = lab.submit(file, fpga_id=board, top=top, sys_clk_freq=sys_clk_freq, timing_target_mhz=timing_target_mhz)
+        out(job.job_id)
+        if wait:
+            _wait(lab, job.job_id, file.name)
+        else:
+            note(f"follow it with: lutlab job {job.job_id}")
+
+
+def _wait(lab: Client, job_id: str, name: str) -> None:
+    try:
+        with screen(sys.stderr) as live:
+            job = lab.wait(job_id, on_change=lambda job: live.doing(f"{name}: {describe(job)}"))
+            live.done(f"{name}: runs on board {job.fpga_id}, which is yours now")
+    except JobFailed:
+        log = lab.logs(job_id).splitlines()
+        if log:
+            note("\n".join(f"  | {line}" for line in log[-LOG_TAIL_LINES:]))
+        raise
+    report = lab.job_detail(job_id).report
+    if report is not None:
+        note(report_text(report))
+
+
+def jobs(
+    *,
+    status: Annotated[str | None, typer.Option("--status", help="Only those: queued, running, complete, ...")] = None,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """List your jobs, newest first."""
+    with client(api_url, api_key, data_dir) as lab:
+        found = lab.jobs(status)
+    if as_json:
+        out_json(found)
+        return
+    rows = [
+        (j.job_id, j.type, j.status, or_dash(j.build_stage), or_dash(j.fpga_id), clock_time(j.created_at))
+        for j in found
+    ]
+    out(table(("job", "type", "status", "stage", "board", "created"), rows))
+
+
+def job(
+    *,
+    job_id: JobId,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show one job: its state, why it failed, what its build yielded."""
+    with client(api_url, api_key, data_dir) as lab:
+        found = lab.job_detail(job_id)
+    if as_json:
+        out_json(found)
+        return
+    out(f"{found.job_id}  {found.type}  {describe(found)}")
+    for label, value in (
+        ("owner", found.owner),
+        ("file", found.filename),
+        ("board", found.fpga_id),
+        ("created", clock_time(found.created_at)),
+        ("updated", clock_time(found.updated_at)),
+    ):
+        if value is not None:
+            out(f"  {label:8} {value}")
+    if found.error is not None:
+        out(f"  error    {found.error.code}: {found.error.message}")
+    if found.report is not None:
+        out(report_text(found.report))
+
+
+def logs(
+    *,
+    job_id: JobId,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")] = False,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Print a job's log."""
+    with client(api_url, api_key, data_dir) as lab:
+        shown = _print_new(lab.logs(job_id), "")
+        while follow:
+            ended = lab.job(job_id).ended  # before the log, so that the last lines are not missed
+            shown = _print_new(lab.logs(job_id), shown)
+            if ended:
+                break
+            time.sleep(FOLLOW_EVERY_S)
+
+
+def _print_new(text: str, shown: str) -> str:
+    """Print what was not shown yet; a log that began anew (another attempt) is shown from its beginning."""
+    sys.stdout.write(text.removeprefix(shown))
+    sys.stdout.flush()
+    return text
+
+
+def cancel(*, job_id: JobId, api_url: ApiUrl = None, api_key: ApiKey = None, data_dir: DataDir = None) -> None:
+    """Call a job off that has not ended."""
+    with client(api_url, api_key, data_dir) as lab:
+        lab.cancel(job_id)
+    note(f"job {job_id} is cancelled")

@@ -1,0 +1,170 @@
+"""What a lab answers, as typed values. Fields the lab adds later are ignored."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+TERMINAL = frozenset({"complete", "failed", "cancelled"})
+"""Statuses of jobs that have ended."""
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of every answer."""
+
+
+class Session(Model, frozen=True, kw_only=True):
+    """Somebody's right to a board until `expires_at`; use of the board pushes that away."""
+
+    session_id: str
+    fpga_id: int
+    owner: str
+    created_at: datetime
+    expires_at: datetime
+
+
+class Board(Model, frozen=True, kw_only=True):
+    """A board.
+
+    Attributes:
+        state: `idle`, `queued`, `building`, `programming`, `reserved` or `error`.
+        online: whether it can be reached.
+        profile: its device profile.
+    """
+
+    fpga_id: int
+    state: str
+    owner: str | None = None
+    session: Session | None = None
+    current_job_id: str | None = None
+    online: bool = True
+    profile: str | None = None
+
+
+class Submitted(Model, frozen=True, kw_only=True):
+    """A job that was accepted."""
+
+    job_id: str
+    fpga_id: int | None = None
+    status: str
+
+
+class Failure(Model, frozen=True, kw_only=True):
+    """Why a job failed: a stable code and a sentence, with the tool's own words where a tool failed."""
+
+    code: str
+    message: str
+    stage: str | None = None
+
+
+class Job(Model, frozen=True, kw_only=True):
+    """A job.
+
+    Attributes:
+        type: `build_and_program`, `run` or `reset`.
+        status: `queued`, `running`, `complete`, `failed` or `cancelled`.
+        build_stage: what a running build does now.
+    """
+
+    job_id: str
+    fpga_id: int | None = None
+    type: str
+    status: str
+    created_at: datetime
+    updated_at: datetime
+    build_stage: str | None = None
+    error: Failure | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more happens to it."""
+        return self.status in TERMINAL
+
+
+class Usage(Model, frozen=True, kw_only=True):
+    """How much of a resource a design uses, and how much the device has."""
+
+    used: int
+    available: int
+
+
+class StageTime(Model, frozen=True, kw_only=True):
+    """How long a build stage took."""
+
+    name: str
+    seconds: float
+
+
+class BuildReport(Model, frozen=True, kw_only=True):
+    """What a build yielded.
+
+    Attributes:
+        util: `logic`, `ff`, `bram`, `dsp` -> usage.
+        fmax_mhz: highest clock the tools found; None where the design has no timed path.
+        target_mhz: what timing was graded against.
+        timing_met: whether it reaches that.
+    """
+
+    util: dict[str, Usage]
+    fmax_mhz: float | None = None
+    target_mhz: float | None = None
+    timing_met: bool | None = None
+    stages: list[StageTime] = []
+    warnings: list[str] = []
+    toolchain: str = ""
+    bitstream_bytes: int = 0
+
+
+class JobDetail(Job, frozen=True, kw_only=True):
+    """A job with everything the lab knows about it."""
+
+    owner: str | None = None
+    filename: str | None = None
+    top: str | None = None
+    attempt: int = 0
+    cached: bool | None = None
+    report: BuildReport | None = None
+
+
+class RunResult(Model, frozen=True, kw_only=True):
+    """What a bus transaction yielded: the words read, or those written."""
+
+    ok: bool
+    data: list[int] = []
+    error: Failure | None = None
+
+
+class Event(Model, frozen=True, kw_only=True):
+    """Something that happened, as the lab's log keeps it."""
+
+    position: int
+    stream: str
+    version: int
+    type: str
+    at: datetime
+    actor: str = ""
+    data: dict[str, Any] = {}
+
+
+class EventPage(Model, frozen=True, kw_only=True):
+    """Some events, and the position to go on after."""
+
+    events: list[Event]
+    next_after: int
+
+
+class IssuedKey(Model, frozen=True, kw_only=True):
+    """A new API key; it is shown only now."""
+
+    api_key: str
+    key_id: str | None = None
+    owner: str
+    role: str = "member"
+
+
+class Health(Model, frozen=True, kw_only=True):
+    """How the lab feels: `ok` or `degraded`."""
+
+    status: str

@@ -1,0 +1,106 @@
+"""A live connection to a reserved board: one binary message a transaction, answered in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, WebSocketException
+from websockets.sync.client import ClientConnection, connect
+
+from lutlab.config import Endpoint
+from lutlab.errors import LutlabError, Refused, StreamFailed
+from lutlab_bus.operations import Operation, Read, Write
+from lutlab_bus.stream import WORDS_MAX, decode_reply, encode_request
+
+OPEN_TIMEOUT_S = 10.0
+REPLY_TIMEOUT_S = 30.0
+WORD_BYTES = 4
+MESSAGE_BYTES_MAX = 1 << 20
+CLOSE_REASONS = {
+    4409: "the board has another connection already; close that first",
+    4502: "the link to the board failed; the last operation may or may not have run",
+}
+
+
+class BoardStream:
+    """Reads and writes words; addresses count bytes."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+
+    @staticmethod
+    def open(endpoint: Endpoint, fpga_id: int) -> BoardStream:
+        """Connect. Raises: StreamFailed."""
+        url = endpoint.api_url.replace("http", "ws", 1) + f"/fpga/{fpga_id}/stream"
+        headers = {"X-API-Key": endpoint.api_key} if endpoint.api_key else {}
+        try:
+            connection = connect(
+                url,
+                additional_headers=headers,
+                open_timeout=OPEN_TIMEOUT_S,
+                compression=None,
+                max_size=MESSAGE_BYTES_MAX,
+            )
+        except InvalidStatus as error:
+            status = error.response.status_code
+            raise StreamFailed(f"the stream to board {fpga_id} was refused with HTTP {status}") from error
+        except (InvalidHandshake, WebSocketException, OSError, TimeoutError) as error:
+            raise StreamFailed(f"the stream to board {fpga_id} could not be opened: {error}") from error
+        return BoardStream(connection)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; the session stays."""
+        self._connection.close()
+
+    def write(self, address: int, words: Sequence[int], *, fixed_address: bool = False) -> None:
+        """Write words from a byte address on, or all to it with `fixed_address`; any number of them.
+
+        Raises:
+            Refused: `bus_error`: the board answered with an error.
+            StreamFailed: the connection broke.
+        """
+        for start in range(0, len(words), WORDS_MAX):
+            part = tuple(words[start : start + WORDS_MAX])
+            at = address if fixed_address else address + start * WORD_BYTES
+            self._exchange(Write(_word_address(at), part, fixed_address))
+
+    def read(self, address: int, count: int = 1) -> list[int]:
+        """Read words from a byte address on; any number of them. Raises: as `write`."""
+        words: list[int] = []
+        while len(words) < count:
+            at = _word_address(address + len(words) * WORD_BYTES)
+            words += self._exchange(Read(at, min(WORDS_MAX, count - len(words))))
+        return words
+
+    def _exchange(self, operation: Operation) -> Sequence[int]:
+        try:
+            self._connection.send(encode_request(operation))
+            reply = self._connection.recv(timeout=REPLY_TIMEOUT_S, decode=False)
+        except ConnectionClosed as error:
+            code = error.rcvd.code if error.rcvd is not None else None
+            raise StreamFailed(CLOSE_REASONS.get(code or 0, f"the stream was closed ({code})")) from error
+        except TimeoutError as error:
+            raise StreamFailed(f"no reply within {REPLY_TIMEOUT_S:g} s") from error
+        words = decode_reply(reply)
+        if words is None:
+            address = operation.address_words * WORD_BYTES
+            raise Refused(
+                "bus_error", f"the board answered {type(operation).__name__} at {address:#x} with an error", status=200
+            )
+        return words
+
+
+def _word_address(address: int) -> int:
+    if address % WORD_BYTES:
+        raise LutlabError(f"address {address:#x} is not a multiple of {WORD_BYTES}; addresses count bytes")
+    return address // WORD_BYTES
