@@ -238,7 +238,7 @@ class AssignBoard(Frozen, frozen=True, kw_only=True, tag=True):
 
 
 class RetryBuild(Frozen, frozen=True, kw_only=True, tag=True):
-    """From the scheduler itself: this attempt's bitstream is lost (NATS was wiped before it was copied); build it again."""
+    """From the scheduler itself: this attempt's bitstream was lost with NATS before it was copied; build again."""
 
     job_id: UUID
     attempt: int

@@ -28,3 +28,5 @@ class Rejection(StrEnum):
     KEY_NOT_FOUND = "key_not_found"
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
     NOTHING_TO_DO = "nothing_to_do"
+    UNDECIDABLE = "undecidable"
+    """The scheduler itself failed on the command (a defect); the command is kept among the dead letters."""

@@ -1,7 +1,8 @@
 """The dispatcher: work for builders and agents, derived from the log and checked against the present.
 
 Work that is overtaken (a cancelled job, a newer epoch) is not sent. What is sent is named after the attempt or the
-epoch, so sending it twice is harmless. If NATS lost its streams, everything outstanding is sent again.
+epoch, so sending it twice is harmless. If NATS lost its streams, everything outstanding is sent again. Work whose
+source or bitstream is nowhere to be found fails: it must not hold up the work behind it.
 """
 
 from __future__ import annotations
@@ -11,20 +12,26 @@ from uuid import UUID
 
 import structlog
 
+from lutlab_events import commands as c
 from lutlab_events import events as e
 from lutlab_events import subjects
 from lutlab_events.envelope import EventEnvelope
+from lutlab_events.ids import derived
 from lutlab_events.values import JobType
 from lutlab_events.work import BuildCancelled, BuildWork, ProgramWork
-from lutlab_scheduler.app.ports import Archive, Blobs, Bus
+from lutlab_scheduler.app.inside import Inside
+from lutlab_scheduler.app.ports import Archive, Blobs, BlobUnavailable, Bus
 from lutlab_scheduler.app.world import World
 from lutlab_scheduler.domain.board import Board
 from lutlab_scheduler.domain.job import Job, JobState
 from lutlab_scheduler.domain.outcome import Rules
+from lutlab_scheduler.domain.policies import Due
 
 log = structlog.get_logger(__name__)
 
 KNOWN_BLOBS_MAX = 4096
+SOURCE_MISSING = "source_missing"
+BITSTREAM_MISSING = "bitstream_missing"
 
 
 class Carrier:
@@ -62,14 +69,15 @@ class Carrier:
 class Dispatcher:
     """Sends the work that events call for."""
 
-    def __init__(self, world: World, bus: Bus, carrier: Carrier, rules: Rules) -> None:
+    def __init__(self, *, world: World, bus: Bus, carrier: Carrier, inside: Inside, rules: Rules) -> None:
+        self._inside = inside
         self._world = world
         self._bus = bus
         self._carrier = carrier
         self._rules = rules
 
     async def on_event(self, envelope: EventEnvelope) -> None:
-        """Send what an event calls for. Raises: BusUnavailable, BlobUnavailable."""
+        """Send what an event calls for. Raises: BusUnavailable."""
         match envelope.body:
             case e.JobSubmitted(job_id=job_id, job_type=JobType.BUILD_AND_PROGRAM):
                 await self._build(job_id, envelope.correlation_id)
@@ -84,7 +92,7 @@ class Dispatcher:
                 pass
 
     async def send_all(self) -> int:
-        """Send all outstanding work again; how much that was. Raises: BusUnavailable, BlobUnavailable."""
+        """Send all outstanding work again; how much that was. Raises: BusUnavailable."""
         jobs = [j for j in self._world.open_jobs() if _to_build(j)]
         boards = [b for b in self._world.boards() if b.loading is not None]
         for job in sorted(jobs, key=lambda j: j.number):
@@ -98,7 +106,12 @@ class Dispatcher:
         if job is None or not _to_build(job):
             return
         assert job.source_digest is not None and job.filename is not None and job.profile is not None
-        await self._carrier.provide(job.source_digest)
+        try:
+            await self._carrier.provide(job.source_digest)
+        except BlobUnavailable as error:
+            failed = c.ReportBuildFailed(job_id=job_id, attempt=job.attempt, code=SOURCE_MISSING, message=str(error))
+            await self._inside.carry_out(Due(derived(SOURCE_MISSING, job_id, job.version), failed, correlation_id))
+            return
         work = BuildWork(
             job_id=job_id,
             attempt=job.attempt,
@@ -123,7 +136,12 @@ class Dispatcher:
         if board is None or board.epoch != epoch or board.loading is None or board.loading.bitstream is None:
             return
         bitstream = board.loading.bitstream
-        await self._carrier.provide(bitstream.digest)
+        try:
+            await self._carrier.provide(bitstream.digest)
+        except BlobUnavailable as error:
+            lost = c.ReportProgramFailed(fpga_id=fpga_id, epoch=epoch, code=BITSTREAM_MISSING, message=str(error))
+            await self._inside.carry_out(Due(derived(BITSTREAM_MISSING, fpga_id, epoch), lost, correlation_id))
+            return
         session_id = board.loading.session_id
         work = ProgramWork(
             fpga_id=fpga_id,

@@ -49,6 +49,13 @@ class BlobUnavailable(SchedulerError):
     code = "blob_unavailable"
 
 
+def first_reason(error: BaseException) -> str:
+    """The first exception of a group, however deep, as a sentence."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error)
+
+
 class Clock(Protocol):
     """Where the time comes from."""
 

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from lutlab_events.envelope import EventEnvelope
-from lutlab_scheduler.app.ports import BlobUnavailable, BusUnavailable, Positions
+from lutlab_scheduler.app.ports import BusUnavailable, Positions
 from lutlab_scheduler.app.tail import Tail, wait
 
 log = structlog.get_logger(__name__)
@@ -26,7 +26,7 @@ async def follow_log(
 ) -> None:
     """Have `effect` on every event after the stored position, in order, until cancelled.
 
-    While the bus is unavailable, or a blob is missing, the same event is tried again: nothing is skipped.
+    While the bus is unavailable the same event is tried again: nothing is skipped.
     """
     flag = tail.flag()
     position = await positions.get(name)
@@ -46,7 +46,7 @@ async def _until_done(name: str, event: EventEnvelope, effect: Callable[[EventEn
     while True:
         try:
             return await effect(event)
-        except (BusUnavailable, BlobUnavailable) as error:
+        except BusUnavailable as error:
             wait_s = RETRY_WAITS_S[min(attempt, len(RETRY_WAITS_S) - 1)]
             attempt += 1
             log.warning(

@@ -1,7 +1,7 @@
 """The lab in memory, folded from the log: every board, agent, key and profile, every open job and the jobs used last.
 
-There is one writer, so between a take-over and its end memory and log are the same thing. The world changes while a
-batch of commands is decided; `undo` takes back what was not stored.
+There is one writer, so between a take-over and its end memory and log are the same thing. A world changes while a batch
+of commands is decided; `undo` takes back what was not stored.
 """
 
 from __future__ import annotations
@@ -141,6 +141,10 @@ class World:
         for envelope in envelopes:
             self.apply(envelope)
         self.settle()
+
+    def adopt(self, stream: str, state: State) -> None:
+        """Take over an aggregate as another world has it."""
+        self._put(stream, self._states.get(stream), state)
 
     def mark(self) -> int:
         """A point to which `undo` can go back, until `settle`."""

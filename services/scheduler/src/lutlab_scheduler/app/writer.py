@@ -30,6 +30,25 @@ BATCH_MAX = 256
 QUEUE_MAX = 1024
 
 
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """The lab as the log describes it: two equal worlds, and the end of the log they were folded up to."""
+
+    world: World
+    draft: World
+    head: Head
+
+
+async def recover(store: EventStore) -> Recovered:
+    """Fold everything that is alive out of the log. Raises: StoreUnavailable."""
+    head = await store.head()
+    events = await store.load(await store.live_streams())
+    world, draft = World(), World()
+    world.replay(events)
+    draft.replay(events)
+    return Recovered(world, draft, head)
+
+
 class Undecidable(Exception):
     """A command made the scheduler fail; it is set aside as a dead letter."""
 
@@ -45,12 +64,17 @@ class Ticket:
 
 
 class Writer:
-    """Decides and stores. Construct it with a world that was folded up to `head`."""
+    """Decides and stores.
 
-    def __init__(self, store: EventStore, world: World, head: Head, tail: Tail, rules: Rules, clock: Clock) -> None:
+    It keeps two worlds: the committed one, which everybody else reads, and a draft, which is ahead of it by the batch
+    that is being decided and stored.
+    """
+
+    def __init__(self, *, store: EventStore, recovered: Recovered, tail: Tail, rules: Rules, clock: Clock) -> None:
         self._store = store
-        self._world = world
-        self._head = head
+        self._world = recovered.world
+        self._draft = recovered.draft
+        self._head = recovered.head
         self._tail = tail
         self._rules = rules
         self._clock = clock
@@ -58,7 +82,7 @@ class Writer:
 
     @property
     def world(self) -> World:
-        """The lab as of the last commit; do not change it."""
+        """The lab as of the last commit; not to be changed by anyone else."""
         return self._world
 
     async def submit(self, envelope: CommandEnvelope) -> Ticket:
@@ -102,16 +126,25 @@ class Writer:
             if batch.commands:
                 self._head = await self._store.append(batch, self._head)
         except Unstorable as error:
-            self._world.undo()
+            self._draft.undo()
             await self._one_by_one(tickets, error)
             return
-        self._world.settle()
+        self._commit({event.stream for event in batch.events})
         self._tail.extend(batch.events)
         for ticket, answer in answers:
             self._resolve(ticket, answer)
         if batch.commands:
             took_ms = (self._clock.now() - started).total_seconds() * 1000
             log.debug("batch_committed", commands=len(batch.commands), events=len(batch.events), took_ms=took_ms)
+
+    def _commit(self, streams: Iterable[str]) -> None:
+        """What the draft says of these streams is the truth now."""
+        for stream in streams:
+            state = self._draft.state(stream)
+            assert state is not None
+            self._world.adopt(stream, state)
+        self._draft.settle()
+        self._world.settle()
 
     async def _one_by_one(self, tickets: list[Ticket], error: Unstorable) -> None:
         if len(tickets) == 1:
@@ -136,9 +169,11 @@ class Writer:
     async def _load(self, tickets: list[Ticket]) -> None:
         """Bring jobs that commands name, and that are not in memory, into memory."""
         job_ids = {getattr(ticket.envelope.body, "job_id", None) for ticket in tickets} - {None}
-        missing = [stream for j in job_ids if j and not self._world.knows(stream := job_stream(j))]
+        missing = [stream for j in job_ids if j and not self._draft.knows(stream := job_stream(j))]
         if missing:
-            self._world.replay(await self._store.load(missing))
+            events = await self._store.load(missing)
+            self._draft.replay(events)
+            self._commit({event.stream for event in events})
 
     def _decide(
         self, tickets: list[Ticket], recorded: dict[UUID, RecordedCommand], batch: Batch
@@ -157,16 +192,16 @@ class Writer:
             if isinstance(answer, Answer):
                 known[command.command_id] = RecordedCommand(command.fingerprint, answer)
         for stream in touched:
-            state = self._world.state(stream)
-            if state is not None:
-                batch.rows.append(project(state))
+            state = self._draft.state(stream)
+            assert state is not None
+            batch.rows.append(project(state))
         return answers
 
     def _decide_one(self, command: CommandEnvelope, batch: Batch, touched: dict[str, None]) -> Answer | Undecidable:
-        mark = self._world.mark()
+        mark = self._draft.mark()
         now = self._clock.now()
         tx = Transaction(
-            world=self._world,
+            world=self._draft,
             command=command,
             rules=self._rules,
             position=self._head.position + len(batch.events),
@@ -176,10 +211,10 @@ class Writer:
             outcome = HANDLERS[type(command.body)](command.body, tx)
         except Exception as error:
             log.exception("handler_failed", command=type(command.body).__name__, command_id=str(command.command_id))
-            self._world.undo(mark)
+            self._draft.undo(mark)
             return Undecidable(f"{type(error).__name__}: {error}")
         if isinstance(outcome, Rejected):
-            self._world.undo(mark)
+            self._draft.undo(mark)
             answer = Answer(command_id=command.command_id, code=outcome.code.value, message=outcome.message)
         else:
             position = tx.events[0].position if tx.events else None

@@ -1,0 +1,156 @@
+"""`lutlab-scheduler`: the only writer of the event log; matches jobs to boards, dispatches work, keeps deadlines.
+
+Reads its settings from LUTLAB_... environment variables, see --help. Several may run on one database: one leads, the
+others stand by and take over when its connection to Postgres ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+from datetime import timedelta
+
+import nats.errors
+import structlog
+import uvloop
+from nats.aio.client import Client
+
+from lutlab_scheduler.adapters.nats_bus import NatsBlobs, NatsBus
+from lutlab_scheduler.adapters.nats_commands import CommandConsumer
+from lutlab_scheduler.adapters.nats_link import NatsLink
+from lutlab_scheduler.adapters.postgres import Leadership, Ledger
+from lutlab_scheduler.app.dispatch import Carrier, Dispatcher
+from lutlab_scheduler.app.housekeeping import keep_house
+from lutlab_scheduler.app.inside import Inside
+from lutlab_scheduler.app.intake import Intake
+from lutlab_scheduler.app.leases import Leases
+from lutlab_scheduler.app.logs import LogIngest
+from lutlab_scheduler.app.ports import AppendConflict, Clock, StoreUnavailable, first_reason
+from lutlab_scheduler.app.tail import Tail
+from lutlab_scheduler.app.writer import Writer, recover
+from lutlab_scheduler.settings import Settings
+from lutlab_transport.clock import SystemClock
+from lutlab_transport.connection import connect
+from lutlab_transport.logging import setup_logging
+
+log = structlog.get_logger(__name__)
+
+RETRY_WAITS_S = (0.1, 0.25, 0.5, 1.0, 2.0)
+
+
+async def serve(settings: Settings, clock: Clock | None = None) -> None:
+    """Lead whenever possible, until cancelled."""
+    reconnected = asyncio.Event()
+    nc = await _connect(settings, reconnected)
+    try:
+        await _terms(settings, clock or SystemClock(), nc, reconnected)
+    finally:
+        await nc.close()
+
+
+async def _connect(settings: Settings, reconnected: asyncio.Event) -> Client:
+    """A NATS client, however long it takes."""
+    attempt = 0
+    while True:
+        try:
+            return await connect(
+                settings.nats_url,
+                name="lutlab-scheduler",
+                nkey_seed_file=settings.nats_nkey_seed_file,
+                token=settings.nats_token,
+                reconnected=reconnected.set,
+            )
+        except (nats.errors.Error, OSError, TimeoutError) as error:
+            wait_s = RETRY_WAITS_S[min(attempt, len(RETRY_WAITS_S) - 1)]
+            attempt += 1
+            log.warning("nats_awaited", url=settings.nats_url, error=repr(error), retry_in_s=wait_s)
+            await asyncio.sleep(wait_s)
+
+
+async def _terms(settings: Settings, clock: Clock, nc: Client, reconnected: asyncio.Event) -> None:
+    """One term of leadership after another; each begins with what the log says."""
+    ledger = Ledger(settings.database_url)
+    attempt = 0
+    while True:
+        try:
+            async with ledger.lead() as leadership:
+                attempt = 0
+                await _term(settings, clock, nc, reconnected, leadership)
+        except* (StoreUnavailable, AppendConflict) as group:
+            wait_s = RETRY_WAITS_S[min(attempt, len(RETRY_WAITS_S) - 1)]
+            attempt += 1
+            log.warning("term_ended", reason=first_reason(group), retry_in_s=wait_s)
+        await asyncio.sleep(wait_s)
+
+
+async def _term(
+    settings: Settings, clock: Clock, nc: Client, reconnected: asyncio.Event, leadership: Leadership
+) -> None:
+    recovered = await recover(leadership.store)
+    world, rules = recovered.world, settings.rules()
+    tail = Tail(leadership.store, recovered.head.position)
+    writer = Writer(store=leadership.store, recovered=recovered, tail=tail, rules=rules, clock=clock)
+    inside = Inside(writer, site=settings.site, clock=clock)
+    leases = Leases(lease=timedelta(seconds=settings.agent_lease_s), clock=clock)
+    bus, blobs = NatsBus(nc), NatsBlobs(nc)
+    carrier = Carrier(leadership.archive, blobs)
+    intake = Intake(leadership.archive, blobs, carrier)
+    link = NatsLink(
+        nc=nc,
+        bus=bus,
+        commands=CommandConsumer(nc=nc, bus=bus, intake=intake, writer=writer, site=settings.site),
+        ingest=LogIngest(leadership.archive, bytes_max=settings.job_log_bytes_max),
+        dispatcher=Dispatcher(world=world, bus=bus, carrier=carrier, inside=inside, rules=rules),
+        carrier=carrier,
+        leases=leases,
+        positions=leadership.positions,
+        tail=tail,
+        world=world,
+        site=settings.site,
+        reconnected=reconnected,
+        replicas=settings.nats_replicas,
+    )
+    log.info("leading", position=recovered.head.position, boards=len(world.boards()), open_jobs=len(world.open_jobs()))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(leadership.watch())
+        tasks.create_task(writer.run())
+        tasks.create_task(keep_house(tail, world, inside, leases, clock))
+        tasks.create_task(link.run())
+
+
+async def _until_signal(settings: Settings) -> None:
+    task = asyncio.ensure_future(serve(settings))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        log.info("stopped")
+
+
+def _describe_settings() -> str:
+    lines = ["settings (environment variables):"]
+    for name, field in Settings.model_fields.items():
+        lines.append(f"  LUTLAB_{name.upper():24} default {field.default}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Parse the command line and serve."""
+    parser = argparse.ArgumentParser(
+        prog="lutlab-scheduler",
+        description=__doc__,
+        epilog=_describe_settings(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.parse_args()
+    settings = Settings()
+    setup_logging("scheduler", level=settings.log_level)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_until_signal(settings))
+
+
+if __name__ == "__main__":
+    main()

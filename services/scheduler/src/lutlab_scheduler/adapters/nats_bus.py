@@ -1,0 +1,90 @@
+"""The Bus and Blobs ports on NATS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+
+from lutlab_events import codec, subjects
+from lutlab_events.envelope import Answer, EventEnvelope
+from lutlab_events.work import Control, Work
+from lutlab_scheduler.app.ports import BlobUnavailable, BusUnavailable
+from lutlab_transport.blobs import BlobCorrupt, BlobMissing, BlobStore
+
+PUBLISH_TIMEOUT_S = 5.0
+MESSAGE_ID = "Nats-Msg-Id"
+REASON = "Lutlab-Reason"
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Foreign exceptions as this service's own."""
+    try:
+        yield
+    except (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError) as error:
+        raise BusUnavailable(f"{type(error).__name__}: {error}") from error
+
+
+class NatsBus:
+    """Publishes events, work, control messages and answers."""
+
+    def __init__(self, nc: Client) -> None:
+        self._nc = nc
+        self._js: JetStreamContext = nc.jetstream(timeout=PUBLISH_TIMEOUT_S)
+
+    async def publish_event(self, envelope: EventEnvelope) -> None:
+        """Publish a recorded event."""
+        subject = subjects.event(envelope.site, envelope.stream, codec.event_type(envelope.body))
+        await self._publish(subject, codec.encode(envelope), {MESSAGE_ID: str(envelope.event_id)})
+
+    async def publish_work(self, subject: str, message_id: str, work: Work) -> None:
+        """Publish work."""
+        await self._publish(subject, codec.encode(work), {MESSAGE_ID: message_id})
+
+    async def bury(self, origin: str, site: str, data: bytes, reason: str) -> None:
+        """Keep a message that cannot be understood, with the reason, among the dead letters."""
+        await self._publish(subjects.dead(site, origin), data, {REASON: " ".join(reason.split())[:1000]})
+
+    async def control(self, subject: str, message: Control) -> None:
+        """Send a control message to whoever listens now."""
+        with translated():
+            await self._nc.publish(subject, codec.encode(message))
+
+    async def answer(self, reply_to: str, answer: Answer) -> None:
+        """Send an answer to whoever waits for it."""
+        with translated():
+            await self._nc.publish(reply_to, codec.encode(answer))
+
+    async def _publish(self, subject: str, data: bytes, headers: dict[str, str]) -> None:
+        with translated():
+            await self._js.publish(subject, data, timeout=PUBLISH_TIMEOUT_S, headers=headers)
+
+
+class NatsBlobs:
+    """The Blobs port over the object store."""
+
+    def __init__(self, nc: Client) -> None:
+        self._store = BlobStore(nc.jetstream(timeout=PUBLISH_TIMEOUT_S))
+
+    async def exists(self, digest: str) -> bool:
+        """Whether the blob is there."""
+        with translated():
+            return await self._store.exists(digest)
+
+    async def get(self, digest: str) -> bytes:
+        """The blob, verified. Raises: BlobUnavailable, BusUnavailable."""
+        try:
+            with translated():
+                return await self._store.get(digest)
+        except (BlobMissing, BlobCorrupt) as error:
+            raise BlobUnavailable(str(error)) from error
+
+    async def put(self, data: bytes) -> None:
+        """Put a blob unless it is there."""
+        with translated():
+            await self._store.put(data)

@@ -1,0 +1,106 @@
+"""Commands from NATS to the writer, and answers back: acknowledged only after the commit."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from lutlab_events import codec, subjects
+from lutlab_events.envelope import Answer, CommandEnvelope
+from lutlab_events.rejections import Rejection
+from lutlab_scheduler.adapters.nats_bus import NatsBus, translated
+from lutlab_scheduler.adapters.nats_pull import pulling
+from lutlab_scheduler.app.intake import Intake
+from lutlab_scheduler.app.ports import BlobUnavailable, BusUnavailable
+from lutlab_scheduler.app.writer import Undecidable, Writer
+
+log = structlog.get_logger(__name__)
+
+BATCH_MAX = 256
+PENDING_MAX = 1024
+NAK_DELAY_S = 1.0
+
+
+class CommandConsumer:
+    """Pulls commands, has them prepared and decided, acknowledges and answers."""
+
+    def __init__(self, *, nc: Client, bus: NatsBus, intake: Intake, writer: Writer, site: str) -> None:
+        self._nc = nc
+        self._bus = bus
+        self._intake = intake
+        self._writer = writer
+        self._site = site
+
+    async def run(self) -> None:
+        """Consume until cancelled. Raises: BusUnavailable."""
+        async with (
+            pulling(
+                self._nc,
+                stream=subjects.COMMANDS.name,
+                durable=subjects.SCHEDULER_DURABLE,
+                subject="cmd.>",
+                ack_wait_s=subjects.COMMAND_ACK_WAIT_S,
+                batch_max=BATCH_MAX,
+                max_ack_pending=PENDING_MAX,
+            ) as pull,
+            asyncio.TaskGroup() as tasks,
+        ):
+            while True:
+                for message in await pull.batch():
+                    envelope = await self._decode(message)
+                    if envelope is not None:
+                        # Each task queues its command before it first waits, so order is kept, except that a command
+                        # whose bitstream must be archived lets others pass.
+                        tasks.create_task(self._carry_out(message, envelope))
+
+    async def _decode(self, message: Msg) -> CommandEnvelope | None:
+        """The command, or None after it was set aside."""
+        try:
+            envelope = codec.decode_command(message.data)
+            claimed = subjects.command(envelope.site, type(envelope.body).__name__)
+            if claimed != message.subject:
+                raise codec.Undecodable(f"a message that belongs on {claimed} was published on {message.subject}")
+        except (codec.Undecodable, subjects.InvalidToken) as error:
+            log.error("command_undecodable", subject=message.subject, reason=str(error))
+            await self._bus.bury(subjects.COMMANDS.name, self._site, message.data, str(error))
+            await self._ack(message)
+            return None
+        return envelope
+
+    async def _carry_out(self, message: Msg, envelope: CommandEnvelope) -> None:
+        try:
+            prepared = await self._intake.prepare(envelope)
+            ticket = await self._writer.submit(prepared)
+            answer = await ticket.done
+        except BlobUnavailable as error:
+            log.warning("command_postponed", command_id=str(envelope.command_id), reason=str(error))
+            await self._nak(message, NAK_DELAY_S)
+        except Undecidable as error:
+            await self._bus.bury(subjects.COMMANDS.name, self._site, message.data, str(error))
+            code = Rejection.UNDECIDABLE.value
+            await self._finish(message, envelope, Answer(command_id=envelope.command_id, code=code, message=str(error)))
+        except asyncio.CancelledError:
+            # Whoever leads next gets it at once instead of after `ack_wait`.
+            await self._nak(message, None)
+            raise
+        else:
+            await self._finish(message, envelope, answer)
+
+    async def _finish(self, message: Msg, envelope: CommandEnvelope, answer: Answer) -> None:
+        if envelope.reply_to is not None:
+            await self._bus.answer(envelope.reply_to, answer)
+        await self._ack(message)
+
+    async def _ack(self, message: Msg) -> None:
+        with translated():
+            await message.ack()
+
+    async def _nak(self, message: Msg, delay_s: float | None) -> None:
+        try:
+            with translated():
+                await message.nak(delay=delay_s)
+        except BusUnavailable as error:
+            log.info("nak_failed", reason=str(error))

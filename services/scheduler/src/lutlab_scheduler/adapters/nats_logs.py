@@ -1,0 +1,48 @@
+"""Job logs from NATS into Postgres."""
+
+from __future__ import annotations
+
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from lutlab_events import codec, subjects
+from lutlab_events.work import LogChunk
+from lutlab_scheduler.adapters.nats_bus import NatsBus, translated
+from lutlab_scheduler.adapters.nats_pull import pulling
+from lutlab_scheduler.app.logs import LogIngest
+
+log = structlog.get_logger(__name__)
+
+BATCH_MAX = 64
+PENDING_MAX = 256
+ACK_WAIT_S = 30.0
+
+
+async def consume_logs(nc: Client, bus: NatsBus, ingest: LogIngest, site: str) -> None:
+    """Ingest log chunks until cancelled; acknowledged once stored. Raises: BusUnavailable, StoreUnavailable."""
+    async with pulling(
+        nc,
+        stream=subjects.LOGS.name,
+        durable=subjects.LOG_DURABLE,
+        subject="log.>",
+        ack_wait_s=ACK_WAIT_S,
+        batch_max=BATCH_MAX,
+        max_ack_pending=PENDING_MAX,
+    ) as pull:
+        while True:
+            messages = await pull.batch()
+            chunks = [chunk for message in messages if (chunk := await _decode(message, bus, site)) is not None]
+            await ingest.take(chunks)
+            for message in messages:
+                with translated():
+                    await message.ack()
+
+
+async def _decode(message: Msg, bus: NatsBus, site: str) -> LogChunk | None:
+    try:
+        return codec.decode_log_chunk(message.data)
+    except codec.Undecodable as error:
+        log.error("log_undecodable", subject=message.subject, reason=str(error))
+        await bus.bury(subjects.LOGS.name, site, message.data, str(error))
+        return None

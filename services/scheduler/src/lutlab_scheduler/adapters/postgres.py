@@ -1,0 +1,380 @@
+"""The ledger in Postgres: one leader holds an advisory lock on the connection it writes with.
+
+Lock and writes share a connection, so a writer that lost its lock lost its connection too and can write nothing. On top
+of that the unique keys of `events` refuse a second event at the same position or stream version.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import msgspec
+import structlog
+
+from lutlab_events.codec import decode_answer, decode_event_body, encode, encode_event_body, event_type
+from lutlab_events.envelope import EventEnvelope
+from lutlab_events.work import LogChunk
+from lutlab_ledger import tables
+from lutlab_ledger.chain import GENESIS, LogRow, chain_hash
+from lutlab_scheduler.app.ports import (
+    AppendConflict,
+    Batch,
+    BlobUnavailable,
+    Head,
+    RecordedCommand,
+    StoreUnavailable,
+    Unstorable,
+)
+from lutlab_scheduler.app.projections import KEYS
+
+log = structlog.get_logger(__name__)
+
+LEADER_LOCK = 0x6C75745F
+"""Advisory lock key of the only writer of a database."""
+POOL_MAX = 4
+COMMAND_TIMEOUT_S = 30.0
+STANDBY_POLL_S = 0.25
+"""How often a standby looks whether it may lead."""
+KEEPALIVES = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3"}
+"""A leader whose host vanished is noticed by Postgres after about 11 s; one that died, at once."""
+LOG_KEYS = {"events_pkey", "events_event_id_key", "events_stream_version", "commands_pkey"}
+"""Unique keys whose violation means that somebody else wrote."""
+
+COLUMNS = "position, event_id, stream, version, data, type, causation_id, correlation_id, actor, site, at"
+SQL_READ = f"select {COLUMNS} from events where position > $1 order by position limit $2"  # noqa: S608 - constants
+SQL_LOAD = f"select {COLUMNS} from events where stream = any($1::text[]) order by position"  # noqa: S608 - constants
+SQL_HEAD = "select position, hash from events order by position desc limit 1"
+SQL_RECORDED = "select command_id, fingerprint, answer from commands where command_id = any($1::uuid[])"
+SQL_LIVE = """
+select 'board-' || fpga_id from boards
+union all select 'agent-' || agent_id from agents
+union all select 'key-' || key_id from api_keys
+union all select 'profile-' || profile from profiles
+union all select 'job-' || job_id from jobs where status in ('queued', 'running')
+"""
+SQL_POSITION = "select position from subscriptions where name = $1"
+SQL_SET_POSITION = """
+insert into subscriptions (name, position) values ($1, $2)
+on conflict (name) do update set position = excluded.position
+"""
+SQL_PUT_BLOB = """
+insert into blobs (digest, size_bytes, data, created_at) values ($1, $2, $3, now()) on conflict (digest) do nothing
+"""
+SQL_ADD_LOGS = """
+insert into job_logs (job_id, attempt, seq, stage, text, at)
+select * from unnest($1::uuid[], $2::int[], $3::int[], $4::text[], $5::text[], $6::timestamptz[])
+on conflict do nothing
+"""
+SQL_LOG_BYTES = "select coalesce(sum(octet_length(text)), 0) from job_logs where job_id = $1"
+
+
+def _upsert(table: str, parameter: str) -> str:
+    """A clause that writes whole rows of a view from a JSON array."""
+    key = KEYS[table]
+    columns = [c.name for c in tables.metadata.tables[table].columns if c.name != key]
+    changes = ", ".join(f"{c} = excluded.{c}" for c in columns)
+    return (
+        f"{table}_written as (insert into {table} "  # noqa: S608 - names from our own tables
+        f"select * from json_populate_recordset(null::{table}, {parameter}::json) "
+        f"on conflict ({key}) do update set {changes})"
+    )
+
+
+VIEWS = tuple(KEYS)
+SQL_APPEND = f"""
+with commands_written as (
+    insert into commands (command_id, type, actor, site, fingerprint, code, answer, received_at)
+    select c.command_id, c.type, c.actor, c.site, c.fingerprint, c.code, c.answer::json, c.received_at
+    from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[])
+    as c(command_id, type, actor, site, fingerprint, code, answer, received_at)
+),
+events_written as (
+    insert into events (position, event_id, stream, version, type, data, causation_id, correlation_id, actor, site, at,
+                        hash)
+    select e.position, e.event_id, e.stream, e.version, e.type, e.data::json, e.causation_id, e.correlation_id, e.actor,
+           e.site, e.at, e.hash
+    from unnest($9::bigint[], $10::uuid[], $11::text[], $12::int[], $13::text[], $14::text[], $15::uuid[], $16::uuid[],
+                $17::text[], $18::text[], $19::timestamptz[], $20::bytea[])
+    as e(position, event_id, stream, version, type, data, causation_id, correlation_id, actor, site, at, hash)
+),
+{", ".join(_upsert(table, f"${21 + i}") for i, table in enumerate(VIEWS))}
+select 1
+"""  # noqa: S608 - names from our own tables
+"""One statement, so one transaction and one round trip: commands, events and views, or nothing."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Foreign exceptions as this service's own."""
+    try:
+        yield
+    except asyncpg.UniqueViolationError as error:
+        if error.constraint_name in LOG_KEYS:
+            raise AppendConflict(f"somebody else wrote: {error}") from error
+        raise Unstorable(str(error)) from error
+    except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError) as error:
+        raise Unstorable(str(error)) from error
+    except asyncpg.UndefinedTableError as error:
+        raise StoreUnavailable(f"{error}; run lutlab-migrate") from error
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+
+
+def _envelope(row: Any) -> EventEnvelope:
+    return EventEnvelope(
+        position=row["position"],
+        event_id=row["event_id"],
+        stream=row["stream"],
+        version=row["version"],
+        body=decode_event_body(row["type"], row["data"]),
+        causation_id=row["causation_id"],
+        correlation_id=row["correlation_id"],
+        actor=row["actor"],
+        site=row["site"],
+        at=row["at"],
+    )
+
+
+def log_row(envelope: EventEnvelope) -> LogRow:
+    """The row of an event, as it is stored and hashed."""
+    return LogRow(
+        position=envelope.position,
+        event_id=envelope.event_id,
+        stream=envelope.stream,
+        version=envelope.version,
+        type=event_type(envelope.body),
+        data=encode_event_body(envelope.body),
+        causation_id=envelope.causation_id,
+        correlation_id=envelope.correlation_id,
+        actor=envelope.actor,
+        site=envelope.site,
+        at=envelope.at,
+    )
+
+
+class PostgresStore:
+    """The EventStore port. `writer` is used by one task only; `pool` by anybody."""
+
+    def __init__(self, writer: asyncpg.Connection, pool: asyncpg.Pool) -> None:
+        self._writer = writer
+        self._pool = pool
+
+    async def head(self) -> Head:
+        """The end of the log."""
+        with translated():
+            row = await self._writer.fetchrow(SQL_HEAD)
+        return Head(0, GENESIS) if row is None else Head(row["position"], bytes(row["hash"]))
+
+    async def load(self, streams: Iterable[str]) -> Sequence[EventEnvelope]:
+        """All events of these streams, in log order."""
+        with translated():
+            rows = await self._writer.fetch(SQL_LOAD, list(streams))
+        return [_envelope(row) for row in rows]
+
+    async def live_streams(self) -> list[str]:
+        """Every stream but those of jobs that have ended."""
+        with translated():
+            return [row[0] for row in await self._writer.fetch(SQL_LIVE)]
+
+    async def read(self, after: int, limit: int) -> Sequence[EventEnvelope]:
+        """Up to `limit` events after a position, in order."""
+        with translated():
+            rows = await self._pool.fetch(SQL_READ, after, limit)
+        return [_envelope(row) for row in rows]
+
+    async def recorded(self, command_ids: Iterable[UUID]) -> dict[UUID, RecordedCommand]:
+        """Which of these commands were recorded, and how they were answered."""
+        with translated():
+            rows = await self._writer.fetch(SQL_RECORDED, list(command_ids))
+        return {
+            row["command_id"]: RecordedCommand(row["fingerprint"], decode_answer(row["answer"].encode()))
+            for row in rows
+        }
+
+    async def append(self, batch: Batch, head: Head) -> Head:
+        """Store a batch after `head`. Raises: AppendConflict, Unstorable, StoreUnavailable."""
+        position, last_hash = head.position, head.hash
+        rows: list[LogRow] = []
+        hashes: list[bytes] = []
+        for envelope in batch.events:
+            position += 1
+            if envelope.position != position:
+                raise AppendConflict(f"event {envelope.event_id} has position {envelope.position}, not {position}")
+            row = log_row(envelope)
+            last_hash = chain_hash(last_hash, row)
+            rows.append(row)
+            hashes.append(last_hash)
+        arguments = [*_command_columns(batch), *_event_columns(rows), hashes, *_view_documents(batch)]
+        with translated():
+            await self._writer.execute(SQL_APPEND, *arguments)
+        return Head(position, last_hash)
+
+
+def _command_columns(batch: Batch) -> list[list[Any]]:
+    commands = [
+        (
+            c.envelope.command_id,
+            type(c.envelope.body).__name__,
+            c.envelope.actor,
+            c.envelope.site,
+            c.envelope.fingerprint,
+            c.answer.code,
+            encode(c.answer).decode(),
+            c.received_at,
+        )
+        for c in batch.commands
+    ]
+    return [list(column) for column in zip(*commands, strict=True)] if commands else [[] for _ in range(8)]
+
+
+def _event_columns(rows: list[LogRow]) -> list[list[Any]]:
+    return [[getattr(row, name) for row in rows] for name in LogRow.__struct_fields__]
+
+
+def _view_documents(batch: Batch) -> list[str]:
+    by_table: dict[str, list[Any]] = {table: [] for table in VIEWS}
+    for row in batch.rows:
+        by_table[row.table].append(row.values)
+    return [msgspec.json.encode(by_table[table]).decode() for table in VIEWS]
+
+
+class PostgresPositions:
+    """The Positions port, on a connection that does not wait for the disk: a lost position repeats harmless effects."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    async def get(self, name: str) -> int:
+        """The last position the reader has dealt with."""
+        with translated():
+            position = await self._pool.fetchval(SQL_POSITION, name)
+        return int(position or 0)
+
+    async def set(self, name: str, position: int) -> None:
+        """Remember a position."""
+        with translated():
+            await self._pool.execute(SQL_SET_POSITION, name, position)
+
+
+class PostgresArchive:
+    """The Archive and LogStore ports."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    async def has(self, digest: str) -> bool:
+        """Whether the blob is archived."""
+        with translated():
+            return bool(await self._pool.fetchval("select exists(select from blobs where digest = $1)", digest))
+
+    async def get(self, digest: str) -> bytes:
+        """The blob. Raises: BlobUnavailable."""
+        with translated():
+            data = await self._pool.fetchval("select data from blobs where digest = $1", digest)
+        if data is None:
+            raise BlobUnavailable(f"blob {digest} is not in Postgres")
+        return bytes(data)
+
+    async def put(self, digest: str, data: bytes) -> None:
+        """Archive a blob."""
+        with translated():
+            await self._pool.execute(SQL_PUT_BLOB, digest, len(data), data)
+
+    async def log_bytes(self, job_id: UUID) -> int:
+        """How many bytes of this job's log are stored."""
+        with translated():
+            return int(await self._pool.fetchval(SQL_LOG_BYTES, job_id))
+
+    async def add_logs(self, chunks: Sequence[LogChunk]) -> None:
+        """Store chunks; repetitions are ignored."""
+        rows = [(c.job_id, c.attempt, c.seq, c.stage, "".join(f"{line}\n" for line in c.lines), c.at) for c in chunks]
+        with translated():
+            await self._pool.execute(SQL_ADD_LOGS, *[list(column) for column in zip(*rows, strict=True)])
+
+
+class Ledger:
+    """A database, seen by a process that leads or wants to."""
+
+    def __init__(self, database_url: str) -> None:
+        self._url = database_url
+
+    @asynccontextmanager
+    async def lead(self) -> AsyncIterator[Leadership]:
+        """Wait until nobody else leads, then lead until the block ends or the connection is lost.
+
+        Raises:
+            StoreUnavailable: Postgres cannot be reached; try again.
+        """
+        with translated():
+            writer = await asyncpg.connect(
+                self._url,
+                command_timeout=COMMAND_TIMEOUT_S,
+                server_settings={"application_name": "lutlab-scheduler", **KEEPALIVES},
+            )
+        lost = asyncio.Event()
+        writer.add_termination_listener(lambda _: lost.set())
+        try:
+            await _take_lock(writer)
+            async with self._pool(POOL_MAX, {}) as pool, self._pool(1, {"synchronous_commit": "off"}) as relaxed:
+                yield Leadership(writer, pool, relaxed, lost)
+        finally:
+            # Closing releases the lock; a connection that is gone has released it already.
+            await _close(writer)
+
+    @asynccontextmanager
+    async def _pool(self, size: int, settings: dict[str, str]) -> AsyncIterator[asyncpg.Pool]:
+        pool = asyncpg.create_pool(
+            self._url,
+            min_size=1,
+            max_size=size,
+            command_timeout=COMMAND_TIMEOUT_S,
+            server_settings={"application_name": "lutlab-scheduler", **settings},
+        )
+        try:
+            with translated():
+                await pool
+            yield pool
+        finally:
+            pool.terminate()
+
+
+async def _take_lock(writer: asyncpg.Connection) -> None:
+    """Wait until the leader's lock is ours."""
+    waiting = False
+    while True:
+        with translated():
+            if await writer.fetchval("select pg_try_advisory_lock($1)", LEADER_LOCK):
+                return
+        if not waiting:
+            log.info("standby_waiting")
+            waiting = True
+        await asyncio.sleep(STANDBY_POLL_S)
+
+
+async def _close(writer: asyncpg.Connection) -> None:
+    try:
+        await writer.close(timeout=1.0)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        writer.terminate()
+
+
+class Leadership:
+    """The ports of one term of leadership."""
+
+    def __init__(
+        self, writer: asyncpg.Connection, pool: asyncpg.Pool, relaxed: asyncpg.Pool, lost: asyncio.Event
+    ) -> None:
+        self.store = PostgresStore(writer, pool)
+        self.positions = PostgresPositions(relaxed)
+        self.archive = PostgresArchive(pool)
+        self._lost = lost
+
+    async def watch(self) -> None:
+        """Wait until leadership is lost. Raises: StoreUnavailable, always."""
+        await self._lost.wait()
+        raise StoreUnavailable("the writer's connection to Postgres was lost, and the leader's lock with it")

@@ -1,0 +1,39 @@
+"""What the scheduler does by itself, again and again: matching, retries, and everything that has a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from lutlab_scheduler.app.inside import Inside
+from lutlab_scheduler.app.leases import Leases
+from lutlab_scheduler.app.ports import Clock
+from lutlab_scheduler.app.tail import POLL_S, Tail, wait
+from lutlab_scheduler.app.world import World
+from lutlab_scheduler.domain.policies import Due, agenda
+
+log = structlog.get_logger(__name__)
+
+WAIT_MIN_S = 0.002
+
+
+async def keep_house(tail: Tail, world: World, inside: Inside, leases: Leases, clock: Clock) -> None:
+    """Carry out what is due whenever something was committed, a moment has come, or `POLL_S` has passed."""
+    flag = tail.flag()
+    while True:
+        now = clock.now()
+        plan = agenda(world.open_jobs(), world.boards(), now)
+        await _carry_out(inside, [*plan.due, *leases.lapsed(world.agents(), now)])
+        wait_s = POLL_S
+        if plan.next_at is not None:
+            wait_s = min(POLL_S, max(WAIT_MIN_S, (plan.next_at - clock.now()).total_seconds()))
+        await wait(flag, wait_s)
+
+
+async def _carry_out(inside: Inside, due: list[Due]) -> None:
+    """All of it in one batch of the writer; a refusal means that the situation has changed meanwhile."""
+    answers = await asyncio.gather(*(inside.carry_out(item) for item in due))
+    for item, answer in zip(due, answers, strict=True):
+        if answer is not None and not answer.accepted:
+            log.info("due_refused", command=type(item.command).__name__, code=answer.code, message=answer.message)

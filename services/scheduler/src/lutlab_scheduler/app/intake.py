@@ -1,0 +1,49 @@
+"""What happens to a command from outside before it is decided: bitstreams it speaks of are brought to safety.
+
+A report that a bitstream exists is only decided once the bitstream is in Postgres. So whatever the ledger knows to be
+built can be loaded into a board even if NATS is wiped the moment after. If the bitstream is not in NATS, NATS was wiped
+between the builder's upload and its report; the build then starts over.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from lutlab_events import commands as c
+from lutlab_events.envelope import CommandEnvelope
+from lutlab_scheduler.app.dispatch import Carrier
+from lutlab_scheduler.app.ports import Archive, Blobs, BlobUnavailable
+
+
+class Intake:
+    """Prepares commands for the writer."""
+
+    def __init__(self, archive: Archive, blobs: Blobs, carrier: Carrier) -> None:
+        self._archive = archive
+        self._blobs = blobs
+        self._carrier = carrier
+
+    async def prepare(self, envelope: CommandEnvelope) -> CommandEnvelope:
+        """The command to decide instead of this one; mostly the same.
+
+        Raises:
+            BlobUnavailable: a base design is not there; let the report come again.
+            BusUnavailable, StoreUnavailable: not now.
+        """
+        body = envelope.body
+        if not isinstance(body, c.ReportBuildSucceeded | c.ReportBaseBuilt):
+            return envelope
+        try:
+            await self._archive_blob(body.bitstream.digest)
+        except BlobUnavailable as error:
+            if isinstance(body, c.ReportBaseBuilt):
+                raise
+            retry = c.RetryBuild(job_id=body.job_id, attempt=body.attempt, reason=str(error))
+            return msgspec.structs.replace(envelope, body=retry)
+        return envelope
+
+    async def _archive_blob(self, digest: str) -> None:
+        if await self._archive.has(digest):
+            return
+        await self._archive.put(digest, await self._blobs.get(digest))
+        self._carrier.note(digest)

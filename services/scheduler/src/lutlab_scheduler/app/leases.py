@@ -1,0 +1,59 @@
+"""Agents' leases, renewed by heartbeats. Kept in memory only: after a take-over every agent gets a whole lease."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from lutlab_events.work import AgentHeartbeat
+from lutlab_scheduler.app.ports import Clock
+from lutlab_scheduler.domain.agent import Agent, AgentState
+from lutlab_scheduler.domain.policies import Due, lapsed
+
+ASK_AGAIN = timedelta(seconds=1)
+"""How often an unknown agent is asked to register."""
+AGENTS_MAX = 4096
+
+
+class Leases:
+    """When each agent was last heard of. While nobody listens (NATS is away) no lease lapses."""
+
+    def __init__(self, *, lease: timedelta, clock: Clock) -> None:
+        self._lease = lease
+        self._clock = clock
+        self._seen: dict[str, datetime] = {}
+        self._asked: dict[str, datetime] = {}
+        self._since: datetime | None = None
+
+    def listen(self) -> None:
+        """Heartbeats can be heard from now on."""
+        self._since = self._clock.now()
+
+    def deafen(self) -> None:
+        """Heartbeats cannot be heard any more."""
+        self._since = None
+
+    def lapsed(self, agents: Iterable[Agent], now: datetime) -> list[Due]:
+        """The loss of every agent whose lease lapsed."""
+        if self._since is None:
+            return []
+        return lapsed(agents, self._seen, self._since, now, self._lease)
+
+    def heard(self, beat: AgentHeartbeat, agent: Agent | None) -> bool:
+        """Renew a lease; True if the agent must register (again) and should be told so now.
+
+        Args:
+            agent: what the ledger knows of it.
+        """
+        now = self._clock.now()
+        known = agent is not None and agent.state is AgentState.PRESENT and agent.incarnation == beat.incarnation
+        if known:
+            self._seen[beat.agent_id] = now
+            return False
+        asked = self._asked.get(beat.agent_id)
+        if asked is not None and now - asked < ASK_AGAIN:
+            return False
+        if len(self._asked) >= AGENTS_MAX:
+            self._asked.clear()
+        self._asked[beat.agent_id] = now
+        return True

@@ -1,0 +1,56 @@
+"""Everything that can be set, read once at start from `LUTLAB_...` environment variables."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+import lutlab_profiles
+from lutlab_scheduler.domain.outcome import Rules
+
+
+class Settings(BaseSettings):
+    """The scheduler's settings; each field is the variable `LUTLAB_<FIELD>`.
+
+    Attributes:
+        site: the lab whose name the scheduler's own commands carry; it serves the commands of all sites.
+        session_ttl_s: how long a session lasts without use.
+        program_deadline_s: how long an agent may take to load a bitstream.
+        build_deadline_s: how long one build attempt may take.
+        agent_lease_s: how long an agent may be silent.
+        queue_jobs_max: how many build jobs may be open at once.
+        job_log_bytes_max: how much of a job's log is kept.
+        nats_replicas: copies of each stream; 3 in a cluster.
+        default_profile: what to build for if neither job nor boards say.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="LUTLAB_", frozen=True, extra="ignore")
+
+    site: str = "main"
+    nats_url: str = "nats://127.0.0.1:4222"
+    nats_token: str | None = None
+    nats_nkey_seed_file: Path | None = None
+    nats_replicas: int = Field(default=1, ge=1, le=5)
+    database_url: str = "postgresql://postgres@127.0.0.1:5432/lutlab"
+    log_level: str = "INFO"
+    session_ttl_s: float = Field(default=3600.0, gt=0)
+    program_deadline_s: float = Field(default=90.0, gt=0)
+    build_deadline_s: float = Field(default=1800.0, gt=0)
+    agent_lease_s: float = Field(default=10.0, gt=0)
+    queue_jobs_max: int = Field(default=1000, ge=1)
+    job_log_bytes_max: int = Field(default=4 << 20, ge=1024)
+    default_profile: str = lutlab_profiles.DEFAULT_PROFILE
+
+    def rules(self) -> Rules:
+        """The limits decisions obey."""
+        return Rules(
+            session_ttl=timedelta(seconds=self.session_ttl_s),
+            program_deadline=timedelta(seconds=self.program_deadline_s),
+            build_deadline=timedelta(seconds=self.build_deadline_s),
+            queue_jobs_max=self.queue_jobs_max,
+            profiles=frozenset(lutlab_profiles.names()),
+            default_profile=self.default_profile,
+        )
