@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from amaranth.hdl import Elaboratable, Module, Signal
+from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Module, Signal
 from amaranth.sim import Simulator
 
+from lutlab_bus import Operation, Result
+from lutlab_bus.framer import Framer, Limits
 from lutlab_gateware.bridge import Bridge
 from lutlab_gateware.core import BridgeCore
+from lutlab_gateware.soc import Soc
 
 VECTORS = tomllib.loads((Path(__file__).parents[1] / "golden" / "bus_protocol_v1.toml").read_text())
 ERR_WORD, DEAD_WORD = 0x1F0, 0x1F1
@@ -32,6 +36,13 @@ CYCLES_MAX = 200_000
 
 def from_hex(text: str) -> bytes:
     return bytes.fromhex(text)
+
+
+@dataclass(frozen=True)
+class Break:
+    """In a script for the serial line: hold it low."""
+
+    bits: int
 
 
 @dataclass
@@ -145,21 +156,21 @@ def run_core(script: list[bytes | object], *, delay: int = 1, byte_cycles: int =
     return seen
 
 
-async def send_serial(ctx: Any, line: Any, data: bytes, bit_cycles: int) -> None:
+async def send_serial(ctx: Any, line: Any, data: bytes, bit_cycles: int, domain: str = "sync") -> None:
     """Put bytes on a serial line, back to back."""
     for byte in data:
         for bit in (0, *((byte >> i) & 1 for i in range(8)), 1):
             ctx.set(line, bit)
-            await ctx.tick().repeat(bit_cycles)
+            await ctx.tick(domain).repeat(bit_cycles)
 
 
-def receive_serial(line: Any, bit_cycles: int, received: bytearray) -> Any:
+def receive_serial(line: Any, bit_cycles: int, received: bytearray, domain: str = "sync") -> Any:
     """A background testbench that decodes a serial line, strictly: every stop bit must be high."""
 
     async def receive(ctx: Any) -> None:
         clock = -1  # cycles since the start bit began; -1 on an idle line
         byte = 0
-        async for _, _, level in ctx.tick().sample(line):
+        async for _, _, level in ctx.tick(domain).sample(line):
             if clock < 0 and level:
                 continue
             clock += 1
@@ -188,6 +199,11 @@ def run_bridge(script: list[bytes | object], *, delay: int = 1, **changes: Any) 
         for item in script:
             if item is SILENCE:
                 await _settle(ctx, bridge, parameters["silence_cycles"] + 8)
+            elif isinstance(item, Break):
+                ctx.set(bridge.rx, 0)
+                await ctx.tick().repeat(item.bits * parameters["divider"])
+                ctx.set(bridge.rx, 1)
+                await ctx.tick().repeat(parameters["divider"])
             else:
                 await send_serial(ctx, bridge.rx, item, parameters["divider"])
         await _settle(ctx, bridge, 20 * parameters["divider"])
@@ -199,3 +215,47 @@ def run_bridge(script: list[bytes | object], *, delay: int = 1, **changes: Any) 
     simulator.add_testbench(_watch(bridge, seen), background=True)
     simulator.run()
     return seen
+
+
+def load_example(name: str) -> Any:
+    """The module of examples/<name>/design.py."""
+    path = Path(__file__).parents[2] / "examples" / name / "design.py"
+    spec = importlib.util.spec_from_file_location(f"example_{name}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run_soc(target: Any, batches: list[list[Operation]], *, divider: int = 4) -> list[list[Result]]:
+    """Run batches of operations on a whole SoC, pin to pin: host framer, serial line, bridge, target."""
+    soc = Soc(target, divider=divider, build_id=1, clk_hz=50_000_000, queue_bytes=1024, bus_timeout_cycles=64)
+    m = Module()
+    m.domains.pin = ClockDomain()
+    m.d.comb += soc.clk.eq(ClockSignal("pin"))
+    m.submodules.soc = soc
+    received, results = bytearray(), []
+
+    async def host(ctx: Any) -> None:
+        await ctx.tick("pin").repeat(30)
+        assert ctx.get(soc.leds[0]), "still in reset"
+        for operations in batches:
+            framer = Framer(operations, Limits(queue_bytes=1024, write_words_max=128))
+            while not framer.done:
+                for byte in framer.data_to_send():
+                    await send_serial(ctx, soc.rx, bytes([byte]), divider, domain="pin")
+                for _ in range(CYCLES_MAX):
+                    if received:
+                        break
+                    await ctx.tick("pin")
+                assert received, "no reply"
+                framer.receive(bytes(received))
+                received.clear()
+            results.append(framer.results())
+
+    simulator = Simulator(m)
+    simulator.add_clock(20e-9, domain="pin")
+    simulator.add_testbench(host)
+    simulator.add_testbench(receive_serial(soc.tx, divider, received, domain="pin"), background=True)
+    simulator.run()
+    return results

@@ -11,8 +11,8 @@ from amaranth.lib.memory import Memory
 class CommitQueue(Elaboratable):
     """First in, first out; what was pushed since the last commit can still be taken back.
 
-    One block RAM port writes, the other reads. A byte takes three cycles to read, which is ample at a serial line's speed
-    and needs no address look-ahead.
+    One block RAM port writes, the other reads. A byte takes three cycles to read, which is ample at a serial line's
+    speed and needs no address look-ahead.
 
     Args:
         depth: bytes, a power of two, at least 16. One slot stays free, so `depth - 1` bytes fit.
@@ -65,7 +65,7 @@ class CommitQueue(Elaboratable):
         with m.If(self.commit):
             m.d.sync += committed.eq(tail)
 
-        # A block RAM is slow to show its output (5.8 ns in speed grade 6), so a register follows; `valid` waits for both.
+        # A block RAM shows its output late (5.8 ns in speed grade 6), so a register follows; `valid` waits for both.
         fetched = Signal(8, reset_less=True)
         is_fetched = Signal()
         m.d.comb += read_port.addr.eq(head)

@@ -1,0 +1,99 @@
+"""Whole SoCs, pin to pin, driven by the host's framer: base design and examples."""
+
+from __future__ import annotations
+
+from array import array
+
+import pytest
+from bus_sim import load_example, run_soc
+
+from lutlab_bus import Read, Status, Write
+from lutlab_gateware.base import BASE_ID, BASE_VERSION, SCRATCH_ADDRESS, SCRATCH_WORDS, BaseTarget
+from lutlab_gateware.pll import Pll
+from lutlab_gateware.soc import Soc
+
+
+def test_base_design():
+    pattern = [1 << bit for bit in range(SCRATCH_WORDS)]
+    ((identity, _, scratch, _, unchanged, beyond),) = run_soc(
+        BaseTarget(),
+        [
+            [
+                Read(0, 3),
+                Write(SCRATCH_ADDRESS, pattern),
+                Read(SCRATCH_ADDRESS, SCRATCH_WORDS),
+                Write(0, [0xFFFF_FFFF]),
+                Read(0, 1),
+                Read(512),
+            ]
+        ],
+    )
+    assert list(identity.words) == [BASE_ID, BASE_VERSION, 0]
+    assert list(scratch.words) == pattern
+    assert list(unchanged.words) == [BASE_ID]
+    assert beyond.status is Status.BUS_ERROR
+
+
+def test_echo_memory():
+    words = array("I", [0x0101_0101 * i for i in range(160)])
+    (write, read, last), (fixed, first) = run_soc(
+        load_example("echo_memory").EchoMemory(),
+        [[Write(100, words), Read(100, 160), Read(511)], [Write(7, [1, 2, 3], fixed=True), Read(7)]],
+    )
+    assert write.ok and fixed.ok
+    assert read.words == words
+    assert list(last.words) == [0]
+    assert list(first.words) == [3]
+
+
+def test_multiply_accumulate():
+    mac = load_example("mac").MultiplyAccumulate
+    pairs = [(3, 4), (-5, 7), (32767, 32767), (-32768, 32767), (-32768, -32768)] * 3
+    words = [(b & 0xFFFF) << 16 | a & 0xFFFF for a, b in pairs]
+    total = sum(a * b for a, b in pairs)
+    (_, _, accumulated, _, cleared), (_, _, negative) = run_soc(
+        mac(),
+        [
+            [
+                Write(mac.CONTROL, [1]),
+                Write(mac.PAIR, words, fixed=True),
+                Read(mac.LOW, 3),
+                Write(mac.CONTROL, [1]),
+                Read(mac.LOW, 3),
+            ],
+            [Write(mac.CONTROL, [1]), Write(mac.PAIR, [0xFFFF_0002]), Read(mac.LOW, 3)],
+        ],
+    )
+    low, high, count = accumulated.words
+    assert (high << 32 | low) == total % (1 << 64)
+    assert count == len(pairs)
+    assert list(cleared.words) == [0, 0, 0]
+    assert list(negative.words) == [0xFFFF_FFFE, 0xFFFF_FFFF, 1]
+
+
+def test_any_divider():
+    ((write, read),) = run_soc(BaseTarget(), [[Write(16, [0xA5A5_5A5A]), Read(16)]], divider=7)
+    assert write.ok and list(read.words) == [0xA5A5_5A5A]
+
+
+def test_the_pll_must_make_the_announced_clock():
+    with pytest.raises(ValueError, match="the PLL makes 100000000 Hz, but the design's clk_hz is 50000000"):
+        Soc(BaseTarget(), divider=4, build_id=0, clk_hz=50_000_000, pll=Pll(50_000_000, 100_000_000))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"divider": 3}, "UART divider 3 is outside 4..65535"),
+        ({"silence_cycles": 64}, "silence_cycles 64 is shorter than two bytes"),
+        ({"silence_cycles": 100}, "silence_cycles 100 is not a power of two"),
+        ({"queue_bytes": 8}, "queue_bytes 8 is outside"),
+        ({"queue_bytes": 48}, "48 is not a power of two"),
+        ({"bus_timeout_cycles": 1}, "a bus timeout of 1 cycles"),
+        ({"build_id": 1 << 32}, "expected 8 information words of 32 bits"),
+    ],
+)
+def test_parameters_out_of_range(changes, message):
+    parameters = {"divider": 4, "build_id": 0, "clk_hz": 50_000_000} | changes
+    with pytest.raises(ValueError, match=message):
+        Soc(BaseTarget(), **parameters)
