@@ -33,7 +33,7 @@ class LogRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def canonical(row: LogRow) -> bytes:
-    """The bytes of a row that are hashed: a JSON array of its columns in table order, `at` in microseconds since 1970."""
+    """A row as it is hashed: a JSON array of its columns in table order, `at` in microseconds since 1970."""
     columns = [
         row.position,
         str(row.event_id),

@@ -16,12 +16,18 @@ CONNECT_TIMEOUT_S = 5
 PENDING_BYTES_MAX = 64 << 20
 
 
+def public(url: str) -> str:
+    """The servers of a NATS URL without the credentials in it, fit for logs."""
+    return ",".join(part.rpartition("@")[2].removeprefix("nats://") for part in url.split(","))
+
+
 async def connect(
     url: str,
     *,
     name: str,
     nkey_seed_file: Path | None = None,
     token: str | None = None,
+    inbox: str = "_INBOX",
     reconnected: Callable[[], None] | None = None,
 ) -> Client:
     """A client that reconnects for ever; published messages are buffered up to `PENDING_BYTES_MAX` meanwhile.
@@ -31,6 +37,8 @@ async def connect(
         name: shown by the server's monitoring.
         nkey_seed_file: file with the nkey seed, where the server asks for one.
         token: the server's token, where it asks for one.
+        inbox: prefix of this client's reply subjects; a server that gives clients only what they need asks for an own one
+            (`lutlab_events.subjects.inbox`).
         reconnected: called after each reconnection; the server may be another one, or wiped.
 
     Raises:
@@ -41,10 +49,10 @@ async def connect(
         log.warning("nats_error_seen", error=repr(error))
 
     async def on_disconnect() -> None:
-        log.warning("nats_disconnected", url=url)
+        log.warning("nats_disconnected", server=public(url))
 
     async def on_reconnect() -> None:
-        log.info("nats_reconnected", url=url)
+        log.info("nats_reconnected", server=public(url))
         if reconnected is not None:
             reconnected()
 
@@ -57,6 +65,7 @@ async def connect(
         pending_size=PENDING_BYTES_MAX,
         nkeys_seed=str(nkey_seed_file) if nkey_seed_file else None,
         token=token,
+        inbox_prefix=inbox,
         error_cb=on_error,
         disconnected_cb=on_disconnect,
         reconnected_cb=on_reconnect,

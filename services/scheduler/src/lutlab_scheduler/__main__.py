@@ -31,7 +31,7 @@ from lutlab_scheduler.app.tail import Tail
 from lutlab_scheduler.app.writer import Writer, recover
 from lutlab_scheduler.settings import Settings
 from lutlab_transport.clock import SystemClock
-from lutlab_transport.connection import connect
+from lutlab_transport.connection import connect, public
 from lutlab_transport.logging import setup_logging
 
 log = structlog.get_logger(__name__)
@@ -64,7 +64,7 @@ async def _connect(settings: Settings, reconnected: asyncio.Event) -> Client:
         except (nats.errors.Error, OSError, TimeoutError) as error:
             wait_s = RETRY_WAITS_S[min(attempt, len(RETRY_WAITS_S) - 1)]
             attempt += 1
-            log.warning("nats_awaited", url=settings.nats_url, error=repr(error), retry_in_s=wait_s)
+            log.warning("nats_awaited", server=public(settings.nats_url), error=repr(error), retry_in_s=wait_s)
             await asyncio.sleep(wait_s)
 
 
