@@ -25,6 +25,7 @@ from lutlab_stack.postgres import prepare_postgres
 from lutlab_stack.running import Server
 from lutlab_stack.services import UpOptions, Wiring
 from lutlab_stack.supervisor import Child, Supervisor, exit_text
+from lutlab_stack.warming import last_step
 
 DATABASE = "lutlab"
 POLL_S = 0.1
@@ -47,6 +48,7 @@ class Lab:
         self._wiring = Wiring(options=options, layout=layout, nats_url="", database_url="")
         self._xvc_ports: dict[int, int] = {}
         self._is_ready = False
+        self._warming: asyncio.Task[None] | None = None
 
     # -- for the supervisor ----------------------------------------------------------------------
 
@@ -69,13 +71,15 @@ class Lab:
         """Bring everything up. Raises: StackError."""
         for path in self._ready_files():
             path.unlink(missing_ok=True)
+        # It needs nothing of the rest, and takes longest where the tools are new.
+        self._warming = asyncio.create_task(self._run_once(services.warm(self._wiring)), name="warm")
         self._api_key = stored_secret(self._layout.api_key, prefix=KEY_PREFIX)
         self._api_port = self._choose_api_port()
         database_url = self._options.postgres_url or await self._start_postgres()
         nats_url = self._options.nats_url or await self._start_nats()
         self._wiring = dataclasses.replace(self._wiring, nats_url=nats_url, database_url=database_url)
-        await self._run_once(services.migrate(self._wiring), "preparing the ledger")
-        await self._warm()
+        self._console.doing("preparing the ledger")
+        await self._run_once(services.migrate(self._wiring))
         self._start_services()
         await self._wait_for_services()
         self._is_ready = True
@@ -90,6 +94,9 @@ class Lab:
         self._is_ready = False
         for path in self._ready_files():
             path.unlink(missing_ok=True)
+        if self._warming is not None:
+            self._warming.cancel()
+            await asyncio.gather(self._warming, return_exceptions=True)
         await self._supervisor.stop()
 
     def kill(self) -> None:
@@ -169,12 +176,11 @@ class Lab:
 
     def _start_services(self) -> None:
         wiring = self._wiring
-        self._console.doing("starting scheduler, API, builder, boards and their agent")
+        self._console.doing("starting scheduler, API, boards and their agent")
         self._add("scheduler", lambda: services.scheduler(wiring), LEVEL_SCHEDULER)
         for index in range(self._options.boards):
             self._add_board(index)
         self._add("api", lambda: services.api(wiring, self._api_port, self._api_key), LEVEL_SERVICES)
-        self._add("builder", lambda: services.builder(wiring), LEVEL_SERVICES)
         self._write_lab_file()
         self._add("board-agent", lambda: services.board_agent(wiring), LEVEL_AGENT)
 
@@ -199,7 +205,7 @@ class Lab:
                 key=f"virtual-board-{index}",
                 profile=self._options.profile,
                 xvc_port=port,
-                tty=self._layout.board(index).resolve() / "tty",
+                tty=self._layout.tty(index),
             )
             for index, port in sorted(self._xvc_ports.items())
         ]
@@ -212,6 +218,8 @@ class Lab:
         said = time.monotonic()
         while not await ready():
             self._supervisor.check()
+            if self._warming is not None and self._warming.done():
+                self._warming.result()
             if time.monotonic() - said > SLOW_AFTER_S:
                 said = time.monotonic()
                 self._console.doing(f"still waiting for {what}; logs are in {self._layout.logs}")
@@ -223,14 +231,25 @@ class Lab:
             await self._until("the API to answer", lambda: healthy(client))
             self._console.doing(f"waiting for {options.boards} boards")
             await self._until(f"{options.boards} boards", lambda: boards_online(client, options.boards))
-        self._console.doing(f"building the base design of {options.profile} (first run only)")
+        await self._until("the tools", self._warmed)
+        self._add("builder", lambda: services.builder(self._wiring), LEVEL_SERVICES)
+        self._console.doing(f"waiting for the base design of {options.profile}")
         await self._until("the base design", lambda: base_built(self._wiring.database_url, options.profile))
+
+    async def _warmed(self) -> bool:
+        """Whether the tools are warm; says how far they are."""
+        assert self._warming is not None
+        if self._warming.done():
+            return True
+        step = last_step(tail(self._layout.log("warm")))
+        if step is not None and not step.outcome:
+            self._console.progress(f"{step.text}; only once on this machine", step.number, step.total)
+        return False
 
     # -- things that end by themselves -----------------------------------------------------------
 
-    async def _run_once(self, spec: spawn.ProcessSpec, doing: str) -> None:
+    async def _run_once(self, spec: spawn.ProcessSpec) -> None:
         """Run a command to its end. Raises: StartFailed."""
-        self._console.doing(doing)
         log = self._layout.log(spec.name)
         begin_log(log)
         with log.open("ab") as output:
@@ -242,9 +261,6 @@ class Lab:
             raise
         if code != 0:
             raise StartFailed(f"{spec.name} {exit_text(code)}:\n{tail(log)}")
-
-    async def _warm(self) -> None:
-        await self._run_once(services.warm(self._wiring), "compiling the tools (first run only)")
 
 
 async def create_database(server_url: str, name: str) -> None:

@@ -82,6 +82,10 @@ class Layout:
         """What belongs to one virtual board."""
         return self.root / "boards" / str(index)
 
+    def tty(self, index: int) -> Path:
+        """The link to the terminal of one virtual board's serial line."""
+        return self.board(index) / "tty"
+
     def log(self, name: str) -> Path:
         """The log of one process."""
         return self.logs / f"{name}.log"

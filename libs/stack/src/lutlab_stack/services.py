@@ -54,9 +54,8 @@ class Wiring:
     database_url: str
 
     def common(self) -> dict[str, str]:
-        """Our own environment, and where caches are."""
-        cache = self.options.cache_dir
-        return {**os.environ, "LUTLAB_CACHE_DIR": str(cache), "YOWASP_CACHE_DIR": str(cache / "yowasp")}
+        """Our own environment, and where what can be made again is kept."""
+        return {**os.environ, "LUTLAB_CACHE_DIR": str(self.options.cache_dir)}
 
     def bus(self) -> dict[str, str]:
         """What everybody needs who talks over NATS."""
@@ -78,15 +77,16 @@ def migrate(wiring: Wiring) -> ProcessSpec:
 
 
 def warm(wiring: Wiring) -> ProcessSpec:
-    """Compile the tools that come as WebAssembly; ends by itself, at once if it was done before."""
-    return wiring.python("warm", "lutlab_builder", wiring.common(), "warm")
+    """Compile tools, build base designs; ends by itself, soon if it was done before."""
+    env = wiring.common() | {"LUTLAB_BUILDER_PROFILES": wiring.options.profile}
+    return wiring.python("warm", "lutlab_builder", env, "warm")
 
 
 def scheduler(wiring: Wiring) -> ProcessSpec:
     """The only writer of the ledger."""
-    env = wiring.ledger()
+    env = wiring.ledger() | {"LUTLAB_DEFAULT_PROFILE": wiring.options.profile}
     if wiring.options.session_ttl_s is not None:
-        env["LUTLAB_SCHEDULER_SESSION_TTL_S"] = f"{wiring.options.session_ttl_s:g}"
+        env["LUTLAB_SESSION_TTL_S"] = f"{wiring.options.session_ttl_s:g}"
     return wiring.python("scheduler", "lutlab_scheduler", env)
 
 
@@ -95,7 +95,7 @@ def api(wiring: Wiring, port: int, key: str) -> ProcessSpec:
     env = wiring.ledger() | {
         "LUTLAB_API_HOST": wiring.options.host,
         "LUTLAB_API_PORT": str(port),
-        "LUTLAB_API_PUBLIC_READS": "true" if wiring.options.public_reads else "false",
+        "LUTLAB_PUBLIC_READS": "true" if wiring.options.public_reads else "false",
         "LUTLAB_BOOTSTRAP_KEY": key,
     }
     return wiring.python("api", "lutlab_api", env)
@@ -120,6 +120,11 @@ def board_agent(wiring: Wiring) -> ProcessSpec:
 
 def virtual_board(wiring: Wiring, index: int, xvc_port: int) -> ProcessSpec:
     """A board without hardware."""
-    tty = wiring.layout.board(index) / "tty"
-    arguments = ("--profile", wiring.options.profile, "--xvc-port", str(xvc_port), "--tty", str(tty))
+    options = wiring.options
+    arguments = (
+        *("--profile", options.profile),
+        *("--xvc-port", str(xvc_port)),
+        *("--tty-link", str(wiring.layout.tty(index))),
+        *("--cache-dir", str(options.cache_dir / "virtual-board")),
+    )
     return wiring.python(f"virtual-board-{index}", "lutlab_virtual_board", wiring.common(), *arguments)

@@ -1,0 +1,126 @@
+"""The command line: output, exit codes, readable errors."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from lutlab import cli
+from lutlab.cli import app, exit_code
+from lutlab.client import Client
+from lutlab.commands import common
+from lutlab.errors import JobFailed, NotConfigured, Refused, TimedOut, Unreachable
+from lutlab.models import BuildReport, Usage
+from lutlab.report import report_text
+from lutlab.text import table
+
+Lab = Callable[..., None]
+
+
+@pytest.fixture
+def lab(monkeypatch: pytest.MonkeyPatch) -> Lab:
+    """Answer the command's requests by path."""
+
+    def install(**answers: httpx.Response) -> None:
+        def handle(request: httpx.Request) -> httpx.Response:
+            return answers[request.url.path.strip("/").replace("/", "_")]
+
+        class Faked(Client):
+            def __init__(self, api_url: str | None = None, api_key: str | None = None) -> None:
+                super().__init__(api_url, api_key, transport=httpx.MockTransport(handle))
+
+        monkeypatch.setattr(common, "Client", Faked)
+        monkeypatch.setenv("LUTLAB_API_URL", "http://lab")
+
+    return install
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    return result.exit_code, result.stdout
+
+
+BOARD = {"fpga_id": 0, "state": "idle", "owner": None, "session": None, "current_job_id": None, "online": True}
+
+
+def test_boards_are_a_table_or_json(lab: Lab) -> None:
+    lab(fpga=httpx.Response(200, json=[BOARD, BOARD | {"fpga_id": 1, "state": "reserved", "owner": "ada"}]))
+    code, out = run("boards")
+    assert code == 0
+    assert [line.split() for line in out.splitlines()[1:]] == [
+        ["0", "idle", "yes", "-", "-", "-"],
+        ["1", "reserved", "yes", "-", "ada", "-"],
+    ]
+    assert '"owner": "ada"' in run("boards", "--json")[1]
+
+
+def test_words_are_read_with_their_addresses(lab: Lab) -> None:
+    job = {"job_id": "r", "fpga_id": 0, "status": "complete"}
+    times = {"created_at": "2026-01-02T03:04:05Z", "updated_at": "2026-01-02T03:04:05Z"}
+    lab(
+        fpga_0_run=httpx.Response(202, json=job),
+        jobs_r=httpx.Response(200, json=job | {"type": "run"} | times),
+        jobs_r_result=httpx.Response(200, json={"ok": True, "data": [1, 0xFFFFFFFF]}),
+    )
+    assert run("read", "0", "0x10", "2") == (0, "0x0010: 0x00000001  1\n0x0014: 0xffffffff  4294967295\n")
+
+
+@pytest.mark.parametrize("word", ["abc", "-1", "0x100000000"])
+def test_a_word_that_is_none_is_refused_before_anything_is_sent(lab: Lab, word: str) -> None:
+    lab()
+    result = CliRunner().invoke(app, ["write", "0", "0", "--", word])
+    assert result.exit_code == 2
+    assert word in result.stderr
+
+
+def test_keys_are_issued_by_name(lab: Lab) -> None:
+    answer = {"api_key": "secret", "key_id": "k", "owner": "ada", "role": "member", "label": ""}
+    lab(auth_keys=httpx.Response(201, json=answer))
+    assert run("keys", "issue", "ada") == (0, "secret\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (Refused("fpga_not_idle", "no", status=409), 1),
+        (JobFailed("no"), 1),
+        (NotConfigured("which"), 2),
+        (Unreachable("silence"), 3),
+        (TimedOut("late"), 4),
+    ],
+)
+def test_exit_codes_tell_errors_apart(error: Exception, code: int) -> None:
+    assert exit_code(error) == code
+
+
+def test_an_error_is_one_sentence_and_no_traceback(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from lutlab.cli import main; main()", "boards", "--data-dir", str(tmp_path)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": ""})
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("lutlab: which lab?")
+    assert len(ran.stderr.splitlines()) == 1
+
+
+def test_every_command_has_help() -> None:
+    for name in ("up", "demo", "boards", "submit", "jobs", "job", "logs", "cancel", "read", "write", "release"):
+        code, out = run(name, "--help")
+        assert code == 0
+        assert len(out.splitlines()) > 5
+    assert "Exit codes" in run("--help")[1]
+    assert cli.HELP
+
+
+def test_a_report_says_what_is_used_and_whether_timing_is_met() -> None:
+    util = {"logic": Usage(used=447, available=24288), "dsp": Usage(used=0, available=28)}
+    report = BuildReport(util=util, fmax_mhz=121.5, target_mhz=50.0, timing_met=True)
+    assert report_text(report) == "  usage    LUT 447/24288  DSP 0/28\n  timing   Fmax 121.5 MHz, target 50 MHz: met"
+
+
+def test_columns_are_aligned() -> None:
+    assert table(("a", "b"), [("long", 1), ("x", "-")]) == "a     b\nlong  1\nx     -"

@@ -1,0 +1,188 @@
+"""The client against a lab that says what it is told to say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+
+from lutlab import client as client_module
+from lutlab.client import Client
+from lutlab.errors import JobFailed, LutlabError, Refused, TimedOut, Unreachable
+
+Answer = Callable[[httpx.Request], httpx.Response]
+
+JOB = {
+    "job_id": "j1",
+    "fpga_id": None,
+    "type": "build_and_program",
+    "status": "queued",
+    "created_at": "2026-01-02T03:04:05+00:00",
+    "updated_at": "2026-01-02T03:04:05+00:00",
+    "added_later": 1,
+}
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    waits: list[float] = []
+    monkeypatch.setattr(client_module.time, "sleep", waits.append)
+    yield waits
+
+
+def lab(*answers: Answer | httpx.Response | Exception) -> tuple[Client, list[httpx.Request]]:
+    """A client whose requests are answered in this order; the last answer repeats."""
+    seen: list[httpx.Request] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        answer = answers[min(len(seen), len(answers) - 1)]
+        seen.append(request)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer if isinstance(answer, httpx.Response) else answer(request)
+
+    return Client("http://lab/", "key", transport=httpx.MockTransport(handle)), seen
+
+
+def error(status: int, code: str, message: str, **headers: str) -> httpx.Response:
+    return httpx.Response(status, json={"detail": {"error": code, "message": message}}, headers=headers)
+
+
+def test_answers_become_typed_values_and_new_fields_do_no_harm() -> None:
+    connected, seen = lab(httpx.Response(200, json=JOB))
+    with connected:
+        job = connected.job("j1")
+    assert (job.status, job.ended, job.created_at.tzinfo is not None) == ("queued", False, True)
+    assert (str(seen[0].url), seen[0].headers["X-API-Key"]) == ("http://lab/jobs/j1", "key")
+
+
+def test_a_refusal_carries_code_and_sentence() -> None:
+    connected, _ = lab(error(409, "fpga_not_idle", "board 3 is reserved"))
+    with connected, pytest.raises(Refused, match="board 3 is reserved") as caught:
+        connected.submit(("design.v", b"module m; endmodule"), fpga_id=3)
+    assert (caught.value.code, caught.value.status) == ("fpga_not_idle", 409)
+
+
+def test_an_answer_of_something_else_is_named() -> None:
+    connected, _ = lab(httpx.Response(502, text="<html>Bad gateway"))
+    with connected, pytest.raises(Refused, match=r"HTTP 502: <html>"):
+        connected.boards()
+    connected, _ = lab(httpx.Response(200, json={"no": "list"}))
+    with connected, pytest.raises(LutlabError, match="does not understand"):
+        connected.boards()
+
+
+def test_a_lab_that_is_busy_is_asked_again_with_the_same_key(no_waiting: list[float]) -> None:
+    busy = error(503, "scheduler_unavailable", "later", **{"Retry-After": "2"})
+    connected, seen = lab(busy, busy, httpx.Response(202, json={"job_id": "j1", "status": "queued"}))
+    with connected:
+        assert connected.submit(("design.v", b"x")).job_id == "j1"
+    assert no_waiting == [2, 2]
+    keys = {request.headers["Idempotency-Key"] for request in seen}
+    assert (len(seen), len(keys)) == (3, 1)
+
+
+def test_two_submits_have_two_keys() -> None:
+    connected, seen = lab(httpx.Response(202, json={"job_id": "j1", "status": "queued"}))
+    with connected:
+        connected.submit(("design.v", b"x"))
+        connected.submit(("design.v", b"x"))
+    assert seen[0].headers["Idempotency-Key"] != seen[1].headers["Idempotency-Key"]
+
+
+def test_a_lost_answer_is_asked_for_again() -> None:
+    connected, seen = lab(httpx.ReadTimeout("lost"), httpx.Response(202, json={"job_id": "j1", "status": "queued"}))
+    with connected:
+        assert connected.release(0).job_id == "j1"
+    assert seen[0].headers["Idempotency-Key"] == seen[1].headers["Idempotency-Key"]
+
+
+def test_a_lab_that_is_not_there_is_said_at_once(no_waiting: list[float]) -> None:
+    connected, seen = lab(httpx.ConnectError("refused"))
+    with connected, pytest.raises(Unreachable, match="http://lab does not answer"):
+        connected.boards()
+    assert (len(seen), no_waiting) == (1, [])
+
+
+def test_only_what_was_given_is_submitted() -> None:
+    connected, seen = lab(httpx.Response(202, json={"job_id": "j1", "status": "queued"}))
+    with connected:
+        connected.submit(("design.v", b"the source"), top="m", sys_clk_freq=25_000_000)
+    body = seen[0].content
+    assert b'name="file"; filename="design.v"' in body
+    assert b"the source" in body
+    assert b"25000000" in body
+    assert b"timing_target" not in body
+
+
+def states(*changes: dict[str, object]) -> list[httpx.Response]:
+    return [httpx.Response(200, json=JOB | change) for change in changes]
+
+
+def test_waiting_tells_each_change_once() -> None:
+    building = {"status": "running", "build_stage": "synthesize"}
+    connected, _ = lab(*states({}, {}, building, building, {"status": "complete", "fpga_id": 1}))
+    told: list[tuple[str, str | None]] = []
+    with connected:
+        job = connected.wait("j1", on_change=lambda job: told.append((job.status, job.build_stage)))
+    assert job.fpga_id == 1
+    assert told == [("queued", None), ("running", "synthesize"), ("complete", None)]
+
+
+def test_a_failed_job_says_why() -> None:
+    failed = JOB | {"status": "failed", "error": {"code": "syntax", "message": "design.v:3: no", "stage": "synthesize"}}
+    connected, _ = lab(httpx.Response(200, json=failed))
+    with connected, pytest.raises(JobFailed, match=r"failed in synthesize \(syntax\): design.v:3: no"):
+        connected.wait("j1")
+
+
+def test_waiting_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    connected, _ = lab(*states({}))
+    now = iter(range(0, 1000, 10))
+    monkeypatch.setattr(client_module.time, "monotonic", lambda: next(now))
+    with connected, pytest.raises(TimedOut, match="still queued after 25 s"):
+        connected.wait("j1", timeout_s=25)
+
+
+def test_a_read_asks_for_words_and_gives_them() -> None:
+    connected, seen = lab(
+        httpx.Response(202, json={"job_id": "r", "fpga_id": 0, "status": "complete"}),
+        httpx.Response(200, json=JOB | {"type": "run", "status": "complete"}),
+        httpx.Response(200, json={"ok": True, "data": [1, 2]}),
+    )
+    with connected:
+        assert connected.read(0, 8, 2) == [1, 2]
+    assert json.loads(seen[0].content) == {"op": 2, "address": 8, "data": [], "count": 2}
+
+
+def test_a_bus_error_is_no_success() -> None:
+    connected, _ = lab(
+        httpx.Response(202, json={"job_id": "r", "status": "complete"}),
+        httpx.Response(200, json=JOB | {"type": "run", "status": "complete"}),
+        httpx.Response(200, json={"ok": False, "data": [], "error": {"code": "bus_error", "message": "no answer"}}),
+    )
+    with connected, pytest.raises(Refused, match="no answer"):
+        connected.write(0, 0, [1])
+
+
+def event(position: int) -> dict[str, object]:
+    return {
+        "position": position,
+        "stream": "board-0",
+        "version": position,
+        "type": "board.reset.v1",
+        "at": "2026-01-02T03:04:05Z",
+    }
+
+
+def test_all_pages_of_a_history_are_read() -> None:
+    connected, seen = lab(
+        httpx.Response(200, json={"events": [event(3), event(7)], "next_after": 7}),
+        httpx.Response(200, json={"events": [event(9)], "next_after": 9}),
+        httpx.Response(200, json={"events": [], "next_after": 9}),
+    )
+    with connected:
+        assert [e.position for e in connected.events(0)] == [3, 7, 9]
+    assert [request.url.params["after"] for request in seen] == ["0", "7", "9"]
