@@ -107,6 +107,11 @@ def agent_durable(site: str, agent_id: str) -> str:
     return f"agent-{token(site)}-{token(agent_id)}"
 
 
+def inbox(durable: str) -> str:
+    """Prefix of a client's own reply subjects, so that a server can keep clients from reading each other's replies."""
+    return f"_INBOX_{durable}"
+
+
 def log(site: str, job_id: UUID) -> str:
     """Where a job's log lines are published."""
     return f"log.{token(site)}.{job_id}"

@@ -37,7 +37,7 @@ async def connect(
         name: shown by the server's monitoring.
         nkey_seed_file: file with the nkey seed, where the server asks for one.
         token: the server's token, where it asks for one.
-        inbox: prefix of this client's reply subjects; a server that gives clients only what they need asks for an own one
+        inbox: prefix of this client's reply subjects; a server that keeps clients apart asks for an own one
             (`lutlab_events.subjects.inbox`).
         reconnected: called after each reconnection; the server may be another one, or wiped.
 

@@ -69,7 +69,7 @@ async def pull_consumer(
 
     Messages are redelivered for ever, `ack_wait_s` after a delivery that was neither acknowledged nor extended.
     """
-    # With a name, the API subject has stream, name and filter in it, which the server compares with the body: permissions
+    # With a name, the API subject carries stream, name and filter, which the server compares with the body: permissions
     # on that subject hold a client to its own consumer.
     config = ConsumerConfig(
         name=durable,

@@ -24,6 +24,7 @@ from lutlab_board_agent.agent import Agent
 from lutlab_board_agent.domain.errors import AgentError, LabFileInvalid
 from lutlab_board_agent.domain.lab import LabBoard, LoaderArgs, parse_lab
 from lutlab_board_agent.settings import AgentSettings
+from lutlab_events import subjects
 from lutlab_transport.clock import RandomIds, SystemClock
 from lutlab_transport.commands import CommandClient
 from lutlab_transport.connection import connect
@@ -152,6 +153,7 @@ async def _connect(settings: AgentSettings, stop: asyncio.Event) -> Client | Non
                 name=f"board-agent {settings.id}",
                 nkey_seed_file=settings.nats_nkey_file,
                 token=settings.nats_token,
+                inbox=subjects.inbox(subjects.agent_durable(settings.site, settings.id)),
             )
         except (nats.errors.Error, OSError) as error:
             wait_s = CONNECT_WAITS_S[min(attempt, len(CONNECT_WAITS_S) - 1)]
