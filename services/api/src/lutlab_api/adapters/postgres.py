@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -18,7 +18,8 @@ from lutlab_events.ids import digest
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
-Connection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+if TYPE_CHECKING:  # generic in its stubs only
+    Connection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
 
 QUERY_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 2.0

@@ -17,6 +17,7 @@ from lutlab_api.domain.views import (
     SessionView,
     StoredAnswer,
 )
+from lutlab_events.codec import decode_answer
 from lutlab_events.values import BoardState, JobStatus, JobType, Role
 
 
@@ -163,12 +164,6 @@ def key(row: Row) -> KeyView:
 
 
 def stored_answer(row: Row) -> StoredAnswer:
-    """A row of `commands`: the answer is a whole `lutlab_events.envelope.Answer`, or only its data."""
-    stored: dict[str, Any] = json.loads(row["answer"])
-    is_whole = "command_id" in stored
-    return StoredAnswer(
-        fingerprint=row["fingerprint"],
-        code=row["code"],
-        message=str(stored.get("message", "")),
-        data=stored.get("data", {}) if is_whole else stored,
-    )
+    """A row of `commands`."""
+    answer = decode_answer(row["answer"].encode())
+    return StoredAnswer(fingerprint=row["fingerprint"], code=answer.code, message=answer.message, data=answer.data)

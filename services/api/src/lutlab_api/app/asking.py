@@ -15,6 +15,7 @@ from lutlab_api.domain.views import Caller
 from lutlab_events import ids
 from lutlab_events.commands import Command
 from lutlab_events.envelope import Answer
+from lutlab_events.rejections import Rejection
 
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,200}")
 
@@ -80,6 +81,10 @@ def accepted(answer: Answer, job_id: UUID, fpga_id: int | None) -> Accepted:
 
 def require_accepted(code: str, message: str, job_id: UUID | None = None) -> None:
     """Pass `ok`. Raises: Refused with the scheduler's code."""
+    if code == Rejection.UNDECIDABLE:  # its message is for the lab's admins, who find it among the dead letters
+        raise Refused(
+            code, "the scheduler failed on this request; it was set aside for the lab's admins", job_id=job_id
+        )
     if code != "ok":
         raise Refused(code, message or f"the scheduler refused: {code}", job_id=job_id)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import FastAPI
 
@@ -70,6 +72,7 @@ def create_app(
         strict_content_type=False,
     )
     app.state.services = services
+    app.openapi = partial(_document, app)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
     errors.install(app)
     app.add_api_route("/health", health, methods=["GET"], tags=["health"], summary="Is the lab all right?")
     for router in (routes_boards.router, routes_jobs.router, routes_keys.router, routes_v1.router, websocket.router):
@@ -78,6 +81,20 @@ def create_app(
     limits = BodyLimits(upload_bytes_max=settings.upload_bytes_max, json_bytes_max=settings.json_bytes_max)
     app.add_middleware(Edge, ids=ids, limits=limits)
     return app
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, without FastAPI's own form of validation errors, which this API never answers."""
+    if app.openapi_schema is None:
+        document = FastAPI.openapi(app)
+        for methods in document["paths"].values():
+            for operation in methods.values():
+                if "HTTPValidationError" in str(operation["responses"].get("422")):
+                    del operation["responses"]["422"]
+        for name in ("HTTPValidationError", "ValidationError"):
+            document["components"]["schemas"].pop(name, None)
+    assert app.openapi_schema is not None
+    return app.openapi_schema
 
 
 async def health(api: Api) -> Health:

@@ -14,7 +14,7 @@ Responses = dict[int | str, dict[str, Any]]
 
 READ = (Code.MISSING_API_KEY, Code.INVALID_API_KEY, Code.SCHEDULER_UNAVAILABLE, Code.INTERNAL_ERROR)
 """What every reading route can answer."""
-ASK = (*READ, Code.INVALID_IDEMPOTENCY_KEY, Rejection.IDEMPOTENCY_MISMATCH)
+ASK = (*READ, Code.INVALID_IDEMPOTENCY_KEY, Rejection.IDEMPOTENCY_MISMATCH, Rejection.UNDECIDABLE)
 """What every route that sends a command can answer."""
 BOARD = (Code.VALIDATION_ERROR, Rejection.FPGA_NOT_FOUND)
 """What every route with a board's number can answer."""

@@ -42,7 +42,7 @@ def response_of(error: ApiError) -> JSONResponse:
     if error.code in {Code.MISSING_API_KEY, Code.INVALID_API_KEY}:
         headers["WWW-Authenticate"] = "Bearer"
     body = body_of(error.code, error.message, error.job_id)
-    return JSONResponse(body, status_code=status_of(error.code), headers=headers)
+    return JSONResponse(body, status_code=int(status_of(error.code)), headers=headers)
 
 
 def install(app: FastAPI) -> None:

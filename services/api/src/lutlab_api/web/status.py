@@ -87,6 +87,7 @@ MEANINGS: dict[str, Meaning] = {
     Code.BOARD_UNREACHABLE: Meaning(H.SERVICE_UNAVAILABLE, "board 3 cannot be reached: its agent is not there"),
     Rejection.QUEUE_FULL: Meaning(H.SERVICE_UNAVAILABLE, "too many builds are queued; try again later"),
     Code.SCHEDULER_UNAVAILABLE: Meaning(H.SERVICE_UNAVAILABLE, "the scheduler did not answer within 5.0 s"),
+    Rejection.UNDECIDABLE: Meaning(H.INTERNAL_SERVER_ERROR, "the scheduler failed on this request; it was set aside"),
     Code.INTERNAL_ERROR: Meaning(H.INTERNAL_SERVER_ERROR, "something is broken here; request id a1b2"),
 }
 
