@@ -112,7 +112,7 @@ async def test_cancelling_kills_it() -> None:
     task = asyncio.ensure_future(
         run_child([sys.executable, "-c", code], env=dict(os.environ), limits=LIMITS, on_line=lines.append)
     )
-    while not lines:
+    while not lines:  # noqa: ASYNC110 - a line has no event
         await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -4,25 +4,46 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import nats.errors
+import structlog
+import uvloop
+from nats.aio.client import Client
 
 import lutlab_profiles
 from lutlab_builder.adapters import hostfiles
 from lutlab_builder.adapters.bwrap import BwrapSandbox, find_bwrap
 from lutlab_builder.adapters.cache import DirectoryCache
 from lutlab_builder.adapters.gateware import LutlabGateware
+from lutlab_builder.adapters.nats_io import NatsBlobs, NatsOutlet, NatsReports
+from lutlab_builder.adapters.nats_worker import BuildQueue, keep_bases
 from lutlab_builder.adapters.tools import InstalledTools
 from lutlab_builder.adapters.unsandboxed import NoSandbox
 from lutlab_builder.adapters.workdirs import TemporaryWorkdirs
+from lutlab_builder.app.do_work import BuildService
 from lutlab_builder.app.ports import Artifacts, Sandbox, Stage
 from lutlab_builder.app.run_build import Builder
 from lutlab_builder.domain.errors import BuildFailure
 from lutlab_builder.domain.request import BuildRequest, Options
 from lutlab_builder.settings import MIB, Settings
+from lutlab_builder.warm import WarmStep, warm
+from lutlab_events import subjects
+from lutlab_profiles import UnknownProfile
+from lutlab_transport.clock import RandomIds, SystemClock
+from lutlab_transport.commands import CommandClient
+from lutlab_transport.connection import connect
+from lutlab_transport.logging import setup_logging
+
+log = structlog.get_logger(__name__)
+
+CONNECT_WAITS_S = (0.25, 0.5, 1.0, 2.0, 5.0)
 
 
 @dataclass(frozen=True)
@@ -108,10 +129,99 @@ def write_artifacts(folder: Path, artifacts: Artifacts) -> None:
     (folder / "build.log").write_text(text, encoding="utf-8")
 
 
+async def serve_command(settings: Settings) -> int:
+    """Serve build work from NATS until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    room = await make_room(settings)
+    bases_wanted = asyncio.Event()
+    nc = await _connect(settings, stop, bases_wanted.set)
+    if nc is None:
+        return 0
+    try:
+        await serve(nc, room, settings, stop, bases_wanted)
+    finally:
+        await nc.close()
+    return 0
+
+
+async def serve(nc: Client, room: Room, settings: Settings, stop: asyncio.Event, bases_wanted: asyncio.Event) -> None:
+    clock, ids = SystemClock(), RandomIds()
+    builder_id = f"{settings.id}-{ids.new().hex[:8]}"
+    sender = CommandClient(nc, site=settings.site, actor=f"builder:{builder_id}", clock=clock, ids=ids)
+    await sender.start()
+    service = BuildService(
+        builder=room.builder,
+        blobs=NatsBlobs(nc),
+        reports=NatsReports(sender, builder_id=builder_id),
+        outlet=lambda work, delivery: NatsOutlet(nc, sender, work, delivery, site=settings.site, clock=clock),
+    )
+    queue = BuildQueue(nc, service, site=settings.site, slots=settings.concurrency)
+    log.info("builder_started", builder_id=builder_id, site=settings.site, sandboxed=room.sandboxed)
+    tasks = [
+        asyncio.create_task(queue.run()),
+        asyncio.create_task(keep_bases(service, settings.profile_names(), bases_wanted)),
+        asyncio.create_task(stop.wait()),
+    ]
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await queue.stop()
+    log.info("builder_stopped", builder_id=builder_id)
+    for task in done:
+        task.result()
+
+
+async def _connect(settings: Settings, stop: asyncio.Event, reconnected: Callable[[], None]) -> Client | None:
+    """A connection, however long it takes; None if the builder is asked to stop first."""
+    attempt = 0
+    while not stop.is_set():
+        try:
+            return await connect(
+                settings.nats_url,
+                name=f"builder {settings.id}",
+                nkey_seed_file=settings.nats_nkey_file,
+                token=settings.nats_token,
+                inbox=subjects.inbox(subjects.builder_durable(settings.site)),
+                reconnected=reconnected,
+            )
+        except (nats.errors.Error, OSError) as error:
+            wait_s = CONNECT_WAITS_S[min(attempt, len(CONNECT_WAITS_S) - 1)]
+            attempt += 1
+            log.warning("nats_unavailable", error=repr(error), wait_s=wait_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await stop.wait()
+    return None
+
+
+async def warm_command(settings: Settings) -> int:
+    """Prepare this host; each step is one line when it begins and its end when it is done."""
+    room = await make_room(settings)
+    await warm(room.builder, room.tools, settings.profile_names(), _tell)
+    return 0
+
+
+def _tell(step: WarmStep) -> None:
+    if step.seconds is None:
+        sys.stdout.write(f"[{step.number}/{step.total}] {step.text} ({step.why}) ... ")
+    else:
+        sys.stdout.write("already done\n" if step.was_done else f"{step.seconds:.1f} s\n")
+    sys.stdout.flush()
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    top = argparse.ArgumentParser(prog="lutlab-builder", description=__doc__)
+    top = argparse.ArgumentParser(
+        prog="lutlab-builder",
+        description="Build designs in a sandbox. Without a command: serve build work from NATS.",
+        epilog="Settings are environment variables: LUTLAB_SITE, LUTLAB_NATS_URL, LUTLAB_CACHE_DIR, LUTLAB_BUILDER_...",
+    )
+    top.add_argument("--warm", action="store_true", help="the same as the command `warm`")
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
+    commands.add_parser("warm", help="compile the tools and build the base designs, then end")
     build = commands.add_parser("build", help="build one design.py, design.v or project.zip here")
     build.add_argument("file", type=Path, help="the design")
     build.add_argument("--out", type=Path, required=True, help="folder for design.bit, report.json and build.log")
@@ -123,20 +233,27 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+async def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Carry out one command line; its exit status."""
+    if args.command == "build":
+        return await build_command(args, settings)
+    if args.warm or args.command == "warm":
+        return await warm_command(settings)
+    return await serve_command(settings)
+
+
 def main() -> int:
     """Entry point."""
     args = parser().parse_args()
     settings = Settings()
+    setup_logging("builder", level=settings.log_level)
     try:
-        if args.command == "build":
-            return asyncio.run(build_command(args, settings))
-    except (BuildFailure, hostfiles.PackageMissing) as failure:
+        return uvloop.run(run(args, settings))
+    except (BuildFailure, hostfiles.PackageMissing, UnknownProfile) as failure:
         stage = getattr(failure, "stage", None)
         place = f" in {stage}" if stage else ""
         sys.stderr.write(f"error{place}: {failure}\n")
         return 1
-    parser().print_help()
-    return 2
 
 
 if __name__ == "__main__":

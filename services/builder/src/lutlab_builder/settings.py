@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+import lutlab_profiles
 from lutlab_builder.app.ports import Limits
 from lutlab_builder.app.stages import StageLimits
+from lutlab_events.subjects import token
 
 MIB = 1 << 20
 
@@ -20,11 +24,23 @@ def default_cache_dir() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "lutlab"
 
 
+def default_builder_id() -> str:
+    """A valid name from the host's: what may not stand in a subject becomes `-`."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", socket.gethostname()).strip("-")[:48] or "builder"
+
+
 class Settings(BaseSettings):
     """Read once, in `__main__`.
 
     Attributes:
         cache_dir: LUTLAB_CACHE_DIR, the folder for whatever can be made again.
+        site: LUTLAB_SITE, the lab's name.
+        nats_url: LUTLAB_NATS_URL, one or several servers separated by commas.
+        nats_nkey_file, nats_token: LUTLAB_NATS_NKEY_SEED_FILE, LUTLAB_NATS_TOKEN, where NATS asks for one.
+        log_level: LUTLAB_LOG_LEVEL.
+        id: LUTLAB_BUILDER_ID, this builder's name; every run adds something of its own to it.
+        concurrency: builds at once.
+        profiles: device profiles whose base design this builder provides, separated by commas; all if empty.
         tools_dir: compiled tools; a folder in `cache_dir` if not set. May be shared by several builders of one host.
         cache_mib_max: what finished builds may take on disk.
         allow_unsandboxed: build user code with the builder's own rights on a host where no sandbox works.
@@ -36,6 +52,14 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LUTLAB_BUILDER_", frozen=True, extra="ignore", populate_by_name=True)
 
     cache_dir: Path = Field(default_factory=default_cache_dir, validation_alias="LUTLAB_CACHE_DIR")
+    site: str = Field(default="main", validation_alias="LUTLAB_SITE")
+    nats_url: str = Field(default="nats://127.0.0.1:4222", validation_alias="LUTLAB_NATS_URL")
+    nats_nkey_file: Path | None = Field(default=None, validation_alias="LUTLAB_NATS_NKEY_SEED_FILE")
+    nats_token: str | None = Field(default=None, validation_alias="LUTLAB_NATS_TOKEN")
+    log_level: str = Field(default="INFO", validation_alias="LUTLAB_LOG_LEVEL")
+    id: str = Field(default_factory=default_builder_id)
+    concurrency: int = Field(default=2, ge=1, le=32)
+    profiles: str = ""
     tools_dir: Path | None = None
     cache_mib_max: int = Field(default=2048, ge=16)
     allow_unsandboxed: bool = False
@@ -48,6 +72,16 @@ class Settings(BaseSettings):
     place_and_route_wall_s: float = Field(default=3600, gt=0)
     place_and_route_memory_mib: int = Field(default=3072, ge=512)
     pack_wall_s: float = Field(default=300, gt=0)
+
+    @field_validator("site", "id")
+    @classmethod
+    def _is_token(cls, value: str) -> str:
+        return token(value)
+
+    def profile_names(self) -> list[str]:
+        """The profiles in `profiles`. Raises: UnknownProfile."""
+        wanted = [name.strip() for name in self.profiles.split(",") if name.strip()]
+        return [lutlab_profiles.get(name).name for name in wanted] or lutlab_profiles.names()
 
     def limits(self) -> StageLimits:
         """The limits of each stage."""

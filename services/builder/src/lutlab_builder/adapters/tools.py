@@ -14,7 +14,7 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -96,20 +96,21 @@ class InstalledTools:
         for tool in WASM_TOOLS:
             await self.compile(tool)
 
-    async def compile(self, tool: WasmTool, on_compile: Callable[[], None] = lambda: None) -> None:
-        """Make sure one tool is compiled; `on_compile` is called if that takes time now.
+    async def compile(self, tool: WasmTool) -> bool:
+        """Make sure one tool is compiled; True if it had to be done now.
 
         Raises:
             BuildFailure: `bad_tool_output`: the tool cannot be compiled or run here.
         """
         if tool.file in self._ready:
-            return
+            return False
         place = self._place(tool)
         async with self._lock():
-            if not await asyncio.to_thread(_loads, place):
-                on_compile()
+            wanted = not await asyncio.to_thread(_loads, place)
+            if wanted:
                 await self._compile(tool, place)
         self._ready.add(tool.file)
+        return wanted
 
     def _place(self, tool: WasmTool) -> Path:
         """Where YoWASP's runtime looks for the compiled tool."""

@@ -25,6 +25,7 @@ class Code(StrEnum):
     INVALID_TIMING_TARGET = "invalid_timing_target"
     INVALID_TOP = "invalid_top"
     UNKNOWN_PROFILE = "unknown_profile"
+    SOURCE_MISSING = "source_missing"
     # -- the design
     SYNTAX_ERROR = "syntax_error"
     DESIGN_RAISED = "design_raised"
@@ -46,6 +47,8 @@ class Code(StrEnum):
     PROCESS_LIMIT = "process_limit"
     FILE_LIMIT = "file_limit"
     SANDBOX_UNAVAILABLE = "sandbox_unavailable"
+    # -- the builder
+    INTERNAL_ERROR = "internal_error"
 
 
 MESSAGE_CHARS_MAX = 4000

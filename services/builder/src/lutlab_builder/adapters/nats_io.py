@@ -1,0 +1,159 @@
+"""NATS as the builder uses it: sources in, bitstreams out, log chunks and reports out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+import nats.errors
+import structlog
+from nats.aio.client import Client
+from nats.js.errors import Error as JetStreamError
+
+from lutlab_builder.app.do_work import SourceMissing
+from lutlab_builder.app.ports import Stage
+from lutlab_builder.domain.errors import BuildFailure
+from lutlab_events import codec, commands, subjects
+from lutlab_events.ids import derived
+from lutlab_events.rejections import Rejection
+from lutlab_events.values import BitstreamRef
+from lutlab_events.work import BuildWork, LogChunk
+from lutlab_transport.blobs import BlobCorrupt, BlobMissing, BlobStore
+from lutlab_transport.commands import Clock, CommandClient, CommandUnanswered
+
+log = structlog.get_logger(__name__)
+
+NATS_ERRORS = (nats.errors.Error, JetStreamError, OSError, TimeoutError)
+RETRY_WAITS_S = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
+BLOB_TIMEOUT_S = 30.0
+PUBLISH_TIMEOUT_S = 5.0
+STARTED_TIMEOUT_S = 5.0
+SEQ_PER_DELIVERY = 1_000_000
+"""A build that another builder begins again numbers its chunks from here on, so that none is taken for a repetition."""
+UNWANTED = frozenset({Rejection.STALE_ATTEMPT, Rejection.JOB_NOT_FOUND})
+TERMINAL = frozenset({"failed", "cancelled", "complete"})
+
+T = TypeVar("T")
+
+
+async def insist(what: str, action: Callable[[], Awaitable[T]]) -> T:
+    """Try until NATS lets it happen; cancel it to stop."""
+    failures = 0
+    while True:
+        try:
+            return await action()
+        except NATS_ERRORS as error:
+            wait_s = RETRY_WAITS_S[min(failures, len(RETRY_WAITS_S) - 1)]
+            failures += 1
+            log.warning("nats_retried", what=what, error=repr(error), wait_s=wait_s)
+            await asyncio.sleep(wait_s)
+
+
+class NatsBlobs:
+    """Port `Blobs` over NATS' object store."""
+
+    def __init__(self, nc: Client) -> None:
+        self._store = BlobStore(nc.jetstream())
+
+    async def get(self, digest: str) -> bytes:
+        """See `lutlab_builder.app.do_work.Blobs.get`."""
+        try:
+            async with asyncio.timeout(BLOB_TIMEOUT_S):
+                return await self._store.get(digest)
+        except (BlobMissing, BlobCorrupt, *NATS_ERRORS) as error:
+            raise SourceMissing(f"the source {digest} cannot be fetched: {error!r}") from error
+
+    async def put(self, data: bytes) -> None:
+        """See `lutlab_builder.app.do_work.Blobs.put`."""
+
+        async def once() -> None:
+            async with asyncio.timeout(BLOB_TIMEOUT_S):
+                await self._store.put(data)
+
+        await insist("blob_put", once)
+
+
+class NatsOutlet:
+    """Port `Outlet`: one delivery of work's log chunks, and its stages as commands."""
+
+    def __init__(
+        self, nc: Client, sender: CommandClient, work: BuildWork, delivery: int, *, site: str, clock: Clock
+    ) -> None:
+        self._js = nc.jetstream()
+        self._sender = sender
+        self._work = work
+        self._clock = clock
+        self._subject = subjects.log(site, work.job_id)
+        self._seq = (delivery - 1) * SEQ_PER_DELIVERY
+
+    async def lines(self, stage: Stage, lines: Sequence[str]) -> None:
+        """See `lutlab_builder.app.story.Outlet.lines`."""
+        work, seq = self._work, self._seq
+        self._seq += 1
+        chunk = LogChunk(
+            job_id=work.job_id,
+            attempt=work.attempt,
+            seq=seq,
+            stage=str(stage),
+            lines=tuple(lines),
+            at=self._clock.now(),
+        )
+        headers = {"Nats-Msg-Id": f"{work.job_id}-{work.attempt}-{seq}"}
+        data = codec.encode(chunk)
+        await insist(
+            "log_publish",
+            lambda: self._js.publish(self._subject, data, timeout=PUBLISH_TIMEOUT_S, headers=headers),
+        )
+
+    async def stage(self, stage: Stage) -> None:
+        """See `lutlab_builder.app.story.Outlet.stage`."""
+        work = self._work
+        body = commands.ReportBuildStage(job_id=work.job_id, attempt=work.attempt, stage=str(stage))
+        ident = derived("build-stage", work.job_id, work.attempt, self._seq // SEQ_PER_DELIVERY, stage)
+        await self._sender.send(body, command_id=ident, correlation_id=work.correlation_id)
+
+
+class NatsReports:
+    """Port `Reports` over commands to the scheduler; each has an id that a repetition has too."""
+
+    def __init__(self, sender: CommandClient, *, builder_id: str) -> None:
+        self._sender = sender
+        self._builder_id = builder_id
+
+    async def started(self, work: BuildWork, delivery: int) -> bool:
+        """See `lutlab_builder.app.do_work.Reports.started`."""
+        body = commands.ReportBuildStarted(job_id=work.job_id, attempt=work.attempt, builder_id=self._builder_id)
+        ident = derived("build-started", work.job_id, work.attempt, self._builder_id, delivery)
+        try:
+            answer = await self._sender.request(
+                body, timeout_s=STARTED_TIMEOUT_S, command_id=ident, correlation_id=work.correlation_id
+            )
+        except CommandUnanswered:
+            return True  # the scheduler is away: build, it will be told
+        return answer.code not in UNWANTED and answer.data.get("status") not in TERMINAL
+
+    async def succeeded(self, work: BuildWork, bitstream: BitstreamRef, report: dict[str, Any], cached: bool) -> None:
+        """See `lutlab_builder.app.do_work.Reports.succeeded`."""
+        body = commands.ReportBuildSucceeded(
+            job_id=work.job_id, attempt=work.attempt, bitstream=bitstream, report=report, cached=cached
+        )
+        ident = derived("build-succeeded", work.job_id, work.attempt, bitstream.digest)
+        await self._sender.send(body, command_id=ident, correlation_id=work.correlation_id)
+
+    async def failed(self, work: BuildWork, failure: BuildFailure) -> None:
+        """See `lutlab_builder.app.do_work.Reports.failed`."""
+        body = commands.ReportBuildFailed(
+            job_id=work.job_id,
+            attempt=work.attempt,
+            code=str(failure.code),
+            message=failure.message,
+            stage=failure.stage,
+        )
+        ident = derived("build-failed", work.job_id, work.attempt, failure.code, failure.message)
+        await self._sender.send(body, command_id=ident, correlation_id=work.correlation_id)
+
+    async def base_built(self, profile: str, bitstream: BitstreamRef) -> None:
+        """See `lutlab_builder.app.do_work.Reports.base_built`."""
+        body = commands.ReportBaseBuilt(profile=profile, bitstream=bitstream)
+        await self._sender.send(body, command_id=derived("base-built", profile, bitstream.digest))

@@ -1,0 +1,223 @@
+"""The builders' work queue: fetches build work, keeps it alive while it is built, acknowledges it afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from uuid import UUID
+
+import nats.errors
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js.client import JetStreamContext
+
+from lutlab_builder.adapters.nats_io import NATS_ERRORS, RETRY_WAITS_S
+from lutlab_builder.app.do_work import BuildService, Later
+from lutlab_builder.app.ports import Stage
+from lutlab_builder.domain.errors import BuildFailure
+from lutlab_events import codec, subjects
+from lutlab_events.work import BuildCancelled, BuildWork
+from lutlab_transport.streams import pull_consumer
+
+log = structlog.get_logger(__name__)
+
+FETCH_TIMEOUT_S = 10.0
+IN_PROGRESS_S = subjects.BUILD_ACK_WAIT_S / 3
+BUILDS_IN_HAND_MAX = 1000
+"""Work that all builders of a site together may have in hand; each one takes no more than its own slots."""
+BASE_RETRY_S = 60.0
+CANCELLED_REMEMBERED_MAX = 1000
+
+
+class BuildQueue:
+    """One builder on the site's shared durable consumer of the WORK stream."""
+
+    def __init__(self, nc: Client, service: BuildService, *, site: str, slots: int) -> None:
+        """
+        Args:
+            slots: builds at once.
+        """
+        self._nc = nc
+        self._js = nc.jetstream()
+        self._service = service
+        self._site = site
+        self._slots = asyncio.Semaphore(slots)
+        self._builds: dict[UUID, asyncio.Task[Later | None]] = {}
+        self._in_hand: set[asyncio.Task[None]] = set()
+        self._cancelled: dict[UUID, None] = {}
+
+    async def run(self) -> None:
+        """Fetch for ever, through restarts of NATS and before the scheduler has made the stream; cancel it to stop."""
+        await self._nc.subscribe(subjects.builders_control(self._site), cb=self._on_control)
+        failures = 0
+        while True:
+            try:
+                subscription = await self._bind()
+                failures = 0
+                await self._fetch(subscription)
+            except NATS_ERRORS as error:
+                wait_s = RETRY_WAITS_S[min(failures, len(RETRY_WAITS_S) - 1)]
+                failures += 1
+                log.warning("work_queue_unavailable", error=repr(error), wait_s=wait_s)
+                await asyncio.sleep(wait_s)
+
+    async def stop(self) -> None:
+        """Kill the builds in hand and give their work back at once, for another builder."""
+        for task in self._in_hand:
+            task.cancel()
+        await asyncio.gather(*self._in_hand, return_exceptions=True)
+
+    async def _bind(self) -> JetStreamContext.PullSubscription:
+        return await pull_consumer(
+            self._js,
+            stream=subjects.WORK.name,
+            durable=subjects.builder_durable(self._site),
+            subject=subjects.build_work(self._site),
+            ack_wait_s=subjects.BUILD_ACK_WAIT_S,
+            max_ack_pending=BUILDS_IN_HAND_MAX,
+        )
+
+    async def _fetch(self, subscription: JetStreamContext.PullSubscription) -> None:
+        """Take messages until the consumer fails."""
+        log.info("work_queue_bound", site=self._site)
+        try:
+            while True:
+                await self._slots.acquire()
+                message = None
+                try:
+                    message = await self._next(subscription)
+                finally:
+                    if message is None:
+                        self._slots.release()
+                if message is not None:
+                    task = asyncio.create_task(self._in_slot(message))
+                    self._in_hand.add(task)
+                    task.add_done_callback(self._in_hand.discard)
+        finally:
+            with contextlib.suppress(*NATS_ERRORS):
+                await subscription.unsubscribe()
+
+    async def _next(self, subscription: JetStreamContext.PullSubscription) -> Msg | None:
+        try:
+            messages = await subscription.fetch(1, timeout=FETCH_TIMEOUT_S)
+        except nats.errors.TimeoutError:
+            # Silence is normal; but a server that was wiped is silent too.
+            await self._js.consumer_info(subjects.WORK.name, subjects.builder_durable(self._site))
+            return None
+        return messages[0]
+
+    async def _in_slot(self, message: Msg) -> None:
+        try:
+            await self._handle(message)
+        finally:
+            self._slots.release()
+
+    async def _handle(self, message: Msg) -> None:
+        try:
+            work = codec.decode_work(message.data)
+        except codec.Undecodable as error:
+            log.error("work_undecodable", error=str(error))
+            await self._bury(message)
+            return
+        if not isinstance(work, BuildWork):
+            log.error("work_unexpected", kind=type(work).__name__)
+            await self._bury(message)
+            return
+        alive = asyncio.create_task(_keep_alive(message))
+        try:
+            await self._settle(message, await self._build(work, message.metadata.num_delivered))
+        except asyncio.CancelledError:
+            await self._settle(message, Later(0.0))
+            raise
+        finally:
+            alive.cancel()
+
+    async def _build(self, work: BuildWork, delivery: int) -> Later | None:
+        """Run the service, so that a control message can end it without ending this builder."""
+        if work.job_id in self._cancelled:
+            return None
+        build = asyncio.create_task(self._service.handle(work, delivery))
+        self._builds[work.job_id] = build
+        try:
+            return await build
+        except asyncio.CancelledError:
+            if work.job_id in self._cancelled:
+                log.info("build_cancelled", job_id=str(work.job_id), attempt=work.attempt)
+                return None
+            build.cancel()
+            await asyncio.gather(build, return_exceptions=True)
+            raise
+        except Exception as error:
+            log.exception("build_crashed", job_id=str(work.job_id), attempt=work.attempt)
+            return await self._service.crashed(work, delivery, error)
+        finally:
+            if self._builds.get(work.job_id) is build:
+                del self._builds[work.job_id]
+
+    async def _settle(self, message: Msg, outcome: Later | None) -> None:
+        try:
+            if outcome is None:
+                await message.ack()
+            else:
+                await message.nak(delay=outcome.wait_s or None)
+        except NATS_ERRORS as error:
+            log.warning("work_ack_lost", error=repr(error))  # it comes again, and is found built
+
+    async def _bury(self, message: Msg) -> None:
+        """Keep what cannot be understood for a person to see, and take it off the queue."""
+        try:
+            await self._js.publish(subjects.dead(self._site, subjects.WORK.name), message.data)
+            await message.term()
+        except NATS_ERRORS as error:
+            log.warning("work_not_buried", error=repr(error))  # it comes again
+
+    async def _on_control(self, message: Msg) -> None:
+        try:
+            control = codec.decode_control(message.data)
+        except codec.Undecodable as error:
+            log.warning("control_undecodable", error=str(error))
+            return
+        if not isinstance(control, BuildCancelled):
+            return
+        self._cancelled[control.job_id] = None
+        while len(self._cancelled) > CANCELLED_REMEMBERED_MAX:
+            del self._cancelled[next(iter(self._cancelled))]
+        build = self._builds.get(control.job_id)
+        if build is not None:
+            build.cancel()
+
+
+async def _keep_alive(message: Msg) -> None:
+    """Tell the server that the work is still being carried out."""
+    while True:
+        await asyncio.sleep(IN_PROGRESS_S)
+        with contextlib.suppress(*NATS_ERRORS):
+            await message.in_progress()
+
+
+class _Unheard:
+    """A LogSink for base designs, whose log nobody reads."""
+
+    def stage(self, stage: Stage) -> None:
+        """Nothing."""
+
+    def line(self, stage: Stage, text: str) -> None:
+        """Nothing."""
+
+
+async def keep_bases(service: BuildService, profiles: Sequence[str], wanted: asyncio.Event) -> None:
+    """Provide the base designs now and whenever `wanted` is set (NATS may have lost them); cancel it to stop."""
+    while True:
+        wanted.clear()
+        failed = False
+        for profile in profiles:
+            try:
+                await service.provide_base(profile, _Unheard())
+            except BuildFailure as failure:
+                failed = True
+                log.error("base_failed", profile=profile, code=str(failure.code), message=failure.message)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BASE_RETRY_S if failed else None):
+                await wanted.wait()
