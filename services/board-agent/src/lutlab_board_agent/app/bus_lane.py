@@ -11,10 +11,7 @@ import structlog
 
 from lutlab_board_agent.app.ports import Answer, Ticks
 from lutlab_board_agent.app.seat import Seat
-from lutlab_bus import stream
-from lutlab_bus.errors import BusFault, MalformedRequest
-from lutlab_bus.link import BusLink
-from lutlab_bus.operations import Operation
+from lutlab_bus import BusFault, BusLink, MalformedRequest, Operation, stream
 from lutlab_events.busmsg import BusReply, BusStatus
 
 log = structlog.get_logger(__name__)
@@ -133,17 +130,19 @@ class BusLane:
             good = [operation for operation in operations if operation is not None]
             results = iter(await link.execute(good, EXECUTE_TIMEOUT_S) if good else ())
         except (BusFault, OSError) as fault:
-            if any(not exchange.answered for exchange in batch) and self._running is batch:
-                log.warning("bus_link_failed", board_key=self._seat.board.key, error=str(fault))
-                self._seat.doubt.set()
+            if self._running is not batch:
+                return  # cut: `cut` answers
+            log.warning("bus_link_failed", board_key=self._seat.board.key, error=str(fault))
+            self._seat.doubt.set()
             await _answer_all(batch, _failed(f"{fault}; operations may or may not have run"))
             return
         frames = [
             stream.ERROR_REPLY if operation is None else stream.encode_reply(operation, next(results))
             for operation in operations
         ]
-        if self._running is batch:
-            self._used()
+        if self._running is not batch:
+            return
+        self._used()
         for exchange, frame in zip(batch, frames, strict=True):
             await _answer(exchange, BusReply(status=BusStatus.OK, frame=frame))
 

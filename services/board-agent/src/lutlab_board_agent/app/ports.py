@@ -9,7 +9,7 @@ from uuid import UUID
 
 from lutlab_board_agent.domain.fencing import BoardMemory
 from lutlab_board_agent.domain.lab import Cable
-from lutlab_bus.link import SerialPort
+from lutlab_bus import SerialPort
 from lutlab_events.busmsg import BusReply
 from lutlab_events.commands import Command
 

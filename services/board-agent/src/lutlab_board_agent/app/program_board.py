@@ -14,7 +14,7 @@ from lutlab_board_agent.app.serve_bus import BoardBus
 from lutlab_board_agent.app.watch_board import report_lost
 from lutlab_board_agent.domain.errors import LoaderFailed, SerialUnavailable
 from lutlab_board_agent.domain.fencing import Verdict, begin, finish, judge
-from lutlab_bus.errors import BusFault, LinkTimeout
+from lutlab_bus import BusFault, LinkTimeout
 from lutlab_events import ids
 from lutlab_events.busmsg import BusStatus
 from lutlab_events.commands import ReportProgramFailed, ReportProgrammed

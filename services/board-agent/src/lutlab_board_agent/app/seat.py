@@ -11,8 +11,7 @@ from lutlab_board_agent.app.ports import Memories, SerialLine, SerialPorts
 from lutlab_board_agent.domain.errors import SerialUnavailable
 from lutlab_board_agent.domain.fencing import BoardMemory, lost_design
 from lutlab_board_agent.domain.lab import LabBoard
-from lutlab_bus.hello import BoardInfo
-from lutlab_bus.link import BusLink
+from lutlab_bus import BoardInfo, BusLink
 from lutlab_events.values import BoardReport
 
 log = structlog.get_logger(__name__)

@@ -10,7 +10,7 @@ import structlog
 from lutlab_board_agent.app.ports import Commands
 from lutlab_board_agent.app.serve_bus import BoardBus
 from lutlab_board_agent.domain.errors import SerialUnavailable
-from lutlab_bus.errors import BusFault, LinkLost
+from lutlab_bus import BusFault, LinkLost
 from lutlab_events.busmsg import BusStatus
 from lutlab_events.commands import ReportBoardFound, ReportBoardLost
 
@@ -21,6 +21,8 @@ HELLO_TIMEOUT_S = 10.0
 """A board that was caught in the middle of a long exchange must finish it before it can answer."""
 START_HELLO_TIMEOUT_S = 5.0
 """The same when the agent starts: a silent board must not keep the others waiting for long."""
+IDLE_HELLO_TIMEOUT_S = 1.0
+"""The same where nothing is known to run; an answer would only be told to the scheduler."""
 OPEN_TRIES_MAX = 5
 """A line that was just plugged in may belong to root for a moment; after this many polls it is reported as it is."""
 
@@ -123,7 +125,7 @@ class BoardWatch:
         seat = self._bus.seat
         try:
             if seat.memory.baud is not None:
-                await seat.connect(timeout_s)
+                await seat.connect(timeout_s if seat.memory.loaded else IDLE_HELLO_TIMEOUT_S)
         except SerialUnavailable as error:
             self._open_tries += 1
             log.warning("serial_unavailable", board_key=seat.board.key, error=str(error), tries=self._open_tries)

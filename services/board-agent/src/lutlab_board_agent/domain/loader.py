@@ -29,7 +29,7 @@ class LoaderCode(StrEnum):
 _RULES: tuple[tuple[LoaderCode, str, str], ...] = (
     (
         LoaderCode.LOADER_UNUSABLE,
-        r"error while loading shared libraries|runs without USB libraries|cannot find board|: +not found$"
+        r"error while loading shared libraries|runs without USB libraries|cannot find board|^error : \S+ not found"
         r"|Error parsing options|not enabled at compile time",
         "openFPGALoader cannot do this here",
     ),

@@ -1,0 +1,73 @@
+"""openFPGALoader's words, as recorded from its runs and sources, and the codes they become."""
+
+from __future__ import annotations
+
+import pytest
+
+from lutlab_board_agent.domain.loader import TAIL_CHARACTERS, LoaderCode, classify, tail
+
+NO_SERVER = "empty\nConnection error\nJTAG init failed with: connection failure\n"
+NO_FTDI = "unable to open ftdi device: -3 (device not found)\nJTAG init failed with: unable to open ftdi device\n"
+NO_ACCESS = "unable to open ftdi device: -4 (usb_open() failed)\nJTAG init failed with: unable to open ftdi device\n"
+BUSY = (
+    "unable to open ftdi device: -5 (unable to claim usb device)\nJTAG init failed with: unable to open ftdi device\n"
+)
+WRONG = """\
+empty
+Open file: DONE
+Parse file: DONE
+mismatch between target's idcode and bitstream idcode
+\tbitstream has 0x41111043 hardware requires 0x81113043
+Error: Failed to program FPGA: std::exception
+"""
+CRC = """\
+Open file: DONE
+Parse file: DONE
+Enable configuration: DONE
+SRAM erase: DONE
+Loading: [==================================================] 100.00%
+Fail
+displayReadReg
+\tISC Enabled
+\tBSE Error Code
+\t\tCRC ERR
+Error: Failed to program FPGA: std::exception
+"""
+NO_LIBRARY = "openFPGALoader: error while loading shared libraries: libusb-1.0.so.0: cannot open shared object file\n"
+
+
+@pytest.mark.parametrize(
+    ("output", "status", "code", "words"),
+    [
+        (NO_SERVER, 1, LoaderCode.CABLE_UNREACHABLE, "no board answers at the cable"),
+        (NO_FTDI, 1, LoaderCode.CABLE_UNREACHABLE, "device not found"),
+        ("JTAG init failed with: No cable found\n", 1, LoaderCode.CABLE_UNREACHABLE, "No cable found"),
+        ("Error: no device found\n", 1, LoaderCode.CABLE_UNREACHABLE, "no device found"),
+        (NO_ACCESS, 1, LoaderCode.CABLE_FORBIDDEN, "udev rule"),
+        (BUSY, 1, LoaderCode.CABLE_BUSY, "another program holds the cable"),
+        (WRONG, 1, LoaderCode.WRONG_DEVICE, "bitstream has 0x41111043 hardware requires 0x81113043"),
+        ("Error: device 4ba00477 not supported\n", 1, LoaderCode.WRONG_DEVICE, "4ba00477"),
+        ("LatticeBitParser: no header\nParse file: FAIL\n", 1, LoaderCode.BITSTREAM_INVALID, "no header"),
+        (CRC, 1, LoaderCode.PROGRAM_FAILED, "CRC ERR"),
+        ("", -11, LoaderCode.PROGRAM_FAILED, "signal 11"),
+        ("", 1, LoaderCode.PROGRAM_FAILED, "it said nothing"),
+        (NO_LIBRARY, 127, LoaderCode.LOADER_UNUSABLE, "libusb-1.0.so.0"),
+        ("Error: cannot find board 'nope'\n", 1, LoaderCode.LOADER_UNUSABLE, "nope"),
+        ("error : jtagger not found\n", 1, LoaderCode.LOADER_UNUSABLE, "jtagger"),
+    ],
+)
+def test_codes(output: str, status: int, code: LoaderCode, words: str) -> None:
+    found = classify(output, status)
+    assert found is not None
+    assert found[0] is code
+    assert words in found[1]
+
+
+def test_success_whatever_it_said() -> None:
+    assert classify(NO_SERVER, 0) is None
+
+
+def test_the_tail_is_short_plain_and_without_progress() -> None:
+    noisy = "\x1b[31mred\x1b[0m\n" + "".join(f"Loading: [{'=' * i:<50}] {2 * i}.00%\r" for i in range(50)) + "\nend\n"
+    assert tail(noisy) == "red | end"
+    assert len(tail("x" * 10_000)) == TAIL_CHARACTERS
