@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tempfile
 from fractions import Fraction
-from typing import Any
+from pathlib import Path
 
 from amaranth.back import rtlil
 
@@ -11,7 +14,14 @@ from lutlab_gateware.pll import format_mhz
 from lutlab_gateware.soc import LED_COUNT, Soc
 from lutlab_profiles import DeviceProfile
 
+YOSYS_TIMEOUT_S = 120
 _IO_TYPE = "LVCMOS33"
+_TO_VERILOG = """
+from pyosys import libyosys
+design = libyosys.Design()
+for command in ("read_rtlil soc.il", "proc", "memory_collect", "write_verilog -noattr soc.v"):
+    libyosys.run_pass(command, design)
+"""
 
 
 def emit_rtlil(soc: Soc, name: str = "top") -> str:
@@ -29,28 +39,23 @@ def emit_rtlil(soc: Soc, name: str = "top") -> str:
 
 
 def emit_verilog(soc: Soc, name: str = "top") -> str:
-    """The SoC as Verilog, written by yosys from `emit_rtlil`.
+    """The SoC as Verilog, written by yosys from `emit_rtlil`; for simulators and for reading. Builds read the RTLIL.
 
-    Needs the `pyosys` package; for simulators and for reading. Builds read the RTLIL.
+    Yosys numbers its internal names by process, so each call runs a fresh one: same SoC, same text.
+
+    Raises:
+        subprocess.CalledProcessError: yosys failed; its output is in `stderr`.
     """
-    import tempfile  # noqa: PLC0415 - only this function needs files and yosys
-    from pathlib import Path  # noqa: PLC0415
-
-    from pyosys import libyosys  # type: ignore[attr-defined]  # noqa: PLC0415
-
     with tempfile.TemporaryDirectory() as folder:
-        source, result = Path(folder) / "soc.il", Path(folder) / "soc.v"
-        source.write_text(emit_rtlil(soc, name))
-        design: Any = libyosys.Design()
-        for command in (
-            f"read_rtlil {source}",
-            "proc -nomux -noopt",
-            "memory_collect",
-            "attrmap -remove generator -remove src",
-            f"write_verilog -noattr -norename {result}",
-        ):
-            libyosys.run_pass(f"tee -q {command}", design)
-        return result.read_text()
+        (Path(folder) / "soc.il").write_text(emit_rtlil(soc, name))
+        subprocess.run(
+            [sys.executable, "-c", _TO_VERILOG],
+            cwd=folder,
+            check=True,
+            capture_output=True,
+            timeout=YOSYS_TIMEOUT_S,
+        )
+        return (Path(folder) / "soc.v").read_text()
 
 
 def lpf(profile: DeviceProfile, clk_hz: int, *, timing_hz: int | None = None) -> str:
