@@ -31,7 +31,9 @@ class Settings(BaseSettings):
     git_commit: str | None = Field(None, description="shown by /health")
 
     command_timeout_s: float = Field(5.0, gt=0, description="how long the scheduler may take to answer")
-    bus_timeout_s: float = Field(10.0, gt=0, description="how long a board may take for one transaction")
+    bus_timeout_s: float = Field(
+        25.0, gt=0, description="how long a board may take for one transaction; an agent gives up after 22 s"
+    )
     key_memory_s: float = Field(1.0, ge=0, description="how long a looked-up key is remembered; bounds revocation")
     postgres_connections_max: int = Field(10, ge=1, le=100, description="size of the connection pool")
     upload_bytes_max: int = Field(16 << 20, ge=1, description="most bytes of an uploaded design")

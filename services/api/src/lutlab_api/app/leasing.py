@@ -46,14 +46,12 @@ def bus_problem(fpga_id: int, reply: BusReply) -> ApiError | None:
             return None
         case BusStatus.BUSY:
             return Conflict(
-                Code.FPGA_BUSY, f"board {fpga_id} is in use by another connection of this session{why}; close it first"
+                Code.FPGA_BUSY, f"board {fpga_id} is busy{why or ' with another connection; close it first'}"
             )
         case BusStatus.STALE_LEASE:
-            return Conflict(Code.FPGA_NOT_RESERVED, f"board {fpga_id} is not reserved any more: the session ended{why}")
+            return Conflict(Code.FPGA_NOT_RESERVED, f"board {fpga_id} is not reserved any more, the session ended{why}")
         case BusStatus.UNKNOWN_BOARD:
             return BoardFailure(Code.BOARD_UNREACHABLE, f"the agent does not have board {fpga_id} at the moment{why}")
         case BusStatus.LINK_FAILED | BusStatus.BAD_REQUEST:
-            return BoardFailure(
-                Code.BOARD_LINK_FAILED,
-                f"the link to board {fpga_id} failed{why}; the transaction may or may not have run",
-            )
+            unknown = "; the transaction may or may not have run"
+            return BoardFailure(Code.BOARD_LINK_FAILED, f"the link to board {fpga_id} failed{why or unknown}")

@@ -138,6 +138,7 @@ class Run:
         return RecordRun(
             job_id=job_id_of(command_id),
             owner=request.caller.owner,
+            is_admin=request.caller.is_admin,
             fpga_id=board.fpga_id,
             session_id=lease.session_id,
             op=int(transaction.op),
