@@ -14,7 +14,6 @@ from lutlab_gateware.emit import emit_rtlil, emit_verilog, lpf
 from lutlab_gateware.pll import Pll
 from lutlab_gateware.soc import Soc, VerilogTarget
 
-
 COUNTER = Path(__file__).parents[2] / "examples" / "counter" / "design.v"
 
 

@@ -29,7 +29,7 @@ class FakeBridge:
 
     Args:
         target: word address to word; reading a missing word gives 0.
-        address_bits, build_id, clk_hz, queue_bytes: as for the gateware's bridge.
+        address_bits, build_id, clk_hz, queue_bytes, bus_timeout_cycles, silence_cycles: what hello tells.
 
     Attributes:
         transfers: every transfer: ("r" or "w", word address).
@@ -43,6 +43,8 @@ class FakeBridge:
         build_id: int = 0,
         clk_hz: int = 50_000_000,
         queue_bytes: int = 4096,
+        bus_timeout_cycles: int = 65_536,
+        silence_cycles: int = 1 << 20,
     ) -> None:
         self.target: MutableMapping[int, int] = {} if target is None else target
         self.transfers: list[tuple[str, int]] = []
@@ -52,8 +54,8 @@ class FakeBridge:
             wire.PROTOCOL_MAGIC << 16 | wire.PROTOCOL_VERSION,
             build_id,
             clk_hz,
-            65_536,
-            1 << 20,
+            bus_timeout_cycles,
+            silence_cycles,
             4 | address_bits << 16 | 32 << 24,
             queue_bytes | self._write_words_max << 16,
             0,
