@@ -28,6 +28,10 @@ log = structlog.get_logger(__name__)
 
 BATCH_MAX = 256
 QUEUE_MAX = 1024
+ABOUT_A_JOB = frozenset(
+    {Rejection.JOB_EXISTS, Rejection.JOB_NOT_FOUND, Rejection.JOB_NOT_CANCELLABLE, Rejection.NOT_YOUR_JOB}
+)
+"""Refusals whose answer names the job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +219,8 @@ class Writer:
             return Undecidable(f"{type(error).__name__}: {error}")
         if isinstance(outcome, Rejected):
             self._draft.undo(mark)
-            answer = Answer(command_id=command.command_id, code=outcome.code.value, message=outcome.message)
+            data = {"job_id": str(getattr(command.body, "job_id", ""))} if outcome.code in ABOUT_A_JOB else {}
+            answer = Answer(command_id=command.command_id, code=outcome.code.value, message=outcome.message, data=data)
         else:
             position = tx.events[0].position if tx.events else None
             answer = Answer(command_id=command.command_id, code="ok", data=outcome, position=position)

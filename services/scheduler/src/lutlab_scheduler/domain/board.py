@@ -48,7 +48,6 @@ TRANSITIONS: Table[BoardState] = {
     (S.RESERVED, e.SessionEnded): (S.RESETTING,),
     # Restoring a session's design after a power loss.
     (S.RESERVED, e.RestoreStarted): (S.RESTORING,),
-    (S.RESTORING, e.RestoreStarted): (S.RESTORING,),
     (S.RESTORING, e.BoardRestored): (S.RESERVED,),
     (S.RESTORING, e.RestoreFailed): (S.ERROR,),
     (S.RESTORING, e.SessionEnded): (S.RESETTING,),

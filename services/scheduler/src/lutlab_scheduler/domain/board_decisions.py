@@ -138,6 +138,11 @@ def _not_yours(board: Board, session: Session, owner: str, is_admin: bool) -> Re
 # -- claims and programming --------------------------------------------------------------------------
 
 
+def _waits_for(board: Board, job_id: UUID) -> bool:
+    """Whether the board is set aside for this job and not being programmed yet."""
+    return board.claim is not None and board.claim.job_id == job_id and board.state is not S.PROGRAMMING
+
+
 def _claim(command: ClaimBoard, board: Board, context: Context, base: BitstreamRef | None) -> Decided:
     if board.state is not S.IDLE:
         return Rejected(
@@ -147,20 +152,19 @@ def _claim(command: ClaimBoard, board: Board, context: Context, base: BitstreamR
 
 
 def _note_build(command: NoteBuildStarted, board: Board, context: Context, base: BitstreamRef | None) -> Decided:
-    if board.claim is None or board.claim.job_id != command.job_id or board.claim.building:
+    if not _waits_for(board, command.job_id) or (board.claim and board.claim.building):
         return []
     return [e.BoardBuildStarted(job_id=command.job_id)]
 
 
 def _unclaim(command: UnclaimBoard, board: Board, context: Context, base: BitstreamRef | None) -> Decided:
-    if board.claim is None or board.claim.job_id != command.job_id or board.state is S.PROGRAMMING:
+    if not _waits_for(board, command.job_id):
         return []
     return [e.BoardUnclaimed(job_id=command.job_id, reason=command.reason)]
 
 
 def _program(command: ProgramBoard, board: Board, context: Context, base: BitstreamRef | None) -> Decided:
-    claimed = board.state in {S.QUEUED, S.BUILDING} and board.claim is not None
-    ours = claimed and board.claim is not None and board.claim.job_id == command.job_id
+    ours = board.state is not S.LOST and _waits_for(board, command.job_id)
     if board.state is not S.IDLE and not ours:
         return Rejected(
             Rejection.FPGA_NOT_IDLE, f"{_describe(board)}; it cannot be programmed for job {command.job_id}"

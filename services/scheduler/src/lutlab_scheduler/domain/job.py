@@ -348,10 +348,8 @@ def _report_started(command: c.ReportBuildStarted, job: Job, context: Context) -
     stale = _stale(job, command.attempt)
     if stale is not None:
         return stale
-    if job.state is J.BUILDING and command.builder_id == job.builder_id:
-        return Rejected(Rejection.NOTHING_TO_DO, f"builder {command.builder_id} has job {job.job_id} already")
     if job.starts >= BUILD_STARTS_MAX:
-        message = f"{job.starts} builders took the job and none finished; the last one was {job.builder_id}"
+        message = f"the build was begun {job.starts} times and never finished, the last time by {job.builder_id}"
         return [e.JobFailed(code=BUILD_CRASHED, message=message, stage=job.build_stage)]
     return [
         e.BuildStarted(

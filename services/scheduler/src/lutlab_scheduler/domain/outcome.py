@@ -12,8 +12,8 @@ RESET_RETRY_WAITS_S = (1.0, 5.0)
 """How long after the first and the second failed reset the next one starts."""
 BUILD_ATTEMPTS_MAX = 3
 """How often a build is started over because its bitstream was lost."""
-BUILD_STARTS_MAX = 3
-"""How many builders may take one attempt (each after the death of the one before) until the job is given up."""
+BUILD_STARTS_MAX = 5
+"""How often one attempt may be begun (each time after a builder died or was stopped) until the job is given up."""
 RENEWAL_PARTS = 60
 """A session is renewed only where this moves its end by at least this fraction of its time to live: bounds the log."""
 

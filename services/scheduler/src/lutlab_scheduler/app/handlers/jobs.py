@@ -13,7 +13,7 @@ from lutlab_scheduler.app.transaction import Transaction
 from lutlab_scheduler.domain import job
 from lutlab_scheduler.domain.board import Board
 from lutlab_scheduler.domain.board_decisions import ClaimBoard, NoteBuildStarted, ProgramBoard
-from lutlab_scheduler.domain.job import Fail, JobState
+from lutlab_scheduler.domain.job import Fail, Job, JobState
 from lutlab_scheduler.domain.matching import default_profile
 from lutlab_scheduler.domain.outcome import Rejected
 
@@ -64,7 +64,14 @@ def _report(command: Any, tx: Transaction) -> Json | Rejected:
     found = find_job(tx, command.job_id)
     if isinstance(found, Rejected):
         return found
-    return change_job(tx, found, command) or {}
+    return change_job(tx, found, command) or _status(tx, found)
+
+
+def _status(tx: Transaction, found: Job) -> Json:
+    """Where the job stands now; tells a builder whether its work is still wanted."""
+    after = tx.world.job(found.job_id)
+    assert after is not None
+    return {"job_id": str(after.job_id), "status": after.status.value}
 
 
 def _report_started(command: c.ReportBuildStarted, tx: Transaction) -> Json | Rejected:
@@ -77,7 +84,7 @@ def _report_started(command: c.ReportBuildStarted, tx: Transaction) -> Json | Re
     pinned = None if found.pinned_fpga_id is None else tx.world.board(found.pinned_fpga_id)
     if pinned is not None:
         refused = change_board(tx, pinned, NoteBuildStarted(job_id=found.job_id))
-    return refused or {}
+    return refused or _status(tx, found)
 
 
 def _assign_board(command: c.AssignBoard, tx: Transaction) -> Json | Rejected:

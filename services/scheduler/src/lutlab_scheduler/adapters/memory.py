@@ -1,0 +1,108 @@
+"""The EventStore and Positions ports in memory: a stand-in for Postgres in tests, held to the same contract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+import msgspec
+
+from lutlab_events.envelope import EventEnvelope
+from lutlab_events.values import Json
+from lutlab_ledger.chain import GENESIS, chain_hash
+from lutlab_scheduler.adapters.postgres import log_row
+from lutlab_scheduler.app.ports import AppendConflict, Batch, Head, RecordedCommand
+from lutlab_scheduler.app.projections import KEYS
+
+STREAM_KINDS = {"boards": "board", "agents": "agent", "api_keys": "key", "profiles": "profile"}
+OPEN = {"queued", "running"}
+
+
+class MemoryDatabase:
+    """What would be on disk; several stores may share it."""
+
+    def __init__(self) -> None:
+        self.events: list[EventEnvelope] = []
+        self.hashes: list[bytes] = []
+        self.commands: dict[UUID, RecordedCommand] = {}
+        self.views: dict[str, dict[str, Json]] = {table: {} for table in KEYS}
+        self.positions: dict[str, int] = {}
+
+
+class MemoryStore:
+    """The EventStore port."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        self._database = database
+
+    async def head(self) -> Head:
+        """The end of the log."""
+        database = self._database
+        return Head(len(database.events), database.hashes[-1] if database.hashes else GENESIS)
+
+    async def load(self, streams: Iterable[str]) -> Sequence[EventEnvelope]:
+        """All events of these streams, in log order."""
+        wanted = set(streams)
+        return [event for event in self._database.events if event.stream in wanted]
+
+    async def live_streams(self) -> list[str]:
+        """Every stream but those of jobs that have ended."""
+        views = self._database.views
+        streams = [f"{kind}-{key}" for table, kind in STREAM_KINDS.items() for key in views[table]]
+        return streams + [f"job-{key}" for key, row in views["jobs"].items() if row["status"] in OPEN]
+
+    async def read(self, after: int, limit: int) -> Sequence[EventEnvelope]:
+        """Up to `limit` events after a position."""
+        return self._database.events[after : after + limit]
+
+    async def recorded(self, command_ids: Iterable[UUID]) -> dict[UUID, RecordedCommand]:
+        """Which of these commands were recorded."""
+        commands = self._database.commands
+        return {ident: commands[ident] for ident in command_ids if ident in commands}
+
+    async def append(self, batch: Batch, head: Head) -> Head:
+        """Store a batch after `head`. Raises: AppendConflict."""
+        database = self._database
+        self._check(batch, head)
+        for event in batch.events:
+            previous = database.hashes[-1] if database.hashes else GENESIS
+            database.events.append(event)
+            database.hashes.append(chain_hash(previous, log_row(event)))
+        for command in batch.commands:
+            recorded = RecordedCommand(command.envelope.fingerprint, command.answer)
+            database.commands[command.envelope.command_id] = recorded
+        for row in batch.rows:
+            values = msgspec.to_builtins(row.values)
+            database.views[row.table][str(values[KEYS[row.table]])] = values
+        return await self.head()
+
+    def _check(self, batch: Batch, head: Head) -> None:
+        database = self._database
+        idents = [c.envelope.command_id for c in batch.commands]
+        if len(set(idents)) < len(idents) or any(ident in database.commands for ident in idents):
+            raise AppendConflict("a command of the batch is recorded already")
+        if batch.events and head.position != len(database.events):
+            raise AppendConflict(f"the log ends at {len(database.events)}, not at {head.position}")
+        versions: dict[str, int] = {}
+        for event in database.events:
+            versions[event.stream] = event.version
+        for position, event in enumerate(batch.events, head.position + 1):
+            expected = versions.get(event.stream, 0) + 1
+            if event.position != position or event.version != expected:
+                raise AppendConflict(f"{event.stream} version {event.version} does not fit at {position}")
+            versions[event.stream] = event.version
+
+
+class MemoryPositions:
+    """The Positions port."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        self._database = database
+
+    async def get(self, name: str) -> int:
+        """The last position the reader has dealt with."""
+        return self._database.positions.get(name, 0)
+
+    async def set(self, name: str, position: int) -> None:
+        """Remember a position."""
+        self._database.positions[name] = position
