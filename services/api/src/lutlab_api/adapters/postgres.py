@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
@@ -23,15 +24,17 @@ if TYPE_CHECKING:  # generic in its stubs only
 
 QUERY_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 2.0
+STOP_TIMEOUT_S = 2.0
 LOG_BYTES_MAX = 16 << 20
-ATTEMPTS_MAX = 2
-"""A pooled connection that died with the old server fails once; the second attempt gets a new one."""
+ATTEMPTS_MAX = 3
+"""Pooled connections that died with the old server fail once each until their end is noticed; then there are new ones."""
 
 _DOWN = (
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a query on a connection that is just being cut
     asyncpg.CannotConnectNowError,
     asyncpg.TooManyConnectionsError,
     asyncpg.AdminShutdownError,
@@ -64,9 +67,14 @@ class Postgres:
 
     async def stop(self) -> None:
         """Close every connection."""
-        if self._pool is not None:
-            self._pool.terminate()
-            self._pool = None
+        if self._pool is None:
+            return
+        pool, self._pool = self._pool, None
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await pool.close()
+        except (TimeoutError, *_DOWN):
+            pool.terminate()
 
     async def _with(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Run `work` with a connection. Raises: Unavailable."""
