@@ -7,7 +7,7 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import nats.errors
@@ -120,7 +120,13 @@ async def _serve(settings: AgentSettings, boards: Sequence[LabBoard], programmer
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    nc = await _connect(settings, stop)
+    agent: Agent | None = None
+
+    def reconnected() -> None:
+        if agent is not None:
+            agent.reconnected()
+
+    nc = await _connect(settings, stop, reconnected)
     if nc is None:
         return
     try:
@@ -143,7 +149,7 @@ async def _serve(settings: AgentSettings, boards: Sequence[LabBoard], programmer
         await nc.close()
 
 
-async def _connect(settings: AgentSettings, stop: asyncio.Event) -> Client | None:
+async def _connect(settings: AgentSettings, stop: asyncio.Event, reconnected: Callable[[], None]) -> Client | None:
     """A connection, however long it takes; None if the agent is asked to stop first."""
     attempt = 0
     while not stop.is_set():
@@ -154,6 +160,7 @@ async def _connect(settings: AgentSettings, stop: asyncio.Event) -> Client | Non
                 nkey_seed_file=settings.nats_nkey_file,
                 token=settings.nats_token,
                 inbox=subjects.inbox(subjects.agent_durable(settings.site, settings.id)),
+                reconnected=reconnected,
             )
         except (nats.errors.Error, OSError) as error:
             wait_s = CONNECT_WAITS_S[min(attempt, len(CONNECT_WAITS_S) - 1)]

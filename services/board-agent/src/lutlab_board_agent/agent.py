@@ -69,6 +69,10 @@ class Agent:
         self._server = BusServer(nc, BusService(self._buses), site=site, agent_id=agent_id)
         self._heartbeats = Heartbeats(nc, self._registration, site=site, agent_id=agent_id, incarnation=incarnation)
 
+    def reconnected(self) -> None:
+        """To be called when the NATS client connected again."""
+        self._work.reconnected()
+
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set or a part breaks (its exception is raised); boards keep running what they run."""
         lanes = [asyncio.create_task(bus.lane.run()) for bus in self._buses.values()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Coroutine
 
 import nats.errors
 import structlog
@@ -45,15 +46,21 @@ class WorkQueue:
         self._agent_id = agent_id
         self._max_in_hand = max(1, boards) * DELIVERIES_PER_BOARD
         self._in_hand: set[asyncio.Task[None]] = set()
+        self._reconnected = asyncio.Event()
+
+    def reconnected(self) -> None:
+        """The server restarted: a fetch that was waiting waits for nothing, and the stream may be gone."""
+        self._reconnected.set()
 
     async def run(self) -> None:
         """Fetch for ever, through restarts of NATS and before the scheduler has made the stream; cancel it to stop."""
         failures = 0
         while True:
             try:
+                self._reconnected.clear()
                 subscription = await self._bind()
                 failures = 0
-                await self._fetch(subscription)
+                await self._until_reconnected(self._fetch(subscription))
             except NATS_ERRORS as error:
                 wait_s = RETRY_WAITS_S[min(failures, len(RETRY_WAITS_S) - 1)]
                 failures += 1
@@ -77,6 +84,17 @@ class WorkQueue:
             ack_wait_s=subjects.PROGRAM_ACK_WAIT_S,
             max_ack_pending=self._max_in_hand,
         )
+
+    async def _until_reconnected(self, fetching: Coroutine[None, None, None]) -> None:
+        tasks = {asyncio.create_task(fetching), asyncio.create_task(self._reconnected.wait())}
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _fetch(self, subscription: JetStreamContext.PullSubscription) -> None:
         """Take messages until the consumer fails."""

@@ -64,6 +64,8 @@ _RULES: tuple[tuple[LoaderCode, str, str], ...] = (
         "openFPGALoader does not accept the file as a bitstream",
     ),
 )
+_REFUSED = "the device refused the bitstream"
+_DAMAGED = re.compile(r"CRC ERR")
 _COMPILED = tuple((code, re.compile(pattern, re.IGNORECASE | re.MULTILINE), what) for code, pattern, what in _RULES)
 _PROGRESS = re.compile(r"^Loading: \[[=\s]*\] *[\d.]*%?$")
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -93,4 +95,5 @@ def classify(output: str, exit_status: int) -> tuple[LoaderCode, str] | None:
         if pattern.search(output):
             return code, f"{what}; openFPGALoader said: {words}"
     ended = f"signal {-exit_status}" if exit_status < 0 else f"exit status {exit_status}"
-    return LoaderCode.PROGRAM_FAILED, f"the device refused the bitstream ({ended}); openFPGALoader said: {words}"
+    what = f"{_REFUSED}: its checksum is wrong, it is damaged" if _DAMAGED.search(output) else f"{_REFUSED} ({ended})"
+    return LoaderCode.PROGRAM_FAILED, f"{what}; openFPGALoader said: {words}"
