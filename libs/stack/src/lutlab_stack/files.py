@@ -75,12 +75,20 @@ def locked(path: Path, what: str) -> Iterator[None]:
             file.truncate()
 
 
-def tail(path: Path, lines: int = 12) -> str:
-    """The last lines of a text file, empty where there is none."""
+def size_bytes(path: Path) -> int:
+    """The size of a file, 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def tail(path: Path, lines: int = 12, *, after_bytes: int = 0) -> str:
+    """The last lines of a text file, none of them before byte `after_bytes`; empty where there is none."""
     try:
         with path.open("rb") as file:
             file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - LOG_TAIL_BYTES))
+            file.seek(max(after_bytes, file.tell() - LOG_TAIL_BYTES))
             text = file.read().decode("utf-8", errors="replace")
     except OSError:
         return ""

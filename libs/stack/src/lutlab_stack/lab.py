@@ -55,7 +55,7 @@ class Lab:
     def started(self, name: str, pid: int, *, again: bool) -> None:
         """Tell, and write the new process id down."""
         if again:
-            self._console.done(f"{name} is running again (process {pid})")
+            self._console.done(f"{name} was started again (process {pid})")
         self._write_ready()
 
     def died(self, name: str, reason: str, last_lines: str, wait_s: float) -> None:

@@ -220,6 +220,7 @@ def _initdb(cluster: PostgresCluster) -> None:
             user=identity.uid if identity else None,
             group=identity.gid if identity else None,
             extra_groups=[] if identity else None,
+            start_new_session=True,  # a terminal's Ctrl-C is for us
             preexec_fn=bound_to_parent(),
         )
     finally:

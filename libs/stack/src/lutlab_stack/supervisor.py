@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from lutlab_stack import spawn
 from lutlab_stack.errors import StackError
-from lutlab_stack.files import tail
+from lutlab_stack.files import size_bytes, tail
 from lutlab_stack.logs import cap_log
 
+DEATH_LINES_SHOWN = 5
 BACKOFF_FIRST_S = 0.2
 BACKOFF_MAX_S = 10.0
 HEALTHY_AFTER_S = 30.0
@@ -34,7 +35,10 @@ class Watcher(Protocol):
         ...
 
     def died(self, name: str, reason: str, last_lines: str, wait_s: float) -> None:
-        """A child ended although nobody asked, and is started again in `wait_s` seconds."""
+        """A child ended although nobody asked, and is started again in `wait_s` seconds.
+
+        `last_lines` are those it wrote since it was started.
+        """
         ...
 
 
@@ -131,7 +135,7 @@ class Supervisor:
     async def _keep(self, child: Child) -> None:
         again = False
         while True:
-            began = time.monotonic()
+            began, log_began = time.monotonic(), size_bytes(child.log)
             try:
                 pid = child.start()
             except (StackError, OSError, subprocess.SubprocessError) as error:
@@ -144,7 +148,8 @@ class Supervisor:
                 continue
             child.failures = 1 if time.monotonic() - began > HEALTHY_AFTER_S else child.failures + 1
             wait_s = backoff_s(child.failures)
-            self.watcher.died(child.name, reason, tail(child.log), wait_s)
+            last_lines = tail(child.log, DEATH_LINES_SHOWN, after_bytes=log_began)
+            self.watcher.died(child.name, reason, last_lines, wait_s)
             await asyncio.sleep(wait_s)
 
     async def _keep_logs_small(self) -> None:
@@ -166,24 +171,16 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Stop everything, the highest level first, children of one level at once."""
-        if self._log_task is not None:
-            await _cancelled([self._log_task])
-            self._log_task = None
+        keepers = [*self._tasks.values(), *([self._log_task] if self._log_task is not None else [])]
+        self._tasks, self._log_task = {}, None
+        for keeper in keepers:
+            keeper.cancel()
+        await asyncio.gather(*keepers, return_exceptions=True)
         for level in sorted({child.level for child in self.children.values()}, reverse=True):
-            of_level = [child for child in self.children.values() if child.level == level]
-            await _cancelled(self._tasks.pop(child.name) for child in of_level)
-            await asyncio.gather(*(child.stop() for child in of_level))
+            await asyncio.gather(*(child.stop() for child in self.children.values() if child.level == level))
         self.children.clear()
 
     def kill(self) -> None:
         """End every child without grace; `stop` still has to be awaited."""
         for child in self.children.values():
             child.kill()
-
-
-async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel tasks and wait until they are gone."""
-    cancelled = list(tasks)
-    for task in cancelled:
-        task.cancel()
-    await asyncio.gather(*cancelled, return_exceptions=True)

@@ -25,6 +25,7 @@ from lutlab_stack.postgres import remove_postgres
 from lutlab_stack.services import UpOptions
 from lutlab_stack.up import up
 
+READY_TIMEOUT_S = 300.0
 REPOSITORY = Path(__file__).parents[5]
 
 
@@ -69,7 +70,7 @@ def _with_own_lab(examples: Path, console: Console, boards: int, profile: str) -
         finished = True
 
     try:
-        asyncio.run(up(options, console, use))
+        asyncio.run(up(options, console, use, ready_timeout_s=READY_TIMEOUT_S))
     finally:
         remove_postgres(Layout(data_dir).postgres)
         shutil.rmtree(data_dir, ignore_errors=True)
