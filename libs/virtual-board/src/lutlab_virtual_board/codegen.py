@@ -98,7 +98,9 @@ def generate(
         _add_group(writer, values, state, number, group)
     state.finish()
     outputs = list(netlist.outputs)
-    writer.add([Statement(f"S.out[{i}] = {values.read(netlist.outputs[pin])};") for i, pin in enumerate(outputs)])
+    sample = writer.outline(
+        [Statement(f"S.out[{i}] = {values.read(netlist.outputs[pin])};") for i, pin in enumerate(outputs)]
+    )
     functions, calls = writer.finish()
     struct = [
         *state.structure(),
@@ -130,7 +132,7 @@ def generate(
             *initial,
             _MACROS,
             *functions,
-            *_cycle(calls, state, level, rx, both_edges, fires),
+            *_cycle(calls, sample, state, level, rx, both_edges, fires),
             runtime,
         ]
     )
@@ -153,7 +155,9 @@ def _add_group(writer: Writer, values: Values, state: State, number: int, group:
     writer.add_choice(values.read(group.reset), reset, values.read(group.enable), statements)
 
 
-def _cycle(calls: list[str], state: State, level: str, rx: int, both_edges: bool, fires: int) -> list[str]:
+def _cycle(
+    calls: list[str], sample: str, state: State, level: str, rx: int, both_edges: bool, fires: int
+) -> list[str]:
     """The function that runs one clock cycle and gives the level of the serial output before its edge."""
     clear = [f"  {{ int i; for (i = 0; i < {fires}; i++) S.fires[i] = 0; }}"] if fires > 1 else ["  S.fires[0] = 0;"]
     lines = ["static u cycle(u line) {", "  u level;", "  S.changed = 0;"]
@@ -161,7 +165,7 @@ def _cycle(calls: list[str], state: State, level: str, rx: int, both_edges: bool
         lines.append(f"  S.in[{rx}] = line;")
     if both_edges:
         lines.append("  S.clk = 0;")
-    lines += [*(f"  {call}" for call in calls), f"  level = {level};"]
+    lines += [*(f"  {call}" for call in calls), f"  {sample}();", f"  level = {level};"]
     lines += [*(f"  {text}" for text in state.edges.rising), *clear]
     if both_edges:
         lines += ["  S.clk = 1;", *(f"  {call}" for call in calls)]

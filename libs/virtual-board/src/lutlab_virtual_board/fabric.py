@@ -28,15 +28,16 @@ class Fabric:
     """
 
     def __init__(self, code: bytes) -> None:
-        # The loader tells objects apart by inode, so a fresh memory file makes a fresh copy of the state.
-        descriptor = os.memfd_create("lutlab-design", os.MFD_CLOEXEC)
+        # The loader tells objects apart by path and inode. A memory file that stays open as long as the object is in
+        # use has a path of its own, and so the object has a state of its own.
+        self._descriptor = os.memfd_create("lutlab-design", os.MFD_CLOEXEC)
         try:
-            os.write(descriptor, code)
-            self._library = ctypes.CDLL(f"/proc/self/fd/{descriptor}")
+            with open(self._descriptor, "wb", closefd=False) as file:
+                file.write(code)
+            self._library = ctypes.CDLL(f"/proc/self/fd/{self._descriptor}")
         except OSError as error:
+            os.close(self._descriptor)
             raise CompilerError(f"the compiled design cannot be loaded: {error}") from error
-        finally:
-            os.close(descriptor)
         self._declare()
         self._buffer = ctypes.create_string_buffer(_CHUNK_BYTES)
         self.clock_hz: float = self._library.vb_clock_hz()
@@ -68,6 +69,7 @@ class Fabric:
         if self._library is not None:
             _ctypes.dlclose(self._library._handle)
             self._library = None  # type: ignore[assignment]
+            os.close(self._descriptor)
 
     def take_over(self, other: Fabric) -> None:
         """Continue where another build of the same design is.

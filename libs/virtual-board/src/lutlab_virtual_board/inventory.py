@@ -16,6 +16,7 @@ _EXECUTED = re.compile(
     r"SLICE[A-D]\..*|CLK[01]\.CLKMUX|LSR[01]\.(LSRMUX|SRMODE)"  # slices
     r"|CIB\.\w+MUX"  # constant ties
     r"|EBR[0-3]\..*|MULT18_[0145]\..*|DSP_(LEFT|RIGHT)\.CIBOUT"
+    r"|ALU54_[37]\..*"  # shares most of its bits with the multipliers beside it, and is looked at as a whole
     r"|GSR\.(GSRMODE|SYNCMODE)|DCC_[LRTB]\d+\.MODE"
     r"|PIO[A-D]\.BASE_TYPE"
 )
@@ -38,6 +39,8 @@ _CELL_OF = {
 }
 """The vendor's name of the cell that a setting's prefix belongs to."""
 
+_ALU54_TILES = {"MIB_DSP3": "ALU54_3", "MIB_DSP7": "ALU54_7"}
+
 _PLAIN_FABRIC = re.compile(r"PLC2|CIB|CIB_(EBR|DSP|LR|LR_S)|MIB_EBR[0-8]|MIB2?_DSP[0-8]|TAP_DRIVE(_CIB)?")
 """Tiles where a set bit that no setting explains would be an unknown cell or route."""
 
@@ -58,6 +61,23 @@ def refuse_unsupported(configuration: Configuration) -> None:
                 raise UnsupportedConfiguration(f"tile {tile.tile.name} has bits of unknown meaning: {bits}")
 
 
+    _refuse_alu54(configuration)
+
+
+def _refuse_alu54(configuration: Configuration) -> None:
+    """An ALU54B has the middle tile of the five that configure it and the multipliers before it."""
+    for first in configuration.database.tiles:
+        name = _ALU54_TILES.get(first.kind)
+        if name is None:
+            continue
+        places = [(first.x + dx, first.y) for dx in range(-3, 2)]
+        if not any(place in configuration.tiles for place in places):
+            continue
+        group = [tile for place in places for tile in configuration.tiles_at(*place)]
+        if configuration.group_choice(group, f"{name}.MODE") == "ALU54B":
+            raise UnsupportedCell("ALU54B", f"R{first.y}C{first.x} {name}")
+
+
 def _check(tile: TileConfiguration, name: str) -> None:
     if _EXECUTED.fullmatch(name) or _HARMLESS.fullmatch(name):
         return
@@ -73,7 +93,7 @@ def _check(tile: TileConfiguration, name: str) -> None:
 def _cell_name(prefix: str) -> str:
     if prefix in _CELL_OF:
         return _CELL_OF[prefix]
-    for start, cell in (("IOLOGIC", "IOLOGIC"), ("ALU54", "ALU54B"), ("CLKDIV", "CLKDIVF"), ("DCS", "DCSC")):
+    for start, cell in (("IOLOGIC", "IOLOGIC"), ("CLKDIV", "CLKDIVF"), ("DCS", "DCSC")):
         if prefix.startswith(start):
             return f"{cell} ({prefix})"
     return prefix

@@ -65,12 +65,13 @@ class Writer:
     def _guard(self, head: str, statements: list[Statement], follow: bool = False) -> None:
         body = statements
         if len(statements) > FUNCTION_LINES_MAX:
-            body = [Statement(f"{self._outline(piece)}();") for piece in _pieces(statements)]
+            body = [Statement(f"{self.outline(piece)}();") for piece in _pieces(statements)]
         # An "else" must follow its "if" in the same function.
         function = self._flow[-1] if follow else self._room(2 * len(body) + 4)
         function.lines += [Statement(head), *body, Statement("}")]
 
-    def _outline(self, statements: list[Statement]) -> str:
+    def outline(self, statements: list[Statement]) -> str:
+        """Put statements into a function of their own, which the caller calls; its name."""
         function = _Function(f"part{len(self._functions)}", statements)
         self._functions.append(function)
         return function.name

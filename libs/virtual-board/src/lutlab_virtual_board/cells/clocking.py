@@ -135,7 +135,7 @@ def _refuse_dynamic_pll(context: Context, wire: Wire, where: str) -> None:
     """A PLL that logic resets or shifts does not have one frequency."""
     for pin in ("RST", "STDBY", "PHASESTEP", "PHASELOADREG"):
         source = context.routing.source(Wire(wire.x, wire.y, f"J{pin}_PLL"))
-        if isinstance(source, Wire):
+        if isinstance(source, Wire) and context.net_of(source) != ZERO:
             raise UnsupportedCell("EHXPLLL", where, f"its input {pin} is driven by logic")
 
 

@@ -11,6 +11,8 @@ from lutlab_virtual_board.netlist import ONE, ZERO, ClockLevel, Function, Net, N
 from lutlab_virtual_board.routing import Routing, Source, Tie
 from lutlab_virtual_board.wires import Wire
 
+_LUT = re.compile(r"F([0-7])_SLICE")
+_LUT_INIT_ERASED = 0xFFFF
 INVERT = 0b01
 AND = 0b1000
 OR = 0b1110
@@ -78,10 +80,25 @@ class Context:
             return ONE
         if isinstance(source, Tie):
             return ONE if source.value else ZERO
+        constant = self._constant_lut(source)
+        if constant is not None:
+            return constant
         if source not in self._nets:
             self._nets[source] = self.netlist.add(None)
             self.pending.append((source, self._nets[source]))
         return self._nets[source]
+
+    def _constant_lut(self, source: Wire) -> Net | None:
+        """The constant that a LUT without inputs is there for: nextpnr makes zeros that way."""
+        match = _LUT.fullmatch(source.name)
+        if match is None:
+            return None
+        index = int(match[1])
+        name = f"SLICE{'ABCD'[index // 2]}"
+        if self.choice(source.x, source.y, f"{name}.MODE", "LOGIC") != "LOGIC":
+            return None
+        init = self.configuration.words(source.x, source.y).get(f"{name}.K{index % 2}.INIT", _LUT_INIT_ERASED)
+        return {0: ZERO, 0xFFFF: ONE}.get(init)
 
     def output(self, wire: Wire) -> Net:
         """The net of a cell's output; whoever builds the cell drives it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from lutlab_virtual_board.cells.clocking import require_clock
 from lutlab_virtual_board.cells.context import Context, place
 from lutlab_virtual_board.errors import UnsupportedCell
-from lutlab_virtual_board.netlist import Multiplier, Net, ProductOutput, Stage
+from lutlab_virtual_board.netlist import ZERO, Multiplier, Net, ProductOutput, Stage
 from lutlab_virtual_board.trellis import Tile
 from lutlab_virtual_board.wires import Wire
 
@@ -78,8 +78,10 @@ def expand(context: Context, wire: Wire, net: Net) -> None:
     if cell.choice("MODE") != "MULT18X18D":
         raise UnsupportedCell(f"DSP mode {cell.choice('MODE')}", cell.where, "its output is used")
     for pin in ("SOURCEA", "SOURCEB"):
-        if isinstance(context.routing.source(Wire(wire.x, wire.y, f"J{pin}_MULT18")), Wire):
-            raise UnsupportedCell("MULT18X18D", cell.where, f"its input {pin} is driven by logic")
+        # Left open they mean the parallel inputs: nextpnr relies on that.
+        source = context.routing.source(Wire(wire.x, wire.y, f"J{pin}_MULT18"))
+        if isinstance(source, Wire) and context.net_of(source) != ZERO:
+            raise UnsupportedCell("MULT18X18D", cell.where, f"its input {pin} selects the shift chain")
     multiplier = Multiplier(
         a=tuple(cell.net(f"A{bit}") for bit in range(_FACTOR_BITS)),
         b=tuple(cell.net(f"B{bit}") for bit in range(_FACTOR_BITS)),

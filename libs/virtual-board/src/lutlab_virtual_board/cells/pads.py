@@ -36,18 +36,20 @@ def _tiles(context: Context, x: int, y: int, letter: str) -> list[Tile]:
 def _driven(context: Context, x: int, y: int, letter: str) -> bool:
     """Whether a pad's output driver is on.
 
-    The pad's type shares bits with its pull and drive strength, which may be set otherwise; the driver's own bits are
-    those that every output type sets and no input type does.
+    The pad's type shares bits with its pull resistor, which may be set otherwise; the driver's own bits are those that
+    every output type sets, and no input type or pull does.
     """
     for tile in _tiles(context, x, y, letter):
         patterns = context.configuration.patterns(tile, f"PIO{letter}.BASE_TYPE")
-        driver, inputs = -1, 0
+        driver, others = -1, 0
+        for bits in context.configuration.patterns(tile, f"PIO{letter}.PULLMODE").values():
+            others |= bits
         for base, bits in patterns.items():
             if base.startswith("OUTPUT_"):
                 driver &= bits
             elif base.startswith("INPUT_"):
-                inputs |= bits
-        driver &= ~inputs
+                others |= bits
+        driver &= ~others
         if patterns and driver > 0 and context.configuration.bits(tile) & driver == driver:
             return True
     return False

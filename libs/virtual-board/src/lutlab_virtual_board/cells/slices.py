@@ -124,12 +124,11 @@ def _distributed_ram(context: Context, wire: Wire, net: Net, index: int) -> None
     if _mode(context, x, y, 4) != "RAMW":
         raise UnsupportedCell("DPRAM", place(wire, _slice(index)), "slice C of its tile is not in mode RAMW")
     letter, half = _WRITE_DATA[index]
-    a, b, c, d = _inputs(context, x, y, index)
-    write = tuple(_pin(context, x, y, 4, pin) for pin in ("D", "B", "C", "A"))
     require_clock(context, Wire(x, y, f"WCK{index // 2}_SLICE"), place(wire, _slice(index)))
     ram = DistributedRam(
-        read=(d, b, c, a),
-        write=write,
+        # A read and a write address bit pair where they have the same pin, in the LUT and in slice C.
+        read=_inputs(context, x, y, index),
+        write=_inputs(context, x, y, 4),
         data=_pin(context, x, y, 4 + half, letter),
         enable=_write_enable(context, x, y, index),
         value=_init(context, x, y, index),

