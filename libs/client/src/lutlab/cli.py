@@ -47,6 +47,9 @@ def main() -> None:
     except (LutlabError, StackError, UnknownProfile) as error:
         note(f"lutlab: {error}")
         sys.exit(exit_code(error))
+    except OSError as error:
+        note(f"lutlab: {error}")
+        sys.exit(EXIT_FAILED)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
 

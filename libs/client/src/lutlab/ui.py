@@ -86,31 +86,31 @@ class RichScreen:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._live.update("")
+        self._live.update("", refresh=True)
         self._live.stop()
 
     def doing(self, text: str) -> None:
         """See `lutlab_stack.console.Console`."""
-        self._live.update(Spinner("dots", text))
+        self._live.update(Spinner("dots", text), refresh=True)
 
     def progress(self, text: str, done: int, total: int) -> None:
         """See `lutlab_stack.console.Console`."""
         row = Table.grid(padding=(0, 1))
         row.add_row(Spinner("dots", text), ProgressBar(total=total, completed=done, width=24), f"{done}/{total}")
-        self._live.update(row)
+        self._live.update(row, refresh=True)
 
     def done(self, text: str) -> None:
         """See `lutlab_stack.console.Console`."""
-        self._live.update("")
-        self._console.print("✓", text, style="green", markup=False, highlight=False)
+        self._live.update("", refresh=True)
+        self._console.print("✓", text, style="green", markup=False, highlight=False, soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """See `lutlab_stack.console.Console`."""
-        self._console.print("!", text, style="yellow", markup=False, highlight=False)
+        self._console.print("!", text, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
     def say(self, text: str) -> None:
         """See `lutlab_stack.console.Console`."""
-        self._console.print(text, markup=False, highlight=False)
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def screen(stream: TextIO | None = None) -> Screen:

@@ -71,10 +71,10 @@ class Lab:
         """Bring everything up. Raises: StackError."""
         for path in self._ready_files():
             path.unlink(missing_ok=True)
-        # It needs nothing of the rest, and takes longest where the tools are new.
-        self._warming = asyncio.create_task(self._run_once(services.warm(self._wiring)), name="warm")
         self._api_key = stored_secret(self._layout.api_key, prefix=KEY_PREFIX)
         self._api_port = self._choose_api_port()
+        # It needs nothing of the rest, and takes longest where the tools are new.
+        self._warming = asyncio.create_task(self._run_once(services.warm(self._wiring)), name="warm")
         database_url = self._options.postgres_url or await self._start_postgres()
         nats_url = self._options.nats_url or await self._start_nats()
         self._wiring = dataclasses.replace(self._wiring, nats_url=nats_url, database_url=database_url)

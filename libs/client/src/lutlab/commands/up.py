@@ -89,10 +89,11 @@ def up(
 def _next_steps(lab: Lab, options: UpOptions) -> str:
     own_folder = options.data_dir.absolute() != default_data_dir().absolute()
     where = f" --data-dir {options.data_dir}" if own_folder else ""
+    key = "" if options.public_reads else f'-H "X-API-Key: {lab.api_key}" '
     return f"""\
   API key    {lab.api_key}
   data       {options.data_dir.absolute()}  (logs in logs/)
   next       lutlab boards{where}
              lutlab submit examples/echo_memory/design.py --wait{where}
-             curl {lab.api_url}/fpga
+             curl {key}{lab.api_url}/fpga
   stop       Ctrl-C"""
