@@ -49,6 +49,30 @@ def test_recovers_from(bad):
     assert seen.started == transfers(good["good_bus"])
 
 
+@pytest.mark.parametrize("bad", VECTORS["recovery"]["bad"], ids=[b["name"] for b in VECTORS["recovery"]["bad"]])
+def test_recovers_without_silence_through_sync_bytes(bad):
+    good = VECTORS["recovery"]
+    # The longest frame of this bridge has 137 bytes; 16 sync bytes in a row end its ignoring.
+    seen = run_core([from_hex(bad["bytes"]) + b"\xc3" * (137 + 16) + from_hex(good["good_request"])])
+    assert seen.replies.hex(" ") == good["good_reply"]
+    assert seen.started == transfers(good["good_bus"])
+
+
+def test_sync_bytes_between_frames_and_in_payloads_are_harmless():
+    word = next(v for v in EXCHANGES if v["name"] == "read_one")
+    write = "a1 21 00 00 20 00 00 c3 c3 c3 c3 ea df"
+    request = b"\xc3" + from_hex(word["request"]) + b"\xc3" * 40 + from_hex(write) + b"\xc3"
+    seen = run_core([request, from_hex(word["request"])])
+    assert seen.replies.hex(" ") == " ".join([word["reply"], "21 00 28 d8", word["reply"]])
+    assert seen.started[1] == ("w", 0x20, 0xC3C3C3C3)
+
+
+def test_fifteen_sync_bytes_are_not_enough():
+    good = VECTORS["recovery"]
+    seen = run_core([b"noise" + b"\xc3" * 15 + from_hex(good["good_request"])])
+    assert not seen.replies
+
+
 def test_a_broken_frame_takes_down_what_follows_it_without_a_silence():
     good = from_hex(VECTORS["recovery"]["good_request"])
     seen = run_core([good, b"noise", good, SILENCE, good])

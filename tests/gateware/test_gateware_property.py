@@ -56,14 +56,20 @@ def frames(draw):
     return frame
 
 
-SCRIPT = st.lists(st.one_of(frames(), frames(), st.just(SILENCE), st.binary(max_size=12)), min_size=1, max_size=8)
+SCRIPT = st.lists(
+    st.one_of(frames(), frames(), st.just(SILENCE), st.just(b"\xc3" * 40), st.binary(max_size=12)),
+    min_size=1,
+    max_size=8,
+)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(script=SCRIPT, delay=st.sampled_from([0, 1, 2]))
 def test_same_bytes_in_same_bytes_out(script, delay):
     script = [*script, SILENCE, from_hex(VECTORS["recovery"]["good_request"])]
-    fake = FakeBridge(Target(), build_id=0xCAFE_F00D, queue_bytes=1024, bus_timeout_cycles=64, silence_cycles=SILENCE_CYCLES)
+    fake = FakeBridge(
+        Target(), build_id=0xCAFE_F00D, queue_bytes=1024, bus_timeout_cycles=64, silence_cycles=SILENCE_CYCLES
+    )
     expected = bytearray()
     for item in script:
         if item is SILENCE:

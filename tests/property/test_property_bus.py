@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lutlab_bus import MalformedRequest, ProtocolFault, Read, Status, Write, stream
 from lutlab_bus.fake import FakeBridge
 from lutlab_bus.framer import Framer, Limits
-from lutlab_bus.hello import encode_hello, find_hello
+from lutlab_bus.hello import encode_hello, find_hello, sync_bytes
 
 WORD = st.integers(0, 0xFFFF_FFFF)
 ADDRESS = st.integers(0, 600)
@@ -75,18 +75,21 @@ def test_no_garbage_is_taken_for_a_reply(reply):
 @given(before=st.binary(max_size=200), after=st.binary(max_size=20), tag=st.integers(0, 255))
 def test_a_hello_is_found_among_any_bytes(before, after, tag):
     reply = FakeBridge(build_id=77).feed(encode_hello(tag))
-    found = find_hello(before + reply + after, tag)
-    assert found is not None and found[0].build_id == 77
-    assert found[1] == len(before + reply)
+    found = find_hello(before + reply + after)
+    assert found is not None and found.tag == tag and found.info.build_id == 77
+    assert found.end == len(before + reply)
 
 
-@given(operation=OPERATION, garbage=st.binary(min_size=1, max_size=30), cut=st.integers(0, 1000))
-def test_the_bridge_recovers_from_garbage_and_half_frames(operation, garbage, cut):
-    bridge = FakeBridge(queue_bytes=32_768)
-    limits = Limits(queue_bytes=32_768, write_words_max=4096)
+@given(operation=OPERATION, garbage=st.binary(min_size=1, max_size=30), cut=st.integers(0, 1000), silence=st.booleans())
+def test_the_bridge_recovers_from_garbage_and_half_frames(operation, garbage, cut, silence):
+    bridge = FakeBridge(queue_bytes=4096)
+    limits = Limits(queue_bytes=4096, write_words_max=512)
     request = Framer([operation], limits).data_to_send()
     bridge.feed(garbage + request[: cut % len(request)])
-    bridge.silence()
+    if silence:
+        bridge.silence()
+    else:
+        bridge.feed(sync_bytes(None, 1))
     bridge.transfers.clear()
     framer = Framer([Read(3)], limits)
     framer.receive(bridge.feed(framer.data_to_send()))

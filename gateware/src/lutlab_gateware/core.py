@@ -16,12 +16,10 @@ BUS_TIMEOUT_CYCLES = 65_536
 in the queue, so this only bounds how long a dead design keeps its user waiting."""
 QUEUE_BYTES = 4096
 """Default queue: two block RAMs; room for a write frame of 512 words while the next one arrives."""
-QUEUE_BYTES_MIN, QUEUE_BYTES_MAX = 16, 32_768
+QUEUE_BYTES_MIN = 16
 SILENCE_CYCLES = 1 << 20
 """Default silence that ends a broken frame: 21 ms at 50 MHz. Far longer than the gaps a USB serial adapter or a busy
 host leaves inside a frame, because a frame with a longer gap is lost."""
-WRITE_WORDS_SHARE = 8
-"""A write frame has at most this fraction of the queue's bytes in words, so it fills half of the queue."""
 
 
 def info_words(
@@ -42,7 +40,7 @@ def info_words(
         bus_timeout_cycles,
         silence_cycles,
         divider | address_bits << 16 | 32 << 24,
-        queue_bytes | queue_bytes // WRITE_WORDS_SHARE << 16,
+        queue_bytes | queue_bytes // wire.QUEUE_BYTES_PER_WRITE_WORD << 16,
         0,
     ]
 
@@ -68,11 +66,11 @@ class BridgeCore(Elaboratable):
         queue_bytes: int = QUEUE_BYTES,
         silence_cycles: int = SILENCE_CYCLES,
     ) -> None:
-        if not QUEUE_BYTES_MIN <= queue_bytes <= QUEUE_BYTES_MAX:
-            raise ValueError(f"queue_bytes {queue_bytes} is outside {QUEUE_BYTES_MIN}..{QUEUE_BYTES_MAX}")
+        if not QUEUE_BYTES_MIN <= queue_bytes <= wire.QUEUE_BYTES_MAX:
+            raise ValueError(f"queue_bytes {queue_bytes} is outside {QUEUE_BYTES_MIN}..{wire.QUEUE_BYTES_MAX}")
         self._queue = CommitQueue(queue_bytes)
         self._receiver = receiver = FrameReceiver(
-            self._queue, write_words_max=queue_bytes // WRITE_WORDS_SHARE, silence_cycles=silence_cycles
+            self._queue, write_words_max=queue_bytes // wire.QUEUE_BYTES_PER_WRITE_WORD, silence_cycles=silence_cycles
         )
         self._executor = executor = Executor(
             self._queue,

@@ -2,7 +2,8 @@
 
 This is the seam of the wire format: the executor reads headers and payloads from the queue and never sees a CRC, a gap
 or a bad byte. Rules (docs/bus-protocol.md): a frame that breaks any rule puts the receiver into FLUSH, which swallows
-bytes until the line was silent for `silence_cycles`; silence in the middle of a frame drops the frame.
+bytes until `wire.SYNC_RUN` sync bytes in a row, or until the line was silent for `silence_cycles`. Silence in the
+middle of a frame drops the frame.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ class FrameReceiver(Elaboratable):
         self._left = Signal(range(write_words_max))  # words of payload to come, minus one
         self._too_long = Signal()
         self._byte = Signal(2)  # of a word, or of the CRC
+        self._run = Signal(range(wire.SYNC_RUN))  # sync bytes in a row while ignoring
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -89,17 +91,21 @@ class FrameReceiver(Elaboratable):
                 m.d.sync += self._state.eq(Mux(crc.zero, _State.IDLE, _State.FLUSH))
             with m.Case(_State.FLUSH):
                 m.d.comb += queue.rollback.eq(1)
+                with m.If(self.stb):
+                    m.d.sync += self._run.eq(Mux(self.data == wire.SYNC, self._run + 1, 0))
+                    with m.If((self.data == wire.SYNC) & (self._run == wire.SYNC_RUN - 1)):
+                        m.d.sync += self._state.eq(_State.IDLE)
         silent = self._silence(m)
         with m.If(self.err | (queue.push & queue.full)):
-            m.d.sync += self._state.eq(_State.FLUSH)
+            m.d.sync += [self._state.eq(_State.FLUSH), self._run.eq(0)]
         with m.Elif(silent):
             m.d.comb += queue.rollback.eq(1)
             m.d.sync += self._state.eq(_State.IDLE)
         return m
 
     def _first_byte(self, m: Module) -> None:
-        m.d.sync += [self._index.eq(0), self._byte.eq(0), self._too_long.eq(0)]
-        with m.If(self.stb):
+        m.d.sync += [self._index.eq(0), self._byte.eq(0), self._run.eq(0), self._too_long.eq(0)]
+        with m.If(self.stb & (self.data != wire.SYNC)):
             m.d.comb += self.queue.push.eq(1)
             m.d.sync += [self._is_write.eq(self.data[0]), self._state.eq(_State.FIELDS)]
             # Information words cannot be written, and any other first byte is noise.

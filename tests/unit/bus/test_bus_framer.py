@@ -50,20 +50,21 @@ def test_golden_hello():
     hello = VECTORS["hello"]
     assert encode_hello(hello["tag"]).hex(" ") == hello["request"]
     reply = bytes.fromhex(hello["reply"])
-    info, end = find_hello(b"stale UL" + reply + b"more", hello["tag"])
-    assert end == 8 + len(reply)
+    found = find_hello(b"stale UL" + reply + b"more")
+    info = found.info
+    assert found.tag == hello["tag"] and found.end == 8 + len(reply)
     assert (info.build_id, info.clk_hz, info.divider, info.baud) == (0xCAFEF00D, 50_000_000, 4, 12_500_000)
     assert (info.bus_timeout_cycles, info.silence_cycles, info.address_bits, info.data_bits) == (64, 2048, 9, 32)
     assert info.limits == Limits(queue_bytes=256, write_words_max=32)
-    assert find_hello(reply, hello["tag"] + 1) is None
-    assert find_hello(reply[:-1], hello["tag"]) is None
+    assert find_hello(reply[:-1]) is None
+    assert find_hello(reply[:-1] + b"\x00") is None
 
 
 def test_hello_of_another_version_is_a_mismatch():
     bridge = FakeBridge()
     bridge._info[0] += 1
     with pytest.raises(ProtocolMismatch, match="protocol 2, this host 1"):
-        find_hello(bridge.feed(encode_hello(3)), 3)
+        find_hello(bridge.feed(encode_hello(3)))
 
 
 @pytest.mark.parametrize("vector", EXCHANGES, ids=[v["name"] for v in EXCHANGES])

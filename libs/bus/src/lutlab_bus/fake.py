@@ -49,7 +49,7 @@ class FakeBridge:
         self.target: MutableMapping[int, int] = {} if target is None else target
         self.transfers: list[tuple[str, int]] = []
         self._address_bits = address_bits
-        self._write_words_max = queue_bytes // 8
+        self._write_words_max = queue_bytes // wire.QUEUE_BYTES_PER_WRITE_WORD
         self._info = [
             wire.PROTOCOL_MAGIC << 16 | wire.PROTOCOL_VERSION,
             build_id,
@@ -62,6 +62,7 @@ class FakeBridge:
         ]
         self._pending = bytearray()
         self._flushing = False
+        self._sync_run = 0
         self._status = wire.STATUS_OK
 
     def silence(self) -> None:
@@ -71,21 +72,25 @@ class FakeBridge:
 
     def feed(self, data: bytes) -> bytes:
         """Take request bytes in any chunking; returns the replies they complete."""
-        self._pending += data
-        replies = bytearray()
-        while not self._flushing and self._pending:
-            length = self._frame_length()
-            if length is None:
-                self._flushing = True
-            elif len(self._pending) < length:
-                break
-            elif crc_hqx(self._pending[:length], wire.CRC_INIT) != 0:
-                self._flushing = True
-            else:
-                frame = bytes(self._pending[:length])
-                del self._pending[:length]
-                replies += self._run(frame)
-        return bytes(replies)
+        return b"".join(self._byte(byte) for byte in data)
+
+    def _byte(self, byte: int) -> bytes:
+        if self._flushing:
+            self._sync_run = self._sync_run + 1 if byte == wire.SYNC else 0
+            self._flushing = self._sync_run < wire.SYNC_RUN
+            return b""
+        if not self._pending and byte == wire.SYNC:
+            return b""
+        self._pending.append(byte)
+        length = self._frame_length()
+        if length is not None and len(self._pending) < length:
+            return b""
+        frame = bytes(self._pending)
+        self._pending.clear()
+        if length is None or crc_hqx(frame, wire.CRC_INIT) != 0:
+            self._flushing, self._sync_run = True, 0
+            return b""
+        return self._run(frame)
 
     def _frame_length(self) -> int | None:
         """Bytes of the frame that begins here, as far as is known; None if none can begin like this."""

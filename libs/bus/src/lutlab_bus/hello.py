@@ -13,6 +13,7 @@ from lutlab_bus import wire
 from lutlab_bus.errors import ProtocolMismatch
 from lutlab_bus.framer import Limits, pack_header
 
+QUEUE_BYTES_USUAL = 4096
 HELLO_REPLY_BYTES = wire.REPLY_OVERHEAD_BYTES + wire.INFO_WORDS * wire.WORD_BYTES
 _INFO = struct.Struct("<HHIIIIHBBHHI")
 _MAGIC = struct.pack("<H", wire.PROTOCOL_MAGIC)
@@ -61,24 +62,49 @@ def encode_hello(tag: int) -> bytes:
     return header + wire.CRC.pack(crc_hqx(header, wire.CRC_INIT))
 
 
-def find_hello(received: bytes | bytearray, tag: int) -> tuple[BoardInfo, int] | None:
-    """Look for the reply to `encode_hello(tag)` among stale bytes.
+@dataclass(frozen=True, slots=True)
+class HelloReply:
+    """A reply to a hello, found in a stream of bytes.
 
-    Returns:
-        The information and the position after the reply, or None if it is not (wholly) there.
+    Attributes:
+        tag: of the hello.
+        info: what it says.
+        end: position after the reply.
+    """
+
+    tag: int
+    info: BoardInfo
+    end: int
+
+
+def find_hello(received: bytes | bytearray) -> HelloReply | None:
+    """Look for the first whole reply to a hello among stale bytes.
 
     Raises:
-        ProtocolMismatch: the reply is there and names another protocol version.
+        ProtocolMismatch: it is there and names another protocol version.
     """
     magic = received.find(_MAGIC, _MAGIC_OFFSET)
     while magic >= 0:
         start = magic - _MAGIC_OFFSET
         reply = bytes(received[start : start + HELLO_REPLY_BYTES])
-        is_reply = len(reply) == HELLO_REPLY_BYTES and reply[0] == tag
-        if is_reply and crc_hqx(reply, wire.CRC_INIT) == 0:
-            return _decode(reply), start + HELLO_REPLY_BYTES
+        if len(reply) == HELLO_REPLY_BYTES and crc_hqx(reply, wire.CRC_INIT) == 0:
+            return HelloReply(reply[0], _decode(reply), start + HELLO_REPLY_BYTES)
         magic = received.find(_MAGIC, magic + 1)
     return None
+
+
+def sync_bytes(info: BoardInfo | None, attempt: int) -> bytes:
+    """What to send before the hello of an attempt (0 is the first) so that a bridge in any state understands it.
+
+    The longest frame ends whatever frame was begun, and a run more ends the ignoring of it. Without `info` the longest
+    frame is not known: first that of a usual bridge is assumed, then that of the largest. The first attempt has none,
+    since a bridge is rarely in the middle of anything.
+    """
+    if attempt == 0:
+        return b""
+    queue_bytes = QUEUE_BYTES_USUAL if attempt == 1 else wire.QUEUE_BYTES_MAX
+    words = queue_bytes // wire.QUEUE_BYTES_PER_WRITE_WORD if info is None else info.write_words_max
+    return bytes([wire.SYNC]) * (wire.REQUEST_OVERHEAD_BYTES + words * wire.WORD_BYTES + wire.SYNC_RUN)
 
 
 def _decode(reply: bytes) -> BoardInfo:

@@ -2,8 +2,8 @@
 
 A link is *in step* when no request is unanswered. Whatever interrupts an exchange (a timeout, a cancelled task, a bad
 reply) leaves it out of step, and the next use says hello until the reply to that very hello comes; everything before is
-stale and dropped. The bridge forgets a half-sent frame after a silence, so the pauses between hellos grow until one is
-long enough; the host cannot know the time it takes, since a simulated board's clock is not its own.
+stale and dropped. Sync bytes before each hello but the first end whatever the bridge was in the middle of. None of this
+depends on the bridge's clock, which in a simulated board is not ours.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Protocol, Self
 from lutlab_bus import wire
 from lutlab_bus.errors import LinkLost, LinkTimeout, ProtocolFault
 from lutlab_bus.framer import Framer, Limits
-from lutlab_bus.hello import HELLO_REPLY_BYTES, BoardInfo, encode_hello, find_hello
+from lutlab_bus.hello import HELLO_REPLY_BYTES, BoardInfo, encode_hello, find_hello, sync_bytes
 from lutlab_bus.operations import Operation, Result
 
 READ_BYTES = 65_536
@@ -26,9 +26,6 @@ OPEN_TIMEOUT_S = 10.0
 HELLO_PATIENCE_S = 0.1
 """How long the first hello may go unanswered while nothing else arrives either; doubles with each attempt."""
 HELLO_PATIENCE_MAX_S = 2.0
-PAUSE_S = 0.05
-"""Silence before the second hello; doubles with each attempt. The first goes out at once."""
-PAUSE_MAX_S = 2.0
 
 
 class SerialPort(Protocol):
@@ -189,47 +186,49 @@ class BusLink:
     async def _synchronise(self) -> BoardInfo:
         """Say hello until the reply to the latest hello comes. The caller bounds the time."""
         self._in_step = False
-        patience_s, pause_s = HELLO_PATIENCE_S, PAUSE_S
+        patience_s, attempt, ours = HELLO_PATIENCE_S, 0, set[int]()
         while True:
             self._tag = (self._tag + 1) % wire.TAG_MODULUS
-            await self._send(encode_hello(self._tag))
-            info = await self._await_hello(self._tag, patience_s)
+            ours.add(self._tag)
+            await self._send(sync_bytes(self._info, attempt) + encode_hello(self._tag))
+            info = await self._await_hello(self._tag, ours, patience_s)
             if info is not None:
                 self._tag = (self._tag + 1) % wire.TAG_MODULUS
                 self._info = info
                 self._in_step = True
                 self.counters.resyncs += 1
                 return info
-            await self._drop_for(pause_s)
+            attempt += 1
             patience_s = min(2 * patience_s, HELLO_PATIENCE_MAX_S)
-            pause_s = min(2 * pause_s, PAUSE_MAX_S)
 
-    async def _await_hello(self, tag: int, patience_s: float) -> BoardInfo | None:
-        """Read until the reply to hello `tag`, or until nothing arrived for `patience_s`."""
+    async def _await_hello(self, tag: int, ours: set[int], patience_s: float) -> BoardInfo | None:
+        """Read until the reply to hello `tag`, or until nothing arrived for `patience_s`.
+
+        A reply to one of the earlier hellos tells that the board listens but is slow; then the latest will be answered
+        too, and another hello would only make the wait longer.
+        """
         received = bytearray()
+        patience: float | None = patience_s
         while True:
             try:
-                async with asyncio.timeout(patience_s):
+                async with asyncio.timeout(patience):
                     received += await self._receive()
             except TimeoutError:
                 self.counters.bytes_dropped += len(received)
                 return None
-            found = find_hello(received, tag)
-            if found is not None:
-                self.counters.bytes_dropped += len(received) - HELLO_REPLY_BYTES
-                return found[0]
-            stale = max(0, len(received) - HELLO_REPLY_BYTES)  # a reply may have begun in what remains
-            self.counters.bytes_dropped += stale
-            del received[:stale]
+            while (found := find_hello(received)) is not None:
+                if found.tag == tag:
+                    self.counters.bytes_dropped += len(received) - HELLO_REPLY_BYTES
+                    return found.info
+                if found.tag in ours:
+                    patience = None
+                self._drop(received, found.end)
+            self._drop(received, len(received) - HELLO_REPLY_BYTES)  # a reply may have begun in what remains
 
-    async def _drop_for(self, pause_s: float) -> None:
-        """Send nothing for `pause_s` and drop whatever arrives."""
-        try:
-            async with asyncio.timeout(pause_s):
-                while True:
-                    self.counters.bytes_dropped += len(await self._receive())
-        except TimeoutError:
-            return
+    def _drop(self, received: bytearray, count: int) -> None:
+        if count > 0:
+            self.counters.bytes_dropped += count
+            del received[:count]
 
     async def _send(self, data: bytes) -> None:
         if not data:

@@ -48,8 +48,17 @@ WORD_BYTES = 4
 REQUEST_OVERHEAD_BYTES = HEADER_BYTES + CRC_BYTES
 REPLY_OVERHEAD_BYTES = TAG_BYTES + STATUS_BYTES + CRC_BYTES
 
+SYNC = 0xC3
+"""Ignored between frames. As many as the longest frame has, and `SYNC_RUN` more, end whatever the bridge was in."""
+SYNC_RUN = 16
+"""Consecutive `SYNC` bytes that end the bridge's ignoring of a broken frame."""
+
 WORDS_PER_FRAME_MAX = 1 << 16
 """What the count field can say. A write is further limited by the bridge's queue (see `INFO_WORDS`)."""
+QUEUE_BYTES_MAX = 32_768
+"""The largest queue a bridge can have."""
+QUEUE_BYTES_PER_WRITE_WORD = 8
+"""A write frame has at most a word for so many bytes of the queue, so it fills half of it."""
 ADDRESS_BITS_MAX = 24
 TAG_MODULUS = 256
 
