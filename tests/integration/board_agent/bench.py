@@ -1,4 +1,4 @@
-"""A bench for the agent: a bitstream by the real tools, virtual boards, the agent's process, and a scripted scheduler."""
+"""A bench for the agent: a real bitstream, virtual boards, the agent's process, and a scripted scheduler."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ import lutlab_profiles
 from lutlab_bus import Operation, stream
 from lutlab_events import codec, subjects
 from lutlab_events.busmsg import BusHeaders, BusReply, BusVerb, Lease
+from lutlab_events.commands import ReportProgrammed
 from lutlab_events.envelope import CommandEnvelope
 from lutlab_events.values import BitstreamRef
 from lutlab_events.work import AgentHeartbeat, ProgramWork, RegistrationWanted
@@ -103,9 +104,8 @@ class VirtualBoard:
             self._process = subprocess.Popen([*command, "--cache-dir", str(self._cache)], stderr=log)
         deadline = time.monotonic() + WAIT_S
         while not ready.exists():
-            assert self._process.poll() is None and time.monotonic() < deadline, (
-                self._folder / "board.log"
-            ).read_text()
+            assert self._process.poll() is None, (self._folder / "board.log").read_text()
+            assert time.monotonic() < deadline, (self._folder / "board.log").read_text()
             time.sleep(0.02)
         self.port = json.loads(ready.read_text())["xvc_port"]
 
@@ -289,8 +289,6 @@ class Bench:
 
     async def load(self, epoch: int, session: UUID | None, key: str = "b0") -> Lease | None:
         """Have the bench's design loaded; the session's lease."""
-        from lutlab_events.commands import ReportProgrammed  # noqa: PLC0415
-
         self.digest = self.digest or await self.scheduler.put(self.built.data)
         number = int(key[1:])
         await self.scheduler.publish(work(self.built.ref(self.digest), epoch, session, key=key, fpga_id=number))

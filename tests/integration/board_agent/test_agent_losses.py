@@ -137,7 +137,7 @@ async def test_an_agent_may_start_before_nats_and_before_the_streams(
     agent = AgentProcess(tmp_path / "agent", server.url, "early", {"b0": lasting_board})
     try:
         async with asyncio.timeout(20):
-            while "nats_unavailable" not in agent.log.read_text():  # noqa: ASYNC110 - another process's log
+            while "nats_error_seen" not in agent.log.read_text():  # noqa: ASYNC110 - another process's log
                 await asyncio.sleep(0.05)
         async with restartable_nats(folder):
             async with asyncio.timeout(20):

@@ -19,7 +19,7 @@ from lutlab_events.values import BoardReport
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch_board, "POLL_S", 0.02)
     monkeypatch.setattr(watch_board, "HELLO_TIMEOUT_S", 0.2)
-    monkeypatch.setattr(watch_board, "START_HELLO_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(watch_board, "FIRST_HELLO_TIMEOUT_S", 0.2)
 
 
 async def sent(r: Rig, count: int) -> list[Command]:

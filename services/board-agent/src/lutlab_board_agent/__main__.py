@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import signal
 import sys
 import time
@@ -32,6 +33,7 @@ from lutlab_transport.logging import setup_logging
 
 log = structlog.get_logger(__name__)
 
+FLUSH_TIMEOUT_S = 2
 CONNECT_WAITS_S = (0.25, 0.5, 1.0, 2.0, 5.0)
 HELP = """\
 Serves the FPGA boards of this host to a lutlab scheduler: programs them with openFPGALoader and carries live
@@ -146,31 +148,42 @@ async def _serve(settings: AgentSettings, boards: Sequence[LabBoard], programmer
         )
         await agent.run(stop)
     finally:
+        with contextlib.suppress(nats.errors.Error):
+            await nc.flush(FLUSH_TIMEOUT_S)
         await nc.close()
 
 
 async def _connect(settings: AgentSettings, stop: asyncio.Event, reconnected: Callable[[], None]) -> Client | None:
     """A connection, however long it takes; None if the agent is asked to stop first."""
     attempt = 0
-    while not stop.is_set():
-        try:
-            return await connect(
-                settings.nats_url,
-                name=f"board-agent {settings.id}",
-                nkey_seed_file=settings.nats_nkey_file,
-                token=settings.nats_token,
-                inbox=subjects.inbox(subjects.agent_durable(settings.site, settings.id)),
-                reconnected=reconnected,
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        while not stopping.done():
+            connecting = asyncio.create_task(
+                connect(
+                    settings.nats_url,
+                    name=f"board-agent {settings.id}",
+                    nkey_seed_file=settings.nats_nkey_file,
+                    token=settings.nats_token,
+                    inbox=subjects.inbox(subjects.agent_durable(settings.site, settings.id)),
+                    reconnected=reconnected,
+                )
             )
-        except (nats.errors.Error, OSError) as error:
-            wait_s = CONNECT_WAITS_S[min(attempt, len(CONNECT_WAITS_S) - 1)]
-            attempt += 1
-            log.warning("nats_unavailable", error=repr(error), wait_s=wait_s)
+            # The client itself tries for ever while nobody listens there; other failures come out as errors.
+            await asyncio.wait((connecting, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if not connecting.done():
+                connecting.cancel()
+                await asyncio.gather(connecting, return_exceptions=True)
+                break
             try:
-                async with asyncio.timeout(wait_s):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+                return connecting.result()
+            except (nats.errors.Error, OSError) as error:
+                wait_s = CONNECT_WAITS_S[min(attempt, len(CONNECT_WAITS_S) - 1)]
+                attempt += 1
+                log.warning("nats_unavailable", error=repr(error), wait_s=wait_s)
+                await asyncio.wait((stopping,), timeout=wait_s)
+    finally:
+        stopping.cancel()
     return None
 
 

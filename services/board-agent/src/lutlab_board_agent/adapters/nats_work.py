@@ -134,6 +134,11 @@ class WorkQueue:
                 await message.nak(delay=outcome.wait_s)
             else:
                 await message.ack()
+        except asyncio.CancelledError:
+            # The agent stops. Whoever serves the board next need not wait for the acknowledgement to run out.
+            with contextlib.suppress(*NATS_ERRORS):
+                await message.nak()
+            raise
         except NATS_ERRORS as error:
             log.warning("work_ack_lost", board_key=work.board_key, epoch=work.epoch, error=repr(error))
         except Exception:

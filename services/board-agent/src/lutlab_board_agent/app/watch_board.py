@@ -19,8 +19,8 @@ log = structlog.get_logger(__name__)
 POLL_S = 1.0
 HELLO_TIMEOUT_S = 10.0
 """A board that was caught in the middle of a long exchange must finish it before it can answer."""
-START_HELLO_TIMEOUT_S = 5.0
-"""The same when the agent starts: a silent board must not keep the others waiting for long."""
+FIRST_HELLO_TIMEOUT_S = 3.0
+"""The same when the agent starts or a board comes back: nothing is under way then, and others wait for the answer."""
 IDLE_HELLO_TIMEOUT_S = 1.0
 """The same where nothing is known to run; an answer would only be told to the scheduler."""
 OPEN_TRIES_MAX = 5
@@ -79,7 +79,7 @@ class BoardWatch:
         seat = self._bus.seat
         async with seat.wheel:
             for _ in range(OPEN_TRIES_MAX):
-                if not seat.present or await self._connect(START_HELLO_TIMEOUT_S):
+                if not seat.present or await self._connect():
                     return
                 await asyncio.sleep(POLL_S)
 
@@ -89,7 +89,7 @@ class BoardWatch:
             if seat.attached:
                 await self._lost(f"{seat.board.serial.path} is gone: the board was unplugged")
         elif not seat.attached:
-            if await self._connect(HELLO_TIMEOUT_S):
+            if await self._connect():
                 await self._tell_found()
         elif seat.memory.loaded:
             if doubted or seat.link is None:
@@ -120,12 +120,12 @@ class BoardWatch:
                 return
         await seat.connect(HELLO_TIMEOUT_S)
 
-    async def _connect(self, timeout_s: float) -> bool:
+    async def _connect(self) -> bool:
         """The board was not attached and its line is there: find out what it runs; True once it is attached."""
         seat = self._bus.seat
         try:
             if seat.memory.baud is not None:
-                await seat.connect(timeout_s if seat.memory.loaded else IDLE_HELLO_TIMEOUT_S)
+                await seat.connect(FIRST_HELLO_TIMEOUT_S if seat.memory.loaded else IDLE_HELLO_TIMEOUT_S)
         except SerialUnavailable as error:
             self._open_tries += 1
             log.warning("serial_unavailable", board_key=seat.board.key, error=str(error), tries=self._open_tries)
