@@ -223,6 +223,7 @@ CASES: list[tuple[str, Any, list[str] | R]] = [
     ("idle", attach(epoch=7), ["BoardAttached"]),
     ("idle", attach(labels=("fast",)), ["BoardAttached"]),
     ("resetting", attach(agent="other"), ["BoardAttached"]),
+    ("waiting-for-base", attach(profile="lfe5um5g-85f"), ["BoardAttached", "ResetSupplied"]),
 ]
 
 

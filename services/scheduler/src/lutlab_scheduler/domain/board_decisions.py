@@ -88,7 +88,8 @@ def decide(command: Any, board: Board, context: Context, base: BitstreamRef | No
 
     Args:
         command: one of the classes in `DECIDERS`.
-        base: the base design of the board's profile, None while it is not built.
+        base: the base design of the board's profile (as reported, if the command reports one), None while it is not
+            built.
     """
     return DECIDERS[type(command)](command, board, context, base)
 
@@ -281,7 +282,15 @@ def _attach(command: AttachBoard, board: Board, context: Context, base: Bitstrea
         )
     elif board.state is S.LOST and board.unclean:
         events.append(_start_reset(board, context, base, epoch=epoch + 1))
+    elif profile is not None and base is not None and _waits_for_base(board):
+        # It is of another model than we thought, and for that one the base design is there.
+        deadline_at = context.now + context.rules.program_deadline
+        events.append(e.ResetSupplied(epoch=epoch, bitstream=base, deadline_at=deadline_at))
     return events
+
+
+def _waits_for_base(board: Board) -> bool:
+    return board.state is S.RESETTING and board.loading is not None and board.loading.bitstream is None
 
 
 def _intact(board: Board, report: BoardReport) -> bool:
@@ -394,8 +403,7 @@ def _retry_reset(command: c.RetryReset, board: Board, context: Context, base: Bi
 
 
 def _supply(command: SupplyBase, board: Board, context: Context, base: BitstreamRef | None) -> Decided:
-    waiting = board.state is S.RESETTING and board.loading is not None and board.loading.bitstream is None
-    if not waiting or board.profile != command.bitstream.profile:
+    if not _waits_for_base(board) or board.profile != command.bitstream.profile:
         return []
     deadline_at = context.now + context.rules.program_deadline
     return [e.ResetSupplied(epoch=board.epoch, bitstream=command.bitstream, deadline_at=deadline_at)]

@@ -11,7 +11,7 @@ from lutlab_events.rejections import Rejection
 from lutlab_scheduler.app.transaction import Transaction
 from lutlab_scheduler.domain import board_decisions, job
 from lutlab_scheduler.domain.board import Board
-from lutlab_scheduler.domain.board_decisions import UnclaimBoard
+from lutlab_scheduler.domain.board_decisions import AttachBoard, UnclaimBoard
 from lutlab_scheduler.domain.consequences import consequences
 from lutlab_scheduler.domain.job import Job
 from lutlab_scheduler.domain.outcome import Rejected
@@ -42,7 +42,8 @@ def job_exists(tx: Transaction, job_id: UUID) -> Rejected | None:
 
 def change_board(tx: Transaction, board: Board, command: Any) -> Rejected | None:
     """Let the board decide, append what it decided, and tell its jobs. The refusal, None if there is none."""
-    decided = board_decisions.decide(command, board, tx.context, tx.world.base(board.profile))
+    profile = command.report.profile if isinstance(command, AttachBoard) else board.profile
+    decided = board_decisions.decide(command, board, tx.context, tx.world.base(profile))
     if isinstance(decided, Rejected):
         return decided
     tx.append(board_stream(board.fpga_id), decided)
