@@ -213,14 +213,14 @@ class Lab:
 
     # -- waiting ---------------------------------------------------------------------------------
 
-    async def _until(self, what: str, ready: Callable[[], Awaitable[bool]]) -> None:
+    async def _until(self, what: str, ready: Callable[[], Awaitable[bool]], *, remind: bool = True) -> None:
         """Poll until `ready`; children that die meanwhile are reported by the supervisor, which never gives up."""
         said = time.monotonic()
         while not await ready():
             self._supervisor.check()
             if self._warming is not None and self._warming.done():
                 self._warming.result()
-            if time.monotonic() - said > SLOW_AFTER_S:
+            if remind and time.monotonic() - said > SLOW_AFTER_S:
                 said = time.monotonic()
                 self._console.doing(f"still waiting for {what}; logs are in {self._layout.logs}")
             await asyncio.sleep(POLL_S)
@@ -231,7 +231,7 @@ class Lab:
             await self._until("the API to answer", lambda: healthy(client))
             self._console.doing(f"waiting for {options.boards} boards")
             await self._until(f"{options.boards} boards", lambda: boards_online(client, options.boards))
-        await self._until("the tools", self._warmed)
+        await self._until("the tools", self._warmed, remind=False)
         self._add("builder", lambda: services.builder(self._wiring), LEVEL_SERVICES)
         self._console.doing(f"waiting for the base design of {options.profile}")
         await self._until("the base design", lambda: base_built(self._wiring.database_url, options.profile))
