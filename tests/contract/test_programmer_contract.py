@@ -5,7 +5,6 @@ from __future__ import annotations
 import abc
 import asyncio
 import contextlib
-import os
 import signal
 import sys
 from pathlib import Path
@@ -97,12 +96,12 @@ class RealBench(Bench):
         self.board.kill()
 
     def loads_under_way(self) -> int:
-        return sum(str(self.scratch).encode() in _command_line(pid) for pid in os.listdir("/proc") if pid.isdigit())
+        return sum(str(self.scratch).encode() in _command_line(folder) for folder in Path("/proc").glob("[0-9]*"))
 
 
-def _command_line(pid: str) -> bytes:
+def _command_line(folder: Path) -> bytes:
     with contextlib.suppress(OSError):
-        return (Path("/proc") / pid / "cmdline").read_bytes()
+        return (folder / "cmdline").read_bytes()
     return b""
 
 
@@ -115,11 +114,9 @@ def binary(tmp_path_factory: pytest.TempPathFactory) -> LoaderBinary:
 def real_parts(tmp_path_factory: pytest.TempPathFactory):
     built = build(tmp_path_factory.mktemp("design"))
     # The parser of openFPGALoader takes the device from the stream's own identity check.
-    foreign = built.data.replace(
-        bytes.fromhex("e2000000") + bytes.fromhex("41111043"), bytes.fromhex("e200000081113043")
-    )
+    foreign = built.data.replace(bytes.fromhex("e200000041111043"), bytes.fromhex("e200000081113043"))
     assert foreign != built.data
-    return built, foreign, tmp_path_factory.mktemp("board-cache")
+    return built, foreign
 
 
 @pytest.fixture(params=["fake", "real"])
@@ -127,8 +124,8 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path):
     if request.param == "fake":
         yield FakeBench()
         return
-    built, foreign, cache = request.getfixturevalue("real_parts")
-    board = VirtualBoard(tmp_path / "board", cache)
+    built, foreign = request.getfixturevalue("real_parts")
+    board = VirtualBoard(tmp_path / "board")
     made = RealBench(tmp_path, request.getfixturevalue("binary"), board, built.data, foreign)
     made.build_id = built.build_id
     yield made

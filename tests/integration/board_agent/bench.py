@@ -87,11 +87,11 @@ def build(folder: Path, profile: str = PROFILE) -> Built:
 class VirtualBoard:
     """A `lutlab-virtual-board` process that keeps its port and its tty link across restarts."""
 
-    def __init__(self, folder: Path, cache: Path, profile: str = PROFILE) -> None:
+    def __init__(self, folder: Path, profile: str = PROFILE) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.tty = folder / "tty"
         self.port = 0
-        self._folder, self._cache, self._profile = folder, cache, profile
+        self._folder, self._profile = folder, profile
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
@@ -101,7 +101,7 @@ class VirtualBoard:
         command = [sys.executable, "-m", "lutlab_virtual_board", "--profile", self._profile]
         command += ["--xvc-port", str(self.port), "--tty-link", str(self.tty), "--ready-file", str(ready)]
         with (self._folder / "board.log").open("ab") as log:
-            self._process = subprocess.Popen([*command, "--cache-dir", str(self._cache)], stderr=log)
+            self._process = subprocess.Popen(command, stderr=log)
         deadline = time.monotonic() + WAIT_S
         while not ready.exists():
             assert self._process.poll() is None, (self._folder / "board.log").read_text()

@@ -1,0 +1,65 @@
+"""The command line explains what is missing or wrong, without a traceback."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lutlab_board_agent.__main__ import main
+
+LAB = """\
+[[board]]
+key = "b0"
+profile = "lfe5u-25f"
+[board.cable]
+kind = "xvc-client"
+host = "127.0.0.1"
+port = 1
+[board.serial]
+path = "/dev/ttyUSB0"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("LUTLAB_SITE", "LUTLAB_AGENT_ID", "LUTLAB_AGENT_LAB_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LUTLAB_AGENT_DATA_DIR", str(tmp_path))
+    # Logging belongs to the process, which here is that of all tests.
+    monkeypatch.setattr("lutlab_board_agent.__main__.setup_logging", lambda *_, **__: None)
+    (tmp_path / "good.toml").write_text(LAB)
+    (tmp_path / "bad.toml").write_text('[[board]]\nkey = "b0"\nprofil = "x"\n')
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("settings", "part"),
+    [
+        ({}, "LUTLAB_AGENT_LAB_FILE: Field required"),
+        ({"LUTLAB_AGENT_LAB_FILE": "none.toml"}, "cannot be read"),
+        ({"LUTLAB_AGENT_LAB_FILE": "bad.toml"}, "bad.toml, line 3: Object contains unknown field `profil`"),
+        ({"LUTLAB_AGENT_LAB_FILE": "good.toml", "LUTLAB_SITE": "a b"}, "LUTLAB_SITE: Value error, 'a b' must be"),
+        ({"LUTLAB_AGENT_LAB_FILE": "good.toml", "LUTLAB_AGENT_ID": "a.b"}, "LUTLAB_AGENT_ID: Value error, 'a.b' must"),
+        ({"LUTLAB_AGENT_LAB_FILE": "good.toml", "LUTLAB_AGENT_LOADER": "/none"}, "no usable openFPGALoader: /none"),
+    ],
+)
+def test_mistakes(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    settings: dict[str, str],
+    part: str,
+) -> None:
+    for name, value in settings.items():
+        monkeypatch.setenv(name, str(folder / value) if name.endswith("FILE") else value)
+    assert main(["--check"]) == 2
+    assert part in capsys.readouterr().err
+
+
+def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    said = capsys.readouterr().out
+    for name in ("LAB_FILE", "DATA_DIR", "AGENT_ID", "LOADER", "SITE", "NATS_URL", "NKEY_SEED_FILE", "[[board]]"):
+        assert name in said
