@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
+import signal
 import sys
 import time
 from collections.abc import Sequence
+from types import FrameType
 
 import structlog
 import uvicorn
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 
 from lutlab_api.adapters.messaging import NatsBus, NatsMessaging
 from lutlab_api.adapters.postgres import Postgres
+from lutlab_api.app.cancelling import end
 from lutlab_api.settings import Settings
 from lutlab_api.web.application import VERSION, create_app
 from lutlab_api.web.services import Ports, wire
@@ -60,10 +62,7 @@ def build(settings: Settings) -> FastAPI:
         background.add(asyncio.create_task(services.bootstrap.run()))
 
     async def stop() -> None:
-        for task in background:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await end(background)
         await messaging.stop()
         await postgres.stop()
 
@@ -119,8 +118,18 @@ def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=settings.api_shutdown_s,
     )
     log.info("api_started", host=settings.api_host, port=settings.api_port, site=settings.site, version=VERSION)
-    uvicorn.Server(config).run()
-    log.info("api_stopped")
+    # uvicorn stops gracefully at these signals, then raises them again for whoever was there before: this.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
+    try:
+        uvicorn.Server(config).run()
+    finally:
+        log.info("api_stopped")
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """End the process, content."""
+    raise SystemExit(0)
 
 
 if __name__ == "__main__":

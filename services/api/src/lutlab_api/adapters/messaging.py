@@ -13,6 +13,7 @@ import nats.js.errors
 import structlog
 from nats.aio.client import Client
 
+from lutlab_api.app.cancelling import end
 from lutlab_api.app.ports import Clock, Ids, MessagingHealth
 from lutlab_api.domain.errors import BoardFailure, Code, Unavailable
 from lutlab_events import subjects
@@ -78,9 +79,7 @@ class NatsMessaging:
     async def stop(self) -> None:
         """Close the connection."""
         if self._connecting is not None:
-            self._connecting.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._connecting
+            await end([self._connecting])
         if self._client is not None:
             with contextlib.suppress(nats.errors.Error, TimeoutError, OSError):
                 await asyncio.wait_for(self._client.close(), STOP_TIMEOUT_S)

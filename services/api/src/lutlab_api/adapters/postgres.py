@@ -27,7 +27,7 @@ CONNECT_TIMEOUT_S = 2.0
 STOP_TIMEOUT_S = 2.0
 LOG_BYTES_MAX = 16 << 20
 ATTEMPTS_MAX = 3
-"""Pooled connections that died with the old server fail once each until their end is noticed; then there are new ones."""
+"""Pooled connections that died with the old server fail once each until their end is noticed; then there are new."""
 
 _DOWN = (
     OSError,

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import structlog
 
+from lutlab_api.app.cancelling import end
 from lutlab_api.app.leasing import bus_problem, lease_of
 from lutlab_api.app.ports import Bus, Clock, Ids
 from lutlab_api.app.reads import Reads
@@ -165,10 +166,7 @@ class _Relay:
             done, _ = await asyncio.wait(loops, return_when=asyncio.FIRST_COMPLETED)
             return next(loop for loop in loops if loop in done).result()
         finally:
-            leftover = [*loops, *self._tasks]
-            for task in leftover:
-                task.cancel()
-            await asyncio.gather(*leftover, return_exceptions=True)
+            await end([*loops, *self._tasks])
 
     async def _requests(self) -> Ending:
         """Pass requests on as they come; waits while `in_flight_max` replies are outstanding."""
