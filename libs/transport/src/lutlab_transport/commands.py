@@ -143,8 +143,11 @@ class CommandClient:
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting[envelope.command_id] = future
         try:
-            async with asyncio.timeout(timeout_s):
+            # Two scopes: before Python 3.12 `wait_for` (inside publish) can swallow the first one's expiry.
+            deadline = asyncio.get_running_loop().time() + timeout_s
+            async with asyncio.timeout_at(deadline):
                 await self._publish(envelope)
+            async with asyncio.timeout_at(deadline):
                 return await future
         except (TimeoutError, nats.errors.Error, APIError, NoStreamResponseError, OSError) as error:
             raise CommandUnanswered(
