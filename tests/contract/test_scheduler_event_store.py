@@ -1,0 +1,271 @@
+"""What every EventStore must do, run on memory and on real Postgres."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from lutlab_events import commands as c
+from lutlab_events import events as e
+from lutlab_events.envelope import Answer, CommandEnvelope, EventEnvelope
+from lutlab_events.events import Event
+from lutlab_events.ids import derived, event_id
+from lutlab_events.values import Role
+from lutlab_ledger.chain import GENESIS, chain_hash
+from lutlab_scheduler.adapters.memory import MemoryDatabase, MemoryPositions, MemoryStore
+from lutlab_scheduler.adapters.postgres import Ledger, PostgresPositions, PostgresStore, log_row
+from lutlab_scheduler.app.ports import (
+    AppendConflict,
+    Batch,
+    DecidedCommand,
+    EventStore,
+    Head,
+    Positions,
+    RecordedCommand,
+    Row,
+    Unstorable,
+)
+from lutlab_scheduler.app.projections import project
+from lutlab_scheduler.app.world import World
+
+AT = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
+KEY_ID = derived("key")
+ISSUED = e.KeyIssued(key_id=KEY_ID, key_sha256="a" * 64, owner="ada ✓", role=Role.MEMBER, label='"quoted" \\ text')
+REVOKED = e.KeyRevoked(key_id=KEY_ID)
+
+
+class Stores:
+    """Makes stores that share one database."""
+
+    async def store(self) -> EventStore:
+        raise NotImplementedError
+
+    async def positions(self) -> Positions:
+        raise NotImplementedError
+
+    async def view(self, table: str) -> list[dict[str, Any]]:
+        raise NotImplementedError
+
+
+class InMemory(Stores):
+    def __init__(self) -> None:
+        self._database = MemoryDatabase()
+
+    async def store(self) -> EventStore:
+        return MemoryStore(self._database)
+
+    async def positions(self) -> Positions:
+        return MemoryPositions(self._database)
+
+    async def view(self, table: str) -> list[dict[str, Any]]:
+        return list(self._database.views[table].values())
+
+
+class InPostgres(Stores):
+    def __init__(self, pool: asyncpg.Pool, connections: list[asyncpg.Connection], url: str) -> None:
+        self._pool = pool
+        self._connections = connections
+        self._url = url
+
+    async def store(self) -> EventStore:
+        self._connections.append(await asyncpg.connect(self._url))
+        return PostgresStore(self._connections[-1], self._pool)
+
+    async def positions(self) -> Positions:
+        return PostgresPositions(self._pool)
+
+    async def view(self, table: str) -> list[dict[str, Any]]:
+        return [dict(row) for row in await self._pool.fetch(f"select * from {table}")]
+
+
+TABLES = ("commands", "subscriptions", "boards", "jobs", "agents", "api_keys", "profiles")
+
+
+@pytest.fixture(params=["memory", "postgres"])
+async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
+    if request.param == "memory":
+        yield InMemory()
+        return
+    url = request.getfixturevalue("postgres_url")
+    connections: list[asyncpg.Connection] = []
+    async with asyncpg.create_pool(url, min_size=1, max_size=2) as pool:
+        # The log refuses deletion, so each test gets its empty log by another route.
+        await pool.execute("alter table events disable trigger all")
+        await pool.execute(f"truncate events, {', '.join(TABLES)}")
+        await pool.execute("alter table events enable trigger all")
+        yield InPostgres(pool, connections, url)
+        for connection in connections:
+            await connection.close()
+
+
+def command(name: str, fingerprint: str = "") -> CommandEnvelope:
+    ident = derived(name)
+    return CommandEnvelope(
+        command_id=ident,
+        body=c.RevokeKey(key_id=KEY_ID),
+        actor="ada",
+        site="main",
+        correlation_id=ident,
+        issued_at=AT,
+        fingerprint=fingerprint,
+    )
+
+
+def batch(
+    name: str, head: Head, bodies: Sequence[Event], *, stream: str = "key-1", version: int = 1, fingerprint: str = ""
+) -> Batch:
+    """A batch of one command with these events, the first at the given version."""
+    envelope = command(name, fingerprint)
+    events = [
+        EventEnvelope(
+            position=head.position + index + 1,
+            event_id=event_id(envelope.command_id, index),
+            stream=stream,
+            version=version + index,
+            body=body,
+            causation_id=envelope.command_id,
+            correlation_id=envelope.correlation_id,
+            actor="ada",
+            site="main",
+            at=AT + timedelta(microseconds=index),
+        )
+        for index, body in enumerate(bodies)
+    ]
+    answer = Answer(command_id=envelope.command_id, code="ok", data={"n": 1}, position=head.position + 1)
+    return Batch(commands=[DecidedCommand(envelope=envelope, answer=answer, received_at=AT)], events=events)
+
+
+async def test_an_empty_log(stores: Stores) -> None:
+    store = await stores.store()
+    assert await store.head() == Head(0, GENESIS)
+    assert list(await store.read(0, 10)) == []
+    assert await store.live_streams() == []
+    assert await store.recorded([derived("x")]) == {}
+
+
+async def test_what_is_appended_is_read_back_exactly(stores: Stores) -> None:
+    store = await stores.store()
+    head = await store.head()
+    first = batch("first", head, [ISSUED, REVOKED], fingerprint="f")
+    after = await store.append(first, head)
+    assert after.position == 2
+    assert list(await store.read(0, 10)) == first.events
+    assert list(await store.read(1, 10)) == first.events[1:]
+    assert list(await store.read(0, 1)) == first.events[:1]
+    assert list(await store.load(["key-1", "key-none"])) == first.events
+    assert list(await store.load(["key-none"])) == []
+    assert await (await stores.store()).head() == after
+    assert await store.recorded([derived("first"), derived("none")]) == {
+        derived("first"): RecordedCommand("f", first.commands[0].answer)
+    }
+
+
+async def test_the_hashes_are_a_chain(stores: Stores) -> None:
+    store = await stores.store()
+    first = batch("first", await store.head(), [ISSUED, REVOKED])
+    head = await store.append(first, await store.head())
+    second = batch("second", head, [ISSUED], stream="key-2")
+    head = await store.append(second, head)
+    expected = GENESIS
+    for event in [*first.events, *second.events]:
+        expected = chain_hash(expected, log_row(event))
+    assert head == Head(3, expected)
+
+
+async def test_a_refused_command_is_recorded_without_events(stores: Stores) -> None:
+    store = await stores.store()
+    head = await store.head()
+    refused = batch("refused", head, [])
+    assert await store.append(refused, head) == head
+    assert derived("refused") in await store.recorded([derived("refused")])
+
+
+async def test_of_two_writers_the_second_fails_and_nothing_of_it_is_stored(stores: Stores) -> None:
+    """Both saw the same end of the log: the race of two leaders, step by step."""
+    one, two = await stores.store(), await stores.store()
+    seen_by_one, seen_by_two = await one.head(), await two.head()
+    first = batch("first", seen_by_one, [ISSUED])
+    await one.append(first, seen_by_one)
+    with pytest.raises(AppendConflict):
+        await two.append(batch("second", seen_by_two, [ISSUED], stream="key-2"), seen_by_two)
+    assert list(await one.read(0, 10)) == first.events
+    assert await two.recorded([derived("second")]) == {}
+
+
+async def test_a_version_is_taken_once(stores: Stores) -> None:
+    store = await stores.store()
+    head = await store.append(batch("first", await store.head(), [ISSUED]), await store.head())
+    with pytest.raises(AppendConflict):
+        await store.append(batch("second", head, [REVOKED], version=1), head)
+    assert (await store.append(batch("third", head, [REVOKED], version=2), head)).position == 2
+
+
+async def test_a_command_is_recorded_once(stores: Stores) -> None:
+    store = await stores.store()
+    head = await store.append(batch("first", await store.head(), [ISSUED]), await store.head())
+    with pytest.raises(AppendConflict):
+        await store.append(batch("first", head, []), head)
+
+
+async def test_views_are_written_with_the_events_and_replaced_whole(stores: Stores) -> None:
+    store = await stores.store()
+    world = World()
+    head = await store.head()
+    for name, bodies, version in (("first", [ISSUED], 1), ("second", [REVOKED], 2)):
+        changes = batch(name, head, bodies, stream=f"key-{KEY_ID}", version=version)
+        world.replay(changes.events)
+        state = world.state(f"key-{KEY_ID}")
+        assert state is not None
+        changes.rows.append(project(state))
+        head = await store.append(changes, head)
+    (row,) = await stores.view("api_keys")
+    assert (row["owner"], row["label"]) == (ISSUED.owner, ISSUED.label)
+    assert row["revoked_at"] is not None
+    assert await store.live_streams() == [f"key-{KEY_ID}"]
+
+
+async def test_positions(stores: Stores) -> None:
+    positions = await stores.positions()
+    assert await positions.get("relay") == 0
+    await positions.set("relay", 5)
+    await positions.set("relay", 7)
+    await positions.set("other", 1)
+    assert (await positions.get("relay"), await positions.get("other")) == (7, 1)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"profile": "nul\0", "base": None, "updated_at": AT.isoformat()},
+        {"profile": None, "base": None, "updated_at": AT.isoformat()},
+        {"profile": "x", "base": None, "updated_at": "never"},
+    ],
+)
+async def test_what_postgres_refuses_is_unstorable_and_leaves_nothing(postgres_url: str, row: dict[str, Any]) -> None:
+    async with Ledger(postgres_url).lead() as leadership:
+        store = leadership.store
+        head = await store.head()
+        poisoned = batch("poisoned", head, [ISSUED], stream="key-poisoned")
+        poisoned.rows.append(Row(table="profiles", values=row))
+        with pytest.raises(Unstorable):
+            await store.append(poisoned, head)
+        assert await store.recorded([derived("poisoned")]) == {}
+        assert await store.head() == head
+
+
+async def test_the_log_refuses_to_be_changed(postgres_url: str) -> None:
+    async with Ledger(postgres_url).lead() as leadership:
+        head = await leadership.store.head()
+        changes = batch("kept", head, [ISSUED], stream="key-kept")
+        await leadership.store.append(changes, head)
+    connection = await asyncpg.connect(postgres_url)
+    try:
+        for statement in ("update events set actor = 'eve'", "delete from events", "truncate events"):
+            with pytest.raises(asyncpg.RaiseError, match="append-only"):
+                await connection.execute(statement)
+    finally:
+        await connection.close()

@@ -1,0 +1,271 @@
+"""The writer on a store in memory: batches, repetitions, refusals, poison, races."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+import scheduler_given as g
+
+from lutlab_events import commands as c
+from lutlab_events.envelope import Answer, CommandEnvelope
+from lutlab_events.ids import derived
+from lutlab_scheduler.adapters.memory import MemoryDatabase, MemoryStore
+from lutlab_scheduler.app import handlers
+from lutlab_scheduler.app.ports import AppendConflict, Batch, Head, StoreUnavailable, Unstorable
+from lutlab_scheduler.app.tail import Tail
+from lutlab_scheduler.app.writer import Ticket, Undecidable, Writer, recover
+
+
+class ManualClock:
+    def __init__(self) -> None:
+        self.time = g.T0
+
+    def now(self) -> datetime:
+        return self.time
+
+
+class CountingStore(MemoryStore):
+    """Counts batches, and refuses what it is told to."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        super().__init__(database)
+        self.batches: list[Batch] = []
+        self.poison: set[UUID] = set()
+        self.broken: Exception | None = None
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def append(self, batch: Batch, head: Head) -> Head:
+        await self.gate.wait()
+        if self.broken is not None:
+            raise self.broken
+        if any(command.envelope.command_id in self.poison for command in batch.commands):
+            raise Unstorable("nul character")
+        self.batches.append(batch)
+        return await super().append(batch, head)
+
+
+def envelope(body: c.Command, name: str, fingerprint: str = "") -> CommandEnvelope:
+    ident = derived(name)
+    return CommandEnvelope(
+        command_id=ident,
+        body=body,
+        actor="ada",
+        site="main",
+        correlation_id=ident,
+        issued_at=g.T0,
+        fingerprint=fingerprint,
+    )
+
+
+class Bench:
+    def __init__(self, database: MemoryDatabase, store: CountingStore, writer: Writer, tail: Tail) -> None:
+        self.database, self.store, self.writer, self.tail = database, store, writer, tail
+
+    async def submit(self, body: c.Command, name: str, fingerprint: str = "") -> Ticket:
+        return await self.writer.submit(envelope(body, name, fingerprint))
+
+    async def ask(self, body: c.Command, name: str, fingerprint: str = "") -> Answer:
+        return await (await self.submit(body, name, fingerprint)).done
+
+
+@asynccontextmanager
+async def bench(database: MemoryDatabase | None = None) -> AsyncIterator[Bench]:
+    database = database or MemoryDatabase()
+    store = CountingStore(database)
+    recovered = await recover(store)
+    tail = Tail(store, recovered.head.position)
+    writer = Writer(store=store, recovered=recovered, tail=tail, rules=g.RULES, clock=ManualClock())
+    task = asyncio.create_task(writer.run())
+    try:
+        yield Bench(database, store, writer, tail)
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError, StoreUnavailable, AppendConflict):
+            await task
+
+
+def build(job_id: UUID, **more: Any) -> c.SubmitBuild:
+    return c.SubmitBuild(job_id=job_id, owner="ada", source_digest="5" * 64, filename="design.v", **more)
+
+
+REGISTER = c.RegisterAgent(agent_id=g.AGENT, incarnation=derived("first"), boards=(g.report(),))
+
+
+async def test_a_command_is_carried_out_once_and_answered_the_same_for_ever() -> None:
+    async with bench() as b:
+        first = await b.ask(build(g.JOB), "submit", "f")
+        assert (first.code, first.position) == ("ok", 1)
+        assert first.data == {"job_id": str(g.JOB), "fpga_id": None, "status": "queued"}
+        again = await b.ask(build(g.JOB), "submit", "f")
+        assert again == first
+        other = await b.ask(build(g.OTHER_JOB), "submit", "another request")
+        assert other.code == "idempotency_mismatch"
+        assert len(b.database.events) == 1
+    async with bench(b.database) as after_a_restart:
+        assert await after_a_restart.ask(build(g.JOB), "submit", "f") == first
+
+
+async def test_a_refusal_is_recorded_and_stays() -> None:
+    async with bench() as b:
+        refused = await b.ask(build(g.JOB, fpga_id=0), "submit")
+        assert refused.code == "fpga_not_found" and refused.position is None
+        await b.ask(REGISTER, "register")
+        assert await b.ask(build(g.JOB, fpga_id=0), "submit") == refused
+        assert (await b.ask(build(g.JOB, fpga_id=0), "submit again")).code == "ok"
+
+
+async def test_what_gathers_during_a_commit_is_one_batch_and_a_repetition_in_it_is_answered() -> None:
+    async with bench() as b:
+        b.store.gate.clear()
+        tickets = [await b.submit(build(g.JOB), "zero")]
+        await asyncio.sleep(0)
+        names = ["one", "two", "one", "three"]
+        tickets += [await b.submit(build(derived(name)), name) for name in names]
+        b.store.gate.set()
+        answers = await asyncio.gather(*(ticket.done for ticket in tickets))
+        assert [len(batch.commands) for batch in b.store.batches] == [1, 3]
+        assert [answer.code for answer in answers] == ["ok", "ok", "ok", "ok", "queue_full"]
+        assert answers[1] == answers[3]
+
+
+async def test_later_commands_of_a_batch_see_the_earlier_ones() -> None:
+    async with bench() as b:
+        b.store.gate.clear()
+        tickets = [
+            await b.submit(REGISTER, "register"),
+            await b.submit(build(g.JOB, fpga_id=0), "first"),
+            await b.submit(build(g.OTHER_JOB, fpga_id=0), "second"),
+        ]
+        b.store.gate.set()
+        assert [(await ticket.done).code for ticket in tickets] == ["ok", "ok", "fpga_not_idle"]
+
+
+async def test_a_refused_decision_leaves_no_trace_even_if_one_aggregate_had_agreed() -> None:
+    async with bench() as b:
+        await b.ask(REGISTER, "register")
+        await b.ask(build(g.JOB, fpga_id=0), "first")
+        # The job is accepted before the board refuses.
+        assert (await b.ask(build(g.OTHER_JOB, fpga_id=0), "second")).code == "fpga_not_idle"
+        assert b.writer.world.job(g.OTHER_JOB) is None
+        assert (await b.ask(build(g.OTHER_JOB), "third")).code == "ok"
+
+
+async def test_readers_see_only_what_is_committed() -> None:
+    async with bench() as b:
+        b.store.gate.clear()
+        ticket = await b.submit(build(g.JOB), "submit")
+        await asyncio.sleep(0.01)
+        assert b.writer.world.job(g.JOB) is None and b.tail.position == 0
+        b.store.gate.set()
+        await ticket.done
+        assert b.writer.world.job(g.JOB) is not None and b.tail.position == 1
+
+
+async def test_a_value_that_cannot_be_stored_hurts_only_its_own_command() -> None:
+    async with bench() as b:
+        b.store.poison = {derived("poison")}
+        b.store.gate.clear()
+        await b.submit(REGISTER, "register")
+        await asyncio.sleep(0)
+        good = await b.submit(build(derived("good")), "good")
+        bad = await b.submit(build(derived("bad")), "poison")
+        late = await b.submit(build(derived("late")), "late")
+        b.store.gate.set()
+        assert (await good.done).accepted and (await late.done).accepted
+        with pytest.raises(Undecidable, match="nul character"):
+            await bad.done
+        assert b.writer.world.job(derived("bad")) is None
+        assert [event.position for event in b.database.events] == list(range(1, len(b.database.events) + 1))
+
+
+async def test_a_handler_that_fails_hurts_only_its_own_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(command: Any, tx: Any) -> Any:
+        tx.append(f"job-{g.JOB}", [g.submitted()])
+        raise RuntimeError("a defect")
+
+    async with bench() as b:
+        monkeypatch.setitem(handlers.HANDLERS, c.RevokeKey, broken)
+        with pytest.raises(Undecidable, match="a defect"):
+            await b.ask(c.RevokeKey(key_id=g.JOB), "broken")
+        assert (await b.ask(build(g.JOB), "submit")).accepted
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("gone"), AppendConflict("another leader")])
+async def test_a_writer_that_cannot_write_is_over_and_lets_go_of_what_it_had(error: Exception) -> None:
+    async with bench() as b:
+        b.store.broken = error
+        ticket = await b.submit(build(g.JOB), "submit")
+        with pytest.raises(asyncio.CancelledError):
+            await ticket.done
+
+
+async def test_a_second_writer_makes_the_first_fail_cleanly() -> None:
+    async with bench() as one, bench(one.database) as two:
+        assert (await one.ask(build(g.JOB), "first")).accepted
+        ticket = await two.submit(build(g.OTHER_JOB), "second")
+        with pytest.raises(asyncio.CancelledError):
+            await ticket.done
+        assert len(one.database.events) == 1
+
+
+async def test_ended_jobs_are_found_again_after_a_restart() -> None:
+    async with bench() as b:
+        await b.ask(build(g.JOB), "submit")
+        await b.ask(c.CancelJob(job_id=g.JOB, owner="ada"), "cancel")
+    async with bench(b.database) as again:
+        assert again.writer.world.job(g.JOB) is None
+        refused = await again.ask(c.CancelJob(job_id=g.JOB, owner="ada"), "cancel again")
+        assert refused.code == "job_not_cancellable" and refused.data == {"job_id": str(g.JOB)}
+        assert (await again.ask(build(g.JOB), "submit again")).code == "job_exists"
+
+
+async def test_the_tail_reads_from_memory_or_from_the_log_alike() -> None:
+    async with bench() as b:
+        await b.ask(REGISTER, "register")
+        await b.ask(build(g.JOB), "submit")
+    async with bench(b.database) as again:
+        await again.ask(build(g.OTHER_JOB), "another")
+
+        async def all_after(position: int, limit: int = 256) -> list[int]:
+            events: Sequence[Any] = await again.tail.read(position, limit)
+            return [event.position for event in events]
+
+        end = again.tail.position
+        assert end == 4
+        assert await all_after(end) == []
+        assert await all_after(end - 1) == [end]  # from memory
+        assert await all_after(0) == [1, 2, 3, 4]  # from the log
+        assert await all_after(1, 2) == [2, 3]
+
+
+async def test_registration_numbers_boards_and_says_what_is_known_of_them() -> None:
+    async with bench() as b:
+        boards = (g.report(board_key="x"), g.report(board_key="y", epoch=5))
+        answer = await b.ask(c.RegisterAgent(agent_id=g.AGENT, incarnation=derived("first"), boards=boards), "register")
+        expected = {"state": "idle", "session_id": None, "session_expires_at": None}
+        assert answer.data == {
+            "boards": {"x": {"fpga_id": 0, "epoch": 0} | expected, "y": {"fpga_id": 1, "epoch": 5} | expected}
+        }
+        again = await b.ask(
+            c.RegisterAgent(agent_id=g.AGENT, incarnation=derived("second"), boards=boards[1:]), "again"
+        )
+        assert list(again.data["boards"]) == ["y"]
+        board = b.writer.world.board(0)
+        assert board is not None and board.state.value == "lost"
+
+
+def test_the_rules_are_as_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lutlab_scheduler.settings import Settings  # noqa: PLC0415 - reads the environment
+
+    monkeypatch.setenv("LUTLAB_SESSION_TTL_S", "2.5")
+    monkeypatch.setenv("LUTLAB_QUEUE_JOBS_MAX", "7")
+    rules = Settings().rules()
+    assert (rules.session_ttl, rules.queue_jobs_max) == (timedelta(seconds=2.5), 7)
+    assert (rules.program_deadline, rules.build_deadline) == (timedelta(seconds=90), timedelta(seconds=1800))
