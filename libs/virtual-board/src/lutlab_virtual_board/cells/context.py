@@ -85,6 +85,7 @@ class Context:
             return constant
         if source not in self._nets:
             self._nets[source] = self.netlist.add(None)
+            self.netlist.names[self._nets[source]] = str(source)
             self.pending.append((source, self._nets[source]))
         return self._nets[source]
 

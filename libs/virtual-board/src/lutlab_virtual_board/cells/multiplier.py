@@ -65,11 +65,30 @@ class _Cell:
         self.falling = falling
         if self.choice("RESETMODE") == "ASYNC":
             raise UnsupportedCell("MULT18X18D with asynchronous reset", self.where)
-        enable = self.choice(f"REG_{name}_CE")
-        reset = self.choice(f"REG_{name}_RST")
-        if enable is None or reset is None:
-            raise UnsupportedCell("MULT18X18D", self.where, f"enable or reset of its {name} register is unknown")
-        return Stage(enable=self.muxed(enable), reset=self.muxed(reset))
+        return Stage(enable=self.enable(name), reset=self.reset(name))
+
+    def enable(self, name: str) -> Net:
+        """The net that enables a rank of registers.
+
+        The chip database does not know which of the four pins the output register listens to, so they must be alike.
+        """
+        pin = self.choice(f"REG_{name}_CE")
+        nets = {self.muxed(pin)} if pin else {self.muxed(f"CE{index}") for index in range(4)}
+        return self._same(nets, f"the enable of its {name} register")
+
+    def reset(self, name: str) -> Net:
+        """The net that resets a rank of registers; likewise."""
+        pin = self.choice(f"REG_{name}_RST")
+        pins = [pin] if pin else [f"RST{index}" for index in range(4)]
+        for each in pins:
+            if self.context.routing.source(Wire(self.x, self.y, f"J{each}_MULT18")) is None:
+                raise UnsupportedCell("MULT18X18D", self.where, f"the reset {each} of its {name} register floats")
+        return self._same({self.muxed(each) for each in pins}, f"the reset of its {name} register")
+
+    def _same(self, nets: set[Net], what: str) -> Net:
+        if len(nets) > 1:
+            raise UnsupportedCell("MULT18X18D", self.where, f"the chip database does not tell which net is {what}")
+        return next(iter(nets))
 
 
 def expand(context: Context, wire: Wire, net: Net) -> None:
