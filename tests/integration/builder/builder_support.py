@@ -12,9 +12,12 @@ from lutlab_builder.__main__ import Room
 from lutlab_builder.app.ports import Stage
 from lutlab_builder.app.run_build import Built
 from lutlab_builder.domain.request import BuildRequest, Options
+from lutlab_builder.settings import default_cache_dir
 
 PROFILE = "lfe5u-25f"
 EXAMPLES = Path(__file__).parents[3] / "examples"
+# Compiling the tools takes seconds and depends on no test: share it between runs.
+TOOLS_DIR = default_cache_dir() / "builder" / "tools"
 Build = Callable[..., Awaitable[Built]]
 
 PORTS = """input clk, input rst, input wb_cyc, input wb_stb, input wb_we, input [8:0] wb_adr, input [31:0] wb_dat_w,

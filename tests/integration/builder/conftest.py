@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from builder_support import Build, Recorder, building
+from builder_support import TOOLS_DIR, Build, Recorder, building
 
 from lutlab_builder.__main__ import Room, make_room
-from lutlab_builder.settings import Settings, default_cache_dir
-
-# Compiling the tools takes seconds and depends on no test: share it between runs.
-TOOLS_DIR = default_cache_dir() / "builder" / "tools"
+from lutlab_builder.settings import Settings
 
 
 @pytest.fixture(scope="session")
@@ -42,5 +39,5 @@ def build(room: Room, recorder: Recorder) -> Build:
 
 @pytest.fixture
 async def hasty_build(settings: Settings, recorder: Recorder) -> Build:
-    """Build a source text whose elaboration may take 2 s."""
-    return building(await make_room(settings.model_copy(update={"elaborate_wall_s": 2.0})), recorder)
+    """Build a source text whose elaboration may take 3 s."""
+    return building(await make_room(settings.model_copy(update={"elaborate_wall_s": 3.0})), recorder)

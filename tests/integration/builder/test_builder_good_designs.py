@@ -16,6 +16,7 @@ from builder_support import EXAMPLES, PROFILE, Build, Recorder, amaranth, buildi
 from lutlab_builder.__main__ import Room, make_room
 from lutlab_builder.adapters.child import family
 from lutlab_builder.app.ports import Stage
+from lutlab_builder.domain.errors import BuildFailure
 from lutlab_builder.domain.report import BuildReport
 from lutlab_builder.settings import Settings
 
@@ -41,37 +42,36 @@ async def test_an_amaranth_example_builds(build: Build, recorder: Recorder) -> N
     assert b"Part: LFE5U-25F-6CABGA381" in built.artifacts.bitstream[:200]
 
 
-async def test_an_input_already_built_runs_no_tool(build: Build, recorder: Recorder, settings: Settings) -> None:
+async def test_a_build_repeats_bit_for_bit_and_only_once(build: Build, settings: Settings, tmp_path: Path) -> None:
+    source = (EXAMPLES / "counter" / "design.v").read_bytes()
+    elsewhere = building(await make_room(settings.model_copy(update={"cache_dir": tmp_path})), Recorder())
+    first = await build("design.v", source)
+    # Two at once: the second one waits for the first and takes what it made.
+    recorders = Recorder(), Recorder()
+    here = await make_room(settings.model_copy(update={"cache_dir": tmp_path}))
+    pair = await asyncio.gather(*(building(here, recorder)("design.v", source) for recorder in recorders))
+    assert sorted(built.cached for built in pair) == [False, True]
+    assert recorders[0].stages == recorders[1].stages == STAGES
+    assert recorders[0].lines == recorders[1].lines
+    assert {built.artifacts.bitstream for built in (first, *pair)} == {first.artifacts.bitstream}
+    assert (await elsewhere("design.v", source)).cached
+
+
+async def test_an_input_already_built_runs_no_tool(build: Build, settings: Settings) -> None:
     source = (EXAMPLES / "counter" / "design.v").read_bytes()
     first = await build("design.v", source)
-    stages, lines = list(recorder.stages), list(recorder.lines)
-    recorder.stages.clear()
-    recorder.lines.clear()
-    broken = await make_room(settings.model_copy(update={"elaborate_wall_s": 1e-9}))
-    again = await building(broken, recorder)("design.v", source)
+    useless = building(await make_room(settings.model_copy(update={"elaborate_wall_s": 1e-9})), Recorder())
+    again = await useless("design.v", source)
     assert again.cached
-    assert again.artifacts.bitstream == first.artifacts.bitstream
-    assert again.artifacts.report == first.artifacts.report
-    assert (recorder.stages, recorder.lines) == (stages, lines)
+    assert again.artifacts == first.artifacts
+    with pytest.raises(BuildFailure, match="time_limit"):
+        await useless("design.v", source + b"\n")
 
 
-async def test_a_build_repeats_bit_for_bit(build: Build, settings: Settings, tmp_path: Path) -> None:
-    source = (EXAMPLES / "counter" / "design.v").read_bytes()
-    first = await build("design.v", source)
-    elsewhere = await make_room(settings.model_copy(update={"cache_dir": tmp_path}))
-    second = await building(elsewhere, Recorder())("design.v", source)
-    assert not second.cached
-    assert second.artifacts.bitstream == first.artifacts.bitstream
-
-
-async def test_a_verilog_project_with_includes_and_memories(build: Build) -> None:
+async def test_a_verilog_project_with_every_option(build: Build) -> None:
+    body = "wire [31:0] v; rom r(clk, wb_adr[1:0], v); assign wb_dat_r = v ^ `MASK; assign wb_ack = wb_stb;"
     files = {
-        "design.v": (
-            '`include "values.vh"\n'
-            + verilog(
-                "top", "wire [31:0] v; rom r(clk, wb_adr[1:0], v); assign wb_dat_r = v ^ `MASK; assign wb_ack=wb_stb;"
-            )
-        ).encode(),
+        "design.v": ('`include "values.vh"\n' + verilog("top", body) + verilog("other")).encode(),
         "rtl/rom.v": (
             b"module rom(input clk, input [1:0] a, output reg [31:0] q);\nreg [31:0] m[0:3];\n"
             b'initial $readmemh("data/rom.hex", m);\nalways @(posedge clk) q <= m[a];\nendmodule\n'
@@ -79,9 +79,15 @@ async def test_a_verilog_project_with_includes_and_memories(build: Build) -> Non
         "include/values.vh": b"`define MASK 32'h00000001\n",
         "data/rom.hex": b"00000010\n00000020\n00000030\n00000040\n",
     }
-    manifest = {"version": 1, "entrypoint": "design.v", "verilog_sources": ["rtl/rom.v"]}
-    built = await build("project.zip", make_zip(files, manifest))
-    assert built.artifacts.report.target == "top"
+    data = make_zip(files, {"version": 1, "entrypoint": "design.v", "verilog_sources": ["rtl/rom.v"]})
+    built = await build("project.zip", data, top="top", sys_clk_hz=75_000_000, timing_target_mhz=900.0)
+    report = built.artifacts.report
+    assert report.target == "top"
+    assert (report.clk_hz, report.sys_clk_mhz, report.baud) == (75_000_000, 75.0, 18_750_000)
+    assert report.synth_cells["EHXPLLL"] == 1
+    # A timing miss is graded; it does not fail the build.
+    assert (report.target_mhz, report.timing_met) == (900.0, False)
+    assert any("FAIL at 900" in warning for warning in report.warnings)
 
 
 async def test_an_amaranth_project_uses_its_siblings_and_its_verilog(build: Build) -> None:
@@ -97,28 +103,10 @@ async def test_an_amaranth_project_uses_its_siblings_and_its_verilog(build: Buil
     assert built.artifacts.report.target == "Mine"
 
 
-async def test_top_clock_and_timing_target_are_heeded(build: Build) -> None:
-    source = verilog("one") + verilog("two")
-    built = await build("design.v", source, top="two", sys_clk_hz=75_000_000, timing_target_mhz=900.0)
-    report = built.artifacts.report
-    assert report.target == "two"
-    assert (report.clk_hz, report.sys_clk_mhz, report.baud) == (75_000_000, 75.0, 18_750_000)
-    assert report.synth_cells["EHXPLLL"] == 1
-    # A timing miss is graded; it does not fail the build.
-    assert (report.target_mhz, report.timing_met) == (900.0, False)
-    assert any("FAIL at 900" in warning for warning in report.warnings)
-
-
 async def test_the_base_design_builds(room: Room, recorder: Recorder) -> None:
     built = await room.builder.build_base(PROFILE, recorder)
     assert built.artifacts.report.target == "BaseTarget"
     assert (await room.builder.build_base(PROFILE, recorder)).cached
-
-
-async def test_builds_of_the_same_input_wait_for_the_first(build: Build) -> None:
-    source = verilog("twin", "assign wb_dat_r = 32'h7717; assign wb_ack = wb_stb;")
-    one, two = await asyncio.gather(build("design.v", source), build("design.v", source))
-    assert sorted([one.cached, two.cached]) == [False, True]
 
 
 async def test_cancelling_a_build_leaves_nothing(build: Build, recorder: Recorder) -> None:

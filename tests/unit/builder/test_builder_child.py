@@ -51,7 +51,7 @@ def test_output_is_cut_and_the_log_says_so_once() -> None:
     assert seen[:3] == ["0", "1", "2"]
     assert len(seen) == 4
     assert "3 lines" in seen[3]
-    assert lines.tail[-1] == "99"
+    assert lines.tail()[-1] == "99"
 
 
 def test_output_without_line_ends_is_cut_too() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lutlab_builder.domain import diagnose
+from lutlab_builder.domain import cells, diagnose
 from lutlab_builder.domain.elaboration import Elaboration, parse_elaboration
 from lutlab_builder.domain.errors import BuildFailure, Code
 from lutlab_builder.domain.report import Usage, parse_pnr, parse_stat
@@ -120,3 +120,11 @@ def test_a_designs_word_is_taken_with_care(data: bytes, code: Code) -> None:
 
 def test_long_messages_are_cut() -> None:
     assert len(BuildFailure(Code.DESIGN_RAISED, "x" * 100_000).message) < 5000
+
+
+def test_cells_that_reach_the_board_are_refused() -> None:
+    cells.check({"LUT4": 5, "DP16KD": 1, "EHXPLLL": 1, "MULT18X18D": 2, "TRELLIS_DPR16X4": 3})
+    with pytest.raises(BuildFailure) as caught:
+        cells.check({"LUT4": 5, "USRMCLK": 1, "JTAGG": 1})
+    assert caught.value.code is Code.FORBIDDEN_CELL
+    assert "JTAGG, USRMCLK" in caught.value.message

@@ -16,17 +16,20 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import platform
 import re
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
+from typing import BinaryIO
 
 import structlog
 
+from lutlab_builder.adapters import seccomp
 from lutlab_builder.adapters.child import run_child
 from lutlab_builder.adapters.hostfiles import SYSTEM_FILES, SYSTEM_FOLDERS, HostFiles, package_folder
 from lutlab_builder.app.ports import Limits, Outcome, SandboxJob
@@ -154,6 +157,9 @@ class BwrapSandbox:
         """
         self.mode = mode
         self._files = files
+        self._seccomp = seccomp.program()
+        if self._seccomp is None:
+            log.warning("seccomp_unavailable", machine=platform.machine())
         self._fixed = [*base_argv(bwrap, mode), *host_argv(files, yowasp_cache)]
         for name, value in ENVIRONMENT.items():
             self._fixed += ["--setenv", name, value]
@@ -219,22 +225,26 @@ class BwrapSandbox:
         return [*argv, "--", str(self._files.python), "-s", "-P", "-S", "-B", entry, "/request.json"]
 
     async def _run(self, argv: list[str], limits: Limits, on_line: Callable[[str], None]) -> Outcome:
-        status_read, status_write = os.pipe()
-        try:
-            argv = [argv[0], "--json-status-fd", str(status_write), *argv[1:]]
+        with ExitStack() as stack:
+            status, filter_file = (stack.enter_context(_anonymous_file()) for _ in range(2))
+            options = ["--json-status-fd", str(status.fileno())]
+            if self._seccomp is not None:
+                filter_file.write(self._seccomp)
+                filter_file.seek(0)
+                options += ["--seccomp", str(filter_file.fileno())]
             outcome = await run_child(
-                argv, env={}, limits=limits, on_line=on_line, pass_fds=(status_write,), own_tasks=BWRAP_TASKS
+                [argv[0], *options, *argv[1:]],
+                env={},
+                limits=limits,
+                on_line=on_line,
+                pass_fds=(status.fileno(), filter_file.fileno()),
+                own_tasks=BWRAP_TASKS,
             )
-            os.close(status_write)
-            status_write = -1
-            status = os.read(status_read, 4096)
-        finally:
-            os.close(status_read)
-            if status_write >= 0:
-                os.close(status_write)
-        if outcome.stopped is None and b"exit-code" not in status:
+            status.seek(0)
+            exited = b"exit-code" in status.read()
+        if outcome.stopped is None and not exited:
             # Only bubblewrap writes the status: without it the program never started, or bubblewrap was killed.
-            raise BuildFailure(Code.SANDBOX_UNAVAILABLE, f"the sandbox did not start: {' / '.join(outcome.tail)}")
+            raise BuildFailure(Code.SANDBOX_UNAVAILABLE, f"the sandbox did not start: {' / '.join(outcome.tail[-3:])}")
         return outcome
 
     @staticmethod
@@ -256,8 +266,13 @@ class BwrapSandbox:
             if outcome.exit_code == 0:
                 log.info("sandbox_probed", mode=str(mode))
                 return sandbox
-            reasons.append(f"{mode}: the probe ended with status {outcome.exit_code}: {' / '.join(outcome.tail)}")
+            reasons.append(f"{mode}: the probe ended with status {outcome.exit_code}: {' / '.join(outcome.tail[-3:])}")
         raise BuildFailure(Code.SANDBOX_UNAVAILABLE, _what_is_missing(reasons))
+
+
+def _anonymous_file() -> BinaryIO:
+    """A file in memory, to hand to bubblewrap by its descriptor; not buffered."""
+    return open(os.memfd_create("lutlab"), "w+b", buffering=0)  # noqa: PTH123 - closed by the caller
 
 
 def _create_output(path: Path, uid: int | None) -> None:

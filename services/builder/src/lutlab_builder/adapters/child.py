@@ -37,7 +37,7 @@ class Lines:
     """Splits output into lines and hands on at most as many as the limits allow; always remembers the last ones."""
 
     def __init__(self, limits: Limits, on_line: Callable[[str], None]) -> None:
-        self.tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._tail: deque[bytes] = deque(maxlen=TAIL_LINES)
         self._lines_left = limits.output_lines
         self._bytes_left = limits.output_bytes
         self._limits = limits
@@ -60,19 +60,22 @@ class Lines:
             self._emit(self._partial)
             self._partial = b""
 
+    def tail(self) -> tuple[str, ...]:
+        """The last lines, whether or not they were handed on."""
+        return tuple(clean(raw.decode("utf-8", "replace")) for raw in self._tail)
+
     def _emit(self, raw: bytes) -> None:
-        text = clean(raw.decode("utf-8", "replace"))
-        self.tail.append(text)
+        self._tail.append(raw)
+        if self._cut:
+            return
         self._lines_left -= 1
         self._bytes_left -= len(raw) + 1
         if self._lines_left >= 0 and self._bytes_left >= 0:
-            self._on_line(text)
-        elif not self._cut:
-            self._cut = True
-            limits = self._limits
-            self._on_line(
-                f"[output cut here: a stage may say {limits.output_lines} lines, {limits.output_bytes} bytes]"
-            )
+            self._on_line(clean(raw.decode("utf-8", "replace")))
+            return
+        self._cut = True
+        limits = self._limits
+        self._on_line(f"[output cut here: a stage may say {limits.output_lines} lines, {limits.output_bytes} bytes]")
 
 
 def family(pid: int) -> list[int]:
@@ -144,7 +147,7 @@ async def run_child(
     return Outcome(
         exit_code=code if code >= 0 else 128 - code,
         stopped=guard.stopped,
-        tail=tuple(lines.tail),
+        tail=lines.tail(),
         seconds=time.monotonic() - started,
         resident_peak_bytes=guard.resident_peak_bytes,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lutlab_builder.app.ports import Limits, LogSink, Outcome, Sandbox, SandboxJob, Stage, Stop
-from lutlab_builder.domain import diagnose
+from lutlab_builder.domain import cells, diagnose
 from lutlab_builder.domain.bundle import Language
 from lutlab_builder.domain.elaboration import Elaboration, parse_elaboration
 from lutlab_builder.domain.errors import BuildFailure, Code
@@ -19,6 +19,8 @@ from lutlab_profiles import DeviceProfile
 
 SOC_NAME = "lutlab_soc"
 """The top module's name; `top` would clash with many a user's module."""
+SOC_PORTS = {"clk": ["in", 1], "rx": ["in", 1], "tx": ["out", 1], "leds": ["out", 4]}
+"""Its ports; a design whose code tampers with the SoC cannot add any."""
 RESULT_BYTES_MAX = 64 << 10
 REPORT_BYTES_MAX = 4 << 20
 BITSTREAM_BYTES_MAX = 32 << 20
@@ -180,12 +182,14 @@ def _elaboration_failure(language: Language, outcome: Outcome) -> BuildFailure:
 async def synthesize(run: Run, limits: Limits) -> dict[str, int]:
     """`design.il` -> `design.json`; returns the cell counts."""
     outputs = {name: run.path(name) for name in ("design.json", "stat.json")}
-    job = SandboxJob("synth", {"top": SOC_NAME}, limits, _inputs(run, ["design.il"]), outputs)
+    job = SandboxJob("synth", {"top": SOC_NAME, "ports": SOC_PORTS}, limits, _inputs(run, ["design.il"]), outputs)
     outcome = await run.program(Stage.SYNTHESIZE, job)
     if outcome.exit_code:
         reported = diagnose.yosys_failure(outcome.tail, Code.SYNTHESIS_FAILED)
         raise _out_of_memory(outcome, limits) or _tool_failure(outcome, "yosys", reported)
-    return parse_stat(_read(outputs["stat.json"], REPORT_BYTES_MAX, "yosys' statistics"))
+    counts = parse_stat(_read(outputs["stat.json"], REPORT_BYTES_MAX, "yosys' statistics"))
+    cells.check(counts)
+    return counts
 
 
 async def place_and_route(run: Run, limits: Limits) -> PnrReport:

@@ -37,6 +37,7 @@ class Code(StrEnum):
     VERILOG_ERROR = "verilog_error"
     # -- the tools
     SYNTHESIS_FAILED = "synthesis_failed"
+    FORBIDDEN_CELL = "forbidden_cell"
     DOES_NOT_FIT = "does_not_fit"
     PLACE_AND_ROUTE_FAILED = "place_and_route_failed"
     PACK_FAILED = "pack_failed"
