@@ -23,6 +23,8 @@ UP_TIMEOUT_S = 240.0
 """The first `up` on a machine also warms the tool caches."""
 STOP_TIMEOUT_S = 40.0
 JOB_TIMEOUT_S = 150.0
+SHORT_LIMITS = {"LUTLAB_BUILDER_ELABORATE_WALL_S": "8"}
+"""A design that never ends should not hold up the tests for the two minutes it may take in earnest."""
 
 
 T = TypeVar("T")
@@ -62,7 +64,11 @@ class Stack:
         output = self.data_dir.with_suffix(".out").open("ab")
         command = [BIN / "lutlab", "up", "--port", "0", "--data-dir", self.data_dir, "--ready-file", self.ready_file]
         self.process = subprocess.Popen(
-            [*map(str, command), *self.options], stdout=output, stderr=subprocess.STDOUT, cwd=ROOT
+            [*map(str, command), *self.options],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=ROOT,
+            env={**os.environ, **SHORT_LIMITS},
         )
         output.close()
         self.ready = eventually("the stack being ready", self._read_ready, UP_TIMEOUT_S)

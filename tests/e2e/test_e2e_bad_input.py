@@ -39,16 +39,19 @@ endmodule
 HUGE = HEADER.format(
     extra="\n        ".join(
         [
-            "r = [Signal(1024, name=f'r{i}') for i in range(30)]",
-            "for a, b in zip(r, r[1:]): m.d.sync += b.eq(a + (b ^ self.wb_dat_w))",
-            "m.d.sync += r[0].eq(r[0] + self.wb_dat_w)",
-            "m.d.sync += self.wb_dat_r.eq(r[-1].xor())",
+            "a = [Signal(16, name=f'a{i}') for i in range(32)]",
+            "p = [Signal(32, name=f'p{i}') for i in range(32)]",
+            "m.d.sync += a[0].eq(self.wb_dat_w)",
+            "for i in range(31): m.d.sync += a[i + 1].eq(a[i] + i)",
+            "for i in range(32): m.d.sync += p[i].eq(a[i] * a[i - 1])",
+            "m.d.sync += self.wb_dat_r.eq(__import__('functools').reduce(lambda x, y: x ^ y, p))",
         ]
     )
 )
+"""32 products of 16 x 16 bits; the device has 28 multipliers."""
 
 BAD_DESIGNS = {
-    "python syntax error": ("design.py", b"class X(:\n    pass\n", ["design.py", "line 1"]),
+    "python syntax error": ("design.py", b"class X(:\n    pass\n", ["design.py:1", "invalid syntax"]),
     "verilog syntax error": ("design.v", b"module x(input clk;\nendmodule\n", ["design.v:1"]),
     "no python contract": ("design.py", b"from amaranth.hdl import *\nclass X(Elaboratable):\n  pass\n", ["wb_cyc"]),
     "no verilog contract": ("design.v", b"module x(input a, output b); assign b = a; endmodule\n", ["wb_"]),
@@ -63,12 +66,12 @@ BAD_DESIGNS = {
     "opens a socket": (
         "design.py",
         b"import socket\nsocket.create_connection(('127.0.0.1', 4222), 2)\n",
-        ["line 2"],
+        ["design.py:2"],
     ),
     "endless loop": ("design.py", b"while True: pass\n", ["time"]),
     "fork bomb": ("design.py", b"import os\nwhile True:\n    os.fork()\n", []),
     "two gigabytes": ("design.py", b"x = bytearray(2 << 30)\n", ["emory"]),
-    "does not fit": ("design.py", HUGE.encode(), ["fit"]),
+    "does not fit": ("design.py", HUGE.encode(), ["fit", "28"]),
     "include of a system file": ("design.v", b'`include "/etc/passwd"\n', ["/etc/passwd"]),
 }
 

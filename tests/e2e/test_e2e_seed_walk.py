@@ -44,7 +44,7 @@ def test_the_guide_from_top_to_bottom(stack: Stack, api: httpx.Client, tmp_path:
     job = json.loads(curl(stack, f"curl -s $BASE/fpga/{free}/jobs/{submitted['job_id']}", tmp_path))
     assert job["status"] == "complete"
     log = curl(stack, f"curl -s $BASE/fpga/{free}/jobs/{submitted['job_id']}/logs", tmp_path)
-    assert "nextpnr" in log
+    assert "Device utilisation" in log
     assert api.get(f"/fpga/{free}").json()["state"] == "reserved"
 
     run = json.loads(
