@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import signal
 import subprocess
@@ -56,7 +57,7 @@ async def test_unplugged_while_it_is_programmed(
         b.digest = await b.scheduler.put(built.data)
         await b.scheduler.publish(work(built.ref(b.digest), 1, uuid4()))
         async with asyncio.timeout(20):
-            while not list((tmp_path / "agent" / "data" / "loading").iterdir()):  # noqa: ASYNC110 - another process
+            while not loaders(tmp_path):  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.02)
         board.kill()
         lost = await b.scheduler.next(ReportBoardLost)
@@ -165,10 +166,41 @@ async def test_stopping_in_the_middle_of_a_load_leaves_the_work_for_the_next_sta
         b.digest = await b.scheduler.put(built.data)
         await b.scheduler.publish(work(built.ref(b.digest), 1, uuid4()))
         async with asyncio.timeout(20):
-            while not list((tmp_path / "agent" / "data" / "loading").iterdir()):  # noqa: ASYNC110 - another process
+            while not loaders(tmp_path):  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.02)
         assert await asyncio.to_thread(b.agent.stop) == 0
         assert list((tmp_path / "agent" / "data" / "loading").iterdir()) == []
         board.send(signal.SIGCONT)
         b.agent.start()
         assert await b.scheduler.next(ReportProgrammed) == ReportProgrammed(fpga_id=0, epoch=1)
+
+
+async def test_a_killed_agent_takes_its_loader_along(
+    tmp_path: Path, nats_url: str, built: Built, board: VirtualBoard
+) -> None:
+    async with bench(tmp_path, nats_url, built, {"b0": board}) as b:
+        await b.scheduler.next(RegisterAgent)
+        board.send(signal.SIGSTOP)
+        b.digest = await b.scheduler.put(built.data)
+        await b.scheduler.publish(work(built.ref(b.digest), 1, uuid4()))
+        async with asyncio.timeout(20):
+            while not loaders(tmp_path):  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.02)
+        b.agent.kill()
+        async with asyncio.timeout(5):
+            while loaders(tmp_path):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        board.send(signal.SIGCONT)
+        b.agent.start()
+        assert await b.load(2, None) is None
+
+
+def loaders(folder: Path) -> list[Path]:
+    """Processes whose command line names a file in this folder's scratch folder, as a loader's does."""
+    wanted = str(folder / "agent" / "data" / "loading").encode()
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if wanted in (process / "cmdline").read_bytes():
+                found.append(process)
+    return found

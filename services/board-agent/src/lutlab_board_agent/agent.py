@@ -1,4 +1,7 @@
-"""The agent as one whole: its parts, their order of start and stop."""
+"""The agent as one whole: its parts around one NATS connection, their order of start and stop.
+
+With `__main__` it is the composition root: nothing else constructs adapters.
+"""
 
 from __future__ import annotations
 

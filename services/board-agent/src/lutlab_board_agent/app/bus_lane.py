@@ -120,8 +120,10 @@ class BusLane:
     async def _carry_out(self, batch: list[Exchange], operations: list[Operation | None]) -> None:
         oldest_s = self._ticks() - batch[0].arrived_s
         if oldest_s > QUEUED_S_MAX:
-            await _answer_all(batch[:1], _failed(f"the board was busy for {oldest_s:.1f} s; nothing was done"))
+            # Before the first await: a cut must find every exchange either here or there.
             self._waiting.extendleft(reversed(batch[1:]))
+            self._running = batch[:1]
+            await _answer_all(batch[:1], _failed(f"the board was busy for {oldest_s:.1f} s; nothing was done"))
             return
         try:
             link = await self._ready_link()

@@ -9,7 +9,7 @@ import structlog
 
 from lutlab_board_agent.app.ports import Commands
 from lutlab_board_agent.app.seat import Seat
-from lutlab_events.commands import RegisterAgent, ReportBoardLost
+from lutlab_events.commands import RegisterAgent
 
 log = structlog.get_logger(__name__)
 
@@ -24,23 +24,16 @@ class Registration:
         self._incarnation = incarnation
 
     async def register(self) -> None:
-        """Say what is attached now, and which known boards are not; waits until NATS has it."""
+        """Say what is attached now; waits until NATS has it. The scheduler takes boards left out for lost."""
         attached = tuple(seat.report() for seat in self._seats if seat.attached)
         await self._commands.send(
             RegisterAgent(agent_id=self._agent_id, incarnation=self._incarnation, boards=attached)
         )
-        missing = [seat for seat in self._seats if not seat.attached]
-        for seat in missing:
-            # The ledger may still think that it is there, if it went while the agent was down.
-            if seat.memory.fpga_id is not None:
-                message = f"{seat.board.serial.path} was not there when agent {self._agent_id} registered"
-                await self._commands.send(
-                    ReportBoardLost(fpga_id=seat.memory.fpga_id, agent_id=self._agent_id, message=message)
-                )
+        missing = [seat.board.key for seat in self._seats if not seat.attached]
         log.info(
             "agent_registered",
             agent_id=self._agent_id,
             incarnation=str(self._incarnation),
             boards=[report.board_key for report in attached],
-            missing=[seat.board.key for seat in missing],
+            missing=missing,
         )

@@ -175,7 +175,7 @@ def _explain(error: str, text: str, name: str) -> str:
         keys.append(named["key"])
     where = _at(text, int(board[1]) if board else None, ".".join(keys))
     inside = f" (at {path.lstrip('.')})" if path else ""
-    return f"{name}{where}: {what}{inside}; see the lab file's documentation for the keys it knows"
+    return f"{name}{where}: {what}{inside}; `lutlab-board-agent --help` shows a lab file"
 
 
 def _at(text: str, board_index: int | None, dotted_key: str) -> str:
