@@ -135,7 +135,17 @@ async def test_an_admin_revokes_any_key(lab: Lab, ada: httpx.AsyncClient) -> Non
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"owner": ""}, {"owner": "a b"}, {"owner": "x" * 65}, {"owner": "x", "role": "god"}, [], "x"]
+    "body",
+    [
+        {},
+        {"owner": ""},
+        {"owner": "a b"},
+        {"owner": "x" * 65},
+        {"owner": "x", "role": "god"},
+        {"owner": "x", "label": "\0"},
+        [],
+        "x",
+    ],
 )
 async def test_bad_key_requests(lab: Lab, body: object) -> None:
     async with lab.client(ROOT) as root:

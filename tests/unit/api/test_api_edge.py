@@ -129,6 +129,15 @@ async def test_bodies_that_are_not_what_they_should_be(
     assert word in message
 
 
+async def test_a_forgotten_content_type_is_named(lab: Lab, ada: httpx.AsyncClient) -> None:
+    """`curl -d` sends a form unless told otherwise."""
+    lab.ledger.add(board(0))
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = await ada.post("/fpga/0/run", content=b'{"op": 1, "address": 0, "data": [1]}', headers=headers)
+    assert error_of(answer)[:2] == (422, "validation_error")
+    assert "application/json" in error_of(answer)[2]
+
+
 def test_long_lists_of_problems_are_cut() -> None:
     problems: list[dict[str, Any]] = [
         {"type": "int_type", "loc": ("body", "data", n), "msg": "Input should be an int", "input": "x" * 500}

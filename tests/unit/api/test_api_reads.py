@@ -189,7 +189,7 @@ async def test_listing_is_own_newest_first_and_filtered(lab: Lab, ada: httpx.Asy
         assert (await root.get("/jobs")).json() == []
 
 
-@pytest.mark.parametrize("query", ["status=done", "limit=0", "limit=x", "before=1", "type=x"])
+@pytest.mark.parametrize("query", ["status=done", "limit=0", "limit=x", "before=1", "type=x", "owner=a b"])
 async def test_bad_listing_queries(ada: httpx.AsyncClient, query: str) -> None:
     status, code, message = error_of(await ada.get(f"/jobs?{query}"))
     assert (status, code) == (422, "validation_error")

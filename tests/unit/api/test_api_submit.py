@@ -146,6 +146,12 @@ def test_zips_that_are_too_much(files: dict[str, bytes], word: str) -> None:
         check_file("project.zip", zipped(files), 16 << 20)
 
 
+@pytest.mark.parametrize("name", ["a\x01b.py", "a\x00.py", "a\udc80.py", "a\nb.py"])
+def test_names_that_cannot_be_shown(name: str) -> None:
+    with pytest.raises(Invalid, match="cannot be printed"):
+        check_file(name, b"x", 100)
+
+
 def test_zips_that_lie_about_their_end() -> None:
     at = GOOD_ZIP.rfind(b"PK\x05\x06")
     beyond = bytearray(GOOD_ZIP)

@@ -70,6 +70,8 @@ def check_file(filename: str, data: bytes, bytes_max: int) -> str:
         raise Invalid(
             Code.VALIDATION_ERROR, f"the file name has {len(name)} characters; use {FILENAME_CHARS_MAX} at most"
         )
+    if not name.isprintable():
+        raise Invalid(Code.VALIDATION_ERROR, f"the file name {name!r} holds characters that cannot be printed")
     if not data:
         raise Invalid(Code.EMPTY_FILE, f"{name!r} is empty")
     limit = min(bytes_max, ZIP_BYTES_MAX) if suffix == ".zip" else bytes_max

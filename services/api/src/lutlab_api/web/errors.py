@@ -75,6 +75,8 @@ def describe(problems: Sequence[Mapping[str, Any]]) -> str:
         rule = rule[:1].lower() + rule[1:]
         if problem["type"] == "missing":
             sentences.append(f"{field} is missing")
+        elif isinstance(problem.get("input"), bytes):
+            sentences.append(f"{field} is not taken for JSON: send `Content-Type: application/json`")
         else:
             sentences.append(f"{field} {repr(problem.get('input'))[:INPUT_CHARS_MAX]}: {rule}")
     if len(problems) > PROBLEMS_MAX:

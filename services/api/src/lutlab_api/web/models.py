@@ -16,6 +16,7 @@ from lutlab_events.values import JobStatus, JobType, Role
 
 StrictInt = Annotated[int, Strict()]
 OWNER = r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$"
+PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 FpgaState = Literal["idle", "queued", "building", "programming", "reserved", "error"]
 
 
@@ -275,7 +276,7 @@ class NewKey(Model):
 
     owner: str = Field(pattern=OWNER, description="on whose behalf the key acts")
     role: Role = Field(Role.MEMBER, description="an admin's key also manages keys and acts for anyone")
-    label: str = Field("", max_length=100, description="to recognise the key by")
+    label: str = Field("", max_length=100, pattern=PRINTABLE, description="to recognise the key by")
 
 
 class IssuedKey(Model):

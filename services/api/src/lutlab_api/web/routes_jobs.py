@@ -13,7 +13,7 @@ from lutlab_api.app.ports import JobFilter
 from lutlab_api.domain.errors import Code
 from lutlab_api.web.asked import Api, Asked, FpgaId, JobId, Key, Reader
 from lutlab_api.web.documented import ASK, BOARD, JOB, READ, errors
-from lutlab_api.web.models import Accepted, Job, JobWithReport, Result
+from lutlab_api.web.models import OWNER, Accepted, Job, JobWithReport, Result
 from lutlab_api.web.routes_boards import UPLOAD_ERRORS
 from lutlab_api.web.uploads import UPLOAD_BODY, read_upload
 from lutlab_events.rejections import Rejection
@@ -31,7 +31,11 @@ class JobsQuery(BaseModel):
     type: JobType | None = Field(None, description="only jobs of this type")
     limit: int = Field(JOBS_LISTED_DEFAULT, ge=1, description="most jobs to list")
     before: UUID | None = Field(None, description="only jobs submitted before this one: the next page")
-    owner: str | None = Field(None, description="whose jobs, `*` for everybody's; those of others only for admins")
+    owner: str | None = Field(
+        None,
+        pattern=rf"{OWNER}|^\*$",
+        description="whose jobs, `*` for everybody's; those of others only for admins",
+    )
 
 
 @router.post(
