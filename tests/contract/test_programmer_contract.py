@@ -23,7 +23,7 @@ from lutlab_bus import BusLink
 
 # The bench of the agent's integration tests has a real bitstream and real boards.
 sys.path.append(str(Path(__file__).parents[1] / "integration" / "board_agent"))
-from bench import VirtualBoard, build
+from agent_bench import VirtualBoard, build
 
 BAUD = 12_500_000
 

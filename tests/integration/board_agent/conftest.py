@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bench import Built, VirtualBoard, build
+from agent_bench import Built, VirtualBoard, build
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from bench import AgentProcess, Built, Scheduler, VirtualBoard, bench, work
+from agent_bench import AgentProcess, Built, Scheduler, VirtualBoard, bench, work
 
 from lutlab_bus import Read, Write, stream
 from lutlab_events.busmsg import BusStatus

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import nats.errors
 import pytest
-from bench import Built, Scheduler, VirtualBoard, bench, work
+from agent_bench import Built, Scheduler, VirtualBoard, bench, work
 
 from lutlab_bus import Read, Write, stream
 from lutlab_events import codec, ids, subjects
