@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
@@ -30,6 +32,7 @@ from lutlab_stack.running import running
 
 # A crash of the machine may lose a test database; a crash of any process may not.
 FAST_SETTINGS = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "on", "max_connections": "60"}
+CONTAINER_TIMEOUT_S = 60.0
 CONTAINERS = os.environ.get("LUTLAB_TEST_CONTAINERS") == "1"
 
 
@@ -52,6 +55,43 @@ def database_url(server_url: str, database: str) -> str:
     return urlunsplit(urlsplit(server_url)._replace(path=f"/{database}"))
 
 
+@contextmanager
+def postgres_container() -> Iterator[str]:
+    """The URL of a Postgres in a container; any image that knows the official one's variables will do."""
+    from testcontainers.core.container import DockerContainer  # noqa: PLC0415 - only where asked for
+
+    password = secrets.token_hex(16)
+    container = DockerContainer(os.environ.get("LUTLAB_TEST_POSTGRES_IMAGE", "postgres:17-alpine"))
+    container.with_envs(POSTGRES_USER="lutlab", POSTGRES_PASSWORD=password, POSTGRES_DB="lutlab")
+    with container.with_exposed_ports(5432):
+        address = f"{container.get_container_host_ip()}:{container.get_exposed_port(5432)}"
+        url = f"postgresql://lutlab:{password}@{address}/lutlab"
+        deadline = time.monotonic() + CONTAINER_TIMEOUT_S
+        while True:
+            try:
+                _blocking(_execute(url, "select 1"))
+            except (OSError, asyncpg.PostgresError):
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+            else:
+                break
+        yield url
+
+
+@contextmanager
+def nats_container() -> Iterator[str]:
+    """The URL of a NATS in a container, token included."""
+    from testcontainers.core.container import DockerContainer  # noqa: PLC0415 - only where asked for
+    from testcontainers.core.wait_strategies import LogMessageWaitStrategy  # noqa: PLC0415
+
+    token = secrets.token_hex(16)
+    container = DockerContainer(os.environ.get("LUTLAB_TEST_NATS_IMAGE", "nats:2.12-alpine"))
+    container.with_command(f"-js --auth {token}").with_exposed_ports(4222)
+    with container.waiting_for(LogMessageWaitStrategy("Server is ready")):
+        yield f"nats://{token}@{container.get_container_host_ip()}:{container.get_exposed_port(4222)}"
+
+
 @pytest.fixture(scope="session")
 def server_folder() -> Iterator[Path]:
     """A folder for servers that an unprivileged user can reach; pytest's own is private."""
@@ -69,11 +109,7 @@ def postgres_server_url(server_folder: Path) -> Iterator[str]:
         if given:
             yield given
         elif CONTAINERS:
-            from testcontainers.postgres import PostgresContainer  # noqa: PLC0415 - only where asked for
-
-            image = os.environ.get("LUTLAB_TEST_POSTGRES_IMAGE", "postgres:17-alpine")
-            container = stack.enter_context(PostgresContainer(image, driver=None))
-            yield container.get_connection_url()
+            yield stack.enter_context(postgres_container())
         else:
             base = server_folder / "postgres"
             stack.callback(remove_postgres, base)
@@ -109,13 +145,7 @@ def nats_url(server_folder: Path) -> Iterator[str]:
         if given:
             yield given
         elif CONTAINERS:
-            from testcontainers.core.container import DockerContainer  # noqa: PLC0415 - only where asked for
-            from testcontainers.core.wait_strategies import LogMessageWaitStrategy  # noqa: PLC0415
-
-            image = os.environ.get("LUTLAB_TEST_NATS_IMAGE", "nats:2.12-alpine")
-            container = DockerContainer(image).with_command("-js").with_exposed_ports(4222)
-            stack.enter_context(container.waiting_for(LogMessageWaitStrategy("Server is ready")))
-            yield f"nats://{container.get_container_host_ip()}:{container.get_exposed_port(4222)}"
+            yield stack.enter_context(nats_container())
         else:
             base = server_folder / f"nats-{uuid4().hex[:12]}"
             stack.callback(shutil.rmtree, base, ignore_errors=True)

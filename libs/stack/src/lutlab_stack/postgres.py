@@ -206,6 +206,7 @@ def _initdb(cluster: PostgresCluster) -> None:
         "--encoding=UTF8",
         "--locale=C",
         "--no-instructions",
+        *(["--no-sync"] if cluster.settings.get("fsync") == "off" else []),
     ]
     try:
         ran = subprocess.run(
