@@ -90,7 +90,10 @@ def build(
     chparam = [f"chparam -set {key} {value} {top}" for key, value in (parameters or {}).items()]
     fixed = [f'setattr -set BEL "{bel}" c:{cell}' for cell, bel in (bels or {}).items()]
     yosys([*read, *chparam, f"synth_ecp5 -top {top}", *fixed, f"write_json {result.path('json')}"], folder)
-    lines = [f'LOCATE COMP "{port}" SITE "{pin}"; IOBUF PORT "{port}" IO_TYPE=LVCMOS33;' for port, pin in pins_of(profile).items()]
+    lines = [
+        f'LOCATE COMP "{port}" SITE "{pin}"; IOBUF PORT "{port}" IO_TYPE=LVCMOS33;'
+        for port, pin in pins_of(profile).items()
+    ]
     result.path("lpf").write_text("\n".join([*lines, ""]))
     _tool(
         folder,

@@ -12,10 +12,10 @@ import signal
 import sys
 from pathlib import Path
 
-import lutlab_profiles
 import msgspec
 import structlog
 
+import lutlab_profiles
 from lutlab_virtual_board.board import Board
 from lutlab_virtual_board.errors import VirtualBoardError
 from lutlab_virtual_board.files import write_atomically
@@ -72,10 +72,10 @@ def main(argv: list[str] | None = None) -> int:
         board = Board(
             profile,
             arguments.cache_dir or _default_cache(),
-            arguments.tty_link,
-            arguments.host,
-            arguments.xvc_port,
-            arguments.compiler,
+            tty_link=arguments.tty_link,
+            host=arguments.host,
+            port=arguments.xvc_port,
+            compiler=arguments.compiler,
         )
     except (lutlab_profiles.UnknownProfile, VirtualBoardError, OSError) as error:
         _log.error("board_not_started", reason=str(error))

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import structlog
-from lutlab_profiles import DeviceProfile
 
+from lutlab_profiles import DeviceProfile
 from lutlab_virtual_board.chip import Chip
 from lutlab_virtual_board.jtag import Tap
 from lutlab_virtual_board.line import READ_BYTES_MAX, SerialLine
@@ -43,6 +43,7 @@ class Board:
         self,
         profile: DeviceProfile,
         cache: Path,
+        *,
         tty_link: Path | None = None,
         host: str = "127.0.0.1",
         port: int = 0,

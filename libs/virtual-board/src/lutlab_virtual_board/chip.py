@@ -6,13 +6,13 @@ import time
 from pathlib import Path
 
 import structlog
-from lutlab_profiles import DeviceProfile
 
+from lutlab_profiles import DeviceProfile
 from lutlab_virtual_board.compiler import Compiler, Job, compile_now, find_gcc, find_tcc
 from lutlab_virtual_board.errors import CompilerError, VirtualBoardError
 from lutlab_virtual_board.fabric import Fabric
 from lutlab_virtual_board.programming import Translator
-from lutlab_virtual_board.store import DesignStore
+from lutlab_virtual_board.store import SOURCE, DesignStore
 
 _log = structlog.get_logger("lutlab_virtual_board")
 
@@ -55,13 +55,13 @@ class Chip:
         began = time.perf_counter()
         self.erase()
         try:
-            self._waiting, cached, usercode = self._build(stream)
+            self._waiting, cached = self._build(stream)
         except VirtualBoardError as error:
             _log.error("configuration_refused", code=error.code, reason=str(error), stream_bytes=len(stream))
             raise
         elapsed_ms = round((time.perf_counter() - began) * 1000)
         _log.info("chip_configured", design=self._key, stream_bytes=len(stream), cached=cached, elapsed_ms=elapsed_ms)
-        return usercode
+        return self._waiting.usercode
 
     def start(self) -> None:
         """Let the configured design run."""
@@ -100,26 +100,28 @@ class Chip:
             self._waiting = better
         current.close()
 
-    def _build(self, stream: bytes) -> tuple[Fabric, bool, int]:
-        """The design of a stream, whether it was cached, and its user code."""
+    def _build(self, stream: bytes) -> tuple[Fabric, bool]:
+        """The design of a stream, and whether it was cached."""
         self._key = self._translator.key(stream)
-        for compiler in (self._better, self._first):
-            code = self._store.get(self._key, compiler.name) if compiler else None
-            if code is not None:
-                return Fabric(code), True, 0
-        translation = self._translator.translate(stream)
-        source = translation.program.source
-        code = compile_now(self._first, source)
-        fabric = Fabric(code)
-        if self._better is None:
+        better = self._better and self._store.get(self._key, self._better.name)
+        if better:
+            return Fabric(better), True
+        code = self._store.get(self._key, self._first.name)
+        source = self._store.get(self._key, SOURCE)
+        cached = code is not None and source is not None
+        if code is None or source is None:
+            source = self._translator.translate(stream).program.source.encode()
+            code = compile_now(self._first, source)
             self._keep(self._first.name, code)
-        else:
+            self._keep(SOURCE, source)
+        fabric = Fabric(code)
+        if self._better is not None:
             self.job = Job(self._better, source)
-        return fabric, False, translation.bitstream.usercode
+        return fabric, cached
 
-    def _keep(self, compiler: str, code: bytes) -> None:
+    def _keep(self, kind: str, data: bytes) -> None:
         try:
-            self._store.put(self._key, compiler, code)
+            self._store.put(self._key, kind, data)
         except OSError as error:
             _log.warning("design_not_cached", design=self._key, reason=str(error))
 

@@ -7,7 +7,7 @@ clock edge will load, and then loads it. The serial line and the entry points ar
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 
 from lutlab_virtual_board.netlist import ONE, ZERO, ClockLevel, Netlist, PinInput
@@ -18,6 +18,9 @@ from lutlab_virtual_board.writer import Statement, Writer
 
 QUEUE_BYTES = 65536
 """Bytes that wait on their way into, and out of, the design; a power of two."""
+
+_INITIAL_BIT_CYCLES = 4
+"""Clock cycles of a serial bit until the host has set its rate."""
 
 _PRELUDE = """\
 typedef unsigned u;
@@ -73,101 +76,122 @@ class Program:
     outputs: list[str]
 
 
-def generate(
-    netlist: Netlist, rx_pin: str, tx_pin: str, clock_hz: float, pulls: dict[str, int] | None = None
-) -> Program:
-    """The C program of a simplified netlist.
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Where the design meets its board.
 
-    Args:
-        netlist: see `simplify`.
-        rx_pin: where the host's serial line enters.
+    Attributes:
+        rx_pin: where the host's serial line enters the chip.
         tx_pin: where it leaves; a design that does not drive it is silent.
         clock_hz: frequency of the design's clock.
+        usercode: the bitstream's user code.
         pulls: level of open input pins; zero where not named.
     """
-    schedule = plan(netlist)
-    nets = reachable(netlist, schedule)
-    drivers = [netlist.drivers[net] for net in nets]
-    inputs = sorted({driver.pin for driver in drivers if isinstance(driver, PinInput)})
-    both_edges = any(group.falling for group in schedule.groups) or any(isinstance(d, ClockLevel) for d in drivers)
-    values = Values(netlist, schedule, inputs)
-    state = State(netlist, schedule, values)
-    writer = Writer()
-    writer.add(values.compute(ALWAYS))
-    for number, group in enumerate(schedule.groups):
-        _add_group(writer, values, state, number, group)
-    state.finish()
-    outputs = list(netlist.outputs)
-    sample = writer.outline(
-        [Statement(f"S.out[{i}] = {values.read(netlist.outputs[pin])};") for i, pin in enumerate(outputs)]
-    )
-    functions, calls = writer.finish()
-    struct = [
-        *state.structure(),
-        f"  unsigned char in[{max(1, len(inputs))}], out[{max(1, len(outputs))}], t[{max(1, writer.field_count)}];",
-        "};",
-    ]
-    rx = inputs.index(rx_pin) if rx_pin in inputs else -1
-    level = f"S.out[{outputs.index(tx_pin)}]" if tx_pin in outputs else "1"
-    initial = [
-        "static struct state S = {",
-        f"  .bit = {4 << 16}, .host_bit = -1, .line = 1,",
-        f"  .in = {{{','.join(str((pulls or {}).get(pin, 0)) for pin in inputs) or '0'}}},",
-        *state.initial(),
-        "};",
-    ]
-    fires = max(1, len(schedule.groups))
-    layout = hashlib.sha256("\n".join([_PRELUDE, *struct, *functions]).encode()).hexdigest()[:16]
-    runtime = resources.files("lutlab_virtual_board").joinpath("runtime.c").read_text()
-    source = "\n".join(
-        [
-            f"#define QUEUE {QUEUE_BYTES}u",
-            f"#define INPUTS {len(inputs)}",
-            f"#define OUTPUTS {len(outputs)}",
-            f"#define RX_INPUT {rx}",
-            f"#define CLOCK_HZ {clock_hz!r}",
-            f'#define LAYOUT "{layout}"',
+
+    rx_pin: str
+    tx_pin: str
+    clock_hz: float
+    usercode: int = 0
+    pulls: dict[str, int] = field(default_factory=dict)
+
+
+def generate(netlist: Netlist, line: Line) -> Program:
+    """The C program of a simplified netlist (see `simplify`)."""
+    generator = _Generator(netlist, line)
+    return Program(generator.source(), generator.inputs, generator.outputs)
+
+
+class _Generator:
+    def __init__(self, netlist: Netlist, line: Line) -> None:
+        self.netlist = netlist
+        self.line = line
+        self.schedule = plan(netlist)
+        drivers = [netlist.drivers[net] for net in reachable(netlist, self.schedule)]
+        self.inputs = sorted({driver.pin for driver in drivers if isinstance(driver, PinInput)})
+        self.outputs = list(netlist.outputs)
+        self.rx = self.inputs.index(line.rx_pin) if line.rx_pin in self.inputs else -1
+        self.both_edges = any(group.falling for group in self.schedule.groups) or any(
+            isinstance(driver, ClockLevel) for driver in drivers
+        )
+        self.values = Values(netlist, self.schedule, self.inputs)
+        self.state = State(netlist, self.schedule, self.values)
+        self.writer = Writer()
+
+    def source(self) -> str:
+        """The translation unit."""
+        self.writer.add(self.values.compute(ALWAYS))
+        for number, group in enumerate(self.schedule.groups):
+            self._add_group(number, group)
+        self.state.finish()
+        levels = [self.values.read(self.netlist.outputs[pin]) for pin in self.outputs]
+        sample = self.writer.outline([Statement(f"S.out[{i}] = {level};") for i, level in enumerate(levels)])
+        functions, calls = self.writer.finish()
+        struct = self._struct()
+        layout = hashlib.sha256("\n".join([_PRELUDE, *struct, *functions]).encode()).hexdigest()[:16]
+        runtime = resources.files("lutlab_virtual_board").joinpath("runtime.c").read_text()
+        parts = [
+            *self._constants(layout),
             _PRELUDE,
             *struct,
-            *initial,
+            *self._initial(),
             _MACROS,
             *functions,
-            *_cycle(calls, sample, state, level, rx, both_edges, fires),
+            *self._cycle(calls, sample),
             runtime,
         ]
-    )
-    return Program(source, inputs, outputs)
+        return "\n".join(parts)
 
+    def _constants(self, layout: str) -> list[str]:
+        return [
+            f"#define QUEUE {QUEUE_BYTES}u",
+            f"#define INPUTS {len(self.inputs)}",
+            f"#define OUTPUTS {len(self.outputs)}",
+            f"#define RX_INPUT {self.rx}",
+            f"#define CLOCK_HZ {self.line.clock_hz!r}",
+            f"#define USERCODE {self.line.usercode}u",
+            f'#define LAYOUT "{layout}"',
+        ]
 
-def _add_group(writer: Writer, values: Values, state: State, number: int, group: Group) -> None:
-    """Preparation of one group, under the condition that makes it change."""
-    statements = [*values.compute(number), *state.prepare(number, group)]
-    if group.enable == ONE and group.reset == ZERO:
-        if group.kind != "registers":
-            statements.append(Statement(f"S.fires[{number}] = 1;"))
-        writer.add(statements)
-        return
-    statements.append(Statement(f"S.fires[{number}] = 1;"))
-    if group.reset == ZERO:
-        writer.add_guarded(values.read(group.enable), statements)
-        return
-    reset = [*state.reset(group), Statement(f"S.fires[{number}] = 1;")]
-    writer.add_choice(values.read(group.reset), reset, values.read(group.enable), statements)
+    def _struct(self) -> list[str]:
+        counts = [max(1, count) for count in (len(self.inputs), len(self.outputs), self.writer.field_count)]
+        return [*self.state.structure(), "  unsigned char in[{}], out[{}], t[{}];".format(*counts), "};"]
 
+    def _initial(self) -> list[str]:
+        pulls = ",".join(str(self.line.pulls.get(pin, 0)) for pin in self.inputs) or "0"
+        return [
+            "static struct state S = {",
+            f"  .bit = {_INITIAL_BIT_CYCLES << 16}, .host_bit = -1, .line = 1, .in = {{{pulls}}},",
+            *self.state.initial(),
+            "};",
+        ]
 
-def _cycle(
-    calls: list[str], sample: str, state: State, level: str, rx: int, both_edges: bool, fires: int
-) -> list[str]:
-    """The function that runs one clock cycle and gives the level of the serial output before its edge."""
-    clear = [f"  {{ int i; for (i = 0; i < {fires}; i++) S.fires[i] = 0; }}"] if fires > 1 else ["  S.fires[0] = 0;"]
-    lines = ["static u cycle(u line) {", "  u level;", "  S.changed = 0;"]
-    if rx >= 0:
-        lines.append(f"  S.in[{rx}] = line;")
-    if both_edges:
-        lines.append("  S.clk = 0;")
-    lines += [*(f"  {call}" for call in calls), f"  {sample}();", f"  level = {level};"]
-    lines += [*(f"  {text}" for text in state.edges.rising), *clear]
-    if both_edges:
-        lines += ["  S.clk = 1;", *(f"  {call}" for call in calls)]
-        lines += [*(f"  {text}" for text in state.edges.falling), *clear]
-    return [*lines, "  return level;", "}"]
+    def _add_group(self, number: int, group: Group) -> None:
+        """Preparation of one group, under the condition that makes it change."""
+        fires = Statement(f"S.fires[{number}] = 1;")
+        statements = [*self.values.compute(number), *self.state.prepare(number, group)]
+        if group.enable == ONE and group.reset == ZERO:
+            self.writer.add([*statements, *([] if group.kind == "registers" else [fires])])
+            return
+        enable = self.values.read(group.enable)
+        if group.reset == ZERO:
+            self.writer.add_guarded(enable, [*statements, fires])
+            return
+        reset = [*self.state.reset(group), fires]
+        self.writer.add_choice(self.values.read(group.reset), reset, enable, [*statements, fires])
+
+    def _cycle(self, calls: list[str], sample: str) -> list[str]:
+        """The function that runs one clock cycle and gives the level of the serial output before its edge."""
+        tx = self.line.tx_pin
+        level = f"S.out[{self.outputs.index(tx)}]" if tx in self.outputs else "1"
+        clear = [f"  {{ int i; for (i = 0; i < {len(self.schedule.groups)}; i++) S.fires[i] = 0; }}"]
+        compute = [f"  {call}" for call in calls]
+        lines = ["static u cycle(u line) {", "  u level;", "  S.changed = 0;"]
+        if self.rx >= 0:
+            lines.append(f"  S.in[{self.rx}] = line;")
+        if self.both_edges:
+            lines.append("  S.clk = 0;")
+        lines += [*compute, f"  {sample}();", f"  level = {level};"]
+        lines += [*(f"  {text}" for text in self.state.edges.rising), *clear]
+        if self.both_edges:
+            lines += ["  S.clk = 1;", *compute, *(f"  {text}" for text in self.state.edges.falling), *clear]
+        return [*lines, "  return level;", "}"]

@@ -65,12 +65,12 @@ class Job:
         CompilerError: the compiler cannot be started.
     """
 
-    def __init__(self, compiler: Compiler, source: str) -> None:
+    def __init__(self, compiler: Compiler, source: bytes) -> None:
         self.compiler = compiler
         self._folder = tempfile.TemporaryDirectory(prefix="lutlab-vb-")
         folder = Path(self._folder.name)
         self._output = folder / "design.so"
-        (folder / "design.c").write_text(source)
+        (folder / "design.c").write_bytes(source)
         try:
             self._process = subprocess.Popen(
                 compiler.arguments(folder / "design.c", self._output),
@@ -114,7 +114,7 @@ class Job:
         self._folder.cleanup()
 
 
-def compile_now(compiler: Compiler, source: str) -> bytes:
+def compile_now(compiler: Compiler, source: bytes) -> bytes:
     """The shared object of a C text.
 
     Raises:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+import _ctypes
 import ctypes
 import os
-
-
-import _ctypes
 
 from lutlab_virtual_board.errors import CompilerError
 
@@ -42,6 +40,8 @@ class Fabric:
         self._buffer = ctypes.create_string_buffer(_CHUNK_BYTES)
         self.clock_hz: float = self._library.vb_clock_hz()
         """Frequency of the design's clock."""
+        self.usercode: int = self._library.vb_usercode()
+        """The bitstream's user code."""
 
     def _declare(self) -> None:
         library = self._library
@@ -63,6 +63,7 @@ class Fabric:
         library.vb_state_bytes.restype = ctypes.c_ulong
         library.vb_layout.restype = ctypes.c_char_p
         library.vb_clock_hz.restype = ctypes.c_double
+        library.vb_usercode.restype = ctypes.c_uint
 
     def close(self) -> None:
         """Unload the code. The object must not be used afterwards."""
@@ -145,5 +146,3 @@ class Fabric:
         out = ctypes.create_string_buffer(max(1, cycles * output_count))
         self._library.vb_trace(cycles, inputs, out)
         return out.raw[: cycles * output_count]
-
-

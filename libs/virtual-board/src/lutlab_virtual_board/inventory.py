@@ -60,7 +60,6 @@ def refuse_unsupported(configuration: Configuration) -> None:
                 bits = ", ".join(f"F{bit // STRIDE}B{bit % STRIDE}" for bit in tile.unexplained)
                 raise UnsupportedConfiguration(f"tile {tile.tile.name} has bits of unknown meaning: {bits}")
 
-
     _refuse_alu54(configuration)
 
 

@@ -9,10 +9,9 @@ from importlib import resources
 from pathlib import Path
 
 from lutlab_profiles import DeviceProfile
-
 from lutlab_virtual_board import trellis
 from lutlab_virtual_board.bitstream import Bitstream, parse
-from lutlab_virtual_board.codegen import Program, generate
+from lutlab_virtual_board.codegen import Line, Program, generate
 from lutlab_virtual_board.configuration import Configuration
 from lutlab_virtual_board.extract import extract, pulls
 from lutlab_virtual_board.netlist import Netlist
@@ -70,7 +69,8 @@ class Translator:
         small = simplify(netlist, [profile.pins.tx] if observed is None else observed)
         clock_hz = netlist.clock_hz or float(profile.clk_hz)
         open_pins = pulls(configuration, profile.package, small) | {profile.pins.rx: 1}
-        program = generate(small, profile.pins.rx, profile.pins.tx, clock_hz, open_pins)
+        line = Line(profile.pins.rx, profile.pins.tx, clock_hz, bitstream.usercode, open_pins)
+        program = generate(small, line)
         return Translation(bitstream, netlist, program)
 
     def key(self, stream: bytes) -> str:

@@ -90,3 +90,4 @@ void *vb_state(void) { return &S; }
 unsigned long vb_state_bytes(void) { return sizeof S; }
 const char *vb_layout(void) { return LAYOUT; }
 double vb_clock_hz(void) { return CLOCK_HZ; }
+unsigned vb_usercode(void) { return USERCODE; }

@@ -88,7 +88,8 @@ def plan(netlist: Netlist) -> Schedule:
         if isinstance(driver := netlist.drivers[net], Function)
     }
     owner = _owners(netlist, groups, always, order)
-    return Schedule(groups, owner, order, _inlined(netlist, groups, always, order, owner, trees), trees)
+    reading = _Reading(groups, always, order, owner, trees)
+    return Schedule(groups, owner, order, _inlined(netlist, reading), trees)
 
 
 def _is_computed(netlist: Netlist, net: Net) -> bool:
@@ -238,46 +239,50 @@ def _promote(netlist: Netlist, owner: dict[Net, int], net: Net) -> None:
             stack += readers_inputs(netlist, here)
 
 
-def _inlined(
-    netlist: Netlist,
-    groups: list[Group],
-    always: list[Net],
-    order: list[Net],
-    owner: dict[Net, int],
-    trees: dict[Net, Tree],
-) -> set[Net]:
-    """Nets that are read once, by an expression of the same owner that does not get too long."""
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Who computes and who reads what."""
+
+    groups: list[Group]
+    always: list[Net]
+    order: list[Net]
+    owner: dict[Net, int]
+    trees: dict[Net, Tree]
+
+
+def _read_counts(netlist: Netlist, reading: _Reading) -> dict[Net, int]:
+    """How often each net is written in the program."""
     reads: dict[Net, int] = defaultdict(int)
-    for net in always:
+    for net in reading.always:
         reads[net] += 2  # conditions and outputs are looked at in several places
-    for group in groups:
+    for group in reading.groups:
         for net in group.nets:
             reads[net] += 1
-    for net in order:
+    for net in reading.order:
         driver = netlist.drivers[net]
         if isinstance(driver, Function):
-            for variable, count in trees[net].uses({}).items():
+            for variable, count in reading.trees[net].uses({}).items():
                 reads[driver.inputs[variable]] += count
         else:
             for source in readers_inputs(netlist, net):
                 reads[source] += 2
+    return reads
+
+
+def _inlined(netlist: Netlist, reading: _Reading) -> set[Net]:
+    """Nets that are read once, by an expression of the same owner that does not get too long."""
+    reads, owner, trees = _read_counts(netlist, reading), reading.owner, reading.trees
     cost: dict[Net, int] = {}
     inlined: set[Net] = set()
-    for net in order:
+    for net in reading.order:
         driver = netlist.drivers[net]
-        if not isinstance(driver, Function):
-            cost[net] = 0
-            continue
-        total = trees[net].cost
-        for source in driver.inputs:
+        cost[net] = trees[net].cost if net in trees else 0
+        for source in driver.inputs if isinstance(driver, Function) else ():
             joins = reads[source] == 1 and source in trees and owner[source] == owner[net]
-            if joins and total + cost[source] <= EXPRESSION_COST_MAX:
+            if joins and cost[net] + cost[source] <= EXPRESSION_COST_MAX:
                 inlined.add(source)
-                total += cost[source]
-        cost[net] = total
-    # A net that a group reads itself may be inlined there too: its value is stored by that group's own statement.
-    for number, group in enumerate(groups):
-        for net in group.nets:
-            if reads[net] == 1 and net in trees and owner[net] == number:
-                inlined.add(net)
+                cost[net] += cost[source]
+    # A net that only a group reads is written where that group stores it.
+    for number, group in enumerate(reading.groups):
+        inlined |= {net for net in group.nets if reads[net] == 1 and net in trees and owner[net] == number}
     return inlined

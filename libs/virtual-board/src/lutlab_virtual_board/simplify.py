@@ -262,18 +262,17 @@ def reduce_function(
         The new table and inputs, lowest net first.
     """
     kept: list[Net] = []
-    codes: list[tuple[int, int]] = []  # for each old input: position among the kept ones (or -1), and what it is xored with
+    # For each old input: its position among the kept ones, or -1 for a constant, and what it is xored with.
+    codes: list[tuple[int, int]] = []
     for net in inputs:
-        flip = 0
         behind = inverted(net) if net not in (ZERO, ONE) else None
-        if behind is not None:
-            net, flip = behind, 1
-        if net in (ZERO, ONE):
-            codes.append((-1, net))
+        source, flip = (net, 0) if behind is None else (behind, 1)
+        if source in (ZERO, ONE):
+            codes.append((-1, source ^ flip))
             continue
-        if net not in kept:
-            kept.append(net)
-        codes.append((kept.index(net), flip))
+        if source not in kept:
+            kept.append(source)
+        codes.append((kept.index(source), flip))
     order = sorted(range(len(kept)), key=lambda i: kept[i])
     place = {old: new for new, old in enumerate(order)}
     kept = [kept[i] for i in order]

@@ -1,4 +1,4 @@
-"""Compiled designs on disk, so that programming the same bits again is instant."""
+"""Translated and compiled designs on disk, so that programming the same bits again is instant."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from pathlib import Path
 
 from lutlab_virtual_board.files import write_atomically
 
-DESIGNS_MAX = 64
-"""Shared objects kept; the least recently used go first."""
+FILES_MAX = 96
+"""Files kept, at most three a design; the least recently used go first."""
+
+SOURCE = "c"
+"""What the generated C text is kept as."""
 
 
 class DesignStore:
-    """A folder of shared objects named after what they were made from.
+    """A folder of files named after the bitstream they were made from.
 
     Args:
         folder: is created when first written.
@@ -21,9 +24,9 @@ class DesignStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def get(self, key: str, compiler: str) -> bytes | None:
-        """The shared object of a design by one compiler, or None."""
-        path = self._path(key, compiler)
+    def get(self, key: str, kind: str) -> bytes | None:
+        """What is kept of a design: the shared object by the compiler called `kind`, or its SOURCE."""
+        path = self._path(key, kind)
         try:
             data = path.read_bytes()
             os.utime(path)
@@ -31,19 +34,19 @@ class DesignStore:
             return None
         return data
 
-    def put(self, key: str, compiler: str, data: bytes) -> None:
-        """Keep a shared object, and drop the least recently used ones beyond the limit.
+    def put(self, key: str, kind: str, data: bytes) -> None:
+        """Keep a file of a design, and drop the least recently used ones beyond the limit.
 
         Raises:
             OSError: the folder cannot be written.
         """
-        write_atomically(self._path(key, compiler), data)
-        kept = sorted(self._folder.glob("*.so"), key=_last_used, reverse=True)
-        for path in kept[DESIGNS_MAX:]:
+        write_atomically(self._path(key, kind), data)
+        kept = sorted(self._folder.glob("*.*"), key=_last_used, reverse=True)
+        for path in kept[FILES_MAX:]:
             path.unlink(missing_ok=True)
 
-    def _path(self, key: str, compiler: str) -> Path:
-        return self._folder / f"{key}.{compiler}.so"
+    def _path(self, key: str, kind: str) -> Path:
+        return self._folder / f"{key}.{kind}"
 
 
 def _last_used(path: Path) -> float:

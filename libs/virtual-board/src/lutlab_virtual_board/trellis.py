@@ -309,9 +309,9 @@ class _TileTypeReader:
 def _bits(tokens: list[str]) -> list[int]:
     """Bit tokens as positions; see `Option.bits`."""
     bits = []
-    for token in tokens:
-        if token == "-":
+    for text in tokens:
+        if text == "-":
             continue
-        frame, bit = token.lstrip("!F").split("B")
-        bits.append((int(frame) * STRIDE + int(bit)) << 1 | (token[0] != "!"))
+        frame, bit = text.lstrip("!F").split("B")
+        bits.append((int(frame) * STRIDE + int(bit)) << 1 | (text[0] != "!"))
     return bits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from lutlab_virtual_board.cells.context import OR, Clock, Context, place
 from lutlab_virtual_board.errors import UnsupportedCell, UnsupportedConfiguration
@@ -52,7 +53,9 @@ def _trace_clock(context: Context, source: Wire, where: str) -> Clock:
     if source.name.startswith("JPADDI"):
         pin = context.pin_at(source)
         if pin != context.clock_pin:
-            raise UnsupportedCell("clock from a pin without an oscillator", f"pin {pin or source}", f"it clocks {where}")
+            raise UnsupportedCell(
+                "clock from a pin without an oscillator", f"pin {pin or source}", f"it clocks {where}"
+            )
         return Clock(f"pin {pin}", float(context.clock_hz))
     if source.name.startswith("JCLKO"):
         return _pll_clock(context, source)
@@ -109,7 +112,7 @@ def _pll_clock(context: Context, wire: Wire) -> Clock:
     if choice("MODE") != "EHXPLLL":
         raise UnsupportedCell("EHXPLLL", where, "its output is used but it is not switched on")
     output = re.sub(r"^J|_PLL$", "", wire.name)
-    _refuse_dynamic_pll(context, wire, where)
+    _refuse_dynamic_pll(context, wire, where, choice)
     reference = context.routing.source(Wire(wire.x, wire.y, "CLKI_PLL"))
     if not isinstance(reference, Wire):
         raise UnsupportedCell("EHXPLLL", where, "it has no reference clock")
@@ -131,11 +134,20 @@ def _feedback_output(context: Context, wire: Wire, path: str, where: str) -> str
     raise UnsupportedCell("EHXPLLL", where, f"its feedback {path or 'path'} comes from {source}")
 
 
-def _refuse_dynamic_pll(context: Context, wire: Wire, where: str) -> None:
+_PLL_CONTROLS = {
+    "RST": "PLLRST_ENA",
+    "STDBY": "STDBY_ENABLE",
+    "PHASESTEP": "DPHASE_SOURCE",
+    "PHASELOADREG": "DPHASE_SOURCE",
+}
+"""Inputs that change a PLL while it runs, and the setting that makes it listen to them."""
+
+
+def _refuse_dynamic_pll(context: Context, wire: Wire, where: str, choice: Callable[[str], str | None]) -> None:
     """A PLL that logic resets or shifts does not have one frequency."""
-    for pin in ("RST", "STDBY", "PHASESTEP", "PHASELOADREG"):
+    for pin, setting in _PLL_CONTROLS.items():
         source = context.routing.source(Wire(wire.x, wire.y, f"J{pin}_PLL"))
-        if isinstance(source, Wire) and context.net_of(source) != ZERO:
+        if choice(setting) == "ENABLED" and context.net_of(source) not in (ZERO, ONE):
             raise UnsupportedCell("EHXPLLL", where, f"its input {pin} is driven by logic")
 
 

@@ -35,9 +35,7 @@ class _Cell:
         self.where = place(wire, self.name)
         start = wire.x + _BLOCK_START[self.index]
         self.tiles: list[Tile] = [
-            tile
-            for column in range(_BLOCK_TILES)
-            for tile in context.configuration.tiles_at(start + column, wire.y)
+            tile for column in range(_BLOCK_TILES) for tile in context.configuration.tiles_at(start + column, wire.y)
         ]
         self.falling: bool | None = None
 

@@ -63,19 +63,19 @@ def expand_lut(context: Context, wire: Wire, net: Net) -> None:
 def expand_mux5(context: Context, wire: Wire, net: Net) -> None:
     """PFUMX: M selects between the slice's two LUTs."""
     index = 2 * _SLICES.index(wire.name[2])
-    _mux(context, wire, net, index, Wire(wire.x, wire.y, f"F{index}_SLICE"), Wire(wire.x, wire.y, f"F{index + 1}_SLICE"))
+    _mux(context, wire, net, index, (f"F{index}_SLICE", f"F{index + 1}_SLICE"))
 
 
 def expand_mux6(context: Context, wire: Wire, net: Net) -> None:
     """L6MUX21: M selects between two other multiplexers."""
     letter = wire.name[2]
-    index = 2 * _SLICES.index(letter) + 1
-    _mux(context, wire, net, index, Wire(wire.x, wire.y, f"FXA{letter}_SLICE"), Wire(wire.x, wire.y, f"FXB{letter}_SLICE"))
+    _mux(context, wire, net, 2 * _SLICES.index(letter) + 1, (f"FXA{letter}_SLICE", f"FXB{letter}_SLICE"))
 
 
-def _mux(context: Context, wire: Wire, net: Net, index: int, low: Wire, high: Wire) -> None:
-    select = _pin(context, wire.x, wire.y, index, "M")
-    context.drive(net, SELECT, context.net(low), context.net(high), select)
+def _mux(context: Context, wire: Wire, net: Net, index: int, names: tuple[str, str]) -> None:
+    """M of `index` selects between two wires of the tile, the first for zero."""
+    low, high = (context.net(Wire(wire.x, wire.y, name)) for name in names)
+    context.drive(net, SELECT, low, high, _pin(context, wire.x, wire.y, index, "M"))
 
 
 def expand_carry(context: Context, wire: Wire, net: Net) -> None:
