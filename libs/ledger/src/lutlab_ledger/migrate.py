@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import asyncpg
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import text
@@ -16,7 +17,7 @@ MIGRATION_LOCK = 0x6C75746C
 
 
 def async_url(database_url: str) -> str:
-    """The URL in SQLAlchemy's asyncpg form, from `postgresql://` or `postgresql+asyncpg://`."""
+    """The URL in SQLAlchemy's asyncpg form; without libpq's parameters such as `sslmode`, see `migrate`."""
     return database_url.replace("postgresql://", "postgresql+asyncpg://", 1)
 
 
@@ -42,7 +43,11 @@ async def migrate(database_url: str, revision: str = "head") -> None:
         sqlalchemy.exc.SQLAlchemyError, OSError: the database cannot be reached or refuses.
     """
 
-    engine = create_async_engine(async_url(database_url), poolclass=NullPool)
+    async def connect() -> asyncpg.Connection:
+        # SQLAlchemy would pass `sslmode` and its like on as arguments, which asyncpg knows in URLs only.
+        return await asyncpg.connect(database_url)
+
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
     try:
         async with engine.begin() as connection:
             await connection.run_sync(upgrade, revision)
