@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from typing import Any
 from uuid import UUID
 
@@ -43,7 +43,10 @@ async def test_unknown_routes(ada: httpx.AsyncClient, method: str, path: str, st
 
 
 async def test_a_bug_is_a_500_without_a_stack_trace(
-    lab: Lab, ada: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    lab: Lab,
+    ada: httpx.AsyncClient,
+    monkeypatch: pytest.MonkeyPatch,
+    logged: list[MutableMapping[str, Any]],
 ) -> None:
     async def broken() -> list[object]:
         raise ZeroDivisionError("secret detail")
@@ -56,6 +59,7 @@ async def test_a_bug_is_a_500_without_a_stack_trace(
     assert "secret" not in answer.text
     assert "Traceback" not in answer.text
     assert answer.headers["X-Request-ID"] == "my-id"
+    assert [(e["event"], e.get("status")) for e in logged] == [("request_failed", None), ("http_request_handled", 500)]
 
 
 async def test_request_ids_come_back_and_correlate(lab: Lab, ada: httpx.AsyncClient) -> None:
