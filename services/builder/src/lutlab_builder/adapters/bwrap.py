@@ -289,7 +289,8 @@ def _what_is_missing(reasons: list[str]) -> str:
         "Run the builder as root with CAP_SYS_ADMIN, or allow unprivileged user namespaces",
         "(Ubuntu 24.04: sysctl kernel.apparmor_restrict_unprivileged_userns=0;",
         "older Debian: sysctl kernel.unprivileged_userns_clone=1;",
-        "Docker: --cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined),",
+        "Docker, for an ordinary user: --security-opt seccomp=unconfined --security-opt systempaths=unconfined,",
+        "and --security-opt apparmor=unconfined where AppArmor is on),",
         "or accept user code with the builder's own rights: LUTLAB_BUILDER_ALLOW_UNSANDBOXED=true.",
     ]
     return " ".join(advice)
