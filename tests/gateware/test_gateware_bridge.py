@@ -86,6 +86,12 @@ def test_a_framing_error_drops_the_frame():
     assert seen.replies.hex(" ") == VECTORS["recovery"]["good_reply"]
 
 
+def test_a_break_on_an_idle_line_is_noise():
+    good = from_hex(VECTORS["recovery"]["good_request"])
+    seen = run_bridge([Break(30), good, SILENCE, good])
+    assert seen.replies.hex(" ") == VECTORS["recovery"]["good_reply"]
+
+
 def test_the_queue_may_be_filled_to_the_brim_while_a_target_stalls():
     """256 unanswered request bytes are the contract; every transfer here takes its full 64 cycles or nearly."""
     write = next(v for v in EXCHANGES if v["name"] == "write_incrementing")
@@ -97,8 +103,12 @@ def test_the_queue_may_be_filled_to_the_brim_while_a_target_stalls():
 
 
 def test_more_than_the_queue_holds_is_dropped_and_recovered_from():
-    stall = from_hex(next(v for v in EXCHANGES if v["name"] == "read_timeout")["request"])
-    good = VECTORS["recovery"]
-    seen = run_core([stall * 40, SILENCE, from_hex(good["good_request"])], byte_cycles=2)
-    assert seen.replies.hex(" ").endswith(good["good_reply"])
-    assert {t[1] for t in seen.started} == {DEAD_WORD, 1}
+    vector = next(v for v in EXCHANGES if v["name"] == "read_timeout")
+    good, frames = VECTORS["recovery"], 120
+    script = [from_hex(vector["request"]) * frames, SILENCE, from_hex(good["good_request"])]
+    seen = run_core(script, byte_cycles=3)
+    reply = from_hex(vector["reply"])
+    answered = len(seen.replies) // len(reply)
+    assert 256 // 9 < answered < frames, "what fits is executed, the rest vanishes"
+    assert seen.replies == reply * answered + from_hex(good["good_reply"])
+    assert seen.started == [("r", DEAD_WORD, 0)] * answered + transfers(good["good_bus"])

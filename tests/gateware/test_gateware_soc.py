@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from array import array
+from fractions import Fraction
 
 import pytest
+from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Module, ResetSignal, Signal
+from amaranth.sim import Simulator
 from bus_sim import load_example, run_soc
 
 from lutlab_bus import Read, Status, Write
 from lutlab_gateware.base import BASE_ID, BASE_VERSION, SCRATCH_ADDRESS, SCRATCH_WORDS, BaseTarget
 from lutlab_gateware.pll import Pll
-from lutlab_gateware.soc import Soc
+from lutlab_gateware.soc import RESET_CYCLES, Soc
 
 
 def test_base_design():
@@ -74,6 +77,77 @@ def test_multiply_accumulate():
 def test_any_divider():
     ((write, read),) = run_soc(BaseTarget(), [[Write(16, [0xA5A5_5A5A]), Read(16)]], divider=7)
     assert write.ok and list(read.words) == [0xA5A5_5A5A]
+
+
+class Observer(BaseTarget):
+    """Counts the clock edges it spends in reset."""
+
+    def __init__(self):
+        super().__init__()
+        self.cycles_in_reset = Signal(8, reset_less=True)
+
+    def elaborate(self, platform):
+        m = super().elaborate(platform)
+        with m.If(ResetSignal()):
+            m.d.sync += self.cycles_in_reset.eq(self.cycles_in_reset + 1)
+        return m
+
+
+class StandInPll(Elaboratable):
+    """The PLL's interface; a simulator has no EHXPLLL."""
+
+    def __init__(self):
+        self.clk_in, self.clk_out, self.locked = Signal(), Signal(), Signal()
+        self.output_hz = Fraction(50_000_000)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.comb += self.clk_out.eq(self.clk_in)
+        return m
+
+
+def clocked(soc, bench):
+    """Run a testbench on an SoC whose `clk` pin is the domain `pin`."""
+    m = Module()
+    m.domains.pin = ClockDomain()
+    m.d.comb += soc.clk.eq(ClockSignal("pin"))
+    m.submodules.soc = soc
+    simulator = Simulator(m)
+    simulator.add_clock(20e-9, domain="pin")
+    simulator.add_testbench(bench)
+    simulator.run()
+
+
+def test_reset_lasts_some_cycles_after_configuration():
+    target = Observer()
+    soc = Soc(target, divider=4, build_id=0, clk_hz=50_000_000)
+
+    async def bench(ctx):
+        assert not ctx.get(soc.leds[0])
+        await ctx.tick("pin").repeat(100)
+        assert ctx.get(soc.leds[0])
+        assert ctx.get(target.cycles_in_reset) == RESET_CYCLES
+
+    clocked(soc, bench)
+
+
+def test_reset_lasts_until_the_pll_has_locked_and_returns_when_it_loses_lock():
+    target, pll = Observer(), StandInPll()
+    soc = Soc(target, divider=4, build_id=0, clk_hz=50_000_000, pll=pll)
+
+    async def bench(ctx):
+        await ctx.tick("pin").repeat(100)
+        assert not ctx.get(soc.leds[0])
+        ctx.set(pll.locked, 1)
+        await ctx.tick("pin").repeat(RESET_CYCLES // 2)
+        assert not ctx.get(soc.leds[0])
+        await ctx.tick("pin").repeat(RESET_CYCLES)
+        assert ctx.get(soc.leds[0])
+        ctx.set(pll.locked, 0)
+        await ctx.tick("pin").repeat(4)
+        assert not ctx.get(soc.leds[0])
+
+    clocked(soc, bench)
 
 
 def test_the_pll_must_make_the_announced_clock():

@@ -40,7 +40,7 @@ class FrameReceiver(Elaboratable):
         silence_cycles: cycles without a byte that end a broken frame; a power of two.
 
     Attributes:
-        data, stb, err: in, from `UartRx`.
+        data, stb, err: in, from `UartRx`; a byte at most every third cycle (a UART's come every 40 or more).
         busy: out, a frame is arriving or being swallowed.
     """
 

@@ -61,6 +61,29 @@ async def test_open_waits_out_an_earlier_users_half_frame():
     assert bridge.transfers == [("r", 0)]
 
 
+async def test_sync_bytes_end_a_half_frame_without_any_silence():
+    bridge = FakeBridge()
+    bridge.feed(bytes.fromhex("a1 00 ff 01 00 00 00 11 22 33 44"))
+    link = await BusLink.open(FakePort(bridge, silence_s=1000), timeout_s=5)
+    assert (await link.execute([Read(0)], timeout_s=1))[0].ok
+    assert bridge.transfers == [("r", 0)]
+    assert link.counters.bytes_sent == 9 + (9 + 512 * 4 + 16 + 9) + 9
+
+
+async def test_a_slow_board_is_waited_for_instead_of_asked_again_and_again():
+    bridge, hellos = FakeBridge(), []
+
+    class SlowPort(FakePort):
+        def write(self, data):
+            hellos.append(data)
+            asyncio.get_running_loop().call_later(0.25, self.inject, self.bridge.feed(data))
+
+    link = await BusLink.open(SlowPort(bridge), timeout_s=5)
+    assert len(hellos) == 2
+    assert (await link.execute([Read(0)], timeout_s=1))[0].ok
+    assert link.counters.bytes_dropped == 36
+
+
 async def test_timeout_leaves_the_link_usable():
     link, port = await opened()
     port.on_request = lambda data: data[:5]
