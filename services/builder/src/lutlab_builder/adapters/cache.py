@@ -47,6 +47,9 @@ class DirectoryCache:
             os.utime(place)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            log.warning("cached_build_unreadable", build_key=build_key, error=repr(error))
+            return None
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             self._drop_damaged(place, repr(error))
             return None
@@ -60,8 +63,13 @@ class DirectoryCache:
         self._remove(place)
 
     def put(self, build_key: str, artifacts: Artifacts) -> None:
-        """Keep a build, then drop old ones until all fit."""
-        place = self._place(build_key)
+        """Keep a build, then drop old ones until all fit. A full disk loses the copy, not the build."""
+        try:
+            self._put(self._place(build_key), artifacts)
+        except OSError as error:
+            log.warning("build_not_kept", build_key=build_key, error=repr(error))
+
+    def _put(self, place: Path, artifacts: Artifacts) -> None:
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=self._root))
         try:

@@ -142,7 +142,7 @@ def _read_zip(name: str, data: bytes) -> Bundle:
 
 
 def _inflate_all(archive: zipfile.ZipFile) -> dict[str, bytes]:
-    entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    entries = [entry for entry in archive.infolist() if not entry.filename.endswith("/")]
     if len(entries) > FILES_MAX:
         raise BuildFailure(
             Code.ZIP_TOO_MANY_FILES, f"the zip holds {len(entries)} files; a project may have {FILES_MAX}"
