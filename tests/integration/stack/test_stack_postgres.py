@@ -20,6 +20,7 @@ from lutlab_stack.postgres import PostgresCluster, prepare_postgres, remove_post
 from lutlab_stack.running import running
 
 ROOT = os.geteuid() == 0
+QUICK = {"fsync": "off"}
 
 
 @pytest.fixture(scope="module")
@@ -86,15 +87,15 @@ async def test_below_a_private_folder_the_data_goes_elsewhere_and_is_pruned(
     monkeypatch.setattr(postgres, "FALLBACK_ROOT", base.parent / "elsewhere" / "homes")
     tmp_path.chmod(0o700)
     private = tmp_path / "postgres"
-    cluster = prepare_postgres(private)
+    cluster = prepare_postgres(private, settings=QUICK)
     assert cluster.data.is_relative_to(base.parent / "elsewhere")
     assert str(cluster.base) in (private / "README").read_text()
     with running(cluster, tmp_path / "log"):
         assert await value(cluster, "select 1") == 1
-    assert prepare_postgres(private).data == cluster.data
+    assert prepare_postgres(private, settings=QUICK).data == cluster.data
 
     shutil.rmtree(private)
-    other = prepare_postgres(tmp_path / "other")
+    other = prepare_postgres(tmp_path / "other", settings=QUICK)
     assert not cluster.base.exists()
     remove_postgres(tmp_path / "other")
     assert not other.base.exists()
@@ -133,7 +134,7 @@ from pathlib import Path
 from lutlab_stack.postgres import prepare_postgres
 from lutlab_stack.running import running
 base = Path(sys.argv[1])
-cluster = prepare_postgres(base / "postgres")
+cluster = prepare_postgres(base / "postgres", settings={"fsync": "off"})
 with running(cluster, base / "log"):
     print(cluster.identity)
 """

@@ -72,7 +72,7 @@ def running_below(folder: Path) -> list[str]:
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
-@pytest.mark.parametrize("moment", ["starting Postgres", "preparing the ledger", "starting scheduler"])
+@pytest.mark.parametrize("moment", ["starting Postgres", "starting scheduler"])
 def test_an_interrupted_start_leaves_nothing_and_is_resumed(tmp_path: Path, moment: str) -> None:
     command = [sys.executable, "-c", "from lutlab.cli import main; main()", "up", "--port", "0", "--data-dir"]
     environment = {**os.environ, "LUTLAB_CACHE_DIR": str(tmp_path / "cache")}

@@ -131,7 +131,10 @@ class Lab:
             "pids": self._supervisor.pids(),
         }
         for path in self._ready_files():
-            write_atomically(path, json.dumps(content, indent=2) + "\n", mode=0o600)
+            try:
+                write_atomically(path, json.dumps(content, indent=2) + "\n", mode=0o600)
+            except OSError as error:  # a full disk is no reason to stop a lab
+                self._console.warn(f"{path} could not be written: {error}")
 
     def _choose_api_port(self) -> int:
         host, port = self._options.host, self._options.port

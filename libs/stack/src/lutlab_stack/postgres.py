@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -156,14 +157,19 @@ def _home_within_reach(base: Path, identity: Identity | None) -> Path:
 
 
 def _prune() -> None:
-    """Delete the data of folders that are gone: nobody else would."""
+    """Delete the data of temporary folders that are gone: nobody else would.
+
+    Other folders are left alone: they may be on a disk that is not mounted just now.
+    """
+    temporary = {Path(tempfile.gettempdir()).resolve(), Path("/tmp"), Path("/var/tmp")}  # noqa: S108 - only compared
     for home in FALLBACK_ROOT.iterdir():
         try:
             base = Path((home / "of").read_text(encoding="utf-8").rstrip("\n"))
         except OSError:
             continue
         in_use = (home / "data" / "postmaster.pid").exists()
-        if not in_use and not (base.is_dir() and _fallback_home(base) == home):
+        is_gone = not base.is_dir() or _fallback_home(base) != home
+        if is_gone and not in_use and temporary & set(base.parents):
             shutil.rmtree(home, ignore_errors=True)
 
 

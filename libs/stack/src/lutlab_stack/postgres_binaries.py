@@ -150,6 +150,7 @@ def _copied(wheel: Path, cache: Path) -> Path:
     cache.mkdir(mode=0o755, exist_ok=True)
     if not trusted_folder(cache):
         raise PermissionError(f"{cache} belongs to or is writable by somebody else")
+    cache.chmod(0o755)  # whatever our umask made of it
     target = cache / f"postgres-{_content_name()}"
     if not target.is_dir():
         temporary = Path(tempfile.mkdtemp(prefix=".postgres-", dir=cache))
