@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 import zipfile
 from pathlib import PurePosixPath
 
@@ -17,7 +18,8 @@ from lutlab_builder.domain.errors import BuildFailure
 
 def _zip(files: list[tuple[str, bytes]], manifest: object) -> bytes:
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # two names may be the same once zipfile has cut them at a NUL
         archive.writestr("mrg-project.json", json.dumps(manifest))
         for name, data in files:
             archive.writestr(zipfile.ZipInfo(name), data)
