@@ -218,6 +218,10 @@ async def keep_bases(service: BuildService, profiles: Sequence[str], wanted: asy
             except BuildFailure as failure:
                 failed = True
                 log.error("base_failed", profile=profile, code=str(failure.code), message=failure.message)
+            except Exception:
+                # A full disk, say. Users' builds go on; the base design is tried again.
+                failed = True
+                log.exception("base_crashed", profile=profile)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(BASE_RETRY_S if failed else None):
                 await wanted.wait()
