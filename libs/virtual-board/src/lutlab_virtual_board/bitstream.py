@@ -12,7 +12,7 @@ from typing import NoReturn
 import msgspec
 
 from lutlab_virtual_board.crc import crc16
-from lutlab_virtual_board.decompress import Decompressor
+from lutlab_virtual_board.decompress import Decompressor, decompressor
 from lutlab_virtual_board.device import BRAM_WORDS, DeviceGeometry
 from lutlab_virtual_board.errors import (
     BitstreamError,
@@ -156,7 +156,7 @@ class _Parser:
 
     def write_dictionary(self) -> None:
         flags = self.take(3)[0]
-        self.decompressor = Decompressor(self.take(8))
+        self.decompressor = decompressor(self.take(8))
         if flags & _CHECK_CRC:
             self.check_crc("the compression dictionary")
 
@@ -165,13 +165,13 @@ class _Parser:
         self.write_any_frames(lambda: self.take(size))
 
     def write_compressed_frames(self) -> None:
-        decompressor = self.decompressor
-        if decompressor is None:
+        expand = self.decompressor
+        if expand is None:
             self.fail("compressed frames before a compression dictionary")
         padded = (self.device.frame_bytes + 7) // 8 * 8
 
         def read() -> bytes:
-            frame, length = decompressor.frame(self.data, self.at, padded)
+            frame, length = expand.frame(self.data, self.at, padded)
             self.take(length)
             return frame
 

@@ -6,10 +6,18 @@ significant bit first; each frame starts on a byte boundary. Source: Lattice FPG
 
 from __future__ import annotations
 
+import functools
+
 from lutlab_virtual_board.errors import BitstreamError
 
 _WINDOW_BITS = 12
 """A window holds the longest code (ten bits), and up to twelve zero bytes."""
+
+
+@functools.lru_cache(maxsize=4)
+def decompressor(dictionary: bytes) -> Decompressor:
+    """The decompressor of a dictionary, which is kept: making its table takes some milliseconds."""
+    return Decompressor(dictionary)
 
 
 class Decompressor:
