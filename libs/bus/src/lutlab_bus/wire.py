@@ -1,7 +1,7 @@
 """The bytes on the serial line, as constants: what the host and the gateware both build on.
 
-`docs/bus-protocol.md` tells the protocol; tests/golden/bus_protocol_v1.toml pins it down byte by byte. This module holds no
-behaviour on purpose: the gateware imports it, so anything clever in here would be tested against itself.
+`docs/bus-protocol.md` tells the protocol; tests/golden/bus_protocol_v1.toml pins it down byte by byte. This module
+holds no behaviour on purpose: the gateware imports it, so anything clever in here would be tested against itself.
 
 Request: op, tag, words minus one (16 bits), word address (24 bits), [words], CRC-16.
 Reply:   tag, [words], status, CRC-16.
