@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import tempfile
 import threading
@@ -66,7 +67,8 @@ def _with_own_lab(examples: Path, console: Console, boards: int, profile: str) -
     async def use(lab: Lab) -> None:
         nonlocal finished
         console.done(f"the lab is ready: {lab.api_url}")
-        await in_daemon_thread(lambda: _walk_there(lab, examples, console))
+        with Client(lab.api_url, lab.api_key) as connected:  # closing it also ends a walk that is abandoned
+            await in_daemon_thread(lambda: walk(connected, examples, console))
         finished = True
 
     try:
@@ -76,11 +78,6 @@ def _with_own_lab(examples: Path, console: Console, boards: int, profile: str) -
         shutil.rmtree(data_dir, ignore_errors=True)
     if not finished:
         raise KeyboardInterrupt
-
-
-def _walk_there(lab: Lab, examples: Path, console: Console) -> None:
-    with Client(lab.api_url, lab.api_key) as connected:
-        walk(connected, examples, console)
 
 
 async def in_daemon_thread(work: Callable[[], None]) -> None:
@@ -99,7 +96,8 @@ async def in_daemon_thread(work: Callable[[], None]) -> None:
             outcome: BaseException | None = error
         else:
             outcome = None
-        loop.call_soon_threadsafe(tell, outcome)
+        with contextlib.suppress(RuntimeError):  # we were abandoned, and the loop is closed
+            loop.call_soon_threadsafe(tell, outcome)
 
     threading.Thread(target=run, name="walk", daemon=True).start()
     await ended
