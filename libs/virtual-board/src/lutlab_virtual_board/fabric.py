@@ -131,18 +131,17 @@ class Fabric:
         """Clock cycles since configuration."""
         return int(self._library.vb_time()) >> BIT_FRACTION
 
-    def trace(self, inputs: bytes, input_count: int, output_count: int) -> bytes:
+    def trace(self, inputs: bytes, cycles: int, output_count: int) -> bytes:
         """Run with given input levels and record the output levels, for comparison with other simulators.
 
         Args:
             inputs: one byte an input and cycle, in the order of `Program.inputs`.
-            input_count: inputs of the design.
+            cycles: to run.
             output_count: outputs of the design.
 
         Returns:
             One byte an output and cycle, as they are just before the rising edge.
         """
-        cycles = len(inputs) // max(1, input_count)
         out = ctypes.create_string_buffer(max(1, cycles * output_count))
         self._library.vb_trace(cycles, inputs, out)
         return out.raw[: cycles * output_count]
