@@ -1,4 +1,4 @@
-"""Live bus traffic between API and agent: NATS requests whose headers name board and lease and whose payload is a frame.
+"""Live bus traffic between API and agent: NATS requests whose headers name board and lease, the payload is a frame.
 
 Verbs (header `Lutlab-Verb`):
 - `open`: take the board's stream for `Lutlab-Stream`; answers `ok` or `busy`. Held for `STREAM_LOCK_S` after the last
