@@ -1,0 +1,75 @@
+"""Real bitstreams, built once a session, two at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from vb_process import BoardProcess
+from vb_toolchain import Build, build
+
+import lutlab_profiles
+from lutlab_virtual_board.programming import Translator
+
+BUILDERS = 2
+"""Builds at once: the tools are single-threaded, and the machines that run this have two cores."""
+
+SOC = ["uart.v", "soc.v"]
+MULTIPLIER_PLACES = {
+    "m0.cell_": "X13/Y13/MULT18_0",
+    "m1.cell_": "X14/Y13/MULT18_1",
+    "m2.cell_": "X17/Y13/MULT18_4",
+    "m3.cell_": "X4/Y13/MULT18_0",
+    "m4.cell_": "X18/Y13/MULT18_5",
+    "m5.cell_": "X22/Y13/MULT18_0",
+    "m6.cell_": "X23/Y13/MULT18_1",
+}
+"""The one with an output register needs a DSP block of its own: the chip database leaves its enable open."""
+
+Builder = Callable[[Path], Build]
+
+BUILDS: dict[str, Builder] = {
+    "soc": lambda folder: build(folder, "soc", SOC),
+    "soc85": lambda folder: build(folder, "soc", SOC, "lfe5um5g-85f"),
+    "pll": lambda folder: build(folder, "pll", [*SOC, "pll.v"]),
+    "everything": lambda folder: build(folder, "everything", ["everything.v"]),
+    "instances": lambda folder: build(folder, "instances", ["everything.v", "instances.v"], bels=MULTIPLIER_PLACES),
+    "gsr": lambda folder: build(folder, "gsr", ["gsr.v"]),
+    "sgsr": lambda folder: build(folder, "gsr", ["gsr.v"], parameters={"SYNC": 1}),
+    **{
+        name: lambda folder, kind=kind: build(folder, "unsupported", ["unsupported.v"], parameters={"KIND": kind})  # type: ignore[misc]
+        for kind, name in enumerate(["oscillator", "pad_register", "gated_clock", "two_clocks"])
+    },
+}
+
+
+@pytest.fixture(scope="session")
+def builds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Build]]:
+    """A build by its name in BUILDS; all are started at once, and each test waits for its own."""
+    pool = ThreadPoolExecutor(BUILDERS)
+    started: dict[str, Future[Build]] = {
+        name: pool.submit(builder, tmp_path_factory.mktemp(name)) for name, builder in BUILDS.items()
+    }
+    yield lambda name: started[name].result()
+    pool.shutdown(cancel_futures=True)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache folder of all boards and translators of this session."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def translator(cache: Path) -> Translator:
+    """Of the smaller board model."""
+    return Translator(lutlab_profiles.get("lfe5u-25f"), cache)
+
+
+@pytest.fixture
+def board(tmp_path: Path, cache: Path) -> Iterator[BoardProcess]:
+    """A running board of the smaller model."""
+    with BoardProcess(tmp_path, cache) as running:
+        yield running
