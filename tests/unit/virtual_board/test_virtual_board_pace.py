@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from lutlab_virtual_board.pace import FREE_RUN_S, IDLE_PERIOD_S, SLICE_CYCLES_MAX, SLICE_CYCLES_MIN, SLICE_S, Pace
+from lutlab_virtual_board.pace import (
+    FREE_RUN_S,
+    IDLE_PERIOD_S,
+    OUTPUT_RUN_S,
+    SLICE_CYCLES_MAX,
+    SLICE_CYCLES_MIN,
+    SLICE_S,
+    Pace,
+)
 
 
 def test_a_quiet_design_waits_for_its_host() -> None:
     pace = Pace()
-    pace.traffic(0.0)
+    pace.host_sent(0.0)
     assert pace.wait_s(0.1, quiet=True, pending=False) is None
 
 
@@ -17,7 +25,7 @@ def test_bytes_on_their_way_are_carried_at_once() -> None:
 
 def test_a_busy_design_runs_freely_near_traffic_and_then_in_slices() -> None:
     pace = Pace()
-    pace.traffic(10.0)
+    pace.host_sent(10.0)
     assert pace.wait_s(10.0 + FREE_RUN_S * 0.9, quiet=False, pending=False) == 0.0
     later = 10.0 + FREE_RUN_S * 1.1
     pace.ran(later, later + SLICE_S, pace.slice_cycles)
@@ -42,3 +50,14 @@ def test_a_slice_that_ended_early_does_not_change_the_length() -> None:
     before = pace.slice_cycles
     pace.ran(0.0, 1.0, before - 1)
     assert pace.slice_cycles == before
+
+
+def test_a_design_that_never_stops_sending_does_not_keep_the_processor() -> None:
+    pace = Pace()
+    pace.host_sent(0.0)
+    now = 0.0
+    while now < OUTPUT_RUN_S + 2 * FREE_RUN_S:
+        now += 0.01
+        pace.design_sent(now)
+        pace.ran(now, now, pace.slice_cycles)
+    assert pace.wait_s(now, quiet=False, pending=False) != 0.0

@@ -170,7 +170,7 @@ class Board:
             self._running_design = fabric
             self._line.discard()
             self._unsent.clear()
-            self._pace.traffic(time.monotonic())
+            self._pace.host_sent(time.monotonic())
         if fabric is None:
             self._line.discard()
             return
@@ -178,7 +178,7 @@ class Board:
         if data:
             fabric.set_baud(self._line.baud())
             fabric.push(data)
-            self._pace.traffic(time.monotonic())
+            self._pace.host_sent(time.monotonic())
         began_s = time.monotonic()
         if self._pace.wait_s(began_s, fabric.quiet and not data, fabric.host_pending > 0) == 0.0:
             cycles = fabric.run(self._pace.slice_cycles)
@@ -188,7 +188,7 @@ class Board:
     def _answer(self, data: bytes) -> None:
         """Hand bytes of the design to the terminal's user."""
         if data:
-            self._pace.traffic(time.monotonic())
+            self._pace.design_sent(time.monotonic())
             self._unsent += data[: UNSENT_BYTES_MAX - len(self._unsent)]
         if self._unsent:
             del self._unsent[: self._line.write(bytes(self._unsent))]

@@ -9,7 +9,7 @@ import structlog
 
 from lutlab_profiles import DeviceProfile
 from lutlab_virtual_board.compiler import Compiler, Job, compile_now, find_gcc, find_tcc
-from lutlab_virtual_board.errors import CompilerError, VirtualBoardError
+from lutlab_virtual_board.errors import CompilerError, InternalError, VirtualBoardError
 from lutlab_virtual_board.fabric import Fabric
 from lutlab_virtual_board.programming import Translator
 from lutlab_virtual_board.store import SOURCE, DesignStore
@@ -59,6 +59,10 @@ class Chip:
         except VirtualBoardError as error:
             _log.error("configuration_refused", code=error.code, reason=str(error), stream_bytes=len(stream))
             raise
+        except Exception as error:
+            # A fault of this software: the programmer must fail, and the board must live on.
+            _log.exception("configuration_failed", stream_bytes=len(stream))
+            raise InternalError(f"{type(error).__name__}: {error}") from error
         elapsed_ms = round((time.perf_counter() - began) * 1000)
         _log.info("chip_configured", design=self._key, stream_bytes=len(stream), cached=cached, elapsed_ms=elapsed_ms)
         return self._waiting.usercode

@@ -104,3 +104,9 @@ class DatabaseError(VirtualBoardError):
     """The chip database in the nextpnr wheel is missing or has an unknown form."""
 
     code = "chip_database_unusable"
+
+
+class InternalError(VirtualBoardError):
+    """The board's own software failed on a bitstream."""
+
+    code = "internal_error"

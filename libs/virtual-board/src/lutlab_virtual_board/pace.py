@@ -11,6 +11,9 @@ from dataclasses import dataclass
 FREE_RUN_S = 0.25
 """After the last byte a design runs freely for this long."""
 
+OUTPUT_RUN_S = 5.0
+"""A design that sends by itself runs freely for this long after its host's last byte."""
+
 IDLE_PERIOD_S = 0.05
 """Afterwards it runs one slice in every such period."""
 
@@ -30,12 +33,18 @@ class Pace:
     """
 
     slice_cycles: int = 4096
+    _last_host_s: float = float("-inf")
     _last_traffic_s: float = float("-inf")
     _last_slice_s: float = float("-inf")
 
-    def traffic(self, now_s: float) -> None:
-        """A byte has passed."""
-        self._last_traffic_s = now_s
+    def host_sent(self, now_s: float) -> None:
+        """A byte of the host has arrived, or the design has just started."""
+        self._last_host_s = self._last_traffic_s = now_s
+
+    def design_sent(self, now_s: float) -> None:
+        """The design has sent a byte."""
+        if now_s - self._last_host_s < OUTPUT_RUN_S:
+            self._last_traffic_s = now_s
 
     def wait_s(self, now_s: float, quiet: bool, pending: bool) -> float | None:
         """How long to sleep before the next slice: 0 for not at all, None for until something happens."""
