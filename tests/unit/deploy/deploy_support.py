@@ -88,6 +88,13 @@ def hub_text(folder: Path) -> str:
     return f"ports_file_dir: {json.dumps(str(folder))}\n{text}"
 
 
+def cluster_text(routes: list[int], index: int) -> str:
+    """The shipped cluster.conf of the server with this index; all three are on this machine."""
+    exchanged = {"0.0.0.0:6222": f"127.0.0.1:{routes[index]}"}
+    exchanged |= {f"nats://nats-{other}:6222": f"nats://127.0.0.1:{port}" for other, port in enumerate(routes)}
+    return adapt((NATS / "cluster.conf").read_text(), exchanged)
+
+
 def leaf_text(folder: Path) -> str:
     """The shipped leaf.conf on a free loopback port."""
     text = adapt((NATS / "leaf.conf").read_text(), {'"0.0.0.0:4222"': '"127.0.0.1:-1"'})
@@ -101,6 +108,7 @@ class Running:
     url: str
     leaf_url: str
     seeds: Path
+    pid: int
 
     @asynccontextmanager
     async def client(self, client: str, *, lab: str = "main", inbox: str = "_INBOX") -> AsyncIterator[Client]:
@@ -120,7 +128,7 @@ def started(folder: Path, name: str, text: str, seeds: Path) -> Iterator[Running
     server = NatsProcess(name, config)
     with running(server, folder / f"{name}.log", timeout_s=READY_TIMEOUT_S) as pid:
         listening = re.search(r"Listening for leafnode connections on (\S+)", (folder / f"{name}.log").read_text())
-        yield Running(server.ports(pid)["nats"][0], f"nats-leaf://{listening[1]}" if listening else "", seeds)
+        yield Running(server.ports(pid)["nats"][0], f"nats-leaf://{listening[1]}" if listening else "", seeds, pid)
 
 
 def environment_free_of_lutlab() -> dict[str, str]:
