@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 from pathlib import Path
 
@@ -14,10 +15,10 @@ from e2e_support import ROOT, Stack, eventually, release_all, reserve, running, 
 ECHO = ROOT / "examples/echo_memory/design.py"
 
 
-def variant(tmp_path: Path, number: int) -> Path:
+def variant(tmp_path: Path) -> Path:
     """The echo memory with a comment of its own: same design, but no build of it exists yet."""
     path = tmp_path / "design.py"
-    path.write_text(ECHO.read_text() + f"\n# variant {number}\n")
+    path.write_text(ECHO.read_text() + f"\n# variant {secrets.token_hex(8)}\n")
     return path
 
 
@@ -31,7 +32,7 @@ def word(client: httpx.Client, board: int) -> int:
 @pytest.mark.parametrize("name", ["api", "scheduler", "builder", "board-agent", "nats", "postgres"])
 def test_kill_during_a_build(stack: Stack, tmp_path: Path, name: str) -> None:
     with stack.client() as client:
-        job_id = submit(client, variant(tmp_path, hash(name) % 1000))
+        job_id = submit(client, variant(tmp_path))
         eventually("the build to start", lambda: client.get(f"/jobs/{job_id}").json().get("build_stage"), 30)
         stack.kill(name)
 
