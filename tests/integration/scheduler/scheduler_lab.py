@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import asyncpg
+import nats.errors
+import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
@@ -20,6 +24,8 @@ from lutlab_events.values import BitstreamRef, BoardReport
 from lutlab_events.work import AgentHeartbeat, BuildWork, ProgramWork
 from lutlab_scheduler.__main__ import serve
 from lutlab_scheduler.settings import Settings
+from lutlab_stack.nats import NatsServer
+from lutlab_stack.running import running as server_running
 from lutlab_transport.blobs import BlobStore
 from lutlab_transport.clock import RandomIds, SystemClock
 from lutlab_transport.commands import CommandClient
@@ -60,6 +66,28 @@ async def until(check: Callable[[], Awaitable[T | None]], what: str, timeout_s: 
                 await asyncio.sleep(0.01)
     except TimeoutError:
         raise AssertionError(f"{what}: not within {timeout_s} s") from None
+
+
+class OwnNats:
+    """A NATS server that a test may stop, wipe and start."""
+
+    def __init__(self, server: NatsServer, log: Path) -> None:
+        self.server = server
+        self._log = log
+        self._running = ExitStack()
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    def start(self) -> None:
+        self._running.enter_context(server_running(self.server, self._log))
+
+    def stop(self) -> None:
+        self._running.close()
+
+    def wipe(self) -> None:
+        shutil.rmtree(self.server.base / "data")
 
 
 class Lab:
@@ -120,18 +148,27 @@ class Lab:
     # -- builder ---------------------------------------------------------------------------------
 
     async def _take(self, durable: str, subject: str, timeout_s: float) -> Any:
-        sub = await pull_consumer(
-            self.nc.jetstream(),
-            stream=subjects.WORK.name,
-            durable=durable,
-            subject=subject,
-            ack_wait_s=subjects.BUILD_ACK_WAIT_S,
-            max_ack_pending=64,
-        )
-        messages: list[Msg] = await sub.fetch(1, timeout=timeout_s)
-        await messages[0].ack()
-        await sub.unsubscribe()
-        return codec.decode_work(messages[0].data)
+        async def take() -> Msg | None:
+            # NATS may be away, and its streams may be about to be made again.
+            with suppress(nats.errors.Error, nats.js.errors.Error):
+                sub = await pull_consumer(
+                    self.nc.jetstream(timeout=1),
+                    stream=subjects.WORK.name,
+                    durable=durable,
+                    subject=subject,
+                    ack_wait_s=subjects.BUILD_ACK_WAIT_S,
+                    max_ack_pending=64,
+                )
+                try:
+                    messages: list[Msg] = await sub.fetch(1, timeout=0.5)
+                    await messages[0].ack()
+                    return messages[0]
+                finally:
+                    await sub.unsubscribe()
+            return None
+
+        message = await until(take, f"work on {subject}", timeout_s)
+        return codec.decode_work(message.data)
 
     async def build_work(self, timeout_s: float = WAIT_S) -> BuildWork:
         site = self.settings.site
@@ -195,6 +232,13 @@ class Lab:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+
+    async def control_message(self) -> Any:
+        """The next control message to this agent."""
+        sub = await self.nc.subscribe(subjects.agent_control(self.settings.site, self.agent_id))
+        message = await sub.next_msg(timeout=WAIT_S)
+        await sub.unsubscribe()
+        return codec.decode_control(message.data)
 
     async def program_work(self, timeout_s: float = WAIT_S) -> ProgramWork:
         site = self.settings.site

@@ -73,15 +73,21 @@ async def _terms(settings: Settings, clock: Clock, nc: Client, reconnected: asyn
     ledger = Ledger(settings.database_url)
     attempt = 0
     while True:
+        began = asyncio.get_running_loop().time()
         try:
-            async with ledger.lead() as leadership:
-                attempt = 0
-                await _term(settings, clock, nc, reconnected, leadership)
+            # In a task of its own: before Python 3.13 a task group leaves its task marked as being cancelled.
+            await asyncio.create_task(_lead(settings, clock, nc, reconnected, ledger))
         except* (StoreUnavailable, AppendConflict) as group:
+            lasted_s = asyncio.get_running_loop().time() - began
+            attempt = 0 if lasted_s > RETRY_WAITS_S[-1] else attempt + 1
             wait_s = RETRY_WAITS_S[min(attempt, len(RETRY_WAITS_S) - 1)]
-            attempt += 1
             log.warning("term_ended", reason=first_reason(group), retry_in_s=wait_s)
         await asyncio.sleep(wait_s)
+
+
+async def _lead(settings: Settings, clock: Clock, nc: Client, reconnected: asyncio.Event, ledger: Ledger) -> None:
+    async with ledger.lead() as leadership:
+        await _term(settings, clock, nc, reconnected, leadership)
 
 
 async def _term(

@@ -13,6 +13,7 @@ from nats.js import JetStreamContext
 from lutlab_events import codec, subjects
 from lutlab_events.envelope import Answer, EventEnvelope
 from lutlab_events.work import Control, Work
+from lutlab_scheduler.adapters.cancellation import raise_if_cancelled
 from lutlab_scheduler.app.ports import BlobUnavailable, BusUnavailable
 from lutlab_transport.blobs import BlobCorrupt, BlobMissing, BlobStore
 
@@ -23,11 +24,13 @@ REASON = "Lutlab-Reason"
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Foreign exceptions as this service's own."""
+    """Foreign exceptions as this service's own. Raises: BusUnavailable."""
     try:
         yield
     except (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError) as error:
+        raise_if_cancelled()
         raise BusUnavailable(f"{type(error).__name__}: {error}") from error
+    raise_if_cancelled()
 
 
 class NatsBus:

@@ -62,7 +62,8 @@ class NatsLink:
         while True:
             began = loop.time()
             try:
-                await self._once()
+                # In a task of its own: before Python 3.13 a task group leaves its task marked as being cancelled.
+                await asyncio.create_task(self._once())
             except* BusUnavailable as group:
                 attempt = 0 if loop.time() - began > RETRY_WAITS_S[-1] else attempt + 1
                 wait_s = RETRY_WAITS_S[min(attempt, len(RETRY_WAITS_S) - 1)]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig
+from nats.js.errors import NotFoundError
 
 from lutlab_scheduler.adapters.nats_bus import translated
 from lutlab_scheduler.app.ports import BusUnavailable
@@ -95,8 +96,13 @@ class Pull:
 async def pulling(
     nc: Client, *, stream: str, durable: str, subject: str, ack_wait_s: float, batch_max: int, max_ack_pending: int
 ) -> AsyncIterator[Pull]:
-    """Declare the durable consumer and pull from it while the block runs. Raises: BusUnavailable."""
+    """Make the durable consumer anew and pull from it while the block runs. Raises: BusUnavailable.
+
+    Whoever pulled before us may have died with messages in hand. A new consumer delivers them at once, instead of after
+    `ack_wait_s`; the stream keeps what is not acknowledged, so nothing is lost in between.
+    """
     config = ConsumerConfig(
+        name=durable,
         durable_name=durable,
         filter_subject=subject,
         ack_policy=AckPolicy.EXPLICIT,
@@ -104,7 +110,10 @@ async def pulling(
         max_deliver=-1,
         max_ack_pending=max_ack_pending,
     )
+    js = nc.jetstream()
     with translated():
-        await nc.jetstream().add_consumer(stream, config)
+        with suppress(NotFoundError):
+            await js.delete_consumer(stream, durable)
+        await js.add_consumer(stream, config)
     async with Pull(nc, stream=stream, durable=durable, batch_max=batch_max).open() as pull:
         yield pull

@@ -21,6 +21,7 @@ from lutlab_events.envelope import EventEnvelope
 from lutlab_events.work import LogChunk
 from lutlab_ledger import tables
 from lutlab_ledger.chain import GENESIS, LogRow, chain_hash
+from lutlab_scheduler.adapters.cancellation import raise_if_cancelled
 from lutlab_scheduler.app.ports import (
     AppendConflict,
     Batch,
@@ -44,6 +45,9 @@ KEEPALIVES = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_k
 """A leader whose host vanished is noticed by Postgres after about 11 s; one that died, at once."""
 LOG_KEYS = {"events_pkey", "events_event_id_key", "events_stream_version", "commands_pkey"}
 """Unique keys whose violation means that somebody else wrote."""
+
+GONE = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What asyncpg raises when a connection breaks, the last one if that happens in the middle of an answer."""
 
 COLUMNS = "position, event_id, stream, version, data, type, causation_id, correlation_id, actor, site, at"
 SQL_READ = f"select {COLUMNS} from events where position > $1 order by position limit $2"  # noqa: S608 - constants
@@ -110,7 +114,7 @@ select 1
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Foreign exceptions as this service's own."""
+    """Foreign exceptions as this service's own. Raises: AppendConflict, Unstorable, StoreUnavailable."""
     try:
         yield
     except asyncpg.UniqueViolationError as error:
@@ -121,8 +125,10 @@ def translated() -> Iterator[None]:
         raise Unstorable(str(error)) from error
     except asyncpg.UndefinedTableError as error:
         raise StoreUnavailable(f"{error}; run lutlab-migrate") from error
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except GONE as error:
+        raise_if_cancelled()
         raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+    raise_if_cancelled()
 
 
 def _envelope(row: Any) -> EventEnvelope:
@@ -359,7 +365,7 @@ async def _take_lock(writer: asyncpg.Connection) -> None:
 async def _close(writer: asyncpg.Connection) -> None:
     try:
         await writer.close(timeout=1.0)
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except GONE:
         writer.terminate()
 
 
