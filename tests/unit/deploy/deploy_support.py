@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import re
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -129,8 +128,3 @@ def started(folder: Path, name: str, text: str, seeds: Path) -> Iterator[Running
     with running(server, folder / f"{name}.log", timeout_s=READY_TIMEOUT_S) as pid:
         listening = re.search(r"Listening for leafnode connections on (\S+)", (folder / f"{name}.log").read_text())
         yield Running(server.ports(pid)["nats"][0], f"nats-leaf://{listening[1]}" if listening else "", seeds, pid)
-
-
-def environment_free_of_lutlab() -> dict[str, str]:
-    """This process' environment without any LUTLAB_ setting of the developer's."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("LUTLAB_")}
