@@ -31,11 +31,11 @@ MULTIPLIER_PLACES = {
 Builder = Callable[[Path], Build]
 
 BUILDS: dict[str, Builder] = {
+    "everything": lambda folder: build(folder, "everything", ["everything.v"]),
+    "instances": lambda folder: build(folder, "instances", ["everything.v", "instances.v"], bels=MULTIPLIER_PLACES),
     "soc": lambda folder: build(folder, "soc", SOC),
     "soc85": lambda folder: build(folder, "soc", SOC, "lfe5um5g-85f"),
     "pll": lambda folder: build(folder, "pll", [*SOC, "pll.v"]),
-    "everything": lambda folder: build(folder, "everything", ["everything.v"]),
-    "instances": lambda folder: build(folder, "instances", ["everything.v", "instances.v"], bels=MULTIPLIER_PLACES),
     "gsr": lambda folder: build(folder, "gsr", ["gsr.v"]),
     "sgsr": lambda folder: build(folder, "gsr", ["gsr.v"], parameters={"SYNC": 1}),
     **{

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from interpreter import Interpreter
+from vb_interpreter import Interpreter
 
 from lutlab_virtual_board.codegen import Line, generate
 from lutlab_virtual_board.compiler import compile_now, find_tcc

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from lutlab_virtual_board.expressions import Tree
 from lutlab_virtual_board.netlist import (
     ONE,
@@ -21,6 +23,11 @@ from lutlab_virtual_board.writer import Statement, token
 
 _SHORT_CIRCUIT_COST = 6
 """From this many operations on, the second operand is skipped where the first decides."""
+
+_BRANCH_CHARACTERS = 160
+"""Operands of a choice that are longer together than this, in C, are not both computed."""
+
+_ATOM = re.compile(r"[\w.@\[\]]+")
 
 _MULTIPLY = "multiply({a}, {b}, {signed_a}, {signed_b})"
 
@@ -125,7 +132,7 @@ class Values:
         if tree.op == "!":
             return f"({args[0]} ^ 1)"
         if tree.op == "?":
-            return f"({args[0]} ? {args[1]} : {args[2]})"
+            return _select(*args)
         lazy = tree.op in "&|" and len(args[1]) > 16 * _SHORT_CIRCUIT_COST
         return f"({args[0]} {tree.op * 2 if lazy else tree.op} {args[1]})"
 
@@ -160,3 +167,20 @@ class Values:
         if multiplier.stage_output:
             return f"S.mul[{index}].output"
         return f"S.mul[{index}].{'product' if multiplier.stage_product else 'now'}"
+
+
+def _select(condition: str, high: str, low: str) -> str:
+    """condition ? high : low.
+
+    A branch is only worth its misprediction where it skips a lot; else the value is picked with bit operations, which
+    write one operand twice.
+    """
+    if len(high) + len(low) > _BRANCH_CHARACTERS:
+        return f"({condition} ? {high} : {low})"
+    if _ATOM.fullmatch(low):
+        return f"({low} ^ ({condition} & ({high} ^ {low})))"
+    if _ATOM.fullmatch(high):
+        return f"({high} ^ (({condition} ^ 1) & ({high} ^ {low})))"
+    if _ATOM.fullmatch(condition):
+        return f"(({condition} & {high}) | (({condition} ^ 1) & {low}))"
+    return f"({condition} ? {high} : {low})"
