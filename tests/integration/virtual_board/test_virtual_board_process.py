@@ -60,6 +60,17 @@ def test_bytes_for_an_unconfigured_board_are_swallowed(builds: Callable[[str], B
         assert port.read(4) == initial_word(4)
 
 
+@pytest.mark.parametrize("percent", [99, 103])
+def test_a_line_a_little_off_its_speed_still_works(
+    builds: Callable[[str], Build], board: BoardProcess, percent: int
+) -> None:
+    assert board.load(builds("soc").bit).returncode == 0
+    with board.port(BAUD * percent // 100) as port:
+        for value in (0, 0xFFFFFFFF, 0x55AA55AA, 0x01020408):
+            port.write(9, value)
+            assert port.read(9) == value
+
+
 def test_the_terminal_outlives_its_users(builds: Callable[[str], Build], board: BoardProcess) -> None:
     assert board.load(builds("soc").bit).returncode == 0
     for value in range(3):

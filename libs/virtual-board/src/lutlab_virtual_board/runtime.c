@@ -29,7 +29,7 @@ static void monitor_step(unsigned level) { /* the host's end receives */
     if (level) S.board_state = IDLE;
     return;
   }
-  if (S.now < S.board_sample) return;
+  if (S.now + ONE_CYCLE <= S.board_sample) return; /* this level holds until just before the next cycle */
   S.board_sample += S.bit;
   if (S.board_state == START) {
     S.board_state = level ? IDLE : DATA; /* a low shorter than half a bit is no start */

@@ -268,7 +268,7 @@ def reduce_function(
         behind = inverted(net) if net not in (ZERO, ONE) else None
         source, flip = (net, 0) if behind is None else (behind, 1)
         if source in (ZERO, ONE):
-            codes.append((-1, source ^ flip))
+            codes.append((-1, source))
             continue
         if source not in kept:
             kept.append(source)
