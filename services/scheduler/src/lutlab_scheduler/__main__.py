@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import signal
+import sys
 from datetime import timedelta
 
 import nats.errors
@@ -20,13 +21,15 @@ from lutlab_scheduler.adapters.nats_bus import NatsBlobs, NatsBus
 from lutlab_scheduler.adapters.nats_commands import CommandConsumer
 from lutlab_scheduler.adapters.nats_link import NatsLink
 from lutlab_scheduler.adapters.postgres import Leadership, Ledger
+from lutlab_scheduler.adapters.postgres_maintenance import maintaining
 from lutlab_scheduler.app.dispatch import Carrier, Dispatcher
 from lutlab_scheduler.app.housekeeping import keep_house
 from lutlab_scheduler.app.inside import Inside
 from lutlab_scheduler.app.intake import Intake
 from lutlab_scheduler.app.leases import Leases
 from lutlab_scheduler.app.logs import LogIngest
-from lutlab_scheduler.app.ports import AppendConflict, Clock, StoreUnavailable, first_reason
+from lutlab_scheduler.app.maintenance import LogDamaged, verify_log
+from lutlab_scheduler.app.ports import AppendConflict, Clock, SchedulerError, StoreUnavailable, first_reason
 from lutlab_scheduler.app.tail import Tail
 from lutlab_scheduler.app.writer import Writer, recover
 from lutlab_scheduler.settings import Settings
@@ -125,6 +128,19 @@ async def _term(
         tasks.create_task(link.run())
 
 
+async def _verify(settings: Settings) -> str:
+    async with maintaining(settings.database_url) as maintenance:
+        verdict = await verify_log(maintenance)
+    if verdict.fault is not None:
+        raise LogDamaged(f"after {verdict.checked} good events: {verdict.fault}")
+    return f"{verdict.checked} events checked: no gap, every hash is right"
+
+
+async def _rebuild(settings: Settings) -> str:
+    async with maintaining(settings.database_url) as maintenance:
+        return f"{await maintenance.rebuild_views()} rows written"
+
+
 async def _until_signal(settings: Settings) -> None:
     task = asyncio.ensure_future(serve(settings))
     loop = asyncio.get_running_loop()
@@ -151,11 +167,21 @@ def main() -> None:
         epilog=_describe_settings(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.parse_args()
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--verify-log", action="store_true", help="check the event log's hash chain, and end")
+    instead.add_argument("--rebuild-views", action="store_true", help="make all views anew from the log, and end")
+    args = parser.parse_args()
     settings = Settings()
     setup_logging("scheduler", level=settings.log_level)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_until_signal(settings))
+        if args.verify_log or args.rebuild_views:
+            task = _verify(settings) if args.verify_log else _rebuild(settings)
+            try:
+                print(runner.run(task))  # noqa: T201 - what the operator asked for
+            except SchedulerError as error:
+                sys.exit(f"lutlab-scheduler: {error}")
+        else:
+            runner.run(_until_signal(settings))
 
 
 if __name__ == "__main__":

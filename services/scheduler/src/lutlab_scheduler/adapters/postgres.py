@@ -131,7 +131,8 @@ def translated() -> Iterator[None]:
     raise_if_cancelled()
 
 
-def _envelope(row: Any) -> EventEnvelope:
+def to_envelope(row: Any) -> EventEnvelope:
+    """An event from its row."""
     return EventEnvelope(
         position=row["position"],
         event_id=row["event_id"],
@@ -180,7 +181,7 @@ class PostgresStore:
         """All events of these streams, in log order."""
         with translated():
             rows = await self._writer.fetch(SQL_LOAD, list(streams))
-        return [_envelope(row) for row in rows]
+        return [to_envelope(row) for row in rows]
 
     async def live_streams(self) -> list[str]:
         """Every stream but those of jobs that have ended."""
@@ -191,7 +192,7 @@ class PostgresStore:
         """Up to `limit` events after a position, in order."""
         with translated():
             rows = await self._pool.fetch(SQL_READ, after, limit)
-        return [_envelope(row) for row in rows]
+        return [to_envelope(row) for row in rows]
 
     async def recorded(self, command_ids: Iterable[UUID]) -> dict[UUID, RecordedCommand]:
         """Which of these commands were recorded, and how they were answered."""

@@ -12,11 +12,17 @@ from lutlab_scheduler.domain.policies import Due, lapsed
 
 ASK_AGAIN = timedelta(seconds=1)
 """How often an unknown agent is asked to register."""
+STILL = timedelta(seconds=1)
+"""A process that did not look for longer than this stood still; it looks every `tail.POLL_S`."""
 AGENTS_MAX = 4096
 
 
 class Leases:
-    """When each agent was last heard of. While nobody listens (NATS is away) no lease lapses."""
+    """When each agent was last heard of.
+
+    While nobody listens (NATS is away) no lease lapses. Nor does one if this process itself stood still (suspended, or
+    its clock was set): what it did not hear meanwhile says nothing about the agents.
+    """
 
     def __init__(self, *, lease: timedelta, clock: Clock) -> None:
         self._lease = lease
@@ -24,19 +30,24 @@ class Leases:
         self._seen: dict[str, datetime] = {}
         self._asked: dict[str, datetime] = {}
         self._since: datetime | None = None
+        self._looked: datetime | None = None
 
     def listen(self) -> None:
         """Heartbeats can be heard from now on."""
-        self._since = self._clock.now()
+        self._since = self._looked = self._clock.now()
 
     def deafen(self) -> None:
         """Heartbeats cannot be heard any more."""
         self._since = None
 
     def lapsed(self, agents: Iterable[Agent], now: datetime) -> list[Due]:
-        """The loss of every agent whose lease lapsed."""
+        """The loss of every agent whose lease lapsed; to be asked several times per lease."""
+        stood_still = self._looked is not None and now - self._looked > max(self._lease / 2, STILL)
+        self._looked = now
         if self._since is None:
             return []
+        if stood_still:
+            self._since = now
         return lapsed(agents, self._seen, self._since, now, self._lease)
 
     def heard(self, beat: AgentHeartbeat, agent: Agent | None) -> bool:

@@ -36,7 +36,11 @@ class Transaction:
         return Context(self.now, self.rules)
 
     def append(self, stream: str, bodies: Sequence[Event]) -> None:
-        """Add decided events to a stream. Raises: IllegalTransition."""
+        """Add decided events to a stream. Raises: IllegalTransition.
+
+        They belong to the aggregate's lab, whichever lab the command came from.
+        """
+        site: str = getattr(self.world.state(stream), "site", self.command.site)
         for body in bodies:
             self.position += 1
             envelope = EventEnvelope(
@@ -48,7 +52,7 @@ class Transaction:
                 causation_id=self.command.command_id,
                 correlation_id=self.command.correlation_id,
                 actor=self.command.actor,
-                site=self.command.site,
+                site=site,
                 at=self.now,
             )
             self.world.apply(envelope)

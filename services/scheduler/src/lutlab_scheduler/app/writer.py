@@ -226,7 +226,10 @@ class Writer:
             answer = Answer(command_id=command.command_id, code="ok", data=outcome, position=position)
             batch.events += tx.events
             touched.update(dict.fromkeys(event.stream for event in tx.events))
-        batch.commands.append(DecidedCommand(envelope=command, answer=answer, received_at=now))
+        if answer.code != Rejection.NOTHING_TO_DO:
+            # What changed nothing need not be remembered: it can be decided again. Bounds the table, because agents
+            # report the use of a session every few seconds.
+            batch.commands.append(DecidedCommand(envelope=command, answer=answer, received_at=now))
         return answer
 
 
