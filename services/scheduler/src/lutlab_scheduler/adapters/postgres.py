@@ -38,6 +38,7 @@ log = structlog.get_logger(__name__)
 LEADER_LOCK = 0x6C75745F
 """Advisory lock key of the only writer of a database."""
 POOL_MAX = 4
+CONNECT_TIMEOUT_S = 5.0
 COMMAND_TIMEOUT_S = 30.0
 STANDBY_POLL_S = 0.25
 """How often a standby looks whether it may lead."""
@@ -320,6 +321,7 @@ class Ledger:
         with translated():
             writer = await asyncpg.connect(
                 self._url,
+                timeout=CONNECT_TIMEOUT_S,
                 command_timeout=COMMAND_TIMEOUT_S,
                 server_settings={"application_name": "lutlab-scheduler", **KEEPALIVES},
             )
@@ -339,6 +341,7 @@ class Ledger:
             self._url,
             min_size=1,
             max_size=size,
+            timeout=CONNECT_TIMEOUT_S,
             command_timeout=COMMAND_TIMEOUT_S,
             server_settings={"application_name": "lutlab-scheduler", **settings},
         )

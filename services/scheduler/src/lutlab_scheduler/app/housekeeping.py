@@ -20,15 +20,15 @@ WAIT_MIN_S = 0.002
 
 async def keep_house(tail: Tail, world: World, inside: Inside, leases: Leases, clock: Clock) -> None:
     """Carry out what is due whenever something was committed, a moment has come, or `POLL_S` has passed."""
-    flag = tail.flag()
-    while True:
-        now = clock.now()
-        plan = agenda(world.open_jobs(), world.boards(), now)
-        await _carry_out(inside, [*plan.due, *leases.lapsed(world.agents(), now)])
-        wait_s = POLL_S
-        if plan.next_at is not None:
-            wait_s = min(POLL_S, max(WAIT_MIN_S, (plan.next_at - clock.now()).total_seconds()))
-        await wait(flag, wait_s)
+    with tail.flag() as flag:
+        while True:
+            now = clock.now()
+            plan = agenda(world.open_jobs(), world.boards(), now)
+            await _carry_out(inside, [*plan.due, *leases.lapsed(world.agents(), now)])
+            wait_s = POLL_S
+            if plan.next_at is not None:
+                wait_s = min(POLL_S, max(WAIT_MIN_S, (plan.next_at - clock.now()).total_seconds()))
+            await wait(flag, wait_s)
 
 
 async def _carry_out(inside: Inside, due: list[Due]) -> None:

@@ -28,17 +28,17 @@ async def follow_log(
 
     While the bus is unavailable the same event is tried again: nothing is skipped.
     """
-    flag = tail.flag()
     position = await positions.get(name)
-    while True:
-        events = await tail.read(position, READ_MAX)
-        for event in events:
-            await _until_done(name, event, effect)
-        if events:
-            position = events[-1].position
-            await positions.set(name, position)
-        else:
-            await wait(flag)
+    with tail.flag() as flag:
+        while True:
+            events = await tail.read(position, READ_MAX)
+            for event in events:
+                await _until_done(name, event, effect)
+            if events:
+                position = events[-1].position
+                await positions.set(name, position)
+            else:
+                await wait(flag)
 
 
 async def _until_done(name: str, event: EventEnvelope, effect: Callable[[EventEnvelope], Awaitable[None]]) -> None:

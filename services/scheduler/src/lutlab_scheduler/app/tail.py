@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from lutlab_events.envelope import EventEnvelope
 from lutlab_scheduler.app.ports import EventReader
@@ -37,11 +38,15 @@ class Tail:
         for flag in self._flags:
             flag.set()
 
-    def flag(self) -> asyncio.Event:
-        """A flag that is set whenever something was committed."""
+    @contextmanager
+    def flag(self) -> Iterator[asyncio.Event]:
+        """A flag that is set whenever something was committed, for as long as the block runs."""
         flag = asyncio.Event()
         self._flags.append(flag)
-        return flag
+        try:
+            yield flag
+        finally:
+            self._flags.remove(flag)
 
     async def read(self, after: int, limit: int) -> Sequence[EventEnvelope]:
         """Up to `limit` events after a position: from memory if they are there, else from the log."""

@@ -28,6 +28,8 @@ log = structlog.get_logger(__name__)
 
 BATCH_MAX = 256
 QUEUE_MAX = 1024
+SUBJECTS = ("job_id", "fpga_id", "agent_id", "epoch", "attempt")
+"""What a command is about, for its line in the log of the process."""
 ABOUT_A_JOB = frozenset(
     {Rejection.JOB_EXISTS, Rejection.JOB_NOT_FOUND, Rejection.JOB_NOT_CANCELLABLE, Rejection.NOT_YOUR_JOB}
 )
@@ -158,14 +160,17 @@ class Writer:
             await self._carry_out([ticket])
 
     def _resolve(self, ticket: Ticket, answer: Answer | Undecidable) -> None:
-        body, ident = type(ticket.envelope.body).__name__, str(ticket.envelope.command_id)
         if ticket.done.done():
             return
+        command = ticket.envelope
+        facts = {name: str(value) for name in SUBJECTS if (value := getattr(command.body, name, None)) is not None}
+        facts |= {"command": type(command.body).__name__, "command_id": str(command.command_id), "actor": command.actor}
         if isinstance(answer, Answer):
-            log.info("command_decided", command=body, command_id=ident, code=answer.code, position=answer.position)
+            why = {} if answer.accepted else {"message": answer.message}
+            log.info("command_decided", code=answer.code, position=answer.position, **facts, **why)
             ticket.done.set_result(answer)
         else:
-            log.error("command_undecidable", command=body, command_id=ident, reason=str(answer))
+            log.error("command_undecidable", reason=str(answer), **facts)
             ticket.done.set_exception(answer)
             # Whoever waits sees the exception; nobody has to.
             ticket.done.exception()
