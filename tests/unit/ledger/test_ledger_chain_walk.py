@@ -25,7 +25,7 @@ def written(count: int = 6) -> Rows:
             stream=f"board-{position % 2}",
             version=(position + 1) // 2,
             type="board.reset.v1",
-            data='{"type":"board.reset.v1","epoch":%d}' % position,
+            data=f"""{{"type":"board.reset.v1","epoch":{position}}}""",
             causation_id=UUID(int=1),
             correlation_id=UUID(int=2),
             actor="ada",

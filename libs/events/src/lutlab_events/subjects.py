@@ -10,6 +10,7 @@
 | `log.<site>.<job_id>` | JetStream LOGS | builder -> ledger |
 | `hb.<site>.agent.<agent_id>` | core | agent -> scheduler |
 | `ctl.<site>.builders`, `ctl.<site>.agent.<agent_id>` | core | scheduler -> builders, agent |
+| `qry.<site>.<question>` | core request/reply | API -> scheduler: what only folding the log can answer |
 | `bus.<site>.<agent_id>` | core request/reply | API -> agent: live Wishbone traffic |
 """
 
@@ -62,6 +63,12 @@ LOGS = StreamSpec(name="LOGS", subjects=("log.>",), retention="workqueue", max_b
 DEAD = StreamSpec(name="DEAD", subjects=("dead.>",), retention="limits", max_bytes=64 * MIB, max_age_s=30 * 86400)
 STREAMS = (COMMANDS, EVENTS, WORK, LOGS, DEAD)
 BLOB_BUCKET = "blobs"
+
+DEAD_DURABLE = "dead-letters"
+H_DEAD_SUBJECT = "Lutlab-Subject"
+"""Header of a dead letter: the subject it came on, where a replay publishes it again."""
+H_DEAD_REASON = "Lutlab-Reason"
+"""Header of a dead letter: why nobody could do anything with it."""
 
 SCHEDULER_DURABLE = "scheduler"
 LOG_DURABLE = "log-ingest"
@@ -140,6 +147,11 @@ def agent_control(site: str, agent_id: str) -> str:
 def bus(site: str, agent_id: str) -> str:
     """Where an agent answers bus requests."""
     return f"bus.{token(site)}.{token(agent_id)}"
+
+
+def query(site: str, name: str) -> str:
+    """Where the leading scheduler answers a question of `lutlab_events.queries`."""
+    return f"qry.{token(site)}.{token(name)}"
 
 
 def dead(site: str, origin: str) -> str:

@@ -19,7 +19,7 @@ from nats.aio.client import Client
 from lutlab_scheduler.adapters.nats_bus import NatsBlobs, NatsBus
 from lutlab_scheduler.adapters.nats_commands import CommandConsumer
 from lutlab_scheduler.adapters.nats_link import NatsLink
-from lutlab_scheduler.adapters.postgres import Leadership, Ledger
+from lutlab_scheduler.adapters.postgres import Leadership, Ledger, PostgresLetters
 from lutlab_scheduler.app.dispatch import Carrier, Dispatcher
 from lutlab_scheduler.app.housekeeping import keep_house
 from lutlab_scheduler.app.inside import Inside
@@ -94,12 +94,13 @@ async def _term(
     inside = Inside(writer, site=settings.site, clock=clock)
     leases = Leases(lease=timedelta(seconds=settings.agent_lease_s), clock=clock)
     bus, blobs = NatsBus(nc), NatsBlobs(nc)
+    letters = PostgresLetters(leadership.pool, clock)
     carrier = Carrier(leadership.archive, blobs)
     intake = Intake(leadership.archive, blobs, carrier)
     link = NatsLink(
         nc=nc,
         bus=bus,
-        commands=CommandConsumer(nc=nc, bus=bus, intake=intake, writer=writer, site=settings.site),
+        commands=CommandConsumer(nc=nc, bus=bus, intake=intake, writer=writer, site=settings.site, letters=letters),
         ingest=LogIngest(leadership.archive, bytes_max=settings.job_log_bytes_max),
         dispatcher=Dispatcher(world=world, bus=bus, carrier=carrier, inside=inside, rules=rules),
         carrier=carrier,
@@ -107,7 +108,8 @@ async def _term(
         positions=leadership.positions,
         tail=tail,
         world=world,
-        site=settings.site,
+        letters=letters,
+        history=leadership.history,
         reconnected=reconnected,
         replicas=settings.nats_replicas,
     )

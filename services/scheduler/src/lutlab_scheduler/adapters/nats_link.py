@@ -14,11 +14,13 @@ from lutlab_events import codec, subjects
 from lutlab_events.work import RegistrationWanted
 from lutlab_scheduler.adapters.nats_bus import NatsBus, translated
 from lutlab_scheduler.adapters.nats_commands import CommandConsumer
+from lutlab_scheduler.adapters.nats_letters import keep_letters
 from lutlab_scheduler.adapters.nats_logs import consume_logs
+from lutlab_scheduler.adapters.nats_queries import answer_queries
 from lutlab_scheduler.app.dispatch import Carrier, Dispatcher
 from lutlab_scheduler.app.leases import Leases
 from lutlab_scheduler.app.logs import LogIngest
-from lutlab_scheduler.app.ports import BusUnavailable, Positions, first_reason
+from lutlab_scheduler.app.ports import BusUnavailable, History, Letters, Positions, first_reason
 from lutlab_scheduler.app.readers import follow_log
 from lutlab_scheduler.app.tail import Tail
 from lutlab_scheduler.app.world import World
@@ -51,7 +53,8 @@ class NatsLink:
     positions: Positions
     tail: Tail
     world: World
-    site: str
+    letters: Letters
+    history: History
     reconnected: asyncio.Event
     replicas: int = 1
 
@@ -79,7 +82,9 @@ class NatsLink:
             tasks.create_task(self._watch())
             tasks.create_task(self._hear())
             tasks.create_task(self.commands.run())
-            tasks.create_task(consume_logs(self.nc, self.bus, self.ingest, self.site))
+            tasks.create_task(consume_logs(self.nc, self.letters, self.ingest))
+            tasks.create_task(keep_letters(self.nc, self.letters))
+            tasks.create_task(answer_queries(self.nc, self.history))
             tasks.create_task(follow_log(RELAY, self.tail, self.positions, self.bus.publish_event))
             tasks.create_task(self._dispatch())
             log.info("nats_link_up")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,7 @@ import structlog
 
 from lutlab_events.codec import decode_answer, decode_event_body, encode, encode_event_body, event_type
 from lutlab_events.envelope import EventEnvelope
+from lutlab_events.ids import derived, digest
 from lutlab_events.work import LogChunk
 from lutlab_ledger import tables
 from lutlab_ledger.chain import GENESIS, LogRow, chain_hash
@@ -25,6 +27,7 @@ from lutlab_scheduler.app.ports import (
     AppendConflict,
     Batch,
     BlobUnavailable,
+    Clock,
     Head,
     RecordedCommand,
     StoreUnavailable,
@@ -48,6 +51,15 @@ LOG_KEYS = {"events_pkey", "events_event_id_key", "events_stream_version", "comm
 COLUMNS = "position, event_id, stream, version, data, type, causation_id, correlation_id, actor, site, at"
 SQL_READ = f"select {COLUMNS} from events where position > $1 order by position limit $2"  # noqa: S608 - constants
 SQL_LOAD = f"select {COLUMNS} from events where stream = any($1::text[]) order by position"  # noqa: S608 - constants
+SQL_HISTORY = (
+    f"select {COLUMNS} from events where stream = $1 "  # noqa: S608 - constants
+    "and ($2::bigint is null or position <= $2) and ($3::timestamptz is null or at <= $3) order by version"
+)
+SQL_BURY = """
+insert into dead_letters (letter_id, origin, subject, reason, data, arrived_at) values ($1, $2, $3, $4, $5, $6)
+on conflict (letter_id) do update set reason = excluded.reason, arrived_at = excluded.arrived_at, replayed_at = null,
+    replayed_by = null
+"""
 SQL_HEAD = "select position, hash from events order by position desc limit 1"
 SQL_RECORDED = "select command_id, fingerprint, answer from commands where command_id = any($1::uuid[])"
 SQL_LIVE = """
@@ -261,6 +273,35 @@ class PostgresPositions:
             await self._pool.execute(SQL_SET_POSITION, name, position)
 
 
+class PostgresHistory:
+    """The History port."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    async def history(self, stream: str, position: int | None, at: datetime | None) -> Sequence[EventEnvelope]:
+        """The events of a stream up to a position and a moment."""
+        with translated():
+            rows = await self._pool.fetch(SQL_HISTORY, stream, position, at)
+        return [_envelope(row) for row in rows]
+
+
+class PostgresLetters:
+    """The Letters port. The same message from the same place is one letter, however often it comes."""
+
+    def __init__(self, pool: asyncpg.Pool, clock: Clock) -> None:
+        self._pool = pool
+        self._clock = clock
+
+    async def bury(self, origin: str, subject: str, data: bytes, reason: str) -> None:
+        """Keep a message with the reason why nobody can do anything with it."""
+        ident = derived("dead-letter", origin, subject, digest(data))
+        # Postgres text holds no NUL; a reason may quote the message.
+        reason = reason.replace("\0", "\ufffd")
+        with translated():
+            await self._pool.execute(SQL_BURY, ident, origin, subject, reason, data, self._clock.now())
+
+
 class PostgresArchive:
     """The Archive and LogStore ports."""
 
@@ -372,6 +413,8 @@ class Leadership:
         self.store = PostgresStore(writer, pool)
         self.positions = PostgresPositions(relaxed)
         self.archive = PostgresArchive(pool)
+        self.history = PostgresHistory(pool)
+        self.pool = pool
         self._lost = lost
 
     async def watch(self) -> None:
