@@ -32,6 +32,9 @@ RETRY_WAITS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
 STREAM_CHECK_S = 2.0
 HEARTBEATS = "hb.*.agent.*"
 RELAY, DISPATCH, OWED = "relay", "dispatch", "dispatch-all-owed"
+GENERATION = "nats-generation"
+GENERATION_BITS = 40
+"""Streams made in generation n begin at sequence n << 40, so that no acknowledgement of an earlier one fits them."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,8 +98,11 @@ class NatsLink:
             self.carrier.forget()
             # Noted before the streams are made: a crash in between must not make us forget what we owe.
             await self.positions.set(OWED, 1)
+        generation = await self.positions.get(GENERATION) + 1
+        await self.positions.set(GENERATION, generation)
+        first_seq = generation << GENERATION_BITS
         with translated():
-            created = await ensure_streams(self.nc.jetstream(), replicas=self.replicas)
+            created = await ensure_streams(self.nc.jetstream(), replicas=self.replicas, first_seq=first_seq)
         if created:
             log.warning("streams_created", streams=created)
 

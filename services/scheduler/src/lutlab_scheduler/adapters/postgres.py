@@ -137,7 +137,8 @@ def translated() -> Iterator[None]:
         raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
 
 
-def _envelope(row: Any) -> EventEnvelope:
+def envelope_of(row: Any) -> EventEnvelope:
+    """An event from a row of `events`. Raises: Undecodable."""
     return EventEnvelope(
         position=row["position"],
         event_id=row["event_id"],
@@ -186,7 +187,7 @@ class PostgresStore:
         """All events of these streams, in log order."""
         with translated():
             rows = await self._writer.fetch(SQL_LOAD, list(streams))
-        return [_envelope(row) for row in rows]
+        return [envelope_of(row) for row in rows]
 
     async def live_streams(self) -> list[str]:
         """Every stream but those of jobs that have ended."""
@@ -197,7 +198,7 @@ class PostgresStore:
         """Up to `limit` events after a position, in order."""
         with translated():
             rows = await self._pool.fetch(SQL_READ, after, limit)
-        return [_envelope(row) for row in rows]
+        return [envelope_of(row) for row in rows]
 
     async def recorded(self, command_ids: Iterable[UUID]) -> dict[UUID, RecordedCommand]:
         """Which of these commands were recorded, and how they were answered."""
@@ -283,7 +284,7 @@ class PostgresHistory:
         """The events of a stream up to a position and a moment."""
         with translated():
             rows = await self._pool.fetch(SQL_HISTORY, stream, position, at)
-        return [_envelope(row) for row in rows]
+        return [envelope_of(row) for row in rows]
 
 
 class PostgresLetters:

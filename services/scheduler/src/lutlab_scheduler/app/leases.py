@@ -23,6 +23,7 @@ class Leases:
         self._clock = clock
         self._seen: dict[str, datetime] = {}
         self._asked: dict[str, datetime] = {}
+        self._versions: dict[str, int] = {}
         self._since: datetime | None = None
 
     def listen(self) -> None:
@@ -34,9 +35,14 @@ class Leases:
         self._since = None
 
     def lapsed(self, agents: Iterable[Agent], now: datetime) -> list[Due]:
-        """The loss of every agent whose lease lapsed."""
+        """The loss of every agent whose lease lapsed. A registration counts as a heartbeat: the first one follows it."""
         if self._since is None:
             return []
+        agents = list(agents)
+        for agent in agents:
+            if self._versions.get(agent.agent_id) != agent.version:
+                self._versions[agent.agent_id] = agent.version
+                self._seen[agent.agent_id] = now
         return lapsed(agents, self._seen, self._since, now, self._lease)
 
     def heard(self, beat: AgentHeartbeat, agent: Agent | None) -> bool:
