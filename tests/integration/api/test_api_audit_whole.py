@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from api_whole import Hands, Whole, hands, until, whole
+from api_whole import ADMIN_KEY, BIN, Hands, Whole, hands, until, whole
 
 from lutlab_events import codec, subjects
 from lutlab_events import commands as c
@@ -66,8 +68,8 @@ async def test_the_log_is_told_filtered_and_followed(lab: Whole, helper: Hands, 
             headers = {"Last-Event-ID": str(after)}
             async with api.stream("GET", "/api/v1/events/stream", headers=headers, timeout=20) as events:
                 async for line in events.aiter_lines():
-                    if line.startswith("id: "):
-                        into.append(int(line[4:]))
+                    if line.startswith("data: "):
+                        into.append(json.loads(line[6:])["position"])
                     if len(into) >= enough:
                         return
 
@@ -162,3 +164,41 @@ async def test_a_dead_letter_is_replayed_once_it_makes_sense(lab: Whole, helper:
             return str(key_id) in {k["key_id"] for k in (await api.get("/auth/keys")).json()}
 
         await until("the key", issued)
+
+
+async def test_the_commands_of_the_command_line(lab: Whole, helper: Hands, postgres_url: str) -> None:
+    env = {
+        **os.environ,
+        "LUTLAB_API_URL": lab.url(),
+        "LUTLAB_API_KEY": ADMIN_KEY,
+        "LUTLAB_DATABASE_URL": postgres_url,
+    }
+
+    async def run(*arguments: str) -> str:
+        process = await asyncio.create_subprocess_exec(
+            BIN / "lutlab", *arguments, env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+        out, err = await process.communicate()
+        assert process.returncode == 0, err.decode()
+        return out.decode()
+
+    end = (await run("audit", "verify")).strip()
+    follower = await asyncio.create_subprocess_exec(
+        BIN / "lutlab", "events", "--follow", "--after", "1", env=env, stdout=asyncio.subprocess.PIPE
+    )
+    assert follower.stdout is not None
+    first = (await asyncio.wait_for(follower.stdout.readline(), 20)).split()
+    assert first[0] == b"2"
+    follower.send_signal(signal.SIGINT)
+    assert await asyncio.wait_for(follower.wait(), 10) == 130
+    verified, state, exported, views = await asyncio.gather(
+        run("audit", "verify", "--noted", end),
+        run("audit", "state", "board-0", "--at", "100000"),
+        run("audit", "export", "--csv", "--stream", "board-0"),
+        run("replay", "--verify"),
+    )
+    assert int(verified.partition(":")[0]) >= int(end.partition(":")[0])
+    assert json.loads(state)["stream"] == "board-0"
+    assert exported.startswith("position,at,stream")
+    assert views == ""  # no difference
+    assert "RevokeKey" in await run("deadletters", "list", "--replayed")

@@ -109,6 +109,11 @@ class PostgresAudit:
         """Events, oldest first."""
         return [_event(row) for row in await self._postgres.rows(audit_query(wanted))]
 
+    async def end(self) -> int:
+        """The position of the newest event."""
+        found = await self._postgres.rows(Query("select coalesce(max(position), 0) from events"))
+        return int(found[0][0])
+
     async def commands(self, wanted: CommandFilter) -> Sequence[CommandRow]:
         """Commands, newest first."""
         return [_command(row) for row in await self._postgres.rows(commands_query(wanted))]

@@ -112,6 +112,10 @@ class AuditLog(Protocol):
         """Events, oldest first."""
         ...
 
+    async def end(self) -> int:
+        """The position of the newest event, 0 if there is none."""
+        ...
+
     async def commands(self, wanted: CommandFilter) -> Sequence[CommandRow]:
         """Commands, newest first."""
         ...
@@ -156,6 +160,10 @@ class Audit:
     async def page(self, caller: Caller, wanted: AuditFilter) -> Sequence[AuditRow]:
         """Up to `wanted.limit` events, at most `PAGE_MAX`."""
         return await self._log.audit(self._seen_by(caller, wanted))
+
+    async def end(self) -> int:
+        """The position of the newest event, 0 if there is none."""
+        return await self._log.end()
 
     async def everything(
         self, caller: Caller, wanted: AuditFilter, limit: int | None

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
@@ -276,19 +277,25 @@ async def follow(
     caller: Key,
     query: Annotated[WhichEvents, Query()],
     last_event_id: Annotated[int | None, Header(ge=0, le=POSITION_MAX, description="as browsers send it")] = None,
+    from_now: Annotated[
+        bool, Query(description="begin with what happens next, unless `Last-Event-ID` is there")
+    ] = False,
 ) -> StreamingResponse:
     """Server-sent events, for ever: each has its position as `id`, its type as `event`, and itself as JSON in `data`.
 
     Begins after `after`, or after `Last-Event-ID` where a connection is resumed: nothing is missed or told twice.
     """
-    wanted = query.wanted()
+    start = query.after
     if last_event_id is not None:
-        wanted = query.model_copy(update={"after": max(query.after, last_event_id)}).wanted()
+        start = max(start, last_event_id)
+    elif from_now:
+        start = await api.audit.end()
+    wanted = replace(query.wanted(), after=start)
     pages = api.audit.follow(caller, wanted)
     await anext(pages)
 
     async def body() -> AsyncIterator[str]:
-        yield ": following\n\n"
+        yield f": following\nid: {start}\n\n"
         async for rows in pages:
             yield "".join(_server_sent(row) for row in rows) or ": still here\n\n"
 
