@@ -84,7 +84,7 @@ def command(site: str, kind: str) -> str:
 
 
 def answer(instance: str, command_id: UUID) -> str:
-    """Where the answer to a command goes that this process instance sent."""
+    """Where the answer to a command goes that this process instance sent; `CommandClient` adds a request number."""
     return f"ans.{instance}.{command_id}"
 
 
