@@ -18,7 +18,7 @@ from lutlab_scheduler.adapters.nats_letters import keep_letters
 from lutlab_scheduler.adapters.nats_logs import consume_logs
 from lutlab_scheduler.adapters.nats_queries import answer_queries
 from lutlab_scheduler.app.dispatch import Carrier, Dispatcher
-from lutlab_scheduler.app.leases import Leases
+from lutlab_scheduler.app.leases import Leases, agrees
 from lutlab_scheduler.app.logs import LogIngest
 from lutlab_scheduler.app.ports import BusUnavailable, History, Letters, Positions, first_reason
 from lutlab_scheduler.app.readers import follow_log
@@ -153,7 +153,10 @@ class NatsLink:
         try:
             beat = codec.decode_heartbeat(message.data)
             site = message.subject.split(".")[1]
-            if self.leases.heard(beat, self.world.agent(beat.agent_id)):
+            agent = self.world.agent(beat.agent_id)
+            keys = {*(beat.boards or ()), *(agent.board_keys if agent else ())}
+            agreed = agrees(beat, agent, (self.world.board_by_key(site, key) for key in keys))
+            if self.leases.heard(beat, agent, agrees=agreed):
                 subject = subjects.agent_control(site, beat.agent_id)
                 await self.bus.control(subject, RegistrationWanted(agent_id=beat.agent_id))
         except (codec.Undecodable, subjects.InvalidToken, BusUnavailable) as error:

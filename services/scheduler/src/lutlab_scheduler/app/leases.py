@@ -5,14 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from lutlab_events.values import BoardState
 from lutlab_events.work import AgentHeartbeat
 from lutlab_scheduler.app.ports import Clock
 from lutlab_scheduler.domain.agent import Agent, AgentState
+from lutlab_scheduler.domain.board import Board
 from lutlab_scheduler.domain.policies import Due, lapsed
 
 ASK_AGAIN = timedelta(seconds=1)
 """How often an unknown agent is asked to register."""
 AGENTS_MAX = 4096
+
+
+def agrees(beat: AgentHeartbeat, agent: Agent | None, boards: Iterable[Board | None]) -> bool:
+    """Whether the ledger has exactly those boards of an agent for lost that the agent does not see.
+
+    Args:
+        boards: those the agent sees and those it registered, as the ledger knows them.
+    """
+    if beat.boards is None or agent is None:
+        return True
+    own = [board for board in boards if board is not None and board.agent_id == agent.agent_id]
+    return all((board.state is BoardState.LOST) != (board.board_key in beat.boards) for board in own)
 
 
 class Leases:
@@ -45,17 +59,19 @@ class Leases:
                 self._seen[agent.agent_id] = now
         return lapsed(agents, self._seen, self._since, now, self._lease)
 
-    def heard(self, beat: AgentHeartbeat, agent: Agent | None) -> bool:
+    def heard(self, beat: AgentHeartbeat, agent: Agent | None, *, agrees: bool = True) -> bool:
         """Renew a lease; True if the agent must register (again) and should be told so now.
 
         Args:
             agent: what the ledger knows of it.
+            agrees: whether the ledger and the agent think the same boards are plugged in.
         """
         now = self._clock.now()
         known = agent is not None and agent.state is AgentState.PRESENT and agent.incarnation == beat.incarnation
         if known:
             self._seen[beat.agent_id] = now
-            return False
+            if agrees:
+                return False
         asked = self._asked.get(beat.agent_id)
         if asked is not None and now - asked < ASK_AGAIN:
             return False
