@@ -52,6 +52,8 @@ API_COMMANDS = (
     commands.ReleaseSession,
     commands.IssueKey,
     commands.RevokeKey,
+    commands.WithdrawBoard,
+    commands.ReturnBoard,
 )
 ANSWER_WITHIN = "1m"
 """How long an agent may answer a bus request it was sent; the API gives up long before."""

@@ -117,7 +117,7 @@ async def _term(
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(leadership.watch())
         tasks.create_task(writer.run())
-        tasks.create_task(keep_house(tail, world, inside, leases, clock))
+        tasks.create_task(keep_house(tail, world, inside, leases, clock, boards_max=rules.owner_boards_max))
         tasks.create_task(link.run())
 
 
