@@ -38,6 +38,9 @@ class MemoryStore:
 
     async def head(self) -> Head:
         """The end of the log."""
+        return self._head()
+
+    def _head(self) -> Head:
         database = self._database
         return Head(len(database.events), database.hashes[-1] if database.hashes else GENESIS)
 
@@ -76,7 +79,7 @@ class MemoryStore:
         for row in batch.rows:
             values = msgspec.to_builtins(row.values)
             database.views[row.table][str(values[KEYS[row.table]])] = values
-        return await self.head()
+        return self._head()
 
     def _check(self, batch: Batch, head: Head) -> None:
         database = self._database
