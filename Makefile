@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	if "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo "$$p"; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check clean
+.PHONY: help demo up test check sim sim-mutants clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/make \1#\2/p' $(MAKEFILE_LIST) | awk -F'#' '{ printf "  %-12s %s\n", $$1, $$2 }'
@@ -20,6 +20,12 @@ up: $(STAMP) ## start a lab with two virtual boards on http://127.0.0.1:8000 and
 
 test: check ## run every check and every test
 	$(BIN)/python -m pytest
+
+sim: $(STAMP) ## simulate the lab: SEEDS=n seeds (10000), or SEED=n, one of them with its story
+	@PYTHONPATH=tests/sim PYTHONHASHSEED=0 $(BIN)/python -m lutlab_sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),10000))
+
+sim-mutants: $(STAMP) ## plant known bugs and see that the simulation notices each
+	@PYTHONPATH=tests/sim PYTHONHASHSEED=0 $(BIN)/python -m lutlab_sim --mutants --rare --seeds 1000
 
 check: $(STAMP) ## lint, formatting, types, and which room may import which
 	$(BIN)/ruff check .

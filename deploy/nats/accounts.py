@@ -52,6 +52,8 @@ API_COMMANDS = (
     commands.ReleaseSession,
     commands.IssueKey,
     commands.RevokeKey,
+    commands.WithdrawBoard,
+    commands.ReturnBoard,
 )
 ANSWER_WITHIN = "1m"
 """How long an agent may answer a bus request it was sent; the API gives up long before."""
@@ -183,7 +185,7 @@ def api_grant(site: str) -> Grant:
     """The API: callers' commands and their answers, bus requests to every agent, a look at the command queue."""
     info = f"$JS.API.CONSUMER.INFO.{subjects.COMMANDS.name}.{subjects.SCHEDULER_DURABLE}"
     return Grant(
-        publish=(*_commands(site, API_COMMANDS), f"bus.{site}.*", info),
+        publish=(*_commands(site, API_COMMANDS), f"bus.{site}.*", f"qry.{site}.*", info),
         subscribe=("_INBOX.>", "ans.>"),
     )
 

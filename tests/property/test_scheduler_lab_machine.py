@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -22,6 +23,7 @@ from lutlab_scheduler.app.transaction import Transaction
 from lutlab_scheduler.app.world import World
 from lutlab_scheduler.domain.board import Board
 from lutlab_scheduler.domain.job import Job, JobState
+from lutlab_scheduler.domain.matching import Waiting
 from lutlab_scheduler.domain.outcome import Rejected, Rules
 from lutlab_scheduler.domain.policies import agenda
 
@@ -184,6 +186,16 @@ class LabMachine(RuleBasedStateMachine):
             )
         )
 
+    # -- admins ----------------------------------------------------------------------------------------
+
+    @rule(fpga_id=FPGAS, kick=st.booleans())
+    def withdraw(self, fpga_id: int, kick: bool) -> None:
+        self.do(c.WithdrawBoard(fpga_id=fpga_id, owner="root", reason="new fan", kick=kick))
+
+    @rule(fpga_id=FPGAS)
+    def put_back(self, fpga_id: int) -> None:
+        self.do(c.ReturnBoard(fpga_id=fpga_id, owner="root"))
+
     # -- builders --------------------------------------------------------------------------------------
 
     @rule(
@@ -275,6 +287,11 @@ class LabMachine(RuleBasedStateMachine):
             due = agenda(self.world.open_jobs(), self.world.boards(), self.now).due
             if not due:
                 return
+            for item in due:
+                if isinstance(item.command, c.AssignBoard):
+                    board = self.board(item.command.fpga_id)
+                    assert board is not None
+                    assert board.absence is None or board.claim is not None
             outcomes = [self.do(item.command) for item in due]
             # Two timers of one board may go off at once; then one of them is too late. But never is all refused.
             assert not all(isinstance(outcome, Rejected) for outcome in outcomes), (due, outcomes)
@@ -324,6 +341,16 @@ class LabMachine(RuleBasedStateMachine):
                 self.ended[job_id] = job.state
 
     @invariant()
+    def the_indexes_are_what_the_jobs_say(self) -> None:
+        jobs = list(self.world.open_jobs())
+        expected, kept = Waiting(jobs), self.world.waiting()
+        assert (kept.queues, kept.pinned) == (expected.queues, expected.pinned)
+        assert {j.job_id for j in self.world.timed_jobs()} == {j.job_id for j in jobs if j.deadline_at is not None}
+        builds = Counter(j.owner for j in jobs if j.type is JobType.BUILD_AND_PROGRAM)
+        assert self.world.open_builds() == builds.total()
+        assert {owner: self.world.open_builds_of(owner) for owner in builds} == builds
+
+    @invariant()
     def limits_hold(self) -> None:
         assert self.world.open_builds() <= RULES.queue_jobs_max
 
@@ -346,6 +373,8 @@ class LabMachine(RuleBasedStateMachine):
             self.do(c.ReportBaseBuilt(profile=profile, bitstream=bits("base", profile)))
         boards = tuple(self.report(key, False, 0, PROFILES[index % 2]) for index, key in enumerate(KEYS))
         self.do(c.RegisterAgent(agent_id="agent-a", incarnation=derived("last"), boards=boards))
+        for board in list(self.world.boards()):
+            self.do(c.ReturnBoard(fpga_id=board.fpga_id, owner="root"))
         for _ in range(SETTLE_ROUNDS_MAX):
             self.everybody_behaves()
             self.keep_house()

@@ -239,7 +239,7 @@ async def test_repetition(lab: Whole, helper: Hands, api: httpx.AsyncClient) -> 
     assert [a.status_code for a in answers] == [202, 202, 202]
     assert len({a.json()["job_id"] for a in answers}) == 1
     other = await api.post("/submit", files={"file": ("design.v", b"// other")}, headers=key)
-    assert (other.status_code, other.json()["detail"]["error"]) == (422, "idempotency_mismatch")
+    assert (other.status_code, other.json()["detail"]["error"]) == (409, "idempotency_mismatch")
     job = await ended(api, answers[0].json()["job_id"])
     board, before = job["fpga_id"], helper.exchanges
     key = {"Idempotency-Key": str(uuid4())}

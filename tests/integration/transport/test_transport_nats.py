@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from uuid import UUID
 
 import pytest
 from nats.aio.client import Client
@@ -106,3 +107,27 @@ async def test_sending_waits_for_a_stream_that_is_not_there_yet(nc: Client, comm
         await asyncio.sleep(0.05)
     await sending
     assert (await nc.jetstream().stream_info("COMMANDS")).state.messages == 1
+
+
+async def test_a_stream_made_again_begins_where_it_is_told(nc: Client, commands: CommandClient) -> None:
+    await nc.jetstream().delete_stream("COMMANDS")
+    assert await ensure_streams(nc.jetstream(), first_seq=7 << 40) == ["COMMANDS"]
+    await commands.send(BODY)
+    assert (await nc.jetstream().stream_info("COMMANDS")).state.last_seq == 7 << 40
+    assert await ensure_streams(nc.jetstream(), first_seq=8 << 40) == []
+
+
+async def test_a_late_answer_is_not_taken_for_that_of_the_next_request(nc: Client, commands: CommandClient) -> None:
+    ident, asked = UUID(int=5), asyncio.Queue[str]()
+
+    async def scheduler(message: Msg) -> None:
+        asked.put_nowait(codec.decode_command(message.data).reply_to or "")
+
+    await nc.subscribe("cmd.main.ReportProgrammed", cb=scheduler)
+    with pytest.raises(CommandUnanswered):
+        await commands.request(BODY, timeout_s=0.2, command_id=ident)
+    second = asyncio.create_task(commands.request(BODY, timeout_s=5, command_id=ident))
+    late, own = await asked.get(), await asked.get()
+    await nc.publish(late, codec.encode(Answer(command_id=ident, code="ok")))
+    await nc.publish(own, codec.encode(Answer(command_id=ident, code="idempotency_mismatch")))
+    assert (await second).code == "idempotency_mismatch"

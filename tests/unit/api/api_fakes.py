@@ -13,6 +13,7 @@ from uuid import UUID
 
 import httpx
 
+from lutlab_api.app.audit import AuditFilter, AuditRow, CommandFilter, CommandRow, Letter
 from lutlab_api.app.ports import EventFilter, JobFilter, MessagingHealth
 from lutlab_api.domain.errors import ApiError, Unavailable
 from lutlab_api.domain.views import (
@@ -32,6 +33,7 @@ from lutlab_events.busmsg import BusHeaders, BusReply, BusStatus, BusVerb
 from lutlab_events.commands import Command, IssueKey, RecordRun, RevokeKey
 from lutlab_events.envelope import Answer
 from lutlab_events.ids import derived, digest
+from lutlab_events.queries import StateAnswer, StateQuery
 from lutlab_events.rejections import Rejection
 from lutlab_events.values import BoardState, JobStatus, JobType, Role
 
@@ -164,6 +166,48 @@ class FakeLedger:
         self._up()
         self.blobs[digest(data)] = data
         return digest(data)
+
+
+@dataclass
+class FakeAudit:
+    """A log, commands and letters to set by hand; remembers what was asked and posted."""
+
+    rows: list[AuditRow] = field(default_factory=list)
+    command_rows: list[CommandRow] = field(default_factory=list)
+    kept: dict[UUID, Letter] = field(default_factory=dict)
+    states: dict[str, StateAnswer] = field(default_factory=dict)
+    asked: list[Any] = field(default_factory=list)
+    posted: list[tuple[str, bytes]] = field(default_factory=list)
+    is_down: bool = False
+
+    async def audit(self, wanted: AuditFilter) -> list[AuditRow]:
+        self.asked.append(wanted)
+        if self.is_down:
+            raise Unavailable("the lab's database does not answer")
+        return [row for row in self.rows if row.position > wanted.after][: wanted.limit]
+
+    async def end(self) -> int:
+        return max((row.position for row in self.rows), default=0)
+
+    async def commands(self, wanted: CommandFilter) -> list[CommandRow]:
+        self.asked.append(wanted)
+        return self.command_rows[: wanted.limit]
+
+    async def letters(self, limit: int, *, with_replayed: bool) -> list[Letter]:
+        return [x for x in self.kept.values() if with_replayed or x.replayed_at is None][:limit]
+
+    async def letter(self, letter_id: UUID) -> Letter | None:
+        return self.kept.get(letter_id)
+
+    async def note_replayed(self, letter_id: UUID, by: str, at: datetime) -> None:
+        self.kept[letter_id] = replace(self.kept[letter_id], replayed_by=by, replayed_at=at)
+
+    async def state_at(self, query: StateQuery) -> StateAnswer:
+        self.asked.append(query)
+        return self.states.get(query.stream, StateAnswer(stream=query.stream))
+
+    async def publish(self, subject: str, data: bytes) -> None:
+        self.posted.append((subject, data))
 
 
 @dataclass(frozen=True)
@@ -347,6 +391,7 @@ class Lab:
         self.commands = FakeCommands(self.ledger)
         self.bus = FakeBus()
         self.messaging = FakeMessaging()
+        self.audit = FakeAudit()
         self.clock = FakeClock()
         self.ids = FakeIds()
         self.ledger.add_key(ADA, "ada")
@@ -361,6 +406,8 @@ class Lab:
             clock=self.clock,
             ids=self.ids,
             monotonic=self.clock,
+            audit_log=self.audit,
+            post=self.audit,
         )
         self.services = wire(self.settings, ports)
         self.app = create_app(self.services, self.ids)

@@ -110,7 +110,7 @@ async def test_a_repeated_issue_shows_the_same_key_to_the_same_admin_only(lab: L
         assert sum(isinstance(s.body, IssueKey) for s in lab.commands.sent) == 1
         for client, owner in ((root, "mallory"), (other, "eve")):
             answer = await client.post("/auth/keys", json={"owner": owner}, headers=again)
-            assert error_of(answer)[:2] == (422, "idempotency_mismatch")
+            assert error_of(answer)[:2] == (409, "idempotency_mismatch")
 
 
 async def test_members_manage_only_their_own_key(lab: Lab, ada: httpx.AsyncClient) -> None:

@@ -233,7 +233,7 @@ async def test_an_idempotency_key_runs_once(lab: Lab, ada: httpx.AsyncClient) ->
     assert (first.status_code, first.json()) == (again.status_code, again.json())
     assert len(lab.bus.seen) == 1
     other = await ada.post("/fpga/3/run", json=READ, headers=key)
-    assert error_of(other)[:2] == (422, "idempotency_mismatch")
+    assert error_of(other)[:2] == (409, "idempotency_mismatch")
     assert len(lab.bus.seen) == 1
 
 

@@ -220,9 +220,9 @@ async def test_idempotency_key_makes_one_job(lab: Lab, ada: httpx.AsyncClient) -
     assert first.json() == again.json()
     assert len(lab.commands.sent) == 1
     other = await ada.post("/submit", files={"file": ("design.py", b"# other")}, headers=key)
-    assert error_of(other)[:2] == (422, "idempotency_mismatch")
+    assert error_of(other)[:2] == (409, "idempotency_mismatch")
     elsewhere = await ada.post("/fpga/0/reset", headers=key)
-    assert error_of(elsewhere)[:2] == (422, "idempotency_mismatch")
+    assert error_of(elsewhere)[:2] == (409, "idempotency_mismatch")
     async with lab.client(BOB) as bob:
         assert (await bob.post("/submit", files=FILE, headers=key)).json()["job_id"] != first.json()["job_id"]
     assert (await ada.post("/submit", files=FILE)).json()["job_id"] != first.json()["job_id"]

@@ -11,7 +11,7 @@ from lutlab_events import events as e
 from lutlab_events.envelope import EventEnvelope
 from lutlab_events.events import Event
 from lutlab_events.ids import derived
-from lutlab_events.values import BitstreamRef, BoardReport, JobType, SessionEnd
+from lutlab_events.values import BitstreamRef, BoardReport, JobType, SessionEnd, Withdrawal
 from lutlab_scheduler.domain import board as boards
 from lutlab_scheduler.domain import job as jobs
 from lutlab_scheduler.domain.outcome import Context, Rules
@@ -132,6 +132,9 @@ RESTORE = e.RestoreStarted(session_id=SESSION, epoch=2, bitstream=USER, deadline
 RESTORE_FAILED = e.RestoreFailed(session_id=SESSION, epoch=2, code="cable", message="no cable")
 LOST = e.BoardLost(agent_id=AGENT, reason="unplugged")
 BUILD_STARTED = e.BoardBuildStarted(job_id=JOB)
+
+MAINTENANCE = e.BoardWithdrawn(why=Withdrawal.MAINTENANCE, by="root", reason="new cable")
+QUARANTINE = e.BoardWithdrawn(why=Withdrawal.QUARANTINE, by="scheduler", reason="it failed")
 
 IDLE: list[Event] = [REGISTERED]
 QUEUED = [*IDLE, claimed()]

@@ -237,6 +237,15 @@ def test_given_when_then(given: str, when: Any, then: list[str] | R) -> None:
         assert [type(event).__name__ for event in decided] == then
 
 
+WITHDRAW = c.WithdrawBoard(fpga_id=3, owner="root", reason="new fan")
+KICK = c.WithdrawBoard(fpga_id=3, owner="root", reason="smoke", kick=True)
+RETURN = c.ReturnBoard(fpga_id=3, owner="root", reason="fan is new")
+
+
+def check_health(epoch: int, after: timedelta = timedelta(minutes=5)) -> c.CheckBoard:
+    return c.CheckBoard(fpga_id=3, epoch=epoch, now=g.T0 + after)
+
+
 def every_command(board: boards.Board) -> list[Any]:
     """Every command a board can get, with right and wrong epochs and sessions."""
     epochs = (board.epoch - 1, board.epoch, board.epoch + 1)
@@ -246,6 +255,10 @@ def every_command(board: boards.Board) -> list[Any]:
         *(failed(epoch) for epoch in epochs),
         *(overdue(epoch) for epoch in epochs),
         *(retry(epoch) for epoch in epochs),
+        *(check_health(epoch) for epoch in epochs),
+        WITHDRAW,
+        KICK,
+        RETURN,
         *(attach(build_id, epoch) for epoch in epochs for build_id in (None, USER_ID, 99)),
     ]
 
@@ -253,7 +266,8 @@ def every_command(board: boards.Board) -> list[Any]:
 def test_every_command_in_every_state_fits_the_table_and_all_of_the_table_happens() -> None:
     happened: set[tuple[str, type]] = {(START, e.BoardRegistered)}
     given_commands: set[type] = set()
-    for events in g.BOARDS.values():
+    away = [[*events, absence] for events in g.BOARDS.values() for absence in (g.MAINTENANCE, g.QUARANTINE)]
+    for events in [*g.BOARDS.values(), *away]:
         before = g.board(events)
         for command in every_command(before):
             given_commands.add(type(command))

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from lutlab.commands import boards, demo, jobs, up
+from lutlab.commands import audit, boards, demo, jobs, up
 from lutlab.commands.common import note
 from lutlab.commands.keys import keys
 from lutlab.errors import LutlabError, NotConfigured, TimedOut, Unreachable
@@ -38,6 +38,9 @@ app.command()(boards.release)
 app.command()(boards.reset)
 app.command()(boards.events)
 app.add_typer(keys, name="keys")
+app.add_typer(audit.audit, name="audit")
+app.add_typer(audit.deadletters, name="deadletters")
+app.command()(audit.replay)
 
 
 def main() -> None:

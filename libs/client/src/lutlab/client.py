@@ -226,6 +226,29 @@ class Client:
         """A new API key for an owner; for admins."""
         return self._post("/auth/keys", IssuedKey, json={"owner": owner, "role": role, "label": label})
 
+    # -- anything else ---------------------------------------------------------------------------
+
+    def get(self, path: str, **arguments: Any) -> Any:
+        """What a route answers, as plain JSON values; for routes this class has no method for."""
+        return self._get(path, Any, **arguments)
+
+    def post(self, path: str, **arguments: Any) -> Any:
+        """As `get`, for a POST with an Idempotency-Key of its own."""
+        return self._post(path, Any, **arguments)
+
+    @staticmethod
+    def decode(data: bytes, kind: type[T]) -> T:
+        """A value the lab sent. Raises: LutlabError."""
+        try:
+            return msgspec.json.decode(data, type=kind)
+        except msgspec.MsgspecError as error:
+            raise LutlabError(f"the lab said what this version does not understand: {error}") from error
+
+    @staticmethod
+    def refusal(response: httpx.Response) -> Refused:
+        """The error a response carries."""
+        return _refused(response)
+
     # -- HTTP ------------------------------------------------------------------------------------
 
     def _get(self, path: str, kind: type[T], **arguments: Any) -> T:

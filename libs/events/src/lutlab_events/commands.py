@@ -21,6 +21,8 @@ class SubmitBuild(Frozen, frozen=True, kw_only=True, tag=True):
         timing_target_mhz: what timing is graded against; None for the clock itself.
         fpga_id: the board to claim at once (older generation), None for any.
         profile: the device profile to build for, None for that of the board or the default.
+        labels: labels the board must have.
+        priority: higher goes first.
     """
 
     job_id: UUID
@@ -32,6 +34,8 @@ class SubmitBuild(Frozen, frozen=True, kw_only=True, tag=True):
     timing_target_mhz: float | None = None
     fpga_id: int | None = None
     profile: str | None = None
+    labels: tuple[str, ...] = ()
+    priority: int = 0
 
 
 class CancelJob(Frozen, frozen=True, kw_only=True, tag=True):
@@ -252,6 +256,31 @@ class RetryReset(Frozen, frozen=True, kw_only=True, tag=True):
     failed_epoch: int
 
 
+class WithdrawBoard(Frozen, frozen=True, kw_only=True, tag=True):
+    """From an admin: give this board no new jobs; with `kick`, end its session now instead of letting it run out."""
+
+    fpga_id: int
+    owner: str
+    reason: str
+    kick: bool = False
+
+
+class ReturnBoard(Frozen, frozen=True, kw_only=True, tag=True):
+    """From an admin: give this board jobs again, whyever it got none."""
+
+    fpga_id: int
+    owner: str
+    reason: str = ""
+
+
+class CheckBoard(Frozen, frozen=True, kw_only=True, tag=True):
+    """From a timer: a quarantined board is due for a health check, i.e. a load of its base design."""
+
+    fpga_id: int
+    epoch: int
+    now: datetime
+
+
 Command = (
     SubmitBuild
     | CancelJob
@@ -278,4 +307,7 @@ Command = (
     | AssignBoard
     | RetryBuild
     | RetryReset
+    | WithdrawBoard
+    | ReturnBoard
+    | CheckBoard
 )

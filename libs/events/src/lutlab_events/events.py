@@ -13,6 +13,7 @@ from lutlab_events.values import (
     Json,
     Role,
     SessionEnd,
+    Withdrawal,
 )
 
 # -- boards: stream `board-<fpga_id>` ------------------------------------------------------------
@@ -182,6 +183,21 @@ class RestoreFailed(Frozen, frozen=True, kw_only=True, tag="board.restore_failed
     message: str
 
 
+class BoardWithdrawn(Frozen, frozen=True, kw_only=True, tag="board.withdrawn.v1"):
+    """The board gets no new jobs until it is returned. What it is doing goes on."""
+
+    why: Withdrawal
+    by: str
+    reason: str
+
+
+class BoardReturned(Frozen, frozen=True, kw_only=True, tag="board.returned.v1"):
+    """The board gets jobs again: an admin says so, or it passed its health checks."""
+
+    by: str
+    reason: str
+
+
 # -- jobs: stream `job-<job_id>` -----------------------------------------------------------------
 
 
@@ -198,6 +214,8 @@ class JobSubmitted(Frozen, frozen=True, kw_only=True, tag="job.submitted.v1"):
     timing_target_mhz: float | None = None
     fpga_id: int | None = None
     profile: str | None = None
+    labels: tuple[str, ...] = ()
+    priority: int = 0
 
 
 class BuildStarted(Frozen, frozen=True, kw_only=True, tag="job.build_started.v1"):
@@ -333,6 +351,8 @@ BoardEvent = (
     | RestoreStarted
     | BoardRestored
     | RestoreFailed
+    | BoardWithdrawn
+    | BoardReturned
 )
 JobEvent = (
     JobSubmitted

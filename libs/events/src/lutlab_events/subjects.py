@@ -10,6 +10,7 @@
 | `log.<site>.<job_id>` | JetStream LOGS | builder -> ledger |
 | `hb.<site>.agent.<agent_id>` | core | agent -> scheduler |
 | `ctl.<site>.builders`, `ctl.<site>.agent.<agent_id>` | core | scheduler -> builders, agent |
+| `qry.<site>.<question>` | core request/reply | API -> scheduler: what only folding the log can answer |
 | `bus.<site>.<agent_id>` | core request/reply | API -> agent: live Wishbone traffic |
 """
 
@@ -63,6 +64,12 @@ DEAD = StreamSpec(name="DEAD", subjects=("dead.>",), retention="limits", max_byt
 STREAMS = (COMMANDS, EVENTS, WORK, LOGS, DEAD)
 BLOB_BUCKET = "blobs"
 
+DEAD_DURABLE = "dead-letters"
+H_DEAD_SUBJECT = "Lutlab-Subject"
+"""Header of a dead letter: the subject it came on, where a replay publishes it again."""
+H_DEAD_REASON = "Lutlab-Reason"
+"""Header of a dead letter: why nobody could do anything with it."""
+
 SCHEDULER_DURABLE = "scheduler"
 LOG_DURABLE = "log-ingest"
 BUILD_ACK_WAIT_S = 15.0
@@ -77,7 +84,7 @@ def command(site: str, kind: str) -> str:
 
 
 def answer(instance: str, command_id: UUID) -> str:
-    """Where the answer to a command goes that this process instance sent."""
+    """Where the answer to a command goes that this process instance sent; `CommandClient` adds a request number."""
     return f"ans.{instance}.{command_id}"
 
 
@@ -140,6 +147,11 @@ def agent_control(site: str, agent_id: str) -> str:
 def bus(site: str, agent_id: str) -> str:
     """Where an agent answers bus requests."""
     return f"bus.{token(site)}.{token(agent_id)}"
+
+
+def query(site: str, name: str) -> str:
+    """Where the leading scheduler answers a question of `lutlab_events.queries`."""
+    return f"qry.{token(site)}.{token(name)}"
 
 
 def dead(site: str, origin: str) -> str:

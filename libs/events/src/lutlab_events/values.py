@@ -52,6 +52,13 @@ class BoardState(StrEnum):
     LOST = "lost"
 
 
+class Withdrawal(StrEnum):
+    """Why a board gets no new jobs: an admin took it out, or too many loads in a row failed."""
+
+    MAINTENANCE = "maintenance"
+    QUARANTINE = "quarantine"
+
+
 class Role(StrEnum):
     """What an API key may do: an admin manages keys and acts for anyone; a member acts for its owner."""
 
@@ -66,6 +73,7 @@ class SessionEnd(StrEnum):
     EXPIRED = "expired"
     RESET = "reset"
     BOARD_FAILED = "board_failed"
+    WITHDRAWN = "withdrawn"
 
 
 class BitstreamRef(Frozen, frozen=True, kw_only=True):

@@ -52,10 +52,17 @@ class LogChunk(Frozen, frozen=True, kw_only=True):
 
 
 class AgentHeartbeat(Frozen, frozen=True, kw_only=True):
-    """An agent is alive. Renews its lease; never enters the ledger."""
+    """An agent is alive. Renews its lease; never enters the ledger.
+
+    Attributes:
+        boards: the keys of the boards that are plugged in now; None from agents that do not say. Reports of loss and
+            return may overtake each other on their way; where the ledger believes otherwise, the agent is asked to
+            register again.
+    """
 
     agent_id: str
     incarnation: UUID
+    boards: tuple[str, ...] | None = None
 
 
 class BuildCancelled(Frozen, frozen=True, kw_only=True, tag=True):

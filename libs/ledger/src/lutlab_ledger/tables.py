@@ -40,6 +40,7 @@ events = Table(
     Column("hash", LargeBinary, nullable=False, comment="SHA-256 over the previous hash and this row"),
     UniqueConstraint("stream", "version", name="events_stream_version"),
     Index("events_correlation", "correlation_id"),
+    Index("events_at", "at"),
 )
 
 commands = Table(
@@ -53,6 +54,22 @@ commands = Table(
     Column("code", Text, nullable=False, comment="ok, or why it was rejected"),
     Column("answer", JSON, nullable=False, comment="what every repetition of this command is answered"),
     Column("received_at", DateTime(timezone=True), nullable=False),
+    Index("commands_received", "received_at"),
+    Index("commands_code_received", "code", "received_at"),
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("letter_id", Uuid, primary_key=True, comment="derived from origin, subject and bytes"),
+    Column("origin", Text, nullable=False, comment="the stream the message came from"),
+    Column("subject", Text, nullable=False, comment="where a replay publishes it again"),
+    Column("reason", Text, nullable=False),
+    Column("data", LargeBinary, nullable=False, comment="the message, byte for byte"),
+    Column("arrived_at", DateTime(timezone=True), nullable=False),
+    Column("replayed_at", DateTime(timezone=True)),
+    Column("replayed_by", Text),
+    Index("dead_letters_arrived", "arrived_at"),
 )
 
 blobs = Table(
@@ -106,6 +123,8 @@ boards = Table(
     Column("reset_attempts", Integer, nullable=False, server_default="0"),
     Column("error_code", Text),
     Column("error_message", Text),
+    Column("service", Text, comment="lutlab_events.values.Service; null: in service"),
+    Column("service_reason", Text, comment="why it is not in service"),
     Column("version", Integer, nullable=False, comment="of its stream"),
     Column("updated_at", DateTime(timezone=True), nullable=False),
     UniqueConstraint("site", "board_key", name="boards_site_key"),
@@ -129,6 +148,8 @@ jobs = Table(
     Column("top", Text),
     Column("sys_clk_hz", BigInteger),
     Column("timing_target_mhz", Float),
+    Column("priority", Integer, comment="higher goes first; null: 0"),
+    Column("labels", JSON, comment="labels the board must have; null: none"),
     Column("bitstream", JSON),
     Column("report", JSON),
     Column("cached", Boolean),
@@ -183,6 +204,7 @@ __all__ = [
     "blobs",
     "boards",
     "commands",
+    "dead_letters",
     "events",
     "job_logs",
     "jobs",

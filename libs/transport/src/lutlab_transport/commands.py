@@ -57,7 +57,8 @@ class CommandClient:
         self._clock = clock
         self._ids = ids
         self._instance = ids.new().hex
-        self._waiting: dict[UUID, asyncio.Future[Answer]] = {}
+        self._waiting: dict[str, asyncio.Future[Answer]] = {}
+        self._requests = 0
 
     async def start(self) -> None:
         """Subscribe to this instance's answers; call once before `request`."""
@@ -65,7 +66,7 @@ class CommandClient:
 
     async def _on_answer(self, message: Msg) -> None:
         answer = codec.decode_answer(message.data)
-        future = self._waiting.pop(answer.command_id, None)
+        future = self._waiting.pop(message.subject, None)
         if future is not None and not future.done():
             future.set_result(answer)
 
@@ -88,9 +89,15 @@ class CommandClient:
             site=self._site,
             correlation_id=correlation_id or ident,
             issued_at=self._clock.now(),
-            reply_to=subjects.answer(self._instance, ident) if reply else None,
+            reply_to=self._reply_subject(ident) if reply else None,
             fingerprint=fingerprint,
         )
+
+    def _reply_subject(self, command_id: UUID) -> str:
+        """A subject of its own for each request: a late answer to an earlier request of the same id, which may have
+        asked for something else, must not be taken for the answer to this one."""
+        self._requests += 1
+        return f"{subjects.answer(self._instance, command_id)}-{self._requests}"
 
     async def _publish(self, envelope: CommandEnvelope) -> None:
         kind = type(envelope.body).__name__
@@ -141,7 +148,8 @@ class CommandClient:
             reply=True,
         )
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting[envelope.command_id] = future
+        assert envelope.reply_to is not None
+        self._waiting[envelope.reply_to] = future
         try:
             # Two scopes: before Python 3.12 `wait_for` (inside publish) can swallow the first one's expiry.
             deadline = asyncio.get_running_loop().time() + timeout_s
@@ -154,4 +162,4 @@ class CommandClient:
                 f"{type(body).__name__} {envelope.command_id} was not answered within {timeout_s:g} s"
             ) from error
         finally:
-            self._waiting.pop(envelope.command_id, None)
+            self._waiting.pop(envelope.reply_to, None)

@@ -11,8 +11,8 @@ from lutlab_events.subjects import BLOB_BUCKET, STREAMS, StreamSpec
 BLOB_BUCKET_BYTES_MAX = 4 << 30
 
 
-def stream_config(spec: StreamSpec, *, replicas: int = 1) -> StreamConfig:
-    """The JetStream form of a declared stream."""
+def stream_config(spec: StreamSpec, *, replicas: int = 1, first_seq: int | None = None) -> StreamConfig:
+    """The JetStream form of a declared stream; `first_seq` counts where the stream is made, not where it exists."""
     retention = RetentionPolicy.WORK_QUEUE if spec.retention == "workqueue" else RetentionPolicy.LIMITS
     return StreamConfig(
         name=spec.name,
@@ -23,11 +23,19 @@ def stream_config(spec: StreamSpec, *, replicas: int = 1) -> StreamConfig:
         duplicate_window=spec.duplicate_window_s,
         discard=DiscardPolicy.NEW if spec.retention == "workqueue" else DiscardPolicy.OLD,
         num_replicas=replicas,
+        first_seq=first_seq,
     )
 
 
-async def ensure_streams(js: JetStreamContext, *, replicas: int = 1) -> list[str]:
+async def ensure_streams(js: JetStreamContext, *, replicas: int = 1, first_seq: int | None = None) -> list[str]:
     """Create what is missing and bring the rest to its declaration.
+
+    Args:
+        js: the connection.
+        replicas: copies of each stream.
+        first_seq: the first sequence of streams that are made. The server knows an acknowledgement by stream, consumer
+            and sequence alone: where NATS may have been wiped, give a number no earlier stream came to, or a message of
+            the new stream is taken for done when a late acknowledgement of the old one arrives.
 
     Returns:
         The names of streams (and the bucket) that did not exist: not empty means NATS is new or was wiped.
@@ -38,7 +46,7 @@ async def ensure_streams(js: JetStreamContext, *, replicas: int = 1) -> list[str
             await js.stream_info(spec.name)
             await js.update_stream(stream_config(spec, replicas=replicas))
         except NotFoundError:
-            await js.add_stream(stream_config(spec, replicas=replicas))
+            await js.add_stream(stream_config(spec, replicas=replicas, first_seq=first_seq))
             created.append(spec.name)
     if await ensure_blob_bucket(js, replicas=replicas):
         created.append(BLOB_BUCKET)

@@ -15,6 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
 
+from lutlab_api.adapters.audit import NatsPost, PostgresAudit
 from lutlab_api.adapters.messaging import NatsBus, NatsMessaging
 from lutlab_api.adapters.postgres import Postgres
 from lutlab_api.app.cancelling import end
@@ -52,6 +53,8 @@ def build(settings: Settings) -> FastAPI:
         clock=clock,
         ids=ids,
         monotonic=time.monotonic,
+        audit_log=PostgresAudit(postgres),
+        post=NatsPost(messaging, site=settings.site),
     )
     services = wire(settings, ports)
     background: set[asyncio.Task[None]] = set()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import signal
-import sys
 from datetime import timedelta
 
 import nats.errors
@@ -20,16 +19,14 @@ from nats.aio.client import Client
 from lutlab_scheduler.adapters.nats_bus import NatsBlobs, NatsBus
 from lutlab_scheduler.adapters.nats_commands import CommandConsumer
 from lutlab_scheduler.adapters.nats_link import NatsLink
-from lutlab_scheduler.adapters.postgres import Leadership, Ledger
-from lutlab_scheduler.adapters.postgres_maintenance import maintaining
+from lutlab_scheduler.adapters.postgres import Leadership, Ledger, PostgresLetters
 from lutlab_scheduler.app.dispatch import Carrier, Dispatcher
 from lutlab_scheduler.app.housekeeping import keep_house
 from lutlab_scheduler.app.inside import Inside
 from lutlab_scheduler.app.intake import Intake
 from lutlab_scheduler.app.leases import Leases
 from lutlab_scheduler.app.logs import LogIngest
-from lutlab_scheduler.app.maintenance import LogDamaged, verify_log
-from lutlab_scheduler.app.ports import AppendConflict, Clock, SchedulerError, StoreUnavailable, first_reason
+from lutlab_scheduler.app.ports import AppendConflict, Clock, StoreUnavailable, first_reason
 from lutlab_scheduler.app.tail import Tail
 from lutlab_scheduler.app.writer import Writer, recover
 from lutlab_scheduler.settings import Settings
@@ -103,12 +100,13 @@ async def _term(
     inside = Inside(writer, site=settings.site, clock=clock)
     leases = Leases(lease=timedelta(seconds=settings.agent_lease_s), clock=clock)
     bus, blobs = NatsBus(nc), NatsBlobs(nc)
+    letters = PostgresLetters(leadership.pool, clock)
     carrier = Carrier(leadership.archive, blobs)
     intake = Intake(leadership.archive, blobs, carrier)
     link = NatsLink(
         nc=nc,
         bus=bus,
-        commands=CommandConsumer(nc=nc, bus=bus, intake=intake, writer=writer, site=settings.site),
+        commands=CommandConsumer(nc=nc, bus=bus, intake=intake, writer=writer, site=settings.site, letters=letters),
         ingest=LogIngest(leadership.archive, bytes_max=settings.job_log_bytes_max),
         dispatcher=Dispatcher(world=world, bus=bus, carrier=carrier, inside=inside, rules=rules),
         carrier=carrier,
@@ -116,7 +114,8 @@ async def _term(
         positions=leadership.positions,
         tail=tail,
         world=world,
-        site=settings.site,
+        letters=letters,
+        history=leadership.history,
         reconnected=reconnected,
         replicas=settings.nats_replicas,
     )
@@ -124,21 +123,8 @@ async def _term(
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(leadership.watch())
         tasks.create_task(writer.run())
-        tasks.create_task(keep_house(tail, world, inside, leases, clock))
+        tasks.create_task(keep_house(tail, world, inside, leases, clock, boards_max=rules.owner_boards_max))
         tasks.create_task(link.run())
-
-
-async def _verify(settings: Settings) -> str:
-    async with maintaining(settings.database_url) as maintenance:
-        verdict = await verify_log(maintenance)
-    if verdict.fault is not None:
-        raise LogDamaged(f"after {verdict.checked} good events: {verdict.fault}")
-    return f"{verdict.checked} events checked: no gap, every hash is right"
-
-
-async def _rebuild(settings: Settings) -> str:
-    async with maintaining(settings.database_url) as maintenance:
-        return f"{await maintenance.rebuild_views()} rows written"
 
 
 async def _until_signal(settings: Settings) -> None:
@@ -167,21 +153,11 @@ def main() -> None:
         epilog=_describe_settings(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    instead = parser.add_mutually_exclusive_group()
-    instead.add_argument("--verify-log", action="store_true", help="check the event log's hash chain, and end")
-    instead.add_argument("--rebuild-views", action="store_true", help="make all views anew from the log, and end")
-    args = parser.parse_args()
+    parser.parse_args()
     settings = Settings()
     setup_logging("scheduler", level=settings.log_level)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        if args.verify_log or args.rebuild_views:
-            task = _verify(settings) if args.verify_log else _rebuild(settings)
-            try:
-                print(runner.run(task))  # noqa: T201 - what the operator asked for
-            except SchedulerError as error:
-                sys.exit(f"lutlab-scheduler: {error}")
-        else:
-            runner.run(_until_signal(settings))
+        runner.run(_until_signal(settings))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 import lutlab_profiles
-from lutlab_scheduler.domain.outcome import Rules
+from lutlab_scheduler.domain.outcome import QUARANTINE_AFTER, Rules
 
 
 class Settings(BaseSettings):
@@ -21,6 +21,10 @@ class Settings(BaseSettings):
         program_deadline_s: how long an agent may take to load a bitstream.
         build_deadline_s: how long one build attempt may take.
         agent_lease_s: how long an agent may be silent.
+        session_max_s: how long a session may last, however much it is used.
+        owner_jobs_max: how many build jobs of one owner may be open at once.
+        owner_boards_max: how many boards one owner may have at once; further jobs wait.
+        quarantine_after: how many loads in a row may fail until a board gets no more jobs.
         queue_jobs_max: how many build jobs may be open at once.
         job_log_bytes_max: how much of a job's log is kept.
         nats_replicas: copies of each stream; 3 in a cluster.
@@ -40,6 +44,10 @@ class Settings(BaseSettings):
     program_deadline_s: float = Field(default=90.0, gt=0)
     build_deadline_s: float = Field(default=1800.0, gt=0)
     agent_lease_s: float = Field(default=10.0, gt=0)
+    session_max_s: float = Field(default=86400.0, gt=0)
+    owner_jobs_max: int = Field(default=500, ge=1)
+    owner_boards_max: int = Field(default=1000, ge=1)
+    quarantine_after: int = Field(default=QUARANTINE_AFTER, ge=1)
     queue_jobs_max: int = Field(default=1000, ge=1)
     job_log_bytes_max: int = Field(default=4 << 20, ge=1024)
     default_profile: str = lutlab_profiles.DEFAULT_PROFILE
@@ -53,4 +61,8 @@ class Settings(BaseSettings):
             queue_jobs_max=self.queue_jobs_max,
             profiles=frozenset(lutlab_profiles.names()),
             default_profile=self.default_profile,
+            owner_jobs_max=self.owner_jobs_max,
+            owner_boards_max=self.owner_boards_max,
+            session_max=timedelta(seconds=self.session_max_s),
+            quarantine_after=self.quarantine_after,
         )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Annotated
 
+import msgspec
 import typer
 
+from lutlab.audit import Audit
 from lutlab.client import Client
 from lutlab.commands.common import (
     WORD_MAX,
@@ -123,20 +126,44 @@ def _finish(lab: Client, job: Submitted, wait: bool, text: str) -> None:
 
 def events(
     *,
-    board: BoardId,
+    board: Annotated[
+        int | None, typer.Argument(metavar="BOARD", help="The board's number. Default, with --follow: everything.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what happens from now on.")] = False,
+    after: Annotated[
+        int | None, typer.Option("--after", min=0, help="With --follow: begin after this position instead of now.")
+    ] = None,
     api_url: ApiUrl = None,
     api_key: ApiKey = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a board's whole history, as the lab's log keeps it."""
+    """Show a board's whole history, as the lab's log keeps it; or follow the log live, resumable from a position."""
+    if board is None and not follow:
+        raise typer.BadParameter("say which board, or --follow everything (`lutlab audit export` prints the whole log)")
     with client(api_url, api_key, data_dir) as lab:
+        if follow:
+            _follow(Audit(lab), board, after, as_json=as_json)
+            return
+        assert board is not None
         found = lab.events(board)
     if as_json:
         out_json(found)
         return
     rows = [(e.position, clock_time(e.at), e.type, e.actor, _short(e.data)) for e in found]
     out(table(("position", "when", "event", "by", "data"), rows))
+
+
+def _follow(log: Audit, board: int | None, after: int | None, *, as_json: bool) -> None:
+    """Print events as they come, one a line, until interrupted."""
+    conditions = {} if board is None else {"stream": f"board-{board}"}
+    for event in log.follow(after, conditions):
+        if as_json:
+            out(json.dumps(msgspec.to_builtins(event), ensure_ascii=False))
+        else:
+            when = clock_time(event.at)
+            out(f"{event.position:>8}  {when}  {event.stream:12}  {event.type}  {event.actor}  {_short(event.data)}")
+        sys.stdout.flush()
 
 
 def _short(data: dict[str, object]) -> str:

@@ -96,6 +96,10 @@ class Postgres:
 
         return await self._with(work)
 
+    async def rows(self, query: Query) -> list[asyncpg.Record]:
+        """The rows of a query of another adapter. Raises: Unavailable."""
+        return await self._rows(query)
+
     async def _row(self, text: str, *values: Any) -> asyncpg.Record | None:
         found = await self._rows(Query(text, values))
         return found[0] if found else None

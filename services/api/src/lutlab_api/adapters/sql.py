@@ -19,7 +19,7 @@ class Query:
     values: tuple[Any, ...] = ()
 
 
-class _Where:
+class Where:
     """Conditions joined by `and`; each `?` becomes the next parameter."""
 
     def __init__(self) -> None:
@@ -27,19 +27,21 @@ class _Where:
         self.values: list[Any] = []
 
     def add(self, condition: str, *values: Any) -> None:
+        """One more condition."""
         for value in values:
             self.values.append(value)
             condition = condition.replace("?", f"${len(self.values)}", 1)
         self.conditions.append(condition)
 
     def query(self, select: str, order_by: str, limit: int) -> Query:
+        """The whole query."""
         where = f" where {' and '.join(self.conditions)}" if self.conditions else ""
         return Query(f"{select}{where} order by {order_by} limit {int(limit)}", tuple(self.values))
 
 
 def jobs_query(wanted: JobFilter) -> Query:
     """Jobs, newest first. Status means the public one, see `JobView.public_status`."""
-    where = _Where()
+    where = Where()
     if wanted.owner is not None:
         where.add("owner = ?", wanted.owner)
     if wanted.type is not None:
@@ -56,16 +58,20 @@ def jobs_query(wanted: JobFilter) -> Query:
     return where.query(JOBS, "number desc", wanted.limit)
 
 
+def visible(where: Where, owner: str) -> None:
+    """Only what a member may see: events of boards, and of the owner's own jobs."""
+    own = "exists (select from jobs where owner = ? and job_id = substr(events.stream, 5)::uuid)"
+    where.add(f"case when stream like 'job-%' then {own} else stream like 'board-%' end", owner)
+
+
 def events_query(wanted: EventFilter) -> Query:
     """Events, oldest first."""
-    where = _Where()
+    where = Where()
     where.add("position > ?", wanted.after)
     if wanted.stream is not None:
         where.add("stream = ?", wanted.stream)
     if wanted.visible_to is not None:
-        own = "exists (select from jobs where owner = ? and job_id = substr(events.stream, 5)::uuid)"
-        job = f"case when stream like 'job-%' then {own} else stream like 'board-%' end"
-        where.add(job, wanted.visible_to)
+        visible(where, wanted.visible_to)
     select = "select position, stream, version, type, at, actor, correlation_id, data from events"
     # Within a stream the version runs with the position, and has an index.
     return where.query(select, "position" if wanted.stream is None else "version", wanted.limit)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lutlab_api.app.asking import Asking
+from lutlab_api.app.audit import Audit, AuditLog, Post
 from lutlab_api.app.auth import Authenticator
 from lutlab_api.app.control import Control
 from lutlab_api.app.health import HealthChecks
@@ -28,6 +29,8 @@ class Ports:
     clock: Clock
     ids: Ids
     monotonic: Monotonic
+    audit_log: AuditLog
+    post: Post
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,7 @@ class Services:
     settings: Settings
     authenticator: Authenticator
     reads: Reads
+    audit: Audit
     control: Control
     run: Run
     streams: Streams
@@ -64,6 +68,7 @@ def wire(settings: Settings, ports: Ports) -> Services:
         settings=settings,
         authenticator=authenticator,
         reads=reads,
+        audit=Audit(ports.audit_log, ports.post, ports.clock),
         control=Control(asking, ports.blobs, reads),
         run=Run(
             asking=asking,

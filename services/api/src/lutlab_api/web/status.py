@@ -51,9 +51,6 @@ MEANINGS: dict[str, Meaning] = {
     Code.INVALID_IDEMPOTENCY_KEY: Meaning(
         H.UNPROCESSABLE_ENTITY, "Idempotency-Key must be 1 to 200 visible ASCII characters"
     ),
-    Rejection.IDEMPOTENCY_MISMATCH: Meaning(
-        H.UNPROCESSABLE_ENTITY, "this Idempotency-Key was used for another request; use a new one"
-    ),
     Rejection.UNKNOWN_PROFILE: Meaning(H.UNPROCESSABLE_ENTITY, "no device profile 'lfe5u-12f'"),
     # -- what is not there
     Code.NOT_FOUND: Meaning(H.NOT_FOUND, "there is no GET /nowhere; see /docs"),
@@ -71,6 +68,9 @@ MEANINGS: dict[str, Meaning] = {
     Rejection.JOB_EXISTS: Meaning(H.CONFLICT, "a job with this id exists"),
     Code.JOB_NOT_COMPLETE: Meaning(H.CONFLICT, "job is running; ask again when it is complete"),
     Code.REQUEST_IN_PROGRESS: Meaning(H.CONFLICT, "a request with this Idempotency-Key is still being worked on"),
+    Rejection.IDEMPOTENCY_MISMATCH: Meaning(
+        H.CONFLICT, "this Idempotency-Key was used for another request; use a new one"
+    ),
     Rejection.KEY_EXISTS: Meaning(H.CONFLICT, "this key exists"),
     Rejection.NOTHING_TO_DO: Meaning(H.CONFLICT, "nothing to do"),
     # -- reports of agents, builders and timers; no HTTP request causes them

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from uuid import UUID
 
+import msgspec
 import nats.errors
 import structlog
 from nats.aio.client import Client
@@ -90,7 +91,7 @@ class Heartbeats:
         self._wanted = asyncio.Event()
         self._control = subjects.agent_control(site, agent_id)
         self._subject = subjects.heartbeat(site, agent_id)
-        self._beat = codec.encode(AgentHeartbeat(agent_id=agent_id, incarnation=incarnation))
+        self._beat = AgentHeartbeat(agent_id=agent_id, incarnation=incarnation)
 
     async def start(self) -> None:
         """Listen for the scheduler's wish to hear the registration again."""
@@ -109,7 +110,8 @@ class Heartbeats:
         """Heartbeats for ever."""
         while True:
             try:
-                await self._nc.publish(self._subject, self._beat)
+                beat = msgspec.structs.replace(self._beat, boards=self._registration.attached())
+                await self._nc.publish(self._subject, codec.encode(beat))
             except nats.errors.Error as error:
                 log.warning("heartbeat_lost", error=repr(error))
             await asyncio.sleep(HEARTBEAT_S)

@@ -151,7 +151,8 @@ class WorkQueue:
     async def _bury(self, message: Msg) -> None:
         """Keep what cannot be understood for a person to see, and take it off the queue."""
         try:
-            await self._js.publish(subjects.dead(self._site, subjects.WORK.name), message.data)
+            where = {subjects.H_DEAD_SUBJECT: message.subject}
+            await self._js.publish(subjects.dead(self._site, subjects.WORK.name), message.data, headers=where)
             await message.term()
         except NATS_ERRORS as error:
             log.warning("work_not_buried", error=repr(error))  # it comes again

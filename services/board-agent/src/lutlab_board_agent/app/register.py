@@ -23,6 +23,10 @@ class Registration:
         self._agent_id = agent_id
         self._incarnation = incarnation
 
+    def attached(self) -> tuple[str, ...]:
+        """The keys of the boards that are plugged in now."""
+        return tuple(seat.board.key for seat in self._seats if seat.attached)
+
     async def register(self) -> None:
         """Say what is attached now; waits until NATS has it. The scheduler takes boards left out for lost."""
         attached = tuple(seat.report() for seat in self._seats if seat.attached)

@@ -24,6 +24,7 @@ class MemoryDatabase:
     def __init__(self) -> None:
         self.events: list[EventEnvelope] = []
         self.hashes: list[bytes] = []
+        self.versions: dict[str, int] = {}
         self.commands: dict[UUID, RecordedCommand] = {}
         self.views: dict[str, dict[str, Json]] = {table: {} for table in KEYS}
         self.positions: dict[str, int] = {}
@@ -37,6 +38,9 @@ class MemoryStore:
 
     async def head(self) -> Head:
         """The end of the log."""
+        return self._head()
+
+    def _head(self) -> Head:
         database = self._database
         return Head(len(database.events), database.hashes[-1] if database.hashes else GENESIS)
 
@@ -67,6 +71,7 @@ class MemoryStore:
         for event in batch.events:
             previous = database.hashes[-1] if database.hashes else GENESIS
             database.events.append(event)
+            database.versions[event.stream] = event.version
             database.hashes.append(chain_hash(previous, log_row(event)))
         for command in batch.commands:
             recorded = RecordedCommand(command.envelope.fingerprint, command.answer)
@@ -74,7 +79,7 @@ class MemoryStore:
         for row in batch.rows:
             values = msgspec.to_builtins(row.values)
             database.views[row.table][str(values[KEYS[row.table]])] = values
-        return await self.head()
+        return self._head()
 
     def _check(self, batch: Batch, head: Head) -> None:
         database = self._database
@@ -84,10 +89,8 @@ class MemoryStore:
         if batch.events and head.position != len(database.events):
             raise AppendConflict(f"the log ends at {len(database.events)}, not at {head.position}")
         versions: dict[str, int] = {}
-        for event in database.events:
-            versions[event.stream] = event.version
         for position, event in enumerate(batch.events, head.position + 1):
-            expected = versions.get(event.stream, 0) + 1
+            expected = versions.get(event.stream, database.versions.get(event.stream, 0)) + 1
             if event.position != position or event.version != expected:
                 raise AppendConflict(f"{event.stream} version {event.version} does not fit at {position}")
             versions[event.stream] = event.version

@@ -19,7 +19,6 @@ from lutlab_transport.blobs import BlobCorrupt, BlobMissing, BlobStore
 
 PUBLISH_TIMEOUT_S = 5.0
 MESSAGE_ID = "Nats-Msg-Id"
-REASON = "Lutlab-Reason"
 
 
 @contextmanager
@@ -49,9 +48,10 @@ class NatsBus:
         """Publish work."""
         await self._publish(subject, codec.encode(work), {MESSAGE_ID: message_id})
 
-    async def bury(self, origin: str, site: str, data: bytes, reason: str) -> None:
-        """Keep a message that cannot be understood, with the reason, among the dead letters."""
-        await self._publish(subjects.dead(site, origin), data, {REASON: " ".join(reason.split())[:1000]})
+    async def bury(self, origin: str, site: str, data: bytes, reason: str, subject: str = "") -> None:
+        """Show a message that cannot be understood, with the reason, to whoever watches the dead letters."""
+        headers = {subjects.H_DEAD_REASON: " ".join(reason.split())[:1000], subjects.H_DEAD_SUBJECT: subject}
+        await self._publish(subjects.dead(site, origin), data, headers)
 
     async def control(self, subject: str, message: Control) -> None:
         """Send a control message to whoever listens now."""

@@ -14,7 +14,7 @@ from lutlab_events.rejections import Rejection
 from lutlab_scheduler.adapters.nats_bus import NatsBus, translated
 from lutlab_scheduler.adapters.nats_pull import pulling
 from lutlab_scheduler.app.intake import Intake
-from lutlab_scheduler.app.ports import BlobUnavailable, BusUnavailable
+from lutlab_scheduler.app.ports import BlobUnavailable, BusUnavailable, Letters
 from lutlab_scheduler.app.writer import Undecidable, Writer
 
 log = structlog.get_logger(__name__)
@@ -27,12 +27,15 @@ NAK_DELAY_S = 1.0
 class CommandConsumer:
     """Pulls commands, has them prepared and decided, acknowledges and answers."""
 
-    def __init__(self, *, nc: Client, bus: NatsBus, intake: Intake, writer: Writer, site: str) -> None:
+    def __init__(
+        self, *, nc: Client, bus: NatsBus, intake: Intake, writer: Writer, site: str, letters: Letters
+    ) -> None:
         self._nc = nc
         self._bus = bus
         self._intake = intake
         self._writer = writer
         self._site = site
+        self._letters = letters
 
     async def run(self) -> None:
         """Consume until cancelled. Raises: BusUnavailable."""
@@ -65,7 +68,7 @@ class CommandConsumer:
                 raise codec.Undecodable(f"a message that belongs on {claimed} was published on {message.subject}")
         except (codec.Undecodable, subjects.InvalidToken) as error:
             log.error("command_undecodable", subject=message.subject, reason=str(error))
-            await self._bus.bury(subjects.COMMANDS.name, self._site, message.data, str(error))
+            await self._bury(message, str(error))
             await self._ack(message)
             return None
         return envelope
@@ -79,7 +82,7 @@ class CommandConsumer:
             log.warning("command_postponed", command_id=str(envelope.command_id), reason=str(error))
             await self._nak(message, NAK_DELAY_S)
         except Undecidable as error:
-            await self._bus.bury(subjects.COMMANDS.name, self._site, message.data, str(error))
+            await self._bury(message, str(error))
             code = Rejection.UNDECIDABLE.value
             await self._finish(message, envelope, Answer(command_id=envelope.command_id, code=code, message=str(error)))
         except asyncio.CancelledError:
@@ -88,6 +91,11 @@ class CommandConsumer:
             raise
         else:
             await self._finish(message, envelope, answer)
+
+    async def _bury(self, message: Msg, reason: str) -> None:
+        """Set a message aside for good, before it is acknowledged; and show it on the stream to whoever watches."""
+        await self._letters.bury(subjects.COMMANDS.name, message.subject, message.data, reason)
+        await self._bus.bury(subjects.COMMANDS.name, self._site, message.data, reason, message.subject)
 
     async def _finish(self, message: Msg, envelope: CommandEnvelope, answer: Answer) -> None:
         if envelope.reply_to is not None:

@@ -14,11 +14,13 @@ from lutlab_events import codec, subjects
 from lutlab_events.work import RegistrationWanted
 from lutlab_scheduler.adapters.nats_bus import NatsBus, translated
 from lutlab_scheduler.adapters.nats_commands import CommandConsumer
+from lutlab_scheduler.adapters.nats_letters import keep_letters
 from lutlab_scheduler.adapters.nats_logs import consume_logs
+from lutlab_scheduler.adapters.nats_queries import answer_queries
 from lutlab_scheduler.app.dispatch import Carrier, Dispatcher
-from lutlab_scheduler.app.leases import Leases
+from lutlab_scheduler.app.leases import Leases, agrees
 from lutlab_scheduler.app.logs import LogIngest
-from lutlab_scheduler.app.ports import BusUnavailable, Positions, first_reason
+from lutlab_scheduler.app.ports import BusUnavailable, History, Letters, Positions, first_reason
 from lutlab_scheduler.app.readers import follow_log
 from lutlab_scheduler.app.tail import Tail
 from lutlab_scheduler.app.world import World
@@ -30,6 +32,9 @@ RETRY_WAITS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
 STREAM_CHECK_S = 2.0
 HEARTBEATS = "hb.*.agent.*"
 RELAY, DISPATCH, OWED = "relay", "dispatch", "dispatch-all-owed"
+GENERATION = "nats-generation"
+GENERATION_BITS = 40
+"""Streams made in generation n begin at sequence n << 40, so that no acknowledgement of an earlier one fits them."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,7 +56,8 @@ class NatsLink:
     positions: Positions
     tail: Tail
     world: World
-    site: str
+    letters: Letters
+    history: History
     reconnected: asyncio.Event
     replicas: int = 1
 
@@ -80,7 +86,9 @@ class NatsLink:
             tasks.create_task(self._watch())
             tasks.create_task(self._hear())
             tasks.create_task(self.commands.run())
-            tasks.create_task(consume_logs(self.nc, self.bus, self.ingest, self.site))
+            tasks.create_task(consume_logs(self.nc, self.letters, self.ingest))
+            tasks.create_task(keep_letters(self.nc, self.letters))
+            tasks.create_task(answer_queries(self.nc, self.history))
             tasks.create_task(follow_log(RELAY, self.tail, self.positions, self.bus.publish_event))
             tasks.create_task(self._dispatch())
             log.info("nats_link_up")
@@ -91,8 +99,11 @@ class NatsLink:
             self.carrier.forget()
             # Noted before the streams are made: a crash in between must not make us forget what we owe.
             await self.positions.set(OWED, 1)
+        generation = await self.positions.get(GENERATION) + 1
+        await self.positions.set(GENERATION, generation)
+        first_seq = generation << GENERATION_BITS
         with translated():
-            created = await ensure_streams(self.nc.jetstream(), replicas=self.replicas)
+            created = await ensure_streams(self.nc.jetstream(), replicas=self.replicas, first_seq=first_seq)
         if created:
             log.warning("streams_created", streams=created)
 
@@ -143,7 +154,10 @@ class NatsLink:
         try:
             beat = codec.decode_heartbeat(message.data)
             site = message.subject.split(".")[1]
-            if self.leases.heard(beat, self.world.agent(beat.agent_id)):
+            agent = self.world.agent(beat.agent_id)
+            keys = {*(beat.boards or ()), *(agent.board_keys if agent else ())}
+            agreed = agrees(beat, agent, (self.world.board_by_key(site, key) for key in keys))
+            if self.leases.heard(beat, agent, agrees=agreed):
                 subject = subjects.agent_control(site, beat.agent_id)
                 await self.bus.control(subject, RegistrationWanted(agent_id=beat.agent_id))
         except (codec.Undecodable, subjects.InvalidToken, BusUnavailable) as error:

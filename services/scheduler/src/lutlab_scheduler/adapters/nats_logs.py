@@ -8,9 +8,10 @@ from nats.aio.msg import Msg
 
 from lutlab_events import codec, subjects
 from lutlab_events.work import LogChunk
-from lutlab_scheduler.adapters.nats_bus import NatsBus, translated
+from lutlab_scheduler.adapters.nats_bus import translated
 from lutlab_scheduler.adapters.nats_pull import pulling
 from lutlab_scheduler.app.logs import LogIngest
+from lutlab_scheduler.app.ports import Letters
 
 log = structlog.get_logger(__name__)
 
@@ -19,7 +20,7 @@ PENDING_MAX = 256
 ACK_WAIT_S = 30.0
 
 
-async def consume_logs(nc: Client, bus: NatsBus, ingest: LogIngest, site: str) -> None:
+async def consume_logs(nc: Client, letters: Letters, ingest: LogIngest) -> None:
     """Ingest log chunks until cancelled; acknowledged once stored. Raises: BusUnavailable, StoreUnavailable."""
     async with pulling(
         nc,
@@ -32,17 +33,17 @@ async def consume_logs(nc: Client, bus: NatsBus, ingest: LogIngest, site: str) -
     ) as pull:
         while True:
             messages = await pull.batch()
-            chunks = [chunk for message in messages if (chunk := await _decode(message, bus, site)) is not None]
+            chunks = [chunk for message in messages if (chunk := await _decode(message, letters)) is not None]
             await ingest.take(chunks)
             for message in messages:
                 with translated():
                     await message.ack()
 
 
-async def _decode(message: Msg, bus: NatsBus, site: str) -> LogChunk | None:
+async def _decode(message: Msg, letters: Letters) -> LogChunk | None:
     try:
         return codec.decode_log_chunk(message.data)
     except codec.Undecodable as error:
         log.error("log_undecodable", subject=message.subject, reason=str(error))
-        await bus.bury(subjects.LOGS.name, site, message.data, str(error))
+        await letters.bury(subjects.LOGS.name, message.subject, message.data, str(error))
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,7 @@ import structlog
 
 from lutlab_events.codec import decode_answer, decode_event_body, encode, encode_event_body, event_type
 from lutlab_events.envelope import EventEnvelope
+from lutlab_events.ids import derived, digest
 from lutlab_events.work import LogChunk
 from lutlab_ledger import tables
 from lutlab_ledger.chain import GENESIS, LogRow, chain_hash
@@ -26,6 +28,7 @@ from lutlab_scheduler.app.ports import (
     AppendConflict,
     Batch,
     BlobUnavailable,
+    Clock,
     Head,
     RecordedCommand,
     StoreUnavailable,
@@ -53,6 +56,15 @@ GONE = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, as
 COLUMNS = "position, event_id, stream, version, data, type, causation_id, correlation_id, actor, site, at"
 SQL_READ = f"select {COLUMNS} from events where position > $1 order by position limit $2"  # noqa: S608 - constants
 SQL_LOAD = f"select {COLUMNS} from events where stream = any($1::text[]) order by position"  # noqa: S608 - constants
+SQL_HISTORY = (
+    f"select {COLUMNS} from events where stream = $1 "  # noqa: S608 - constants
+    "and ($2::bigint is null or position <= $2) and ($3::timestamptz is null or at <= $3) order by version"
+)
+SQL_BURY = """
+insert into dead_letters (letter_id, origin, subject, reason, data, arrived_at) values ($1, $2, $3, $4, $5, $6)
+on conflict (letter_id) do update set reason = excluded.reason, arrived_at = excluded.arrived_at, replayed_at = null,
+    replayed_by = null
+"""
 SQL_HEAD = "select position, hash from events order by position desc limit 1"
 SQL_RECORDED = "select command_id, fingerprint, answer from commands where command_id = any($1::uuid[])"
 SQL_LIVE = """
@@ -132,8 +144,8 @@ def translated() -> Iterator[None]:
     raise_if_cancelled()
 
 
-def to_envelope(row: Any) -> EventEnvelope:
-    """An event from its row."""
+def envelope_of(row: Any) -> EventEnvelope:
+    """An event from a row of `events`. Raises: Undecodable."""
     return EventEnvelope(
         position=row["position"],
         event_id=row["event_id"],
@@ -182,7 +194,7 @@ class PostgresStore:
         """All events of these streams, in log order."""
         with translated():
             rows = await self._writer.fetch(SQL_LOAD, list(streams))
-        return [to_envelope(row) for row in rows]
+        return [envelope_of(row) for row in rows]
 
     async def live_streams(self) -> list[str]:
         """Every stream but those of jobs that have ended."""
@@ -193,7 +205,7 @@ class PostgresStore:
         """Up to `limit` events after a position, in order."""
         with translated():
             rows = await self._pool.fetch(SQL_READ, after, limit)
-        return [to_envelope(row) for row in rows]
+        return [envelope_of(row) for row in rows]
 
     async def recorded(self, command_ids: Iterable[UUID]) -> dict[UUID, RecordedCommand]:
         """Which of these commands were recorded, and how they were answered."""
@@ -267,6 +279,35 @@ class PostgresPositions:
         """Remember a position."""
         with translated():
             await self._pool.execute(SQL_SET_POSITION, name, position)
+
+
+class PostgresHistory:
+    """The History port."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    async def history(self, stream: str, position: int | None, at: datetime | None) -> Sequence[EventEnvelope]:
+        """The events of a stream up to a position and a moment."""
+        with translated():
+            rows = await self._pool.fetch(SQL_HISTORY, stream, position, at)
+        return [envelope_of(row) for row in rows]
+
+
+class PostgresLetters:
+    """The Letters port. The same message from the same place is one letter, however often it comes."""
+
+    def __init__(self, pool: asyncpg.Pool, clock: Clock) -> None:
+        self._pool = pool
+        self._clock = clock
+
+    async def bury(self, origin: str, subject: str, data: bytes, reason: str) -> None:
+        """Keep a message with the reason why nobody can do anything with it."""
+        ident = derived("dead-letter", origin, subject, digest(data))
+        # Postgres text holds no NUL; a reason may quote the message.
+        reason = reason.replace("\0", "\ufffd")
+        with translated():
+            await self._pool.execute(SQL_BURY, ident, origin, subject, reason, data, self._clock.now())
 
 
 class PostgresArchive:
@@ -382,6 +423,8 @@ class Leadership:
         self.store = PostgresStore(writer, pool)
         self.positions = PostgresPositions(relaxed)
         self.archive = PostgresArchive(pool)
+        self.history = PostgresHistory(pool)
+        self.pool = pool
         self._lost = lost
 
     async def watch(self) -> None:

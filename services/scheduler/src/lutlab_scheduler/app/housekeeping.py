@@ -18,12 +18,18 @@ log = structlog.get_logger(__name__)
 WAIT_MIN_S = 0.002
 
 
-async def keep_house(tail: Tail, world: World, inside: Inside, leases: Leases, clock: Clock) -> None:
-    """Carry out what is due whenever something was committed, a moment has come, or `POLL_S` has passed."""
+async def keep_house(
+    tail: Tail, world: World, inside: Inside, leases: Leases, clock: Clock, *, boards_max: int | None = None
+) -> None:
+    """Carry out what is due whenever something was committed, a moment has come, or `POLL_S` has passed.
+
+    Args:
+        boards_max: how many boards one owner may have at once.
+    """
     with tail.flag() as flag:
         while True:
             now = clock.now()
-            plan = agenda(world.open_jobs(), world.boards(), now)
+            plan = agenda(world.timed_jobs(), world.boards(), now, boards_max, world.waiting())
             await _carry_out(inside, [*plan.due, *leases.lapsed(world.agents(), now)])
             wait_s = POLL_S
             if plan.next_at is not None:

@@ -209,6 +209,22 @@ class Bus(Protocol):
         ...
 
 
+class History(Protocol):
+    """Streams as they were."""
+
+    async def history(self, stream: str, position: int | None, at: datetime | None) -> Sequence[EventEnvelope]:
+        """The events of a stream up to and with a position and a moment (None: no limit), in order."""
+        ...
+
+
+class Letters(Protocol):
+    """Messages nobody can do anything with, kept until somebody replays them."""
+
+    async def bury(self, origin: str, subject: str, data: bytes, reason: str) -> None:
+        """Keep a message. Raises: StoreUnavailable."""
+        ...
+
+
 class LogStore(Protocol):
     """Where job logs are kept."""
 

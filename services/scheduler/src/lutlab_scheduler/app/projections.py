@@ -69,6 +69,8 @@ def _board(board: Board) -> Row:
         "reset_attempts": reset.attempt if reset else 0,
         "error_code": board.failure.code if board.failure else None,
         "error_message": board.failure.message if board.failure else None,
+        "service": board.absence.why.value if board.absence else None,
+        "service_reason": board.absence.reason if board.absence else None,
         "version": board.version,
         "updated_at": _time(board.updated_at),
     }
@@ -92,6 +94,8 @@ def _job(job: Job) -> Row:
         "top": job.top,
         "sys_clk_hz": job.sys_clk_hz,
         "timing_target_mhz": job.timing_target_mhz,
+        "priority": job.priority or None,
+        "labels": list(job.labels) or None,
         "bitstream": _json(job.bitstream),
         "report": job.report,
         "cached": job.cached,

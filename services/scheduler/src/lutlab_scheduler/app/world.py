@@ -6,7 +6,7 @@ of commands is decided; `undo` takes back what was not stored.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, ValuesView
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from lutlab_scheduler.domain.agent import Agent
 from lutlab_scheduler.domain.board import Board
 from lutlab_scheduler.domain.job import Job
 from lutlab_scheduler.domain.key import Key
+from lutlab_scheduler.domain.matching import Waiting
 from lutlab_scheduler.domain.profile import Profile
 
 ENDED_JOBS_MAX = 4096
@@ -57,6 +58,9 @@ class World:
         self._boards: dict[int, Board] = {}
         self._board_ids: dict[tuple[str, str], int] = {}
         self._open_jobs: dict[UUID, Job] = {}
+        self._builds: Counter[str] = Counter()
+        self._timed_jobs: dict[UUID, Job] = {}
+        self._waiting = Waiting()
         self._ended_jobs: OrderedDict[str, None] = OrderedDict()
         self._agents: dict[str, Agent] = {}
         self._digests: dict[str, UUID] = {}
@@ -105,9 +109,21 @@ class World:
         """Every job that has not ended."""
         return self._open_jobs.values()
 
+    def timed_jobs(self) -> ValuesView[Job]:
+        """Every open job with a deadline."""
+        return self._timed_jobs.values()
+
+    def waiting(self) -> Waiting:
+        """Every built job that has no board yet."""
+        return self._waiting
+
     def open_builds(self) -> int:
         """How many build jobs have not ended."""
-        return sum(j.type is JobType.BUILD_AND_PROGRAM for j in self._open_jobs.values())
+        return self._builds.total()
+
+    def open_builds_of(self, owner: str) -> int:
+        """How many build jobs of one owner have not ended."""
+        return self._builds[owner]
 
     def agents(self) -> ValuesView[Agent]:
         """Every agent."""
@@ -173,7 +189,7 @@ class World:
                 self._boards[after.fpga_id] = after
                 self._board_ids[after.site, after.board_key] = after.fpga_id
             case Job():
-                self._put_job(stream, after)
+                self._put_job(stream, before, after)
             case Agent():
                 self._agents[after.agent_id] = after
             case Key():
@@ -181,13 +197,33 @@ class World:
             case Profile():
                 self._profiles[after.profile] = after
 
-    def _put_job(self, stream: str, after: Job) -> None:
+    def _put_job(self, stream: str, before: State | None, after: Job) -> None:
+        self._index(before, after)
+        self._count(after, 0 if after.ended else 1)
         if after.ended:
             self._open_jobs.pop(after.job_id, None)
             self._ended_jobs[stream] = None
         else:
             self._ended_jobs.pop(stream, None)
             self._open_jobs[after.job_id] = after
+
+    def _index(self, before: State | None, after: Job | None) -> None:
+        """Keep the jobs that wait for a board, and those with a deadline, at hand."""
+        if isinstance(before, Job):
+            self._waiting.remove(before)
+            self._timed_jobs.pop(before.job_id, None)
+        if after is not None:
+            self._waiting.add(after)
+            if after.deadline_at is not None:
+                self._timed_jobs[after.job_id] = after
+
+    def _count(self, job: Job, wanted: int) -> None:
+        """Count an open build job once, whatever it was counted before."""
+        change = wanted - (job.job_id in self._open_jobs)
+        if job.type is JobType.BUILD_AND_PROGRAM and change:
+            self._builds[job.owner] += change
+            if not self._builds[job.owner]:
+                del self._builds[job.owner]
 
     def _forget(self, stream: str, before: State | None) -> None:
         self._states.pop(stream, None)
@@ -196,6 +232,8 @@ class World:
                 del self._boards[before.fpga_id]
                 del self._board_ids[before.site, before.board_key]
             case Job():
+                self._index(before, None)
+                self._count(before, 0)
                 self._open_jobs.pop(before.job_id, None)
                 self._ended_jobs.pop(stream, None)
             case Agent():

@@ -25,9 +25,9 @@ from uuid import UUID
 
 from lutlab_events import events as e
 from lutlab_events.envelope import EventEnvelope
-from lutlab_events.values import BitstreamRef, BoardState
+from lutlab_events.values import BitstreamRef, BoardState, Withdrawal
 from lutlab_scheduler.domain.machine import START, Table, follow
-from lutlab_scheduler.domain.outcome import RESET_ATTEMPTS_MAX, RESET_RETRY_WAITS_S
+from lutlab_scheduler.domain.outcome import HEALTH_CHECK_EVERY_S, RESET_ATTEMPTS_MAX, RESET_RETRY_WAITS_S
 
 S = BoardState
 
@@ -54,6 +54,8 @@ TRANSITIONS: Table[BoardState] = {
     (S.ERROR, e.SessionEnded): (S.ERROR,),
     # Resetting: the only way back to idle.
     (S.RESETTING, e.ResetStarted): (S.RESETTING,),
+    # A health check of a quarantined board.
+    (S.IDLE, e.ResetStarted): (S.RESETTING,),
     (S.ERROR, e.ResetStarted): (S.RESETTING,),
     (S.RESETTING, e.ResetSupplied): (S.RESETTING,),
     (S.RESETTING, e.BoardReset): (S.IDLE,),
@@ -72,6 +74,8 @@ TRANSITIONS: Table[BoardState] = {
     (S.LOST, e.BoardAttached): (S.IDLE, S.QUEUED, S.BUILDING, S.RESERVED, S.ERROR),
     # A board that was never lost can be attached too: its agent restarted, or another one serves it.
     **{(s, e.BoardAttached): (s,) for s in S if s is not S.LOST},
+    # Out of service and back says nothing about what the board is doing.
+    **{(s, event): (s,) for s in S for event in (e.BoardWithdrawn, e.BoardReturned)},
 }
 
 
@@ -125,6 +129,22 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Absence:
+    """Why the board gets no new jobs.
+
+    Attributes:
+        check_at: when the next health check is due; None: none is, or one is under way.
+        passed: how many health checks in a row it passed.
+    """
+
+    why: Withdrawal
+    by: str
+    reason: str
+    check_at: datetime | None = None
+    passed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Board:
     """What the log says about one board.
 
@@ -139,6 +159,7 @@ class Board:
         reset: the reset under way, or the failed one that will be repeated.
         retry_at: when the scheduler itself starts the next reset (in `error` only); None: not by itself.
         failures: how often programming failed in a row.
+        absence: why it gets no new jobs; None: it does.
         unclean: whether a lost board must be reset when it returns.
         loaded: the bitstream last loaded successfully, for the views.
     """
@@ -162,6 +183,7 @@ class Board:
     failure: Failure | None = None
     failures: int = 0
     unclean: bool = False
+    absence: Absence | None = None
     loaded: BitstreamRef | None = None
 
     @property
@@ -300,6 +322,7 @@ def _session_ended(board: Board, event: e.SessionEnded, at: datetime) -> Board:
 def _reset_started(board: Board, event: e.ResetStarted, at: datetime) -> Board:
     return replace(
         board,
+        absence=replace(board.absence, check_at=None) if board.absence else None,
         epoch=event.epoch,
         loading=Loading(bitstream=event.bitstream, deadline_at=event.deadline_at),
         reset=Reset(attempt=event.attempt, job_id=event.job_id, job_created_at=event.job_created_at),
@@ -314,15 +337,35 @@ def _reset_supplied(board: Board, event: e.ResetSupplied, at: datetime) -> Board
 
 def _reset_done(board: Board, event: e.BoardReset, at: datetime) -> Board:
     assert board.loading is not None
-    return replace(board, loading=None, reset=None, failure=None, loaded=board.loading.bitstream)
+    absence = board.absence
+    if absence is not None and absence.why is Withdrawal.QUARANTINE:
+        absence = replace(absence, check_at=_next_check(at), passed=absence.passed + 1)
+    return replace(board, loading=None, reset=None, failure=None, loaded=board.loading.bitstream, absence=absence)
+
+
+def _next_check(at: datetime) -> datetime:
+    return at + timedelta(seconds=HEALTH_CHECK_EVERY_S)
+
+
+def _withdrawn(board: Board, event: e.BoardWithdrawn, at: datetime) -> Board:
+    check_at = _next_check(at) if event.why is Withdrawal.QUARANTINE else None
+    return replace(board, absence=Absence(why=event.why, by=event.by, reason=event.reason, check_at=check_at))
+
+
+def _returned(board: Board, event: e.BoardReturned, at: datetime) -> Board:
+    return replace(board, absence=None, failures=0)
 
 
 def _reset_failed(board: Board, event: e.ResetFailed, at: datetime) -> Board:
     retry_at = None
     if event.attempt < RESET_ATTEMPTS_MAX:
         retry_at = at + timedelta(seconds=RESET_RETRY_WAITS_S[event.attempt - 1])
+    absence = board.absence
+    if absence is not None and absence.why is Withdrawal.QUARANTINE:
+        absence = replace(absence, check_at=None if retry_at else _next_check(at), passed=0)
     return replace(
         board,
+        absence=absence,
         loading=None,
         retry_at=retry_at,
         reset=board.reset if retry_at else None,
@@ -371,4 +414,6 @@ EVOLVERS: dict[type, Callable[[Board, Any, datetime], Board]] = {
     e.RestoreStarted: _restore_started,
     e.BoardRestored: _restored,
     e.RestoreFailed: _restore_failed,
+    e.BoardWithdrawn: _withdrawn,
+    e.BoardReturned: _returned,
 }

@@ -15,14 +15,15 @@ from uuid import UUID
 from lutlab_events import commands as c
 from lutlab_events import events as e
 from lutlab_events.rejections import Rejection
-from lutlab_events.values import BitstreamRef, BoardReport, BoardState, SessionEnd
+from lutlab_events.values import BitstreamRef, BoardReport, BoardState, SessionEnd, Withdrawal
 from lutlab_scheduler.domain.board import Board, Session
-from lutlab_scheduler.domain.outcome import RENEWAL_PARTS, Context, Rejected
+from lutlab_scheduler.domain.outcome import HEALTH_CHECKS_TO_PASS, RENEWAL_PARTS, Context, Rejected
 
 S = BoardState
 Decided = list[e.BoardEvent] | Rejected
 LOST_CODE = "board_lost"
 TIMEOUT_CODE = "program_timeout"
+SELF = "scheduler"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +96,8 @@ def decide(command: Any, board: Board, context: Context, base: BitstreamRef | No
 
 
 def _describe(board: Board) -> str:
-    return f"{board.name} is {board.state.value}"
+    away = f", in {board.absence.why.value} ({board.absence.reason})" if board.absence else ""
+    return f"{board.name} is {board.state.value}{away}"
 
 
 def _nothing(message: str) -> Rejected:
@@ -145,6 +147,8 @@ def _waits_for(board: Board, job_id: UUID) -> bool:
 
 
 def _claim(command: ClaimBoard, board: Board, context: Context, base: BitstreamRef | None) -> Decided:
+    if board.absence is not None:
+        return Rejected(Rejection.FPGA_NOT_IDLE, f"{_describe(board)}; it takes no jobs; GET /fpga lists boards")
     if board.state is not S.IDLE:
         return Rejected(
             Rejection.FPGA_NOT_IDLE, f"{_describe(board)}, not idle; GET /fpga lists boards with their state"
@@ -166,7 +170,8 @@ def _unclaim(command: UnclaimBoard, board: Board, context: Context, base: Bitstr
 
 def _program(command: ProgramBoard, board: Board, context: Context, base: BitstreamRef | None) -> Decided:
     ours = board.state is not S.LOST and _waits_for(board, command.job_id)
-    if board.state is not S.IDLE and not ours:
+    free = board.state is S.IDLE and board.absence is None
+    if not free and not ours:
         return Rejected(
             Rejection.FPGA_NOT_IDLE, f"{_describe(board)}; it cannot be programmed for job {command.job_id}"
         )
@@ -205,7 +210,7 @@ def _programmed(command: c.ReportProgrammed, board: Board, context: Context, bas
     if stale is not None:
         return stale
     if board.state is S.RESETTING:
-        return [e.BoardReset(epoch=board.epoch)]
+        return [e.BoardReset(epoch=board.epoch), *_healthy(board)]
     if board.state is S.RESTORING:
         assert board.session is not None
         return [e.BoardRestored(session_id=board.session.session_id, epoch=board.epoch)]
@@ -217,12 +222,20 @@ def _programmed(command: c.ReportProgrammed, board: Board, context: Context, bas
             session_id=board.loading.session_id,
             epoch=board.epoch,
             session_created_at=context.now,
-            session_expires_at=context.now + context.rules.session_ttl,
+            session_expires_at=context.now + min(context.rules.session_ttl, context.rules.session_max),
         )
     ]
 
 
-def _fail_load(board: Board, code: str, message: str) -> list[e.BoardEvent]:
+def _healthy(board: Board) -> list[e.BoardEvent]:
+    """What follows from a reset that worked: a quarantined board has passed a health check, maybe the last it needs."""
+    absence = board.absence
+    if absence is None or absence.why is not Withdrawal.QUARANTINE or absence.passed + 1 < HEALTH_CHECKS_TO_PASS:
+        return []
+    return [e.BoardReturned(by=SELF, reason=f"passed {HEALTH_CHECKS_TO_PASS} health checks in a row")]
+
+
+def _fail_load(board: Board, code: str, message: str, context: Context) -> list[e.BoardEvent]:
     if board.state is S.RESETTING:
         assert board.reset is not None
         return [e.ResetFailed(epoch=board.epoch, attempt=board.reset.attempt, code=code, message=message)]
@@ -231,13 +244,18 @@ def _fail_load(board: Board, code: str, message: str) -> list[e.BoardEvent]:
         failed = e.RestoreFailed(session_id=board.session.session_id, epoch=board.epoch, code=code, message=message)
         return [failed, _end_session(board.session, SessionEnd.BOARD_FAILED)]
     assert board.claim is not None
-    return [e.ProgrammingFailed(job_id=board.claim.job_id, epoch=board.epoch, code=code, message=message)]
+    unloaded = e.ProgrammingFailed(job_id=board.claim.job_id, epoch=board.epoch, code=code, message=message)
+    count = board.failures + 1
+    if count < context.rules.quarantine_after or board.absence is not None:
+        return [unloaded]
+    reason = f"{count} loads in a row failed, the last with {code}: {message}"
+    return [unloaded, e.BoardWithdrawn(why=Withdrawal.QUARANTINE, by=SELF, reason=reason)]
 
 
 def _program_failed(
     command: c.ReportProgramFailed, board: Board, context: Context, base: BitstreamRef | None
 ) -> Decided:
-    return _stale(board, command.epoch) or _fail_load(board, command.code, command.message)
+    return _stale(board, command.epoch) or _fail_load(board, command.code, command.message, context)
 
 
 def _expire_deadline(command: c.ExpireDeadline, board: Board, context: Context, base: BitstreamRef | None) -> Decided:
@@ -251,7 +269,7 @@ def _expire_deadline(command: c.ExpireDeadline, board: Board, context: Context, 
     message = (
         f"agent {board.agent_id} did not report the load of {board.name} (epoch {board.epoch}) within {limit_s:g} s"
     )
-    return _fail_load(board, TIMEOUT_CODE, message)
+    return _fail_load(board, TIMEOUT_CODE, message, context)
 
 
 def _attach(command: AttachBoard, board: Board, context: Context, base: BitstreamRef | None) -> Decided:
@@ -308,7 +326,7 @@ def _lose(command: LoseBoard, board: Board, context: Context, base: BitstreamRef
         return _nothing(f"{board.name} is lost already")
     lost = e.BoardLost(agent_id=command.agent_id, reason=command.reason)
     if board.state in {S.PROGRAMMING, S.RESETTING}:
-        return [*_fail_load(board, LOST_CODE, command.reason), lost]
+        return [*_fail_load(board, LOST_CODE, command.reason, context), lost]
     return [lost]
 
 
@@ -318,7 +336,7 @@ def _lose(command: LoseBoard, board: Board, context: Context, base: BitstreamRef
 def _renewal(board: Board, session: Session, context: Context) -> list[e.BoardEvent]:
     """The session's renewal, unless it would move the end by too little to be worth an event."""
     ttl = context.rules.session_ttl
-    expires_at = context.now + ttl
+    expires_at = min(context.now + ttl, session.created_at + context.rules.session_max)
     if board.state is not S.RESERVED or expires_at - session.expires_at < ttl / RENEWAL_PARTS:
         return []
     return [e.SessionRenewed(session_id=session.session_id, expires_at=expires_at)]
@@ -409,6 +427,39 @@ def _supply(command: SupplyBase, board: Board, context: Context, base: Bitstream
     return [e.ResetSupplied(epoch=board.epoch, bitstream=command.bitstream, deadline_at=deadline_at)]
 
 
+# -- out of service and back -------------------------------------------------------------------------
+
+
+def _withdraw(command: c.WithdrawBoard, board: Board, context: Context, base: BitstreamRef | None) -> Decided:
+    """Drain, or with `kick` clear, a board. A quarantine becomes maintenance: an admin has it in hand now."""
+    events: list[e.BoardEvent] = []
+    absence = board.absence
+    if absence is None or absence.why is not Withdrawal.MAINTENANCE or absence.reason != command.reason:
+        events.append(e.BoardWithdrawn(why=Withdrawal.MAINTENANCE, by=command.owner, reason=command.reason))
+    if command.kick and board.session is not None:
+        events.append(_end_session(board.session, SessionEnd.WITHDRAWN))
+        if board.state is not S.LOST:
+            events.append(_start_reset(board, context, base))
+    return events or _nothing(f"{_describe(board)} already")
+
+
+def _return(command: c.ReturnBoard, board: Board, context: Context, base: BitstreamRef | None) -> Decided:
+    if board.absence is None:
+        return _nothing(f"{_describe(board)} and in service")
+    return [e.BoardReturned(by=command.owner, reason=command.reason)]
+
+
+def _check(command: c.CheckBoard, board: Board, context: Context, base: BitstreamRef | None) -> Decided:
+    absence = board.absence
+    if absence is None or absence.check_at is None or board.state not in {S.IDLE, S.ERROR}:
+        return _nothing(f"{_describe(board)}; no health check is due")
+    if command.epoch != board.epoch:
+        return Rejected(Rejection.STALE_EPOCH, f"{board.name} is at epoch {board.epoch}, not at {command.epoch}")
+    if command.now < absence.check_at:
+        return Rejected(Rejection.NOT_DUE, f"{board.name} is checked at {absence.check_at.isoformat()}")
+    return [_start_reset(board, context, base)]
+
+
 DECIDERS: dict[type, Callable[[Any, Board, Context, BitstreamRef | None], Decided]] = {
     ClaimBoard: _claim,
     NoteBuildStarted: _note_build,
@@ -426,4 +477,7 @@ DECIDERS: dict[type, Callable[[Any, Board, Context, BitstreamRef | None], Decide
     c.ExpireSession: _expire_session,
     c.ExpireDeadline: _expire_deadline,
     c.RetryReset: _retry_reset,
+    c.WithdrawBoard: _withdraw,
+    c.ReturnBoard: _return,
+    c.CheckBoard: _check,
 }

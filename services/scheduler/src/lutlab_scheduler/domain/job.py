@@ -85,6 +85,8 @@ class Job:
         number: log position of its first event: its place in the queue.
         site: the lab it was submitted to; its builds go to that lab's builders.
         pinned_fpga_id: the board it was submitted to (older generation).
+        labels: labels its board must have.
+        priority: higher gets a board first.
         fpga_id: the board it runs or ran on.
         attempt: the current build attempt, from 1; 0 for jobs without a build.
         starts: how many builders took this attempt.
@@ -108,6 +110,8 @@ class Job:
     sys_clk_hz: int | None = None
     timing_target_mhz: float | None = None
     pinned_fpga_id: int | None = None
+    labels: tuple[str, ...] = ()
+    priority: int = 0
     fpga_id: int | None = None
     attempt: int = 0
     starts: int = 0
@@ -174,6 +178,8 @@ def _first(envelope: EventEnvelope) -> Job:
         sys_clk_hz=event.sys_clk_hz,
         timing_target_mhz=event.timing_target_mhz,
         pinned_fpga_id=event.fpga_id,
+        labels=event.labels,
+        priority=event.priority,
         attempt=1 if is_build else 0,
     )
 
@@ -268,8 +274,10 @@ def decide(command: Any, job: Job, context: Context) -> Decided:
     return DECIDERS[type(command)](command, job, context)
 
 
-def submit_build(command: c.SubmitBuild, profile: str, open_builds: int, context: Context) -> Decided:
-    """Accept a build job for `profile` while fewer than the allowed number are open."""
+def submit_build(
+    command: c.SubmitBuild, profile: str, open_builds: int, context: Context, own_builds: int = 0
+) -> Decided:
+    """Accept a build job for `profile` while fewer than the allowed numbers are open: of all, and of this owner."""
     if profile not in context.rules.profiles:
         known = ", ".join(sorted(context.rules.profiles))
         return Rejected(Rejection.UNKNOWN_PROFILE, f"no device profile {profile!r}; known profiles: {known}")
@@ -277,6 +285,12 @@ def submit_build(command: c.SubmitBuild, profile: str, open_builds: int, context
     if open_builds >= limit:
         return Rejected(
             Rejection.QUEUE_FULL, f"{open_builds} build jobs are open, the limit is {limit}; try again later"
+        )
+    own_limit = context.rules.owner_jobs_max
+    if own_builds >= own_limit:
+        return Rejected(
+            Rejection.OWNER_LIMIT,
+            f"{command.owner} has {own_builds} open build jobs, the limit is {own_limit}; wait for one, or cancel one",
         )
     return [
         e.JobSubmitted(
@@ -290,6 +304,8 @@ def submit_build(command: c.SubmitBuild, profile: str, open_builds: int, context
             timing_target_mhz=command.timing_target_mhz,
             fpga_id=command.fpga_id,
             profile=profile,
+            labels=tuple(sorted(set(command.labels))),
+            priority=command.priority,
         )
     ]
 

@@ -14,6 +14,12 @@ BUILD_ATTEMPTS_MAX = 3
 """How often a build is started over because its bitstream was lost."""
 BUILD_STARTS_MAX = 5
 """How often one attempt may be begun (each time after a builder died or was stopped) until the job is given up."""
+QUARANTINE_AFTER = 3
+"""How many loads in a row may fail until a board is quarantined, unless the settings say otherwise."""
+HEALTH_CHECK_EVERY_S = 30.0
+"""How long after its quarantine began, or after a health check, a board is checked (again)."""
+HEALTH_CHECKS_TO_PASS = 2
+"""How many health checks in a row return a quarantined board."""
 RENEWAL_PARTS = 60
 """A session is renewed only where this moves its end by at least this fraction of its time to live: bounds the log."""
 
@@ -31,6 +37,10 @@ class Rules:
         queue_jobs_max: how many build jobs may be open at once.
         profiles: the device profiles that exist.
         default_profile: what to build for if neither job nor boards say.
+        owner_jobs_max: how many build jobs of one owner may be open at once.
+        owner_boards_max: how many boards one owner may have at once; further jobs wait.
+        session_max: how long a session may last, however much it is used.
+        quarantine_after: how many loads in a row may fail until a board gets no more jobs.
     """
 
     session_ttl: timedelta
@@ -39,6 +49,10 @@ class Rules:
     queue_jobs_max: int
     profiles: frozenset[str]
     default_profile: str
+    owner_jobs_max: int = 1 << 31
+    owner_boards_max: int = 1 << 31
+    session_max: timedelta = timedelta(days=36500)
+    quarantine_after: int = QUARANTINE_AFTER
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from lutlab_events.values import BoardState
 from lutlab_scheduler.domain.agent import Agent, AgentState
 from lutlab_scheduler.domain.board import Board
 from lutlab_scheduler.domain.job import Job
-from lutlab_scheduler.domain.matching import match
+from lutlab_scheduler.domain.matching import Waiting, match
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +39,36 @@ class Agenda:
     next_at: datetime | None
 
 
-def agenda(jobs: Iterable[Job], boards: Iterable[Board], now: datetime) -> Agenda:
-    """Everything the lab owes at `now`: matches, retried resets, expired sessions, loads and builds."""
+def agenda(
+    jobs: Iterable[Job],
+    boards: Iterable[Board],
+    now: datetime,
+    boards_max: int | None = None,
+    waiting: Waiting | None = None,
+) -> Agenda:
+    """Everything the lab owes at `now`: matches, retried resets, health checks, expired sessions, loads and builds.
+
+    Args:
+        boards_max: how many boards one owner may have at once; None for any number.
+        waiting: the built jobs among `jobs`; then `jobs` need only hold those with a deadline.
+    """
     jobs, boards = list(jobs), list(boards)
     timed: list[tuple[datetime, Due]] = []
     for board in boards:
         timed += _board_timers(board, now)
     for job in jobs:
-        timed += _job_timers(job, now)
-    due = assignments(jobs, boards) + [what for at, what in timed if at <= now]
+        if job.deadline_at is not None:
+            timed += _job_timers(job, now)
+    due = assignments(jobs if waiting is None else waiting, boards, boards_max) + [
+        what for at, what in timed if at <= now
+    ]
     return Agenda(due, min((at for at, _ in timed if at > now), default=None))
 
 
-def assignments(jobs: Iterable[Job], boards: Iterable[Board]) -> list[Due]:
+def assignments(jobs: Iterable[Job] | Waiting, boards: Iterable[Board], boards_max: int | None = None) -> list[Due]:
     """A board for every built job that can have one."""
     result: list[Due] = []
-    for pair in match(jobs, boards):
+    for pair in match(jobs, boards, boards_max):
         job, board = pair.job, pair.board
         command = c.AssignBoard(
             job_id=job.job_id,
@@ -80,6 +94,10 @@ def _board_timers(board: Board, now: datetime) -> list[tuple[datetime, Due]]:
     if board.state is BoardState.ERROR and board.retry_at is not None:
         retry = c.RetryReset(fpga_id=fpga_id, failed_epoch=board.epoch)
         result.append((board.retry_at, Due(derived("retry-reset", fpga_id, version), retry)))
+    check_at = board.absence.check_at if board.absence else None
+    if check_at is not None and board.retry_at is None and board.state in {BoardState.IDLE, BoardState.ERROR}:
+        check = c.CheckBoard(fpga_id=fpga_id, epoch=board.epoch, now=now)
+        result.append((check_at, Due(derived("check-board", fpga_id, version), check)))
     return result
 
 

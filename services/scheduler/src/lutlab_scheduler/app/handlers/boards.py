@@ -77,4 +77,7 @@ HANDLERS: dict[type, Any] = {
     c.ExpireSession: _board_command,
     c.ExpireDeadline: _board_command,
     c.RetryReset: _board_command,
+    c.WithdrawBoard: _board_command,
+    c.ReturnBoard: _board_command,
+    c.CheckBoard: _board_command,
 }

@@ -14,7 +14,7 @@ from lutlab_scheduler.domain import job
 from lutlab_scheduler.domain.board import Board
 from lutlab_scheduler.domain.board_decisions import ClaimBoard, NoteBuildStarted, ProgramBoard
 from lutlab_scheduler.domain.job import Fail, Job, JobState
-from lutlab_scheduler.domain.matching import default_profile
+from lutlab_scheduler.domain.matching import default_profile, holder
 from lutlab_scheduler.domain.outcome import Rejected
 
 
@@ -28,7 +28,11 @@ def _submit_build(command: c.SubmitBuild, tx: Transaction) -> Json | Rejected:
     profile = _profile(command, pinned, tx)
     if isinstance(profile, Rejected):
         return profile
-    decided = job.submit_build(command, profile, tx.world.open_builds(), tx.context)
+    unfit = _unfit(command, pinned, profile, tx)
+    if unfit is not None:
+        return unfit
+    owner_builds = tx.world.open_builds_of(command.owner)
+    decided = job.submit_build(command, profile, tx.world.open_builds(), tx.context, owner_builds)
     if isinstance(decided, Rejected):
         return decided
     tx.append(job_stream(command.job_id), decided)
@@ -38,6 +42,24 @@ def _submit_build(command: c.SubmitBuild, tx: Transaction) -> Json | Rejected:
         if refused is not None:
             return refused
     return {"job_id": str(command.job_id), "fpga_id": command.fpga_id, "status": JobStatus.QUEUED.value}
+
+
+def _unfit(command: c.SubmitBuild, pinned: Board | None, profile: str, tx: Transaction) -> Rejected | None:
+    """Why no board could ever take the job, as far as is known now; and the owner's limit for a board named at once."""
+    wanted = set(command.labels)
+    boards = tx.world.boards() if pinned is None else [pinned]
+    if wanted and not any(b.profile == profile and wanted <= set(b.labels) for b in boards):
+        which = "no board" if pinned is None else pinned.name
+        told = ", ".join(sorted(wanted))
+        what = f"{which} of profile {profile} has the labels {told}; GET /fpga lists boards with their labels"
+        return Rejected(Rejection.NO_SUCH_BOARD, what)
+    held = sum(holder(b) == command.owner for b in tx.world.boards()) if pinned is not None else 0
+    if held >= tx.rules.owner_boards_max:
+        return Rejected(
+            Rejection.OWNER_LIMIT,
+            f"{command.owner} has {held} boards, the limit is {tx.rules.owner_boards_max}; release one first",
+        )
+    return None
 
 
 def _profile(command: c.SubmitBuild, pinned: Board | None, tx: Transaction) -> str | Rejected:

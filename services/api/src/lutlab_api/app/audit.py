@@ -1,0 +1,265 @@
+"""The whole log, its commands and its dead letters, as the caller may see them; and what was believed when."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from lutlab_api.app.auth import require_admin
+from lutlab_api.app.ports import Clock
+from lutlab_api.domain.errors import Code, Invalid, Missing, NotAllowed, Unavailable
+from lutlab_api.domain.views import Caller
+from lutlab_events.queries import StateAnswer, StateQuery
+
+PAGE_MAX = 1000
+"""Most rows of one query; longer answers are made of several."""
+FOLLOWERS_MAX = 200
+"""How many may follow the log at once through one API process."""
+FOLLOW_POLL_S = 0.2
+KEEPALIVE_S = 10.0
+"""A follower hears something at least this often, so that proxies keep the connection and the dead are noticed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditFilter:
+    """Which events, oldest first; None for no condition.
+
+    Attributes:
+        after, until: positions; after it, up to and with it.
+        type: a whole type (`board.programmed.v1`) or its beginning (`board.`).
+        since, before: moments; from it on, before it.
+        visible_to: only of boards, and of jobs of this owner.
+    """
+
+    after: int = 0
+    limit: int = PAGE_MAX
+    until: int | None = None
+    stream: str | None = None
+    type: str | None = None
+    actor: str | None = None
+    correlation_id: UUID | None = None
+    since: datetime | None = None
+    before: datetime | None = None
+    visible_to: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditRow:
+    """An event with everything recorded about it; `hash` is the chain's, in hexadecimal."""
+
+    position: int
+    event_id: UUID
+    stream: str
+    version: int
+    type: str
+    at: datetime
+    actor: str
+    site: str
+    causation_id: UUID
+    correlation_id: UUID
+    hash: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandFilter:
+    """Which recorded commands, newest first; None for no condition. `rejected`: only those (not) refused."""
+
+    limit: int
+    code: str | None = None
+    type: str | None = None
+    actor: str | None = None
+    rejected: bool | None = None
+    before: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandRow:
+    """A command as it was answered."""
+
+    command_id: UUID
+    type: str
+    actor: str
+    site: str
+    code: str
+    message: str
+    position: int | None
+    received_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Letter:
+    """A message nobody could do anything with."""
+
+    letter_id: UUID
+    origin: str
+    subject: str
+    reason: str
+    data: bytes
+    arrived_at: datetime
+    replayed_at: datetime | None = None
+    replayed_by: str | None = None
+
+
+class AuditLog(Protocol):
+    """The ledger, to audit. Every method raises `Unavailable` if the database does not answer."""
+
+    async def audit(self, wanted: AuditFilter) -> Sequence[AuditRow]:
+        """Events, oldest first."""
+        ...
+
+    async def end(self) -> int:
+        """The position of the newest event, 0 if there is none."""
+        ...
+
+    async def commands(self, wanted: CommandFilter) -> Sequence[CommandRow]:
+        """Commands, newest first."""
+        ...
+
+    async def letters(self, limit: int, *, with_replayed: bool) -> Sequence[Letter]:
+        """Dead letters, newest first."""
+        ...
+
+    async def letter(self, letter_id: UUID) -> Letter | None:
+        """One dead letter."""
+        ...
+
+    async def note_replayed(self, letter_id: UUID, by: str, at: datetime) -> None:
+        """Note that a letter was sent again."""
+        ...
+
+
+class Post(Protocol):
+    """Questions to the scheduler, and messages that are sent once more. Raises: Unavailable."""
+
+    async def state_at(self, query: StateQuery) -> StateAnswer:
+        """What the log said of a stream."""
+        ...
+
+    async def publish(self, subject: str, data: bytes) -> None:
+        """Publish a message durably, as it is."""
+        ...
+
+
+class Audit:
+    """Answers from the log itself. Members see the boards' events and those of their own jobs; admins everything."""
+
+    def __init__(self, log: AuditLog, post: Post, clock: Clock) -> None:
+        self._log = log
+        self._post = post
+        self._clock = clock
+        self._followers = 0
+
+    def _seen_by(self, caller: Caller, wanted: AuditFilter) -> AuditFilter:
+        return replace(wanted, visible_to=None if caller.is_admin else caller.owner)
+
+    async def page(self, caller: Caller, wanted: AuditFilter) -> Sequence[AuditRow]:
+        """Up to `wanted.limit` events, at most `PAGE_MAX`."""
+        return await self._log.audit(self._seen_by(caller, wanted))
+
+    async def end(self) -> int:
+        """The position of the newest event, 0 if there is none."""
+        return await self._log.end()
+
+    async def everything(
+        self, caller: Caller, wanted: AuditFilter, limit: int | None
+    ) -> AsyncIterator[Sequence[AuditRow]]:
+        """All events there are now, or `limit` of them, in pages."""
+        wanted = self._seen_by(caller, wanted)
+        left = limit
+        while left is None or left > 0:
+            size = PAGE_MAX if left is None else min(left, PAGE_MAX)
+            rows = await self._log.audit(replace(wanted, limit=size))
+            if rows:
+                yield rows
+                wanted = replace(wanted, after=rows[-1].position)
+            if len(rows) < size:
+                return
+            left = None if left is None else left - len(rows)
+
+    async def follow(self, caller: Caller, wanted: AuditFilter) -> AsyncIterator[Sequence[AuditRow]]:
+        """Events as they come, for ever; an empty page at least every `KEEPALIVE_S` while nothing comes.
+
+        Raises:
+            Unavailable: too many follow already; before the first page only.
+        """
+        if self._followers >= FOLLOWERS_MAX:
+            raise Unavailable(f"{FOLLOWERS_MAX} clients follow the log already; try again later")
+        wanted = replace(self._seen_by(caller, wanted), limit=PAGE_MAX)
+        self._followers += 1
+        try:
+            quiet_s = 0.0
+            yield ()  # at once, so that the caller knows that it is heard
+            while True:
+                rows = await self._patient(wanted)
+                if rows:
+                    wanted = replace(wanted, after=rows[-1].position)
+                if rows or quiet_s >= KEEPALIVE_S:
+                    yield rows
+                    quiet_s = 0.0
+                if len(rows) < PAGE_MAX:
+                    await asyncio.sleep(FOLLOW_POLL_S)
+                    quiet_s += FOLLOW_POLL_S
+        finally:
+            self._followers -= 1
+
+    async def _patient(self, wanted: AuditFilter) -> Sequence[AuditRow]:
+        """A page; none while the database is away: a follower outlives its restart."""
+        try:
+            return await self._log.audit(wanted)
+        except Unavailable:
+            return ()
+
+    async def state_at(self, caller: Caller, query: StateQuery) -> StateAnswer:
+        """What the log said of a stream at some moment.
+
+        Raises:
+            Missing: it said nothing, or there is no such kind of stream.
+            NotAllowed: it is neither a board nor a job of the caller.
+            Unavailable: no scheduler leads.
+        """
+        kind = query.stream.partition("-")[0]
+        if not caller.is_admin and kind not in {"board", "job"}:
+            raise NotAllowed(Code.ADMIN_ONLY, f"only an admin's key may look at {query.stream!r}")
+        answer = await self._post.state_at(query)
+        if answer.error or answer.state is None:
+            raise Missing(Code.NOT_FOUND, answer.error or f"the log said nothing of {query.stream!r} then")
+        if kind == "job" and not caller.is_admin and answer.state.get("owner") != caller.owner:
+            raise NotAllowed(Code.NOT_YOUR_JOB, f"{query.stream} belongs to somebody else")
+        return answer
+
+    async def commands(self, caller: Caller, wanted: CommandFilter) -> Sequence[CommandRow]:
+        """Recorded commands with their answers, the refused ones included; members see their own."""
+        if not caller.is_admin:
+            if wanted.actor not in {None, caller.owner}:
+                require_admin(caller)
+            wanted = replace(wanted, actor=caller.owner)
+        return await self._log.commands(wanted)
+
+    async def letters(self, caller: Caller, limit: int, *, with_replayed: bool) -> Sequence[Letter]:
+        """Dead letters, newest first; for admins."""
+        require_admin(caller)
+        return await self._log.letters(limit, with_replayed=with_replayed)
+
+    async def replay(self, caller: Caller, letter_id: UUID) -> Letter:
+        """Send a dead letter again, to where it came from; for admins. If it still makes no sense it comes back.
+
+        Raises:
+            Missing: there is no such letter.
+            Invalid: nobody knows where it came from.
+        """
+        require_admin(caller)
+        letter = await self._log.letter(letter_id)
+        if letter is None:
+            raise Missing(Code.NOT_FOUND, f"there is no dead letter {letter_id}")
+        if not letter.subject:
+            raise Invalid(Code.VALIDATION_ERROR, f"letter {letter_id} does not say on which subject it came")
+        now = self._clock.now()
+        # Noted first: the letter may be back, and dead again, before the publication is even acknowledged.
+        await self._log.note_replayed(letter_id, caller.owner, now)
+        await self._post.publish(letter.subject, letter.data)
+        return replace(letter, replayed_at=now, replayed_by=caller.owner)

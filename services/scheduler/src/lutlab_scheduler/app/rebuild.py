@@ -1,0 +1,34 @@
+"""Views from zero: the log folded once more, from its first event, into rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lutlab_events.envelope import EventEnvelope
+from lutlab_scheduler.app.ports import Row
+from lutlab_scheduler.app.projections import project
+from lutlab_scheduler.app.world import State, evolve
+from lutlab_scheduler.domain.job import Job
+
+STREAM_KINDS = {"boards": "board", "jobs": "job", "agents": "agent", "api_keys": "key", "profiles": "profile"}
+"""Which streams each view is made of. A row is made of one stream."""
+
+
+class Folding:
+    """Folds events in log order. Jobs that ended are forgotten, so memory holds what is alive."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, State] = {}
+
+    def take(self, events: Iterable[EventEnvelope]) -> list[Row]:
+        """The rows that these events, the next ones of the log, change. Raises: IllegalTransition, UnknownStream."""
+        touched: dict[str, None] = {}
+        for event in events:
+            self._states[event.stream] = evolve(self._states.get(event.stream), event)
+            touched[event.stream] = None
+        rows = [project(self._states[stream]) for stream in touched]
+        for stream in touched:
+            state = self._states[stream]
+            if isinstance(state, Job) and state.ended:
+                del self._states[stream]
+        return rows

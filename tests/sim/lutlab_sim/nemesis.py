@@ -1,0 +1,167 @@
+"""What goes wrong: one fault after another, each drawn from the seed, and an end to all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+from lutlab_sim.nats import Weather
+
+GAP_S = 3.0
+SKEW_S_MAX = 40.0
+
+
+class Nemesis:
+    """Breaks things until told to stop, then mends everything."""
+
+    def __init__(self, world: Any) -> None:
+        self._world = world
+        self._rng = random.Random(world.rng.random())
+        self._mending: set[asyncio.Task[None]] = set()
+        self.story: list[str] = []
+
+    async def run(self, until_s: float) -> None:
+        """Break things."""
+        rng, loop = self._rng, asyncio.get_running_loop()
+        faults = [
+            self._kill_scheduler,
+            self._kill_agent,
+            self._kill_builder,
+            self._part,
+            self._storm,
+            self._nats_restart,
+            self._nats_wipe,
+            self._postgres_restart,
+            self._postgres_trouble,
+            self._skew,
+            self._unplug,
+            self._power,
+            self._loose_cable,
+        ]
+        chosen = rng.sample(faults, rng.randint(3, len(faults)))
+        await asyncio.sleep(2.0 * rng.random())
+        while loop.time() < until_s:
+            fault = rng.choice(chosen)
+            task = asyncio.ensure_future(fault())
+            self._mending.add(task)
+            task.add_done_callback(self._mending.discard)
+            await asyncio.sleep(GAP_S * rng.random())
+        await asyncio.gather(*self._mending)
+        self._mend()
+
+    def _note(self, text: str) -> None:
+        self.story.append(f"{asyncio.get_running_loop().time():8.3f} {text}")
+
+    def _mend(self) -> None:
+        world = self._world
+        world.server.weather = Weather()
+        world.database.trouble = 0.0
+        for host in world.hosts:
+            host.skew(0.0)
+        self._note("everything is mended")
+
+    async def _while(self, seconds: float) -> None:
+        await asyncio.sleep(seconds * self._rng.random())
+
+    async def _kill(self, host: Any, seconds: float) -> None:
+        if not host.process.alive:
+            return
+        self._note(f"kill {host.name}")
+        host.kill()
+        await self._while(seconds)
+        self._note(f"start {host.name}")
+        host.start()
+
+    async def _kill_scheduler(self) -> None:
+        await self._kill(self._rng.choice(self._world.schedulers), 5.0)
+
+    async def _kill_agent(self) -> None:
+        await self._kill(self._rng.choice(self._world.agents), 16.0)
+
+    async def _kill_builder(self) -> None:
+        await self._kill(self._rng.choice(self._world.builders), 10.0)
+
+    async def _part(self) -> None:
+        host = self._rng.choice(self._world.hosts)
+        client = host.client
+        if client is None or client.parted:
+            return
+        self._note(f"part {host.name}")
+        client.part()
+        await self._while(14.0)
+        client.heal()
+        self._note(f"heal {host.name}")
+
+    async def _storm(self) -> None:
+        server, rng = self._world.server, self._rng
+        self._note("storm")
+        server.weather = Weather(drop=0.2 * rng.random(), duplicate=0.2 * rng.random(), slow=0.2 * rng.random())
+        await self._while(15.0)
+        server.weather = Weather()
+
+    async def _nats(self, *, wipe: bool = False, lose_tail: int = 0) -> None:
+        server = self._world.server
+        if not server.up:
+            return
+        self._note(f"nats down, wipe={wipe}, lose_tail={lose_tail}")
+        server.crash(wipe=wipe, lose_tail=lose_tail)
+        await self._while(5.0)
+        server.restart()
+        self._note("nats up")
+
+    async def _nats_restart(self) -> None:
+        await self._nats()
+
+    async def _nats_wipe(self) -> None:
+        await self._nats(wipe=True)
+
+    async def _nats_forgets(self) -> None:
+        await self._nats(lose_tail=self._rng.randint(1, 3))
+
+    async def _postgres_restart(self) -> None:
+        database = self._world.database
+        if not database.up:
+            return
+        self._note("postgres down")
+        database.crash()
+        await self._while(4.0)
+        database.restart()
+        self._note("postgres up")
+
+    async def _postgres_trouble(self) -> None:
+        self._note("postgres breaks connections")
+        self._world.database.trouble = 0.1 * self._rng.random()
+        await self._while(5.0)
+        self._world.database.trouble = 0.0
+
+    async def _skew(self) -> None:
+        host = self._rng.choice(self._world.hosts)
+        seconds = SKEW_S_MAX * (2 * self._rng.random() - 1)
+        self._note(f"clock of {host.name} {seconds:+.1f} s")
+        host.skew(seconds)
+        await self._while(10.0)
+        host.skew(0.0)
+
+    def _board(self) -> tuple[Any, str]:
+        boards = self._rng.choice(self._world.agents).boards
+        return boards, self._rng.choice(sorted(boards.boards))
+
+    async def _unplug(self) -> None:
+        boards, key = self._board()
+        self._note(f"unplug {key}")
+        boards.unplug(key)
+        await self._while(8.0)
+        boards.plug(key)
+
+    async def _power(self) -> None:
+        boards, key = self._board()
+        self._note(f"power cycle {key}")
+        boards.power_cycle(key)
+
+    async def _loose_cable(self) -> None:
+        boards, key = self._board()
+        self._note(f"loose cables at {key}'s host")
+        boards.trouble = 0.5
+        await self._while(10.0)
+        boards.trouble = 0.0
