@@ -30,7 +30,7 @@ from lutlab_scheduler.app.ports import AppendConflict, Clock, StoreUnavailable, 
 from lutlab_scheduler.app.tail import Tail
 from lutlab_scheduler.app.writer import Writer, recover
 from lutlab_scheduler.settings import Settings
-from lutlab_transport.clock import SystemClock
+from lutlab_transport.clock import SteadyClock
 from lutlab_transport.connection import connect, public
 from lutlab_transport.logging import setup_logging
 
@@ -44,7 +44,7 @@ async def serve(settings: Settings, clock: Clock | None = None) -> None:
     reconnected = asyncio.Event()
     nc = await _connect(settings, reconnected)
     try:
-        await _terms(settings, clock or SystemClock(), nc, reconnected)
+        await _terms(settings, clock or SteadyClock(), nc, reconnected)
     finally:
         await nc.close()
 
@@ -89,6 +89,10 @@ async def _term(
 ) -> None:
     recovered = await recover(leadership.store)
     world, rules = recovered.world, settings.rules()
+    if isinstance(clock, SteadyClock):
+        # Whoever led before may have had a clock ahead of ours; time in the log never runs back.
+        for last in await leadership.store.read(recovered.head.position - 1, 1):
+            clock.not_before(last.at)
     tail = Tail(leadership.store, recovered.head.position)
     writer = Writer(store=leadership.store, recovered=recovered, tail=tail, rules=rules, clock=clock)
     inside = Inside(writer, site=settings.site, clock=clock)
