@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import signal
+import sys
 from datetime import timedelta
 
 import nats.errors
@@ -19,6 +20,7 @@ from nats.aio.client import Client
 from lutlab_scheduler.adapters.nats_bus import NatsBlobs, NatsBus
 from lutlab_scheduler.adapters.nats_commands import CommandConsumer
 from lutlab_scheduler.adapters.nats_link import NatsLink
+from lutlab_scheduler.adapters.nats_sync import UnsafeSync
 from lutlab_scheduler.adapters.postgres import Leadership, Ledger, PostgresLetters
 from lutlab_scheduler.app.dispatch import Carrier, Dispatcher
 from lutlab_scheduler.app.housekeeping import keep_house
@@ -116,6 +118,8 @@ async def _term(
         history=leadership.history,
         reconnected=reconnected,
         replicas=settings.nats_replicas,
+        monitor_url=settings.nats_monitor_url,
+        allow_unsafe_sync=settings.allow_unsafe_sync,
     )
     log.info("leading", position=recovered.head.position, boards=len(world.boards()), open_jobs=len(world.open_jobs()))
     async with asyncio.TaskGroup() as tasks:
@@ -154,8 +158,14 @@ def main() -> None:
     parser.parse_args()
     settings = Settings()
     setup_logging("scheduler", level=settings.log_level)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_until_signal(settings))
+    refusal = ""
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_until_signal(settings))
+    except* UnsafeSync as group:
+        refusal = first_reason(group)
+    if refusal:
+        sys.exit(f"lutlab-scheduler: {refusal}")
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ class Leases:
         self._since = None
 
     def lapsed(self, agents: Iterable[Agent], now: datetime) -> list[Due]:
-        """The loss of every agent whose lease lapsed. A registration counts as a heartbeat: the first one follows it."""
+        """The loss of every agent whose lease lapsed. A registration counts as a heartbeat; the first follows it."""
         if self._since is None:
             return []
         agents = list(agents)
