@@ -285,11 +285,15 @@ async def hands(nats_url: str, boards: int = 2) -> AsyncIterator[Hands]:
     helper.build_gate.set()
     await helper.register(boards)
     await nc.subscribe(subjects.bus("main", AGENT), cb=helper.on_bus)
+
+    async def program(work: ProgramWork) -> None:
+        await helper.program(work)  # looked up each time, so that a test may put another in its place
+
     loops = [
         asyncio.create_task(helper.beat()),
         asyncio.create_task(helper.work(subjects.builder_durable("main"), subjects.build_work("main"), helper.build)),
         asyncio.create_task(
-            helper.work(subjects.agent_durable("main", AGENT), subjects.agent_work("main", AGENT), helper.program)
+            helper.work(subjects.agent_durable("main", AGENT), subjects.agent_work("main", AGENT), program)
         ),
     ]
     try:

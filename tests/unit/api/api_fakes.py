@@ -16,6 +16,7 @@ import httpx
 from lutlab_api.app.audit import AuditFilter, AuditRow, CommandFilter, CommandRow, Letter
 from lutlab_api.app.ports import EventFilter, JobFilter, MessagingHealth
 from lutlab_api.domain.errors import ApiError, Unavailable
+from lutlab_api.domain.queue import Queue
 from lutlab_api.domain.views import (
     BoardView,
     EventView,
@@ -177,6 +178,7 @@ class FakeAudit:
     kept: dict[UUID, Letter] = field(default_factory=dict)
     states: dict[str, StateAnswer] = field(default_factory=dict)
     asked: list[Any] = field(default_factory=list)
+    queues: dict[UUID, Queue] = field(default_factory=dict)
     posted: list[tuple[str, bytes]] = field(default_factory=list)
     is_down: bool = False
 
@@ -205,6 +207,9 @@ class FakeAudit:
     async def state_at(self, query: StateQuery) -> StateAnswer:
         self.asked.append(query)
         return self.states.get(query.stream, StateAnswer(stream=query.stream))
+
+    async def queue(self, job_id: UUID) -> Queue | None:
+        return self.queues.get(job_id)
 
     async def publish(self, subject: str, data: bytes) -> None:
         self.posted.append((subject, data))
@@ -408,6 +413,7 @@ class Lab:
             monotonic=self.clock,
             audit_log=self.audit,
             post=self.audit,
+            queues=self.audit,
         )
         self.services = wire(self.settings, ports)
         self.app = create_app(self.services, self.ids)

@@ -21,7 +21,7 @@ from lutlab_events.rejections import Rejection
 def test_every_code_has_a_status() -> None:
     codes = {*Code, *Rejection}
     assert codes == set(MEANINGS)
-    assert {status_of(code) for code in codes} == {400, 401, 403, 404, 405, 409, 413, 422, 500, 502, 503, 504}
+    assert {status_of(code) for code in codes} == {400, 401, 403, 404, 405, 409, 413, 422, 429, 500, 502, 503, 504}
     assert status_of("never_heard_of") == 500
 
 
@@ -223,7 +223,8 @@ async def test_the_document_is_complete(lab: Lab) -> None:
         if method == "POST" and path != "/auth/github/exchange":
             assert "idempotency-key" in {p["name"].lower() for p in operation["parameters"]}, where
     submit = operations["POST", "/submit"]["requestBody"]["content"]["multipart/form-data"]["schema"]
-    assert set(submit["properties"]) == {"file", "top", "sys_clk_freq", "timing_target_mhz", "profile"}
+    wishes = {"labels", "priority"}
+    assert set(submit["properties"]) == {"file", "top", "sys_clk_freq", "timing_target_mhz", "profile"} | wishes
     assert set(operations["GET", "/jobs/{job_id}/logs"]["responses"]["200"]["content"]) == {"text/plain"}
 
 

@@ -73,7 +73,7 @@ def test_an_agent_that_returns_after_its_lease_lapsed_has_a_whole_lease(leases: 
         clock.at += timedelta(seconds=1)
         leases.lapsed([agent(AgentState.LOST, version=2)], clock.at)
     back = agent(version=3)
-    assert lapsed_after(10, back, leases, clock) == 0, "lost again before its first heartbeat could arrive"
+    assert lapsed_after(11, back, leases, clock) == 0, "lost again before its first heartbeat could arrive"
     assert lapsed_after(1, back, leases, clock) == 1
 
 

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from lutlab.commands import audit, boards, demo, jobs, up
+from lutlab.commands import audit, boards, demo, jobs, service, up
 from lutlab.commands.common import note
 from lutlab.commands.keys import keys
 from lutlab.errors import LutlabError, NotConfigured, TimedOut, Unreachable
@@ -41,6 +41,8 @@ app.add_typer(keys, name="keys")
 app.add_typer(audit.audit, name="audit")
 app.add_typer(audit.deadletters, name="deadletters")
 app.command()(audit.replay)
+app.command()(service.drain)
+app.command()(service.undrain)
 
 
 def main() -> None:

@@ -124,6 +124,8 @@ class Client:
         top: str | None = None,
         sys_clk_freq: int | None = None,
         timing_target_mhz: float | None = None,
+        labels: Sequence[str] = (),
+        priority: int | None = None,
     ) -> Submitted:
         """Build a design and program a board with it.
 
@@ -133,10 +135,13 @@ class Client:
             top: class or module, where the file has several that fit.
             sys_clk_freq: the design's clock in Hz; None for the board's.
             timing_target_mhz: what timing is graded against; None for the clock.
+            labels: labels the board must have.
+            priority: higher gets a board first; above 0 only for admins.
         """
         name, data = (design.name, design.read_bytes()) if isinstance(design, Path) else design
         path = "/submit" if fpga_id is None else f"/fpga/{fpga_id}/submit"
-        fields = {"top": top, "sys_clk_freq": sys_clk_freq, "timing_target_mhz": timing_target_mhz}
+        fields: dict[str, object] = {"top": top, "sys_clk_freq": sys_clk_freq, "timing_target_mhz": timing_target_mhz}
+        fields |= {"labels": ",".join(labels) or None, "priority": priority}
         form = {key: str(value) for key, value in fields.items() if value is not None}
         return self._post(path, Submitted, files={"file": (name, data)}, data=form)
 
@@ -234,7 +239,9 @@ class Client:
 
     def post(self, path: str, **arguments: Any) -> Any:
         """As `get`, for a POST with an Idempotency-Key of its own."""
-        return self._post(path, Any, **arguments)
+        headers = {"Idempotency-Key": secrets.token_hex(16)}
+        response = self._request("POST", path, headers=headers, **arguments)
+        return _decoded(response, Any) if response.content else None
 
     @staticmethod
     def decode(data: bytes, kind: type[T]) -> T:

@@ -161,6 +161,7 @@ class Lab:
         server = prepare_nats(self._layout.nats)
         self._add("nats", server.spec, LEVEL_NATS)
         await self._until_server_ready("nats", server)
+        self._wiring = dataclasses.replace(self._wiring, nats_monitor_url=server.monitor_url)
         return server.url
 
     async def _until_server_ready(self, name: str, server: Server) -> None:

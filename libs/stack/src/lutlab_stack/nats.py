@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lutlab_stack.errors import BinariesMissing
 from lutlab_stack.files import stored_secret, write_atomically
-from lutlab_stack.ports import stored_port
+from lutlab_stack.ports import free_port, stored_port
 from lutlab_stack.spawn import ProcessSpec
 
 VERSION_MIN = (2, 12)
@@ -27,6 +27,8 @@ CONFIG = """\
 # Written by lutlab at every start; edits are lost.
 server_name: lutlab
 listen: "127.0.0.1:{port}"
+# Read-only; the scheduler reads back here that `sync_interval` is what it must be.
+http: "127.0.0.1:{monitor_port}"
 max_payload: 1MB
 authorization {{ token: {token} }}
 jetstream {{
@@ -68,12 +70,18 @@ class NatsServer:
     program: Path
     base: Path
     port: int
+    monitor_port: int
     token: str
 
     @property
     def url(self) -> str:
         """How clients reach it, token included."""
         return f"nats://{self.token}@127.0.0.1:{self.port}"
+
+    @property
+    def monitor_url(self) -> str:
+        """Where it tells about itself."""
+        return f"http://127.0.0.1:{self.monitor_port}"
 
     def spec(self) -> ProcessSpec:
         """The process to start."""
@@ -108,14 +116,19 @@ def prepare_nats(base: Path) -> NatsServer:
     """
     program = find_nats_server()
     base.mkdir(mode=0o700, parents=True, exist_ok=True)
+    port, monitor_port = stored_port(base / "port"), stored_port(base / "monitor-port")
+    while monitor_port == port:  # nobody listens on either yet
+        monitor_port = free_port()
     server = NatsServer(
         program=program,
         base=base,
-        port=stored_port(base / "port"),
+        port=port,
+        monitor_port=monitor_port,
         token=stored_secret(base / "token", prefix="lutlab"),
     )
     text = CONFIG.format(
         port=server.port,
+        monitor_port=server.monitor_port,
         token=json.dumps(server.token),
         store=json.dumps(str(base / "data")),
         store_bytes=STORE_BYTES_MAX,

@@ -52,6 +52,7 @@ class Wiring:
     layout: Layout
     nats_url: str
     database_url: str
+    nats_monitor_url: str = ""
 
     def common(self) -> dict[str, str]:
         """Our own environment, and where what can be made again is kept."""
@@ -85,6 +86,8 @@ def warm(wiring: Wiring) -> ProcessSpec:
 def scheduler(wiring: Wiring) -> ProcessSpec:
     """The only writer of the ledger."""
     env = wiring.ledger() | {"LUTLAB_DEFAULT_PROFILE": wiring.options.profile}
+    if wiring.nats_monitor_url:
+        env["LUTLAB_NATS_MONITOR_URL"] = wiring.nats_monitor_url
     if wiring.options.session_ttl_s is not None:
         env["LUTLAB_SESSION_TTL_S"] = f"{wiring.options.session_ttl_s:g}"
     return wiring.python("scheduler", "lutlab_scheduler", env)

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from lutlab_api.adapters.audit import NatsPost, PostgresAudit
 from lutlab_api.adapters.messaging import NatsBus, NatsMessaging
 from lutlab_api.adapters.postgres import Postgres
+from lutlab_api.adapters.queue import PostgresQueues
 from lutlab_api.app.cancelling import end
 from lutlab_api.settings import Settings
 from lutlab_api.web.application import VERSION, create_app
@@ -55,6 +56,7 @@ def build(settings: Settings) -> FastAPI:
         monotonic=time.monotonic,
         audit_log=PostgresAudit(postgres),
         post=NatsPost(messaging, site=settings.site),
+        queues=PostgresQueues(postgres),
     )
     services = wire(settings, ports)
     background: set[asyncio.Task[None]] = set()

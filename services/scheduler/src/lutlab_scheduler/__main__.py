@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import signal
+import sys
 from datetime import timedelta
 
 import nats.errors
@@ -19,6 +20,7 @@ from nats.aio.client import Client
 from lutlab_scheduler.adapters.nats_bus import NatsBlobs, NatsBus
 from lutlab_scheduler.adapters.nats_commands import CommandConsumer
 from lutlab_scheduler.adapters.nats_link import NatsLink
+from lutlab_scheduler.adapters.nats_sync import UnsafeSync
 from lutlab_scheduler.adapters.postgres import Leadership, Ledger, PostgresLetters
 from lutlab_scheduler.app.dispatch import Carrier, Dispatcher
 from lutlab_scheduler.app.housekeeping import keep_house
@@ -30,7 +32,7 @@ from lutlab_scheduler.app.ports import AppendConflict, Clock, StoreUnavailable, 
 from lutlab_scheduler.app.tail import Tail
 from lutlab_scheduler.app.writer import Writer, recover
 from lutlab_scheduler.settings import Settings
-from lutlab_transport.clock import SystemClock
+from lutlab_transport.clock import SteadyClock
 from lutlab_transport.connection import connect, public
 from lutlab_transport.logging import setup_logging
 
@@ -44,7 +46,7 @@ async def serve(settings: Settings, clock: Clock | None = None) -> None:
     reconnected = asyncio.Event()
     nc = await _connect(settings, reconnected)
     try:
-        await _terms(settings, clock or SystemClock(), nc, reconnected)
+        await _terms(settings, clock or SteadyClock(), nc, reconnected)
     finally:
         await nc.close()
 
@@ -95,6 +97,10 @@ async def _term(
 ) -> None:
     recovered = await recover(leadership.store)
     world, rules = recovered.world, settings.rules()
+    if isinstance(clock, SteadyClock):
+        # Whoever led before may have had a clock ahead of ours; time in the log never runs back.
+        for last in await leadership.store.read(recovered.head.position - 1, 1):
+            clock.not_before(last.at)
     tail = Tail(leadership.store, recovered.head.position)
     writer = Writer(store=leadership.store, recovered=recovered, tail=tail, rules=rules, clock=clock)
     inside = Inside(writer, site=settings.site, clock=clock)
@@ -118,6 +124,8 @@ async def _term(
         history=leadership.history,
         reconnected=reconnected,
         replicas=settings.nats_replicas,
+        monitor_url=settings.nats_monitor_url,
+        allow_unsafe_sync=settings.allow_unsafe_sync,
     )
     log.info("leading", position=recovered.head.position, boards=len(world.boards()), open_jobs=len(world.open_jobs()))
     async with asyncio.TaskGroup() as tasks:
@@ -156,8 +164,14 @@ def main() -> None:
     parser.parse_args()
     settings = Settings()
     setup_logging("scheduler", level=settings.log_level)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_until_signal(settings))
+    refusal = ""
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_until_signal(settings))
+    except* UnsafeSync as group:
+        refusal = first_reason(group)
+    if refusal:
+        sys.exit(f"lutlab-scheduler: {refusal}")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ class Settings(BaseSettings):
         quarantine_after: how many loads in a row may fail until a board gets no more jobs.
         queue_jobs_max: how many build jobs may be open at once.
         job_log_bytes_max: how much of a job's log is kept.
+        nats_monitor_url: NATS' monitoring ports, separated by commas; how it syncs is read back there at start.
+        allow_unsafe_sync: go on even if NATS acknowledges messages before they are on disk.
         nats_replicas: copies of each stream; 3 in a cluster.
         default_profile: what to build for if neither job nor boards say.
     """
@@ -37,6 +39,8 @@ class Settings(BaseSettings):
     nats_url: str = "nats://127.0.0.1:4222"
     nats_token: str | None = None
     nats_nkey_seed_file: Path | None = None
+    nats_monitor_url: str = ""
+    allow_unsafe_sync: bool = False
     nats_replicas: int = Field(default=1, ge=1, le=5)
     database_url: str = "postgresql://postgres@127.0.0.1:5432/lutlab"
     log_level: str = "INFO"

@@ -44,6 +44,12 @@ def submit(
     timing_target_mhz: Annotated[
         float | None, typer.Option("--timing-target-mhz", help="Grade timing against this instead of the clock.")
     ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", help="A label the board must have; may be given again.")
+    ] = None,
+    priority: Annotated[
+        int | None, typer.Option("--priority", help="Higher gets a board first; above 0 only for admins.")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until it runs on a board, and show the report.")] = False,
     api_url: ApiUrl = None,
     api_key: ApiKey = None,
@@ -51,7 +57,15 @@ def submit(
 ) -> None:
     """Build a design and program a board with it. Prints the job's id."""
     with client(api_url, api_key, data_dir) as lab:
-        job = lab.submit(file, fpga_id=board, top=top, sys_clk_freq=sys_clk_freq, timing_target_mhz=timing_target_mhz)
+        job = lab.submit(
+            file,
+            fpga_id=board,
+            top=top,
+            sys_clk_freq=sys_clk_freq,
+            timing_target_mhz=timing_target_mhz,
+            labels=label or (),
+            priority=priority,
+        )
         out(job.job_id)
         if wait:
             _wait(lab, job.job_id, file.name)

@@ -30,8 +30,8 @@ class Row(Protocol):
 
 
 BOARDS = """select fpga_id, state, profile, agent_id, epoch, labels, owner, session_id, session_created_at,
-    session_expires_at, current_job_id, current_job_created_at, bitstream, error_code, error_message, updated_at
-    from boards"""
+    session_expires_at, current_job_id, current_job_created_at, bitstream, error_code, error_message, service,
+    service_reason, updated_at from boards"""
 
 JOBS = """select job_id, number, type, status, owner, fpga_id, pinned_fpga_id, profile, build_stage, result,
     bitstream is not null as built, error_code, error_message, error_stage, created_at, updated_at from jobs"""
@@ -50,6 +50,13 @@ def _failure(row: Row, stage: str | None = None) -> Failure | None:
     return Failure(code=row["error_code"], message=row["error_message"] or "", stage=stage)
 
 
+def _absence(row: Row) -> Failure | None:
+    """Why a board is out of service, told where its failures are told."""
+    if row["service"] is None:
+        return None
+    return Failure(code=f"board_in_{row['service']}", message=row["service_reason"] or "")
+
+
 def board(row: Row) -> BoardView:
     """A row of `boards`."""
     bitstream = _json(row["bitstream"]) or {}
@@ -65,7 +72,8 @@ def board(row: Row) -> BoardView:
         current_job_id=row["current_job_id"],
         current_job_created_at=row["current_job_created_at"],
         address_words=bitstream.get("address_words", ADDRESS_WORDS_DEFAULT),
-        error=_failure(row),
+        error=_failure(row) or _absence(row),
+        is_away=row["service"] is not None,
         updated_at=row["updated_at"],
     )
 

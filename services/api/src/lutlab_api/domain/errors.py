@@ -28,6 +28,8 @@ class Code(StrEnum):
     INVALID_TIMING_TARGET = "invalid_timing_target"
     INVALID_TOP = "invalid_top"
     INVALID_PROFILE = "invalid_profile"
+    INVALID_LABELS = "invalid_labels"
+    INVALID_PRIORITY = "invalid_priority"
     INVALID_OP = "invalid_op"
     INVALID_ADDRESS = "invalid_address"
     INVALID_COUNT = "invalid_count"

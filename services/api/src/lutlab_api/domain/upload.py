@@ -18,6 +18,9 @@ SYS_CLK_HZ_MIN = 10_000_000
 SYS_CLK_HZ_MAX = 200_000_000
 TIMING_TARGET_MHZ_MAX = 1000.0
 TOP = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,127}")
+LABEL = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+LABELS_MAX = 16
+PRIORITY_MIN, PRIORITY_MAX = -10, 10
 PROFILE = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 MIB = 1 << 20
@@ -51,6 +54,8 @@ class Upload:
     sys_clk_hz: int | None = None
     timing_target_mhz: float | None = None
     profile: str | None = None
+    labels: tuple[str, ...] = ()
+    priority: int = 0
 
 
 def check_file(filename: str, data: bytes, bytes_max: int) -> str:
@@ -125,6 +130,31 @@ def check_profile(text: str | None) -> str | None:
     if PROFILE.fullmatch(text) is None:
         raise Invalid(Code.INVALID_PROFILE, f"profile {text[:70]!r} is not the name of a device profile")
     return text
+
+
+def check_labels(text: str | None) -> tuple[str, ...]:
+    """Labels the board must have, separated by commas. Raises: Invalid `invalid_labels`."""
+    labels = tuple(sorted({part.strip() for part in (text or "").split(",") if part.strip()}))
+    if len(labels) > LABELS_MAX or any(LABEL.fullmatch(label) is None for label in labels):
+        raise Invalid(
+            Code.INVALID_LABELS,
+            f"labels {(text or '')[:100]!r} must be at most {LABELS_MAX} words of letters, digits and _.:- "
+            "separated by commas",
+        )
+    return labels
+
+
+def check_priority(text: str | None, *, is_admin: bool) -> int:
+    """The job's priority; only admins may go before others. Raises: Invalid `invalid_priority`."""
+    if not text:
+        return 0
+    most = PRIORITY_MAX if is_admin else 0
+    value = int(text) if re.fullmatch(r"-?\d{1,3}", text) else None
+    if value is None or not PRIORITY_MIN <= value <= most:
+        raise Invalid(
+            Code.INVALID_PRIORITY, f"priority {text[:20]} must be a whole number from {PRIORITY_MIN} to {most}"
+        )
+    return value
 
 
 def _number(text: str) -> float | None:

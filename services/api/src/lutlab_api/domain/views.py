@@ -58,7 +58,13 @@ class SessionView:
 
 @dataclass(frozen=True, kw_only=True)
 class BoardView:
-    """A board as the ledger has it; `address_words` is the size of the loaded design's address space."""
+    """A board as the ledger has it.
+
+    Attributes:
+        address_words: the size of the loaded design's address space.
+        is_away: whether it is in maintenance or quarantine and takes no jobs; `error` then says why, and an idle board
+            shows as `error`, since the contract has no better word.
+    """
 
     fpga_id: int
     state: BoardState
@@ -73,10 +79,13 @@ class BoardView:
     address_words: int = ADDRESS_WORDS_DEFAULT
     error: Failure | None = None
     updated_at: datetime | None = None
+    is_away: bool = False
 
     @property
     def public_state(self) -> str:
         """The contract's name of the state."""
+        if self.is_away and self.state is BoardState.IDLE:
+            return "error"
         return PUBLIC_STATES[self.state]
 
     @property

@@ -11,7 +11,16 @@ from typing import Any
 from fastapi import FastAPI
 
 from lutlab_api.app.ports import Ids
-from lutlab_api.web import errors, routes_audit, routes_boards, routes_jobs, routes_keys, routes_v1, websocket
+from lutlab_api.web import (
+    errors,
+    routes_audit,
+    routes_boards,
+    routes_jobs,
+    routes_keys,
+    routes_service,
+    routes_v1,
+    websocket,
+)
 from lutlab_api.web.asked import Api
 from lutlab_api.web.edge import BodyLimits, Edge
 from lutlab_api.web.models import Health
@@ -75,7 +84,7 @@ def create_app(
     app.openapi = partial(_document, app)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
     errors.install(app)
     app.add_api_route("/health", health, methods=["GET"], tags=["health"], summary="Is the lab all right?")
-    routes = (routes_boards, routes_jobs, routes_keys, routes_v1, routes_audit, websocket)
+    routes = (routes_boards, routes_jobs, routes_keys, routes_v1, routes_audit, routes_service, websocket)
     for module in routes:
         app.include_router(module.router)
     settings = services.settings

@@ -18,7 +18,13 @@ from lutlab_events.rejections import Rejection
 log = structlog.get_logger(__name__)
 
 RETRYABLE = frozenset(
-    {Code.SCHEDULER_UNAVAILABLE, Code.BOARD_UNREACHABLE, Rejection.QUEUE_FULL, Code.REQUEST_IN_PROGRESS}
+    {
+        Code.SCHEDULER_UNAVAILABLE,
+        Code.BOARD_UNREACHABLE,
+        Rejection.QUEUE_FULL,
+        Rejection.OWNER_LIMIT,
+        Code.REQUEST_IN_PROGRESS,
+    }
 )
 INPUT_CHARS_MAX = 80
 PROBLEMS_MAX = 5

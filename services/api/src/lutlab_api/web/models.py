@@ -199,6 +199,8 @@ class JobDetails(JobWithReport):
     cached: bool | None = Field(description="the bitstream was there already")
     correlation_id: UUID | None = Field(description="shared by everything the submitting request caused")
     result: dict[str, Any] | None
+    queue_position: int | None = Field(None, description="1: the next to get a board; null: it does not wait")
+    estimated_start_at: datetime | None = Field(None, description="when its turn for a board may come")
 
     @staticmethod
     def of_everything(detail: JobDetail) -> JobDetails:

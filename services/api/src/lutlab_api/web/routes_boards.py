@@ -26,6 +26,10 @@ UPLOAD_ERRORS = (
     Code.INVALID_PROFILE,
     Rejection.UNKNOWN_PROFILE,
     Rejection.QUEUE_FULL,
+    Rejection.OWNER_LIMIT,
+    Rejection.NO_SUCH_BOARD,
+    Code.INVALID_LABELS,
+    Code.INVALID_PRIORITY,
 )
 RUN_ERRORS = (
     Code.BODY_TOO_LARGE,
@@ -70,7 +74,7 @@ async def submit_to_fpga(fpga_id: FpgaId, request: Request, api: Api, asked: Ask
     The board must be idle; it is set aside at once and goes `queued`, `building`, `programming`, `reserved`.
     `POST /submit` needs no idle board and queues instead.
     """
-    upload = await read_upload(request, api.settings.upload_bytes_max)
+    upload = await read_upload(request, api.settings.upload_bytes_max, is_admin=asked.caller.is_admin)
     return Accepted.of(await api.control.submit(asked, upload, fpga_id))
 
 

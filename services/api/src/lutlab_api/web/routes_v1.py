@@ -10,6 +10,7 @@ from lutlab_api.domain.errors import Code
 from lutlab_api.web.asked import Api, FpgaId, JobId, Key, Reader
 from lutlab_api.web.documented import BOARD, JOB, READ, errors
 from lutlab_api.web.models import Events, JobDetails
+from lutlab_events.values import TERMINAL
 
 EVENTS_LISTED_DEFAULT = 100
 EVENTS_LISTED_MAX = 1000
@@ -36,4 +37,11 @@ async def events(api: Api, caller: Key, after: After = 0, limit: Limit = EVENTS_
 @router.get("/jobs/{job_id}", summary="Everything about a job", responses=errors(*READ, *JOB))
 async def job_details(job_id: JobId, api: Api, reader: Reader) -> JobDetails:
     """A job with what was asked, its full build report, its bitstream's name, and why it failed."""
-    return JobDetails.of_everything(await api.reads.detail(job_id, reader))
+    details = JobDetails.of_everything(await api.reads.detail(job_id, reader))
+    if details.status in TERMINAL:
+        return details
+    place = await api.standings.of(details.job_id)
+    if place is None:
+        return details
+    turn = {"queue_position": place.position, "estimated_start_at": place.estimated_start_at}
+    return details.model_copy(update=turn)

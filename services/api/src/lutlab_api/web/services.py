@@ -11,6 +11,7 @@ from lutlab_api.app.control import Control
 from lutlab_api.app.health import HealthChecks
 from lutlab_api.app.keys import Bootstrap, Keys
 from lutlab_api.app.ports import Blobs, Bus, Clock, Commands, Ids, Ledger, Messaging, Monotonic
+from lutlab_api.app.queues import Queues, Standings
 from lutlab_api.app.reads import Reads
 from lutlab_api.app.run import Run
 from lutlab_api.app.stream import StreamLimits, Streams
@@ -31,6 +32,7 @@ class Ports:
     monotonic: Monotonic
     audit_log: AuditLog
     post: Post
+    queues: Queues
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,7 @@ class Services:
     authenticator: Authenticator
     reads: Reads
     audit: Audit
+    standings: Standings
     control: Control
     run: Run
     streams: Streams
@@ -68,6 +71,7 @@ def wire(settings: Settings, ports: Ports) -> Services:
         settings=settings,
         authenticator=authenticator,
         reads=reads,
+        standings=Standings(ports.queues, ports.clock),
         audit=Audit(ports.audit_log, ports.post, ports.clock),
         control=Control(asking, ports.blobs, reads),
         run=Run(

@@ -51,6 +51,9 @@ MEANINGS: dict[str, Meaning] = {
     Code.INVALID_IDEMPOTENCY_KEY: Meaning(
         H.UNPROCESSABLE_ENTITY, "Idempotency-Key must be 1 to 200 visible ASCII characters"
     ),
+    Code.INVALID_LABELS: Meaning(H.UNPROCESSABLE_ENTITY, "labels 'a b' must be words separated by commas"),
+    Code.INVALID_PRIORITY: Meaning(H.UNPROCESSABLE_ENTITY, "priority 99 must be a whole number from -10 to 0"),
+    Rejection.NO_SUCH_BOARD: Meaning(H.UNPROCESSABLE_ENTITY, "no board of profile lfe5u-25f has the labels fast"),
     Rejection.UNKNOWN_PROFILE: Meaning(H.UNPROCESSABLE_ENTITY, "no device profile 'lfe5u-12f'"),
     # -- what is not there
     Code.NOT_FOUND: Meaning(H.NOT_FOUND, "there is no GET /nowhere; see /docs"),
@@ -85,6 +88,7 @@ MEANINGS: dict[str, Meaning] = {
     ),
     Code.BOARD_TIMEOUT: Meaning(H.GATEWAY_TIMEOUT, "board 3 did not answer within 10 s"),
     Code.BOARD_UNREACHABLE: Meaning(H.SERVICE_UNAVAILABLE, "board 3 cannot be reached: its agent is not there"),
+    Rejection.OWNER_LIMIT: Meaning(H.TOO_MANY_REQUESTS, "ada has 500 open build jobs, the limit is 500"),
     Rejection.QUEUE_FULL: Meaning(H.SERVICE_UNAVAILABLE, "too many builds are queued; try again later"),
     Code.SCHEDULER_UNAVAILABLE: Meaning(H.SERVICE_UNAVAILABLE, "the scheduler did not answer within 5.0 s"),
     Rejection.UNDECIDABLE: Meaning(H.INTERNAL_SERVER_ERROR, "the scheduler failed on this request; it was set aside"),

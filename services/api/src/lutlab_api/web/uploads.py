@@ -12,6 +12,8 @@ from lutlab_api.domain.errors import Code, Invalid
 from lutlab_api.domain.upload import (
     Upload,
     check_file,
+    check_labels,
+    check_priority,
     check_profile,
     check_sys_clk,
     check_timing_target,
@@ -56,6 +58,16 @@ UPLOAD_BODY: dict[str, Any] = {
                             "type": "string",
                             "description": "device profile to build for; left out: the board's, or the lab's default",
                         },
+                        "labels": {
+                            "type": "string",
+                            "description": "labels the board must have, separated by commas",
+                        },
+                        "priority": {
+                            "type": "integer",
+                            "minimum": -10,
+                            "maximum": 10,
+                            "description": "higher gets a board first; above 0 only for admins",
+                        },
                     },
                 },
             }
@@ -64,8 +76,8 @@ UPLOAD_BODY: dict[str, Any] = {
 }
 
 
-async def read_upload(request: Request, bytes_max: int) -> Upload:
-    """The upload in a request.
+async def read_upload(request: Request, bytes_max: int, *, is_admin: bool = False) -> Upload:
+    """The upload in a request; `is_admin` says whether its sender may give it a high priority.
 
     Raises:
         Invalid: what is missing or wrong.
@@ -80,12 +92,12 @@ async def read_upload(request: Request, bytes_max: int) -> Upload:
             raise
         raise Invalid(Code.MALFORMED_BODY, f"the multipart body cannot be read: {error.detail}") from error
     try:
-        return await _upload(form, bytes_max)
+        return await _upload(form, bytes_max, is_admin)
     finally:
         await form.close()
 
 
-async def _upload(form: FormData, bytes_max: int) -> Upload:
+async def _upload(form: FormData, bytes_max: int, is_admin: bool) -> Upload:
     file = form.get("file")
     if not isinstance(file, UploadFile):
         raise _missing_file("there is no file in it" if file is None else "its part `file` has no file name")
@@ -93,6 +105,8 @@ async def _upload(form: FormData, bytes_max: int) -> Upload:
     sys_clk_hz = check_sys_clk(_text(form, "sys_clk_freq"))
     timing_target_mhz = check_timing_target(_text(form, "timing_target_mhz"))
     profile = check_profile(_text(form, "profile"))
+    labels = check_labels(_text(form, "labels"))
+    priority = check_priority(_text(form, "priority"), is_admin=is_admin)
     data = await file.read()
     return Upload(
         filename=check_file(file.filename or "", data, bytes_max),
@@ -101,6 +115,8 @@ async def _upload(form: FormData, bytes_max: int) -> Upload:
         sys_clk_hz=sys_clk_hz,
         timing_target_mhz=timing_target_mhz,
         profile=profile,
+        labels=labels,
+        priority=priority,
     )
 
 

@@ -17,6 +17,7 @@ from lutlab_scheduler.adapters.nats_commands import CommandConsumer
 from lutlab_scheduler.adapters.nats_letters import keep_letters
 from lutlab_scheduler.adapters.nats_logs import consume_logs
 from lutlab_scheduler.adapters.nats_queries import answer_queries
+from lutlab_scheduler.adapters.nats_sync import check_sync
 from lutlab_scheduler.app.dispatch import Carrier, Dispatcher
 from lutlab_scheduler.app.leases import Leases, agrees
 from lutlab_scheduler.app.logs import LogIngest
@@ -44,6 +45,7 @@ class NatsLink:
     Attributes:
         reconnected: set by the client's callback after each reconnection.
         replicas: copies of each stream.
+        monitor_url, allow_unsafe_sync: see `check_sync`.
     """
 
     nc: Client
@@ -60,6 +62,8 @@ class NatsLink:
     history: History
     reconnected: asyncio.Event
     replicas: int = 1
+    monitor_url: str = ""
+    allow_unsafe_sync: bool = False
 
     async def run(self) -> None:
         """Keep the link up until cancelled. Raises what is not NATS' fault, e.g. StoreUnavailable."""
@@ -81,6 +85,7 @@ class NatsLink:
     async def _once(self) -> None:
         """Declare the streams, send what is owed, then do everything at once until something fails."""
         self.reconnected.clear()
+        await check_sync(self.monitor_url, allow_unsafe=self.allow_unsafe_sync)
         await self._declare()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._watch())
