@@ -8,7 +8,7 @@ from __future__ import annotations
 
 KINDS = {"read": 0, "write": 1, "modify": 2, "poll": 3}
 NONCE = 0x0BADCAFE
-INFO = [0x4C550002, 0xCAFEF00D, 50_000_000, 64, 4 | 9 << 16 | 32 << 24, 512, 512, 16]
+INFO = [0x4C550002, 0xCAFEF00D, 50_000_000, 64, 4 | 9 << 16 | 32 << 24, 512, 512, 15]
 ERR_WORD, DEAD_WORD, PATTERN = 0x1F0, 0x1F1, 0x1000_0000
 
 
@@ -267,7 +267,7 @@ def main() -> None:
     print(
         "[device]\ndivider = 4\nbuild_id = 0xcafef00d\nclk_hz = 50_000_000\nbus_timeout_cycles = 64\naddress_bits = 9"
     )
-    print("receive_ring_bytes = 512\nreply_ring_bytes = 512\nwindow = 16\n")
+    print("receive_ring_bytes = 512\nreply_ring_bytes = 512\nwindow = 15\n")
     request, reply = hello(9)
     print(f"[hello]\nsequence = 9\nnonce = {NONCE:#x}\nrequest = {show(request)}\nreply = {show(reply)}")
     print(f"line_request = {show(line(request))}\nline_reply = {show(line(reply))}")

@@ -1,0 +1,69 @@
+"""The two checks of a frame in one register: CRC-16 for short frames, CRC-32 for long ones, a bit a cycle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Cat, Elaboratable, Module, Mux, Signal
+
+CYCLES_PER_BYTE = 8
+_POLYNOMIAL_32 = 0xEDB8_8320
+"""CRC-32/ISO-HDLC (zlib), reflected: the register shifts right."""
+_POLYNOMIAL_16 = 0x8408
+"""CRC-16/IBM-3740 (0x1021), reflected as well; feeding it each byte's highest bit first makes up for that."""
+_RESIDUE_32 = 0xDEBB_20E3
+"""The register after any message with its CRC-32 behind it, low byte first. The CRC-16's is zero."""
+
+
+class SerialCrc(Elaboratable):
+    """A running CRC. Bit-serial, because a serial line leaves 40 cycles for a byte: a third of the byte-wise form.
+
+    Both CRCs share the register: the short one lives in its lower half, the upper half being zero. Who sends the CRC
+    sends `out` while `drain` shifts it out, byte by byte.
+
+    Attributes:
+        restart: in, go back to the start value of the CRC that `init_long` chooses. Not together with `run`.
+        init_long: in. long: in, CRC-32 instead of CRC-16; constant within a frame.
+        run: in, take a bit of `data` into account; `data` must be held for `CYCLES_PER_BYTE` cycles of `run`.
+        data: in, 8 bits.
+        drain: in, with `run`: shift a byte out instead.
+        first: out, `run` and this is the first bit. done: out, `run` and it is the last.
+        out: out, 8 bits, the next byte of the CRC, before `drain` shifts.
+        good: out, what was fed ends with its CRC.
+    """
+
+    def __init__(self) -> None:
+        self.restart = Signal()
+        self.init_long = Signal()
+        self.long = Signal()
+        self.run = Signal()
+        self.data = Signal(8)
+        self.drain = Signal()
+        self.first = Signal()
+        self.done = Signal()
+        self.out = Signal(8)
+        self.good = Signal()
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        crc = Signal(32)
+        index = Signal(range(CYCLES_PER_BYTE))
+        bit, feedback_16, feedback_32 = Signal(), Signal(), Signal()
+        m.d.comb += [
+            bit.eq(self.data.bit_select(index ^ (~self.long).replicate(3), 1)),
+            feedback_16.eq((crc[0] ^ bit) & ~self.drain & ~self.long),
+            feedback_32.eq((crc[0] ^ bit) & ~self.drain & self.long),
+            self.first.eq(self.run & (index == 0)),
+            self.done.eq(self.run & (index == CYCLES_PER_BYTE - 1)),
+            self.out.eq(Mux(self.long, ~crc[:8], crc[7::-1])),
+            self.good.eq(crc == Mux(self.long, _RESIDUE_32, 0)),
+        ]
+        fed_back = [
+            (feedback_16 if _POLYNOMIAL_16 >> i & 1 else 0) ^ (feedback_32 if _POLYNOMIAL_32 >> i & 1 else 0)
+            for i in range(32)
+        ]
+        with m.If(self.restart):
+            m.d.sync += crc.eq(Cat((1 << 16) - 1 >> i & 1 for i in range(16)) | self.init_long.replicate(16) << 16)
+        with m.Elif(self.run):
+            m.d.sync += [crc.eq(Cat(crc[i + 1 : i + 2] ^ fed_back[i] for i in range(32))), index.eq(index + 1)]
+        return m
