@@ -131,8 +131,6 @@ class FrameEngine(Elaboratable):
         with m.If(self.damaged):
             m.d.sync += self._has_damage.eq(1)
         with m.FSM() as fsm:
-            self._registers(m, fsm)
-            m.d.comb += [self.busy.eq(~fsm.ongoing("IDLE")), crc.data.eq(self._reply_byte(fsm))]
             self._sequence(m)
             self._begin(m)
             self._operation(m)
@@ -140,6 +138,8 @@ class FrameEngine(Elaboratable):
             self._transfer(m)
             self._results(m)
             self._end(m)
+        m.d.comb += [self.busy.eq(~fsm.ongoing("IDLE")), crc.data.eq(self._reply_byte(fsm))]
+        self._registers(m, fsm)
         return m
 
     def _registers(self, m: Module, fsm: Any) -> None:
