@@ -1,4 +1,4 @@
-"""A bench for the bus device: a target with a temper, a line that sends bytes, and a record of everything that happened."""
+"""A bench for the bus device: a target with a temper, a line that sends bytes, a record of everything that happened."""
 
 from __future__ import annotations
 

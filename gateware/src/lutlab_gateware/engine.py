@@ -119,7 +119,6 @@ class FrameEngine(Elaboratable):
             self.sel.eq(0b1111),
             self.adr.eq(self._address),
             crc.long.eq(self._head[_LONG]),
-            crc.init_long.eq(self._head[_LONG]),
             self.replies.slot.eq(self._head),
             self.replies.put.eq(crc.first),
             self.replies.data.eq(crc.data),
@@ -158,9 +157,8 @@ class FrameEngine(Elaboratable):
         with m.Elif(self._shift):
             m.d.sync += self.dat_w.eq(Cat(self.dat_w[8:], merged))
 
-        with m.If(fsm.ongoing("TIME")):
-            with m.If(self.requests.take):
-                m.d.sync += self._time.eq(Cat(self._time[8:32], incoming, 0))
+        with m.If(fsm.ongoing("TIME")), m.If(self.requests.take):
+            m.d.sync += self._time.eq(Cat(self._time[8:32], incoming, 0))
         with m.Elif(fsm.ongoing("STATUS")):
             m.d.sync += self._time[32].eq(1)
         with m.Elif(~self._time[32]):
@@ -202,16 +200,15 @@ class FrameEngine(Elaboratable):
                 m.d.sync += self._after.eq(_After.NAK)
         with m.State("SKIP"), m.If(requests.valid):
             m.d.comb += requests.take.eq(1)
-            with m.If(requests.end):
-                with m.Switch(self._after):
-                    with m.Case(_After.IDLE):
-                        m.next = "IDLE"
-                    with m.Case(_After.REPEAT):
-                        m.next = "SEND"
-                    with m.Case(_After.NAK):
-                        m.next = "NAK"
-                    with m.Case(_After.TRAILER):
-                        m.next = "TRAILER"
+            with m.If(requests.end), m.Switch(self._after):
+                with m.Case(_After.IDLE):
+                    m.next = "IDLE"
+                with m.Case(_After.REPEAT):
+                    m.next = "SEND"
+                with m.Case(_After.NAK):
+                    m.next = "NAK"
+                with m.Case(_After.TRAILER):
+                    m.next = "TRAILER"
         with m.State("NAK"):
             m.d.sync += head.eq(Cat(self._expected, Const(1, 2)))
             m.next = "BEGIN"

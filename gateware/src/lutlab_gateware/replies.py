@@ -74,13 +74,20 @@ class ReplyRing(Elaboratable):
         held = Signal(8)
         is_held, is_cut, is_last = Signal(), Signal(), Signal()  # steps of a `put`; second step of `close`
         writes_code, begins_block, stores_byte = Signal(), Signal(), Signal()
-        m.d.sync += [is_held.eq(self.put), is_cut.eq(is_held), is_last.eq(self.close)]
+        is_full, is_zero = Signal(), Signal()
+        m.d.sync += [
+            is_held.eq(self.put),
+            is_cut.eq(is_held),
+            is_last.eq(self.close),
+            is_full.eq(code == CODE_MAX),
+            is_zero.eq(held == 0),
+        ]
         with m.If(self.put | self.close):
             m.d.sync += held.eq(Mux(self.put, self.data, 0))
         ends_block = Signal()
         m.d.comb += [
-            ends_block.eq((is_held & (code == CODE_MAX)) | (is_cut & (held == 0))),
-            stores_byte.eq((is_cut & (held != 0)) | is_last),
+            ends_block.eq((is_held & is_full) | (is_cut & is_zero)),
+            stores_byte.eq((is_cut & ~is_zero) | is_last),
             writes_code.eq(ends_block | self.close),
             begins_block.eq(ends_block | self.open),
             port.addr.eq(Mux(writes_code, code_at, tail)),
@@ -118,4 +125,3 @@ class ReplyRing(Elaboratable):
                     m.next = "FETCH"
                     with m.If(self.tx_data == 0):
                         m.next = "IDLE"
-        return

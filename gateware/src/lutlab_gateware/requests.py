@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Elaboratable, Module, Mux, Signal
+from amaranth.hdl import Cat, Elaboratable, Module, Mux, Signal
 from amaranth.lib.memory import Memory
 
 from lutlab_bus import wire2 as wire
@@ -12,7 +12,7 @@ from lutlab_gateware.cobs import CobsDecoder
 from lutlab_gateware.crc import SerialCrc
 
 CYCLES_BETWEEN_BYTES_MIN = 12
-"""What the receiver needs for a byte: eight for its CRC, and some to hand over a frame. A UART takes 40."""
+"""What the receiver needs for a byte: nine for its CRC, and some to hand over a frame. A UART takes 40."""
 RING_BYTES_MIN = 16
 RING_BYTES_MAX = 32_768
 _LONG_BIT = wire.Head.LONG.bit_length() - 1
@@ -39,8 +39,9 @@ class RequestRing(Elaboratable):
         depth: entries, a power of two. One stays free, so `depth - 1` fit.
 
     Attributes:
-        push: in, store `push_data` (8 bits) and `push_end` (1 bit); ignored while `full`.
-        full: out.
+        push: in, store `push_data` (8 bits); ignored while `full`. Not in two cycles in a row.
+        push_end: in, with `push`: this is the end of a frame. Always fits behind `strip`.
+        full: out, a cycle late.
         strip: in, take back the check at the frame's end: four entries if `long`, else two.
         commit: in, make everything pushed so far readable.
         rollback: in, forget everything pushed since the last commit. `push`, `strip`, `commit` and `rollback` come one
@@ -80,21 +81,21 @@ class RequestRing(Elaboratable):
         committed = Signal(range(self.depth))  # end of the readable entries
         tail = Signal(range(self.depth))  # end of the provisional ones
         step = Signal(range(self.depth))
-        after_tail = Signal(range(self.depth))
+        stores = Signal()
         m.d.comb += [
             # 1, or -2 or -4
             step.eq(Cat(~self.strip, self.strip & ~self.long, self.strip.replicate(len(step) - 2))),
-            after_tail.eq(tail + step),
-            self.full.eq(after_tail == marked),
+            stores.eq(self.push & (~self.full | self.push_end)),
             self.empty.eq(head == committed),
             write_port.addr.eq(tail),
             write_port.data.eq(Cat(self.push_data, self.push_end)),
-            write_port.en.eq(self.push & ~self.full),
+            write_port.en.eq(stores),
         ]
+        m.d.sync += self.full.eq((tail + 1)[: len(tail)] == marked)
         with m.If(self.rollback):
             m.d.sync += tail.eq(committed)
-        with m.Elif(self.strip | (self.push & ~self.full)):
-            m.d.sync += tail.eq(after_tail)
+        with m.Elif(self.strip | stores):
+            m.d.sync += tail.eq(tail + step)
         with m.If(self.commit):
             m.d.sync += committed.eq(tail)
 
@@ -147,7 +148,7 @@ class FrameReceiver(Elaboratable):
         m.submodules.crc = crc = self._crc
         count = Signal(range(2 * wire.SHORT_BYTES_MAX))  # of bytes so far; stops one above the longest short frame
         overflow = Signal()
-        is_first, is_good = Signal(), Signal()
+        is_first, is_good, is_damaged = Signal(), Signal(), Signal()
         summing = Signal()
         m.d.comb += [
             decoder.data.eq(self.data),
@@ -156,22 +157,27 @@ class FrameReceiver(Elaboratable):
             self.busy.eq(decoder.busy),
             is_first.eq(count == 0),
             crc.data.eq(decoder.byte),
-            crc.init_long.eq(decoder.byte[_LONG_BIT]),
             crc.run.eq(summing),
             ring.long.eq(crc.long),
             ring.push_data.eq(decoder.byte),
+        ]
+        m.d.sync += [
             is_good.eq(decoder.whole & crc.good & ~overflow & self._has_good_length(count)),
+            is_damaged.eq(~is_first | ~decoder.whole),
         ]
         with m.FSM():
             with m.State("TAKE"):
                 m.d.comb += ring.push.eq(decoder.byte_stb)
                 with m.If(decoder.end):
                     m.d.sync += [count.eq(0), overflow.eq(0)]
-                    with m.If(is_good):
-                        m.d.comb += ring.strip.eq(1)
-                        m.next = "MARK"
-                    with m.Else():
-                        m.d.comb += [ring.rollback.eq(1), self.damaged.eq(~is_first | ~decoder.whole)]
+                    m.next = "JUDGE"
+            with m.State("JUDGE"):
+                with m.If(is_good):
+                    m.d.comb += ring.strip.eq(1)
+                    m.next = "MARK"
+                with m.Else():  # an empty frame is no damage
+                    m.d.comb += [ring.rollback.eq(1), self.damaged.eq(is_damaged)]
+                    m.next = "TAKE"
             with m.State("MARK"):  # the check made room for the mark, so it fits
                 m.d.comb += [ring.push.eq(1), ring.push_end.eq(1)]
                 m.next = "COMMIT"
