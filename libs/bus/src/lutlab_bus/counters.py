@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 ROUND_TRIP_BUCKETS = 26
-"""Bucket n counts round trips of 2**(n-1) up to 2**n microseconds; the last one also all longer ones (17 s and more)."""
+"""Bucket n counts round trips of 2**(n-1) up to 2**n microseconds; the last one also all longer ones."""
 
 
 @dataclass(slots=True)
@@ -25,8 +25,8 @@ class LinkCounters:
         timeouts: calls that ran out of time.
         bytes_sent, bytes_received: everything on the line.
         bytes_dropped: those of damaged and stale frames.
-        round_trip: histogram of the time from sending a request to its reply, see `ROUND_TRIP_BUCKETS`; repeated requests
-            are not in it.
+        round_trip: histogram of the time from sending a request to its reply, see `ROUND_TRIP_BUCKETS`; repeated
+            requests are not in it.
     """
 
     frames: int = 0

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from lutlab_bus import wire
 from lutlab_bus.errors import InvalidOperation, ProtocolFault
-from lutlab_bus.operations import Operation, Result, Status, Write, to_order, zeros
+from lutlab_bus.operations import Read, Result, Status, Write, to_order, zeros
 
 OPERATIONS_MAX = 1 << 16
 """Operations of one batch."""
@@ -30,6 +30,7 @@ READ_WORDS_MAX = 1024
 """Words of a read frame. A frame is answered in full even after a fault, so long frames make faults slow."""
 FRAMES_PER_QUEUE = 4
 """A write frame fills at most this fraction of the queue: the next one travels while one is executed."""
+Operation = Read | Write
 _STATUSES = {status.value: status for status in Status}
 
 

@@ -122,7 +122,7 @@ class Block(Sliced):
         count = min(left, room, wire.WORDS_PER_OP_MAX)
         if count < 1 or (not fresh and count < min(left, SLIVER_WORDS)):
             return 0
-        code = wire.Kind.WRITE if self._writes else wire.Kind.READ
+        code = int(wire.Kind.WRITE if self._writes else wire.Kind.READ)
         code |= wire.Op.COUNT | (wire.Op.FIXED if self._fixed else 0) | (wire.Op.CHAIN if start else 0)
         header = _COUNTED.pack(code | (wire.Op.WIDE if wide else 0), count - 1, address & 0xFFFF)
         pieces.append(header + bytes((address >> 16,)) if wide else header)

@@ -16,9 +16,9 @@ from typing import Protocol, Self
 
 from lutlab_bus import wire
 from lutlab_bus.errors import LinkLost, LinkTimeout, ProtocolFault
-from lutlab_bus.framer import Framer, Limits
+from lutlab_bus.framer import Framer, Limits, Operation
 from lutlab_bus.hello import HELLO_REPLY_BYTES, BoardInfo, encode_hello, find_hello, sync_bytes
-from lutlab_bus.operations import Operation, Result
+from lutlab_bus.operations import Result
 
 READ_BYTES = 65_536
 """Most bytes taken from the port at once."""
