@@ -132,7 +132,7 @@ def run_device(script: list[bytes], *, delay: int = 1, byte_cycles: int = BYTE_C
                 await ctx.tick()
                 ctx.set(device.rx_stb, 0)
                 await ctx.tick().repeat(byte_cycles - 1)
-            await _settle(ctx, device)
+            await settle(ctx, device.executing | device.tx_stb)
 
     async def collect(ctx: Any) -> None:
         async for _, _, stb, data in ctx.tick().sample(device.tx_stb, device.tx_data):
@@ -148,12 +148,12 @@ def run_device(script: list[bytes], *, delay: int = 1, byte_cycles: int = BYTE_C
     return seen
 
 
-async def _settle(ctx: Any, device: BusDevice) -> None:
-    """Wait until nothing was executed or sent for a while."""
+async def settle(ctx: Any, busy: Any, quiet_cycles: int = 16) -> None:
+    """Wait until nothing was busy for a while."""
     quiet = 0
     for _ in range(CYCLES_MAX):
         await ctx.tick()
-        quiet = 0 if ctx.get(device.executing | device.tx_stb) else quiet + 1
-        if quiet > 16:
+        quiet = 0 if ctx.get(busy) else quiet + 1
+        if quiet > quiet_cycles:
             return
-    raise AssertionError(f"the device is still busy after {CYCLES_MAX} cycles")
+    raise AssertionError(f"still busy after {CYCLES_MAX} cycles")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from bus_sim import Break, run_bridge
 from device_sim import VECTORS, hello, run_device, stuff
 
 EXCHANGES = VECTORS["exchange"]
@@ -47,3 +48,18 @@ def test_session(session):
     for step, got in zip(session["steps"], seen, strict=True):
         assert got.reply.hex(" ") in (step["receive"], step["may_receive"] or step["receive"]), step["note"]
         assert got.started == transfers(step["bus"]), step["note"]
+
+
+def test_every_exchange_bit_by_bit():
+    script = [hello(v["sequence"]) + bytes.fromhex(v["line_request"]) for v in EXCHANGES]
+    seen = run_bridge(script)
+    assert all(got.reply.hex(" ").endswith(v["line_reply"]) for v, got in zip(EXCHANGES, seen, strict=True))
+
+
+def test_a_break_on_the_line_spoils_only_what_it_hits():
+    """The line goes low for 30 bits in the middle of a frame, as when a cable is pulled; then it comes back."""
+    vector = EXCHANGES[0]
+    request, reply = bytes.fromhex(vector["line_request"]), bytes.fromhex(vector["line_reply"])
+    seen = run_bridge([hello(vector["sequence"]), request[:4], Break(30), request, b"\0" + request])
+    assert seen[2].started == seen[3].started == []
+    assert seen[4].reply == reply

@@ -31,12 +31,13 @@ class CobsDecoder(Elaboratable):
         self.end = Signal()
         self.whole = Signal()
         self.busy = Signal()
+        self._left = Signal(8)  # bytes of the block to come
+        self._zero_follows = Signal()  # a zero follows the block, unless the frame ends there
+        self._broken = Signal()
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        left = Signal(8)  # bytes of the block to come
-        zero_follows = Signal()  # a zero follows the block, unless the frame ends there
-        broken = Signal()
+        left, zero_follows, broken = self._left, self._zero_follows, self._broken
         is_code, is_zero = Signal(), Signal()
         m.d.comb += [is_code.eq(left == 0), is_zero.eq(self.data == 0)]
         m.d.sync += [self.byte_stb.eq(0), self.end.eq(0)]

@@ -44,11 +44,12 @@ class SerialCrc(Elaboratable):
         self.done = Signal()
         self.out = Signal(8)
         self.good = Signal()
+        self._crc = Signal(32, init=_INIT)
+        self._index = Signal(range(CYCLES_PER_BYTE))
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        crc = Signal(32, init=_INIT)
-        index = Signal(range(CYCLES_PER_BYTE))
+        crc, index = self._crc, self._index
         bit = Signal()  # of the byte; a register, else its multiplexer would be copied into every bit of the CRC
         feedback_16, feedback_32, passed_down = Signal(), Signal(), Signal()
         m.d.comb += [

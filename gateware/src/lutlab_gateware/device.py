@@ -6,7 +6,7 @@ from typing import Any
 
 from amaranth.hdl import Elaboratable, Module
 
-from lutlab_bus import wire2 as wire
+from lutlab_bus import wire
 from lutlab_gateware.engine import WINDOW, FrameEngine
 from lutlab_gateware.replies import ReplyRing
 from lutlab_gateware.requests import FrameReceiver, RequestRing

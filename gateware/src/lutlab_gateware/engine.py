@@ -12,7 +12,7 @@ from typing import Any
 from amaranth.hdl import Cat, Const, Elaboratable, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import enum
 
-from lutlab_bus import wire2 as wire
+from lutlab_bus import wire
 from lutlab_gateware.crc import SerialCrc
 from lutlab_gateware.replies import SLOTS, ReplyRing
 from lutlab_gateware.requests import RequestRing
@@ -86,6 +86,7 @@ class FrameEngine(Elaboratable):
         self.busy = Signal()
         self.status = Signal(2)
 
+        self._fsm: Any = None
         self._crc = SerialCrc()
         self._head = Signal(8)
         self._session = Signal()
@@ -129,7 +130,7 @@ class FrameEngine(Elaboratable):
             m.d.sync += self._timer.eq(self._timer.init)
         with m.If(self.damaged):
             m.d.sync += self._has_damage.eq(1)
-        with m.FSM() as fsm:
+        with m.FSM() as self._fsm:
             self._sequence(m)
             self._begin(m)
             self._operation(m)
@@ -137,8 +138,8 @@ class FrameEngine(Elaboratable):
             self._transfer(m)
             self._results(m)
             self._end(m)
-        m.d.comb += [self.busy.eq(~fsm.ongoing("IDLE")), crc.data.eq(self._reply_byte(fsm))]
-        self._registers(m, fsm)
+        m.d.comb += [self.busy.eq(~self._fsm.ongoing("IDLE")), crc.data.eq(self._reply_byte(self._fsm))]
+        self._registers(m, self._fsm)
         return m
 
     def _registers(self, m: Module, fsm: Any) -> None:

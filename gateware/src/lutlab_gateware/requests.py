@@ -7,7 +7,7 @@ from typing import Any
 from amaranth.hdl import Cat, Elaboratable, Module, Mux, Signal
 from amaranth.lib.memory import Memory
 
-from lutlab_bus import wire2 as wire
+from lutlab_bus import wire
 from lutlab_gateware.cobs import CobsDecoder
 from lutlab_gateware.crc import SerialCrc
 
@@ -140,16 +140,18 @@ class FrameReceiver(Elaboratable):
         self.busy = Signal()
         self._decoder = CobsDecoder()
         self._crc = SerialCrc()
+        self._count = Signal(range(2 * wire.SHORT_BYTES_MAX))  # of bytes; stops one above the longest short frame
+        self._summing = Signal()
+        self._fsm: Any = None
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         ring = self.ring
         m.submodules.decoder = decoder = self._decoder
         m.submodules.crc = crc = self._crc
-        count = Signal(range(2 * wire.SHORT_BYTES_MAX))  # of bytes so far; stops one above the longest short frame
+        count, summing = self._count, self._summing
         overflow = Signal()
         is_first, is_good, is_damaged = Signal(), Signal(), Signal()
-        summing = Signal()
         m.d.comb += [
             decoder.data.eq(self.data),
             decoder.stb.eq(self.stb),
@@ -165,7 +167,7 @@ class FrameReceiver(Elaboratable):
             is_good.eq(decoder.whole & crc.good & ~overflow & self._has_good_length(count)),
             is_damaged.eq(~is_first | ~decoder.whole),
         ]
-        with m.FSM():
+        with m.FSM() as self._fsm:
             with m.State("TAKE"):
                 m.d.comb += ring.push.eq(decoder.byte_stb)
                 with m.If(decoder.end):

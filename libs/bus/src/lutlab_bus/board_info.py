@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from lutlab_bus import wire2 as wire
+from lutlab_bus import wire
 from lutlab_bus.errors import ProtocolMismatch
 
 _INFO = struct.Struct("<HHIIIHBBIIBxxx")

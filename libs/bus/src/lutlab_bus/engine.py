@@ -19,7 +19,7 @@ from zlib import crc32
 
 from cobs import cobs
 
-from lutlab_bus import wire2 as wire
+from lutlab_bus import wire
 from lutlab_bus.board_info import BoardInfo
 from lutlab_bus.counters import LinkCounters
 from lutlab_bus.jobs import Job, Owner, Sliced, Small
@@ -38,6 +38,7 @@ RETRY_FIRST_S = 0.25
 RETRY_MIN_S = 0.03
 """Below this a busy host would repeat requests for nothing; damage is mostly noticed earlier, by a NAK or a gap."""
 RETRY_MAX_S = 2.0
+BACKOFF_MAX = 64
 HELLO_PATIENCE_S = 0.1
 """How long the first hello may go unanswered; doubles with each one, up to `RETRY_MAX_S`."""
 PIECE_BYTES_MAX = 1 << 17
@@ -232,7 +233,7 @@ class Engine:
         """Nothing came for too long: the frames, the replies or a NAK were lost."""
         if not self.live:
             return  # whoever asks next begins a session or waits for these
-        self._backoff *= 2
+        self._backoff = min(2 * self._backoff, BACKOFF_MAX)
         self._moved_s = now_s
         self._noise()
         self._again(0, len(self._flights))

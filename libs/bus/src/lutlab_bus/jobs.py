@@ -10,7 +10,7 @@ import struct
 from array import array
 from typing import Protocol
 
-from lutlab_bus import wire2 as wire
+from lutlab_bus import wire
 from lutlab_bus.operations import WORD_TYPECODE, Modify, Operation, Poll, Read, Write, to_order, zeros
 
 NARROW_SPACE_WORDS = 1 << 16
