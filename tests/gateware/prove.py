@@ -1,4 +1,4 @@
-"""Proofs about gateware: yosys makes an SMT model of a bench with assertions, yices searches for a way to break them."""
+"""Proofs about gateware: yosys models a bench with assertions for SMT, yices searches for a way to break them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Bench(Protocol):
     """A design with free inputs, assumptions about them, and assertions.
 
     Attributes:
-        inputs: signals that may do as they like; known once `build` was called.
+        ports: inputs, which may do as they like, and what `is_reachable` looks at; known once `build` was called.
     """
 
-    inputs: list[Any]
+    ports: list[Any]
 
     def build(self) -> Module:
         """Make the module."""
@@ -42,7 +42,7 @@ def model(bench: Bench) -> str:
     """The bench in SMT-LIB; memories become flip-flops."""
     m = bench.build()
     m.domains.sync = sync = ClockDomain(reset_less=True)
-    text = rtlil.convert(m, name="top", ports=[sync.clk, *bench.inputs], emit_src=False)
+    text = rtlil.convert(m, name="top", ports=[sync.clk, *bench.ports], emit_src=False)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "bench.il").write_text(text)
         design = libyosys.Design()
@@ -112,12 +112,15 @@ def holds_onwards(smt: str, depth: int) -> bool:
     return _ask(lines) == ["unsat"]
 
 
-def is_reachable(smt: str, depth: int, signal: str) -> bool:
-    """A wire of the bench can become true, so that the assertions are not about nothing."""
+def is_reachable(smt: str, depth: int, signal: str, *, from_reset: bool = True) -> bool:
+    """A port of the bench can become true, so that the assertions are not about nothing.
+
+    Without `from_reset` the search begins in any state that fits the assertions.
+    """
     lines = ["(set-logic QF_UFBV)", smt]
     for index in range(depth):
-        lines += _step(index)
-        if index == 0:
+        lines += [*_step(index), f"(assert (|top_a| s{index}))"]
+        if index == 0 and from_reset:
             lines.append("(assert (|top_i| s0))")
     some = " ".join(f"(|top_n {signal}| s{index})" for index in range(depth))
     return _ask([*lines, f"(assert (or {some}))", "(check-sat)"]) == ["sat"]

@@ -69,6 +69,10 @@ class RequestRing(Elaboratable):
         self.mark = Signal()
         self.rewind = Signal()
         self.empty = Signal()
+        self._head = Signal(range(depth))  # next entry to read
+        self._marked = Signal(range(depth))  # oldest entry that must be kept
+        self._committed = Signal(range(depth))  # end of the readable entries
+        self._tail = Signal(range(depth))  # end of the provisional ones
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -76,10 +80,7 @@ class RequestRing(Elaboratable):
         write_port = memory.write_port()
         read_port = memory.read_port(domain="comb")
 
-        head = Signal(range(self.depth))  # next entry to read
-        marked = Signal(range(self.depth))  # oldest entry that must be kept
-        committed = Signal(range(self.depth))  # end of the readable entries
-        tail = Signal(range(self.depth))  # end of the provisional ones
+        head, marked, committed, tail = self._head, self._marked, self._committed, self._tail
         step = Signal(range(self.depth))
         stores = Signal()
         m.d.comb += [
