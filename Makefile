@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	if "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo "$$p"; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check sim sim-mutants clean
+.PHONY: help demo up test check sim sim-mutants fuzz-gateware clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/make \1#\2/p' $(MAKEFILE_LIST) | awk -F'#' '{ printf "  %-12s %s\n", $$1, $$2 }'
@@ -32,6 +32,9 @@ check: $(STAMP) ## lint, formatting, types, and which room may import which
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+fuzz-gateware: $(STAMP) ## a million random frames, many of them damaged, through the gateware as native code (needs g++)
+	LUTLAB_SIM_FRAMES=$${LUTLAB_SIM_FRAMES:-1000000} $(BIN)/python -m pytest --timeout 7200 tests/gateware/test_gateware_random.py
 
 clean: ## delete the environment and every cache in this folder
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage

@@ -159,10 +159,9 @@ def test_the_pll_must_make_the_announced_clock():
     ("changes", "message"),
     [
         ({"divider": 3}, "UART divider 3 is outside 4..65535"),
-        ({"silence_cycles": 64}, "silence_cycles 64 is shorter than two bytes"),
-        ({"silence_cycles": 100}, "silence_cycles 100 is not a power of two"),
-        ({"queue_bytes": 8}, "queue_bytes 8 is outside"),
-        ({"queue_bytes": 48}, "48 is not a power of two"),
+        ({"receive_ring_bytes": 8}, "receive_ring_bytes 8 is not a power of two from 16 to 32768"),
+        ({"receive_ring_bytes": 48}, "receive_ring_bytes 48 is not a power of two"),
+        ({"reply_ring_bytes": 65536}, "reply_ring_bytes 65536 is not a power of two from 16"),
         ({"bus_timeout_cycles": 1}, "a bus timeout of 1 cycles"),
         ({"build_id": 1 << 32}, "expected 8 information words of 32 bits"),
     ],

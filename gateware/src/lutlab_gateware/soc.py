@@ -17,7 +17,7 @@ from amaranth.hdl import (
 from amaranth.lib.cdc import FFSynchronizer
 
 from lutlab_gateware.bridge import Bridge
-from lutlab_gateware.core import BUS_TIMEOUT_CYCLES, QUEUE_BYTES, SILENCE_CYCLES
+from lutlab_gateware.device import BUS_TIMEOUT_CYCLES, RING_BYTES
 from lutlab_gateware.pll import Pll
 
 RESET_CYCLES = 16
@@ -86,10 +86,10 @@ class Soc(Elaboratable):
         clk_hz: frequency of the design's clock, for hello (the frequency itself is the oscillator's or the PLL's).
         bus_timeout_cycles: cycles a transfer may take.
         pll: makes the design's clock from `clk`; without it `clk` is the design's clock.
-        queue_bytes, silence_cycles: see `Bridge`.
+        receive_ring_bytes, reply_ring_bytes: see `Bridge`.
 
     Attributes:
-        clk, rx: in. tx, leds: out. LED 0: out of reset, 1: receiving, 2: executing, 3: the latest frame failed.
+        clk, rx: in. tx, leds: out. LED 0: out of reset, 1: receiving, 2: executing, 3: the latest operation failed.
 
     Raises:
         ValueError: a parameter is out of range, or the PLL's output is not `clk_hz` within 0.1 %.
@@ -104,8 +104,8 @@ class Soc(Elaboratable):
         clk_hz: int,
         bus_timeout_cycles: int = BUS_TIMEOUT_CYCLES,
         pll: Pll | None = None,
-        queue_bytes: int = QUEUE_BYTES,
-        silence_cycles: int = SILENCE_CYCLES,
+        receive_ring_bytes: int = RING_BYTES,
+        reply_ring_bytes: int = RING_BYTES,
     ) -> None:
         if pll is not None and abs(pll.output_hz - clk_hz) * 1000 > clk_hz:
             raise ValueError(f"the PLL makes {float(pll.output_hz):.0f} Hz, but the design's clk_hz is {clk_hz}")
@@ -117,8 +117,8 @@ class Soc(Elaboratable):
             build_id=build_id,
             clk_hz=clk_hz,
             bus_timeout_cycles=bus_timeout_cycles,
-            queue_bytes=queue_bytes,
-            silence_cycles=silence_cycles,
+            receive_ring_bytes=receive_ring_bytes,
+            reply_ring_bytes=reply_ring_bytes,
         )
         self.clk = Signal()
         self.rx = Signal(init=1)

@@ -1,19 +1,22 @@
-"""A bridge and a board in memory, for tests of whatever sits on top of a link.
+"""A board in memory, for tests of whatever sits on top of a link.
 
-It is an independent reading of docs/bus-protocol.md: it shares constants with the framer but no code, and the golden
-vectors run through it as well.
+It is an independent reading of docs/bus-protocol.md: it shares constants with the engine but no code (not even COBS),
+and the golden vectors run through it as well.
 """
 
 from __future__ import annotations
 
 import asyncio
 from binascii import crc_hqx
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
+from zlib import crc32
 
 from lutlab_bus import wire
 
 BUFFER_BYTES_MAX = 1 << 20
 """Most reply bytes a `FakePort` holds for its reader."""
+POLL_READS_MAX = 100
+"""A poll with a timeout reads at most so often; time stands still in here."""
 
 
 class BusErrorAt(Exception):
@@ -24,15 +27,21 @@ class BusSilentAt(Exception):
     """Raise it from a target's mapping to let the bus timeout strike."""
 
 
+class _Cut(Exception):
+    """An operation is not whole, or not one."""
+
+
 class FakeBridge:
     """Request bytes in, reply bytes out.
 
     Args:
         target: word address to word; reading a missing word gives 0.
-        address_bits, build_id, clk_hz, queue_bytes, bus_timeout_cycles, silence_cycles: what hello tells.
+        address_bits, build_id, clk_hz, bus_timeout_cycles, receive_ring_bytes, reply_ring_bytes, window: what hello
+            tells.
 
     Attributes:
         transfers: every transfer: ("r" or "w", word address).
+        executed: the sequence number of every frame executed.
     """
 
     def __init__(
@@ -42,87 +51,123 @@ class FakeBridge:
         address_bits: int = 9,
         build_id: int = 0,
         clk_hz: int = 50_000_000,
-        queue_bytes: int = 4096,
         bus_timeout_cycles: int = 65_536,
-        silence_cycles: int = 1 << 20,
+        receive_ring_bytes: int = 4096,
+        reply_ring_bytes: int = 4096,
+        window: int = 15,
     ) -> None:
         self.target: MutableMapping[int, int] = {} if target is None else target
         self.transfers: list[tuple[str, int]] = []
+        self.executed: list[int] = []
         self._address_bits = address_bits
-        self._write_words_max = queue_bytes // wire.QUEUE_BYTES_PER_WRITE_WORD
-        self._info = [
+        self._window = window
+        self._ring_bytes = receive_ring_bytes
+        self.info = [
             wire.PROTOCOL_MAGIC << 16 | wire.PROTOCOL_VERSION,
             build_id,
             clk_hz,
             bus_timeout_cycles,
-            silence_cycles,
             4 | address_bits << 16 | 32 << 24,
-            queue_bytes | self._write_words_max << 16,
-            0,
+            receive_ring_bytes,
+            reply_ring_bytes,
+            window,
         ]
         self._pending = bytearray()
-        self._flushing = False
-        self._sync_run = 0
+        self._expected: int | None = None
+        self._stored: dict[int, bytes] = {}
         self._status = wire.STATUS_OK
-
-    def silence(self) -> None:
-        """The line was silent for long: forget a broken or unfinished frame."""
-        self._pending.clear()
-        self._flushing = False
 
     def feed(self, data: bytes) -> bytes:
         """Take request bytes in any chunking; returns the replies they complete."""
-        return b"".join(self._byte(byte) for byte in data)
+        replies = b""
+        for byte in data:
+            if byte != wire.DELIMITER:
+                self._pending.append(byte)
+                continue
+            if self._pending:
+                replies += self._frame(_unstuff(bytes(self._pending[: self._ring_bytes])))
+            self._pending.clear()
+        return replies
 
-    def _byte(self, byte: int) -> bytes:
-        if self._flushing:
-            self._sync_run = self._sync_run + 1 if byte == wire.SYNC else 0
-            self._flushing = self._sync_run < wire.SYNC_RUN
+    def _frame(self, frame: bytes | None) -> bytes:
+        if frame is None or not _is_whole(frame):
+            return self._nak()
+        head = frame[0]
+        if head & wire.Head.CONTROL:
+            return self._hello(frame) if head & wire.Head.LONG else b""
+        if self._expected is None:
             return b""
-        if not self._pending and byte == wire.SYNC:
-            return b""
-        self._pending.append(byte)
-        length = self._frame_length()
-        if length is not None and len(self._pending) < length:
-            return b""
-        frame = bytes(self._pending)
-        self._pending.clear()
-        if length is None or crc_hqx(frame, wire.CRC_INIT) != 0:
-            self._flushing, self._sync_run = True, 0
-            return b""
-        return self._run(frame)
+        sequence = head & wire.SEQUENCE_MASK
+        if sequence == self._expected:
+            self._expected = (sequence + 1) % wire.SEQUENCE_MODULUS
+            self.executed.append(sequence)
+            body = frame[1 : -4 if head & wire.Head.LONG else -2]
+            self._stored[sequence] = reply = _seal(head, b"".join(self._run(body)))
+            self._stored.pop((sequence - self._window) % wire.SEQUENCE_MODULUS, None)
+            return reply
+        return self._stored.get(sequence, None) or self._nak()
 
-    def _frame_length(self) -> int | None:
-        """Bytes of the frame that begins here, as far as is known; None if none can begin like this."""
-        op = self._pending[0]
-        if op & 0xF0 != wire.Op.BASE or op & 0x09 == 0x09:
-            return None
-        if len(self._pending) < wire.HEADER_BYTES:
-            return wire.HEADER_BYTES + 1
-        count = int.from_bytes(self._pending[2:4], "little") + 1
-        if not op & wire.Op.WRITE:
-            return wire.REQUEST_OVERHEAD_BYTES
-        if count > self._write_words_max:
-            return None
-        return wire.REQUEST_OVERHEAD_BYTES + 4 * count
+    def _nak(self) -> bytes:
+        return b"" if self._expected is None else _seal(wire.Head.CONTROL | self._expected, b"")
 
-    def _run(self, frame: bytes) -> bytes:
-        op, tag = frame[0], frame[1]
-        count = int.from_bytes(frame[2:4], "little") + 1
-        address = int.from_bytes(frame[4:7], "little")
+    def _hello(self, frame: bytes) -> bytes:
+        self._expected = (frame[0] + 1) % wire.SEQUENCE_MODULUS
+        self._stored.clear()
+        self._status = wire.STATUS_OK
+        return _seal(frame[0], frame[1:-4] + b"".join(word.to_bytes(4, "little") for word in self.info))
+
+    def _run(self, body: bytes) -> Iterator[bytes]:
+        position = 0
+
+        def take(size: int) -> int:
+            nonlocal position
+            position += size
+            if position > len(body):
+                raise _Cut
+            return int.from_bytes(body[position - size : position], "little")
+
+        while position < len(body):
+            try:
+                yield from self._operation(take)
+            except _Cut:
+                return
+
+    def _operation(self, take: Callable[[int], int]) -> Iterator[bytes]:
+        op = take(1)
+        if op & wire.RESERVED_MASK:
+            raise _Cut
+        count = take(2) + 1 if op & wire.Op.COUNT else 1
+        address = take(3 if op & wire.Op.WIDE else 2)
         if not op & wire.Op.CHAIN:
             self._status = wire.STATUS_OK
-        reply = bytearray([tag])
+        kind = op & wire.KIND_MASK
         for index in range(count):
             at = address + (0 if op & wire.Op.FIXED else index)
-            if op & wire.Op.WRITE:
-                self._transfer(at, int.from_bytes(frame[7 + 4 * index : 11 + 4 * index], "little"))
-            elif op & wire.Op.INFO:
-                reply += self._info[at % wire.INFO_WORDS].to_bytes(4, "little")
+            if kind == wire.Kind.READ:
+                yield self._transfer(at, None).to_bytes(4, "little")
+            elif kind == wire.Kind.WRITE:
+                self._transfer(at, take(4))
+            elif kind == wire.Kind.MODIFY:
+                yield self._modify(at, take(4), take(4))
             else:
-                reply += self._transfer(at, None).to_bytes(4, "little")
-        reply.append(self._status)
-        return bytes(reply) + wire.CRC.pack(crc_hqx(reply, wire.CRC_INIT))
+                yield self._poll(at, take(4), take(4), take(4))
+        yield bytes([self._status])
+
+    def _modify(self, at: int, mask: int, value: int) -> bytes:
+        word = self._transfer(at, None)
+        self._transfer(at, word & ~mask | value & mask)
+        return word.to_bytes(4, "little")
+
+    def _poll(self, at: int, timeout: int, mask: int, value: int) -> bytes:
+        reads = POLL_READS_MAX if timeout else 1
+        word = self._transfer(at, None)
+        while self._status == wire.STATUS_OK and (word ^ value) & mask:
+            reads -= 1
+            if not reads:
+                self._status = wire.STATUS_POLL_TIMEOUT
+                break
+            word = self._transfer(at, None)
+        return word.to_bytes(4, "little")
 
     def _transfer(self, address: int, word: int | None) -> int:
         """One bus transfer, or none after a fault; returns the word read."""
@@ -143,12 +188,58 @@ class FakeBridge:
         return 0
 
 
+def _unstuff(line: bytes) -> bytes | None:
+    """COBS backwards, byte by byte; None if a piece ends early."""
+    frame = bytearray()
+    position = 0
+    while position < len(line):
+        code = line[position]
+        piece = line[position + 1 : position + code]
+        if len(piece) != code - 1:
+            return None
+        frame += piece
+        position += code
+        if code != 0xFF and position < len(line):
+            frame.append(0)
+    return bytes(frame)
+
+
+def _stuff(frame: bytes) -> bytes:
+    """COBS, as the document tells it, and the delimiter."""
+    line = bytearray()
+    piece = bytearray()
+    for position, byte in enumerate(frame):
+        if byte:
+            piece.append(byte)
+        if not byte or len(piece) == wire.COBS_RUN_MAX:
+            line.append(len(piece) + 1)
+            line += piece
+            piece.clear()
+            if byte and position == len(frame) - 1:
+                return bytes(line) + b"\0"
+    return bytes(line) + bytes([len(piece) + 1]) + bytes(piece) + b"\0"
+
+
+def _is_whole(frame: bytes) -> bool:
+    if len(frame) < wire.FRAME_BYTES_MIN:
+        return False
+    if frame[0] & wire.Head.LONG:
+        return len(frame) > wire.CRC32_BYTES and crc32(frame[:-4]) == int.from_bytes(frame[-4:], "little")
+    return len(frame) <= wire.SHORT_BYTES_MAX and crc_hqx(frame[:-2], 0xFFFF) == int.from_bytes(frame[-2:], "big")
+
+
+def _seal(head: int, body: bytes) -> bytes:
+    frame = bytes([head]) + body
+    if head & wire.Head.LONG:
+        return _stuff(frame + crc32(frame).to_bytes(4, "little"))
+    return _stuff(frame + crc_hqx(frame, 0xFFFF).to_bytes(2, "big"))
+
+
 class FakePort:
     """A `SerialPort` with a `FakeBridge` at its other end, on the running event loop.
 
     Args:
         bridge: the board.
-        silence_s: when nothing was written for this long, the bridge forgets an unfinished frame.
         on_request, on_reply: change bytes on their way, for instance to lose or flip some.
 
     Attributes:
@@ -159,7 +250,6 @@ class FakePort:
         self,
         bridge: FakeBridge,
         *,
-        silence_s: float = 0.01,
         on_request: Callable[[bytes], bytes] | None = None,
         on_reply: Callable[[bytes], bytes] | None = None,
     ) -> None:
@@ -167,8 +257,6 @@ class FakePort:
         self.on_request = on_request
         self.on_reply = on_reply
         self.lost = False
-        self._silence_s = silence_s
-        self._silence: asyncio.TimerHandle | None = None
         self._buffer = bytearray()
         self._arrived = asyncio.Event()
 
@@ -176,9 +264,6 @@ class FakePort:
         """Let the bridge run the request at once."""
         if self.lost:
             raise OSError("the fake adapter was pulled out")
-        if self._silence is not None:
-            self._silence.cancel()
-        self._silence = asyncio.get_running_loop().call_later(self._silence_s, self.bridge.silence)
         self.inject(self.bridge.feed(self.on_request(data) if self.on_request else data))
 
     def inject(self, data: bytes) -> None:

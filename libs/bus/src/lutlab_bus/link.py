@@ -1,42 +1,50 @@
-"""A link to one board over a byte stream: opens, executes, and finds its way back after anything that goes wrong.
+"""A link to one board over a byte stream: callers' operations in, results out, whatever happens on the line.
 
-A link is *in step* when no request is unanswered. Whatever interrupts an exchange (a timeout, a cancelled task, a bad
-reply) leaves it out of step, and the next use says hello until the reply to that very hello comes; everything before is
-stale and dropped. Sync bytes before each hello but the first end whatever the bridge was in the middle of. None of this
-depends on the bridge's clock, which in a simulated board is not ours.
+Calls from any number of tasks share frames: what is asked for in one turn of the event loop travels together, in the
+order of asking. While somebody waits, one task reads from the port; otherwise nothing runs. A call that is cancelled or
+runs out of time leaves the link in step: its reply is dropped when it comes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from array import array
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
-from lutlab_bus import wire
-from lutlab_bus.errors import LinkLost, LinkTimeout, ProtocolFault
-from lutlab_bus.framer import Framer, Limits
-from lutlab_bus.hello import HELLO_REPLY_BYTES, BoardInfo, encode_hello, find_hello, sync_bytes
-from lutlab_bus.operations import Operation, Result
+from lutlab_bus.board_info import BoardInfo
+from lutlab_bus.counters import LinkCounters
+from lutlab_bus.engine import Engine, Greeting
+from lutlab_bus.errors import (
+    BusFault,
+    InvalidOperation,
+    LinkLost,
+    LinkTimeout,
+    ProtocolFault,
+    ProtocolMismatch,
+    design_fault,
+)
+from lutlab_bus.jobs import Job, Small, Vector, job_of, read_piece
+from lutlab_bus.operations import Operation, Result, Status, Words, as_words, check_address, check_addresses
 
 READ_BYTES = 65_536
 """Most bytes taken from the port at once."""
 OPEN_TIMEOUT_S = 10.0
-HELLO_PATIENCE_S = 0.1
-"""How long the first hello may go unanswered while nothing else arrives either; doubles with each attempt."""
-HELLO_PATIENCE_MAX_S = 2.0
+OPERATIONS_MAX = 1 << 16
+"""Operations of one call."""
+_STATUSES = {status.value: status for status in Status}
 
 
 class SerialPort(Protocol):
     """The byte stream to a board; the agent's adapter and `asyncio` streams (`StreamPort`) fit.
 
-    A port keeps reading in the background and holds at least `framer.REPLY_BYTES_MAX` bytes for `read`. The link never
-    closes it. A failure is an `OSError`.
+    A port keeps reading in the background. The link never closes it. A failure is an `OSError`.
     """
 
     def write(self, data: bytes) -> None:
-        """Queue bytes for sending; does not wait."""
+        """Queue bytes for sending; does not wait. The link never has more under way than the board's rings hold."""
         ...
 
     async def drain(self) -> None:
@@ -53,8 +61,7 @@ class StreamPort:
     """A `SerialPort` over a pair of asyncio streams.
 
     Args:
-        reader: with a `limit` of at least `framer.REPLY_BYTES_MAX` / 2, as is asyncio's default.
-        writer: its counterpart.
+        reader, writer: the two halves of one connection.
     """
 
     reader: asyncio.StreamReader
@@ -70,30 +77,25 @@ class StreamPort:
         return await self.reader.read(limit_bytes)
 
 
-@dataclass(slots=True)
-class LinkCounters:
-    """Totals since the link was opened.
+class _Call:
+    """Somebody who waits.
 
     Attributes:
-        frames: requests that were answered, hellos excluded.
-        bytes_sent, bytes_received: everything on the line.
-        bytes_dropped: stale or unintelligible bytes among those received.
-        resyncs: times the link was brought into step, opening included.
-        timeouts: calls that ran out of time.
-        protocol_faults: replies that could not be right.
+        open: see `jobs.Owner`.
+        left: jobs without an answer.
     """
 
-    frames: int = 0
-    bytes_sent: int = 0
-    bytes_received: int = 0
-    bytes_dropped: int = 0
-    resyncs: int = 0
-    timeouts: int = 0
-    protocol_faults: int = 0
+    __slots__ = ("deadline_s", "future", "left", "open")
+
+    def __init__(self, future: asyncio.Future[Any], left: int, deadline_s: float) -> None:
+        self.future = future
+        self.left = left
+        self.deadline_s = deadline_s
+        self.open = True
 
 
 class BusLink:
-    """The host's end of the line to one board. Use `open`; calls from several tasks take turns.
+    """The host's end of the line to one board. Use `open`.
 
     Attributes:
         counters: what happened so far.
@@ -101,12 +103,13 @@ class BusLink:
 
     def __init__(self, port: SerialPort) -> None:
         self._port = port
-        self._lock = asyncio.Lock()
-        self._info: BoardInfo | None = None
-        self._in_step = False
-        # A random start makes it unlikely that an earlier user's unread hello has the tag of ours.
-        self._tag = secrets.randbelow(wire.TAG_MODULUS)
+        self._loop = asyncio.get_running_loop()
         self.counters = LinkCounters()
+        self._engine = Engine(self.counters, secrets.randbits)
+        self._calls: dict[_Call, None] = {}  # in the order of asking
+        self._reader: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._pumping = False
 
     @classmethod
     async def open(cls, port: SerialPort, *, timeout_s: float = OPEN_TIMEOUT_S) -> Self:
@@ -122,26 +125,25 @@ class BusLink:
     @property
     def info(self) -> BoardInfo:
         """What the latest hello told."""
-        if self._info is None:
+        if self._engine.info is None:
             raise LinkLost("no hello was answered yet; open the link first")
-        return self._info
+        return self._engine.info
 
     @property
     def in_step(self) -> bool:
-        """No request is unanswered; if False, the next use resynchronises first."""
-        return self._in_step
+        """No request is unanswered."""
+        return self._engine.idle
 
     async def hello(self, timeout_s: float = OPEN_TIMEOUT_S) -> BoardInfo:
-        """Ask the bitstream who it is. Also the way to learn about a board that was reprogrammed.
+        """Ask the bitstream who it is, after the calls before. So a host learns about a board that was reprogrammed.
 
         Raises:
             LinkTimeout, LinkLost, ProtocolMismatch: as for `open`.
         """
-        try:
-            async with asyncio.timeout(timeout_s), self._lock:
-                return await self._synchronise()
-        except TimeoutError:
-            raise self._timed_out(f"no answer to hello within {timeout_s:g} s") from None
+        call = self._call(1, timeout_s)
+        self._engine.submit(Greeting(call))
+        await self._wait(call, lambda: f"no answer to hello within {timeout_s:g} s")
+        return self.info
 
     async def execute(self, operations: Sequence[Operation], timeout_s: float) -> list[Result]:
         """Run operations in order, pipelined.
@@ -149,108 +151,202 @@ class BusLink:
         An operation that fails on the bus does not stop the ones after it.
 
         Args:
-            operations: at most `framer.OPERATIONS_MAX`.
-            timeout_s: for everything: waiting for the link, a resync if one is due, the transfer itself.
+            operations: at most `OPERATIONS_MAX`.
+            timeout_s: for everything: waiting for the link, repetitions, the transfer itself.
 
         Returns:
             One result per operation.
 
         Raises:
             InvalidOperation: too many operations; nothing was sent.
-            LinkTimeout, LinkLost, ProtocolFault: operations may or may not have run.
+            LinkTimeout, LinkLost, ProtocolFault: operations may or may not have run, none of them twice.
             ProtocolMismatch: see `open`; nothing was sent.
         """
-        try:
-            async with asyncio.timeout(timeout_s), self._lock:
-                info = self.info if self._in_step else await self._synchronise()
-                return await self._exchange(operations, info.limits)
-        except TimeoutError:
-            raise self._timed_out(f"{len(operations)} operations not done within {timeout_s:g} s") from None
+        if len(operations) > OPERATIONS_MAX:
+            raise InvalidOperation(f"{len(operations)} operations in one call; at most {OPERATIONS_MAX}")
+        if not operations:
+            return []
+        call = self._call(len(operations), timeout_s)
+        jobs = [job_of(call, index, operation) for index, operation in enumerate(operations)]
+        for job in jobs:
+            self._engine.submit(job)
+        await self._wait(call, lambda: f"{len(operations)} operations not done within {timeout_s:g} s")
+        return [Result(_status(job.status), job.words) for job in jobs]
 
-    async def _exchange(self, operations: Sequence[Operation], limits: Limits) -> list[Result]:
-        framer = Framer(operations, limits, self._tag)
-        self._in_step = False
-        try:
-            while not framer.done:
-                await self._send(framer.data_to_send())
-                framer.receive(await self._receive())
-        except ProtocolFault:
-            self.counters.protocol_faults += 1
-            raise
-        finally:
-            self._tag = framer.next_tag
-            self.counters.frames += framer.frames
-        self._in_step = True
-        return framer.results()
+    async def read_word(self, address_words: int, timeout_s: float) -> int:
+        """Read one word: the quick way for many tasks at once.
 
-    async def _synchronise(self) -> BoardInfo:
-        """Say hello until the reply to the latest hello comes. The caller bounds the time."""
-        self._in_step = False
-        patience_s, attempt, ours = HELLO_PATIENCE_S, 0, set[int]()
-        while True:
-            self._tag = (self._tag + 1) % wire.TAG_MODULUS
-            ours.add(self._tag)
-            await self._send(sync_bytes(self._info, attempt) + encode_hello(self._tag))
-            info = await self._await_hello(self._tag, ours, patience_s)
-            if info is not None:
-                self._tag = (self._tag + 1) % wire.TAG_MODULUS
-                self._info = info
-                self._in_step = True
-                self.counters.resyncs += 1
-                return info
-            attempt += 1
-            patience_s = min(2 * patience_s, HELLO_PATIENCE_MAX_S)
-
-    async def _await_hello(self, tag: int, ours: set[int], patience_s: float) -> BoardInfo | None:
-        """Read until the reply to hello `tag`, or until nothing arrived for `patience_s`.
-
-        A reply to one of the earlier hellos tells that the board listens but is slow; then the latest will be answered
-        too, and another hello would only make the wait longer.
+        Raises:
+            DesignFault: its subclass tells what the design did. Otherwise as `execute`.
         """
-        received = bytearray()
-        patience: float | None = patience_s
-        while True:
-            try:
-                async with asyncio.timeout(patience):
-                    received += await self._receive()
-            except TimeoutError:
-                self.counters.bytes_dropped += len(received)
-                return None
-            while (found := find_hello(received)) is not None:
-                if found.tag == tag:
-                    self.counters.bytes_dropped += len(received) - HELLO_REPLY_BYTES
-                    return found.info
-                if found.tag in ours:
-                    patience = None
-                self._drop(received, found.end)
-            self._drop(received, len(received) - HELLO_REPLY_BYTES)  # a reply may have begun in what remains
+        check_address(address_words)
+        call = self._call(1, timeout_s)
+        job = Small(call, 0, read_piece(address_words), 5)
+        self._engine.submit(job)
+        await self._wait(call, lambda: f"the read of word {address_words:#x} was not done within {timeout_s:g} s")
+        if job.status:
+            raise design_fault(job.status, address_words)
+        return job.value
 
-    def _drop(self, received: bytearray, count: int) -> None:
-        if count > 0:
-            self.counters.bytes_dropped += count
-            del received[:count]
+    async def read_each(self, addresses_words: Iterable[int], timeout_s: float) -> Result:
+        """Read words from independent addresses in one call.
 
-    async def _send(self, data: bytes) -> None:
-        if not data:
+        Args:
+            addresses_words: best an `array('I')`.
+            timeout_s: for everything.
+
+        Returns:
+            The words in the order of the addresses, zeros for those that failed; the status is the first fault.
+
+        Raises:
+            As `execute`.
+        """
+        return await self._vector(addresses_words, None, timeout_s)
+
+    async def write_each(self, addresses_words: Iterable[int], words: Words, timeout_s: float) -> Result:
+        """Write words to independent addresses, in order, in one call; otherwise as `read_each`."""
+        return await self._vector(addresses_words, as_words(words), timeout_s)
+
+    async def _vector(self, addresses_words: Iterable[int], words: array[int] | None, timeout_s: float) -> Result:
+        addresses = check_addresses(addresses_words, words)
+        if not addresses:
+            return Result(Status.OK)
+        call = self._call(1, timeout_s)
+        job = Vector(call, addresses, words)
+        self._engine.submit(job)
+        await self._wait(call, lambda: f"{len(addresses)} single words not done within {timeout_s:g} s")
+        return Result(_status(job.status), job.words)
+
+    # -- waiting
+
+    def _call(self, jobs: int, timeout_s: float) -> _Call:
+        call = _Call(self._loop.create_future(), jobs, self._loop.time() + timeout_s)
+        self._calls[call] = None
+        return call
+
+    async def _wait(self, call: _Call, what: Callable[[], str]) -> None:
+        if not self._pumping:
+            self._pumping = True
+            self._loop.call_soon(self._pump)
+        done = False
+        try:
+            done = await call.future
+        finally:
+            call.open = False
+            self._calls.pop(call, None)
+            if not done and not self._calls:
+                self._rest()
+        if done:
             return
-        try:
-            self._port.write(data)
-            await self._port.drain()
-        except OSError as fault:
-            raise LinkLost(f"the serial port failed: {fault}") from fault
-        self.counters.bytes_sent += len(data)
-
-    async def _receive(self) -> bytes:
-        try:
-            data = await self._port.read(READ_BYTES)
-        except OSError as fault:
-            raise LinkLost(f"the serial port failed: {fault}") from fault
-        if not data:
-            raise LinkLost("the serial port ended")
-        self.counters.bytes_received += len(data)
-        return data
-
-    def _timed_out(self, what: str) -> LinkTimeout:
         self.counters.timeouts += 1
-        state = "" if self._in_step else "; the link resynchronises on its next use"
-        return LinkTimeout(f"{what} ({self.counters.bytes_received} bytes received so far{state})")
+        state = "" if self._engine.idle else "; operations may or may not have run"
+        raise LinkTimeout(f"{what()} ({self.counters.bytes_received} bytes received so far{state})")
+
+    def _pump(self) -> None:
+        """Send what can be sent, and see that somebody reads and that time is watched."""
+        self._pumping = False
+        if not self._calls:
+            return
+        data = self._engine.poll(self._loop.time())
+        if data:
+            try:
+                self._port.write(data)
+            except OSError as fault:
+                self._fail(LinkLost(f"the serial port failed: {fault}"))
+                return
+        if self._reader is None:
+            self._reader = self._loop.create_task(self._read())
+            self._reader.add_done_callback(self._reader_ended)
+        self._watch()
+
+    async def _read(self) -> None:
+        while self._calls:
+            try:
+                data = await self._port.read(READ_BYTES)
+            except OSError as fault:
+                self._fail(LinkLost(f"the serial port failed: {fault}"))
+                return
+            if not data:
+                self._fail(LinkLost("the serial port ended"))
+                return
+            try:
+                completed = self._engine.receive(data, self._loop.time())
+            except ProtocolMismatch as fault:
+                self._fail(fault)
+                return
+            for job in completed:
+                self._complete(job)
+            # Whoever was answered asks next before anything is sent, so that their requests share a frame.
+            if not self._pumping:
+                self._pumping = True
+                self._loop.call_soon(self._pump)
+
+    def _reader_ended(self, task: asyncio.Task[None]) -> None:
+        self._reader = None
+        if not task.cancelled() and (defect := task.exception()) is not None:
+            self._fail(ProtocolFault(f"the link failed: {defect!r}"))
+            raise defect
+        if self._calls and not self._pumping:
+            self._pump()
+
+    def _complete(self, job: Job | Greeting) -> None:
+        call = job.owner
+        assert isinstance(call, _Call)
+        call.left -= 1
+        if call.left == 0 and call.open:
+            call.open = False
+            self._calls.pop(call, None)
+            if not call.future.done():
+                call.future.set_result(True)
+
+    def _fail(self, fault: BusFault) -> None:
+        self._engine.close()
+        if isinstance(fault, ProtocolFault):
+            self.counters.protocol_faults += 1
+        calls, self._calls = self._calls, {}
+        for call in calls:
+            call.open = False
+            if not call.future.done():
+                call.future.set_exception(fault)
+
+    def _watch(self) -> None:
+        """See that the timer fires no later than the earliest thing that is due; it may fire for nothing."""
+        due_s = min(call.deadline_s for call in self._calls)
+        wake_s = self._engine.wake_s
+        if wake_s is not None and wake_s < due_s:
+            due_s = wake_s
+        if self._timer is not None:
+            if self._timer.when() <= due_s:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(due_s, self._on_timer)
+
+    def _rest(self) -> None:
+        """Nobody waits any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._reader is not None:
+            self._reader.cancel()
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        now_s = self._loop.time()
+        for call in [call for call in self._calls if call.deadline_s <= now_s]:
+            call.open = False
+            del self._calls[call]
+            if not call.future.done():
+                call.future.set_result(False)
+            if self._engine.unanswered and not self._engine.live:
+                self._engine.doubtful = True
+        if self._calls:
+            self._pump()
+        else:
+            self._rest()
+
+
+def _status(status: int) -> Status:
+    known = _STATUSES.get(status)
+    if known is None:
+        raise ProtocolFault(f"a reply has the unknown status {status}")
+    return known

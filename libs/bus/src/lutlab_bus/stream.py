@@ -39,7 +39,7 @@ ERROR_REPLY = _REPLY.pack(REPLY_ERROR << 24)
 Bytes = bytes | bytearray | memoryview
 
 
-def decode_request(message: Bytes, *, space_words: int = SPACE_WORDS) -> Operation:
+def decode_request(message: Bytes, *, space_words: int = SPACE_WORDS) -> Read | Write:
     """A request message as an operation.
 
     Args:
@@ -88,12 +88,15 @@ def encode_request(operation: Operation) -> bytes:
     """An operation as a request message, as a client sends it.
 
     Raises:
-        InvalidOperation: more words than a message holds, or a fixed-address read, which the messages cannot express.
+        InvalidOperation: more words than a message holds, or a fixed-address read, a `Modify` or a `Poll`, which the
+            messages cannot express.
     """
     if not 1 <= operation.count <= WORDS_MAX:
         raise InvalidOperation(
             f"{operation.count} words; a stream message carries 1 to {WORDS_MAX}: split the operation"
         )
+    if not isinstance(operation, Read | Write):
+        raise InvalidOperation(f"a stream message cannot say a {type(operation).__name__}")
     address_bytes = operation.address_words * _WORD_BYTES
     if isinstance(operation, Write):
         op = OP_WRITE | (OP_FIXED if operation.fixed else 0)

@@ -1,71 +1,97 @@
-"""The bytes on the serial line, as constants: what the host and the gateware both build on.
+"""The bytes on the serial line, version 2, as constants: what the host and the gateware both build on.
 
-`docs/bus-protocol.md` tells the protocol; tests/golden/bus_protocol_v1.toml pins it down byte by byte. This module
+`docs/bus-protocol.md` tells the protocol; tests/golden/bus_protocol_v2.toml pins it down byte by byte. This module
 holds no behaviour on purpose: the gateware imports it, so anything clever in here would be tested against itself.
-
-Request: op, tag, words minus one (16 bits), word address (24 bits), [words], CRC-16.
-Reply:   tag, [words], status, CRC-16.
-All fields and words are little-endian; the CRC is big-endian, so that a CRC over a whole frame ends at zero.
 """
 
 from __future__ import annotations
 
 import enum
-import struct
 
 PROTOCOL_MAGIC = 0x4C55
 """High half of information word 0 ("LU")."""
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """Low half of information word 0; a host speaks exactly one version."""
+
+DELIMITER = 0x00
+"""Ends every frame and occurs nowhere else."""
+
+
+class Head(enum.IntFlag):
+    """Flags of a frame's first byte; the rest of it is the sequence number."""
+
+    LONG = 0x80
+    """The check is a CRC-32 instead of a CRC-16."""
+    CONTROL = 0x40
+    """Hello and its answer (with LONG), or NAK (without)."""
+
+
+SEQUENCE_MODULUS = 64
+SEQUENCE_MASK = SEQUENCE_MODULUS - 1
+WINDOW_MAX = 32
+"""With more, a late second copy of a reply could be taken for the next one of the same number."""
+
+
+class Kind(enum.IntEnum):
+    """Bits 0..1 of an operation's first byte."""
+
+    READ = 0
+    WRITE = 1
+    MODIFY = 2
+    POLL = 3
 
 
 class Op(enum.IntFlag):
-    """The first byte of a request: a fixed high nibble and four flags."""
+    """Flags of an operation's first byte, beside its `Kind`; the two highest bits are zero."""
 
-    BASE = 0xA0
-    """The high nibble every request starts with; a read that increments has no flag."""
-    WRITE = 0x01
-    """Words follow the header and are written; without it words are read."""
-    FIXED = 0x02
-    """Every word goes to the same address, as for a FIFO's port."""
-    CHAIN = 0x04
-    """Run only if the frame before ended with status OK, else repeat that frame's status."""
-    INFO = 0x08
-    """Read information words instead of the bus. Not allowed with WRITE."""
+    FIXED = 0x04
+    """Every word goes to the same address, as for a FIFO's port; for reads and writes."""
+    CHAIN = 0x08
+    """Run only if the operation before ended with status OK, else repeat its status."""
+    COUNT = 0x10
+    """The number of words minus one follows in two bytes; for reads and writes. Without it: one word."""
+    WIDE = 0x20
+    """The address has three bytes instead of two."""
 
 
-HEADER = struct.Struct("<BBHHB")
-"""op, tag, words - 1, word address bits 0..15, word address bits 16..23."""
-HEADER_BYTES = HEADER.size
-CRC = struct.Struct(">H")
-CRC_BYTES = CRC.size
-CRC_INIT = 0xFFFF
-"""CRC-16/IBM-3740 (CCITT-FALSE): polynomial 0x1021, not reflected, no final XOR."""
-STATUS_BYTES = 1
-TAG_BYTES = 1
+KIND_MASK = 0x03
+RESERVED_MASK = 0xC0
+
+HEAD_BYTES = 1
+OP_BYTES = 1
+COUNT_BYTES = 2
+NARROW_ADDRESS_BYTES = 2
+WIDE_ADDRESS_BYTES = 3
 WORD_BYTES = 4
+STATUS_BYTES = 1
+NONCE_BYTES = 4
+MODIFY_OPERANDS = 2
+"""Mask, value."""
+POLL_OPERANDS = 3
+"""Timeout in cycles, mask, value."""
 
-REQUEST_OVERHEAD_BYTES = HEADER_BYTES + CRC_BYTES
-REPLY_OVERHEAD_BYTES = TAG_BYTES + STATUS_BYTES + CRC_BYTES
+CRC16_BYTES = 2
+CRC16_INIT = 0xFFFF
+"""CRC-16/IBM-3740: polynomial 0x1021, not reflected, no final XOR, high byte first; over a whole frame it is zero."""
+CRC32_BYTES = 4
+CRC32_RESIDUE = 0xDEBB20E3
+"""The register (before the final inversion) after a whole frame, its CRC-32 included."""
 
-SYNC = 0xC3
-"""Ignored between frames. As many as the longest frame has, and `SYNC_RUN` more, end whatever the bridge was in."""
-SYNC_RUN = 16
-"""Consecutive `SYNC` bytes that end the bridge's ignoring of a broken frame."""
-
-WORDS_PER_FRAME_MAX = 1 << 16
-"""What the count field can say. A write is further limited by the bridge's queue (see `INFO_WORDS`)."""
-QUEUE_BYTES_MAX = 32_768
-"""The largest queue a bridge can have."""
-QUEUE_BYTES_PER_WRITE_WORD = 8
-"""A write frame has at most a word for so many bytes of the queue, so it fills half of it."""
+SHORT_BYTES_MAX = 32
+"""Longest decoded frame, head and check included, that may do without LONG."""
+FRAME_BYTES_MIN = HEAD_BYTES + CRC16_BYTES
+WORDS_PER_OP_MAX = 1 << 16
 ADDRESS_BITS_MAX = 24
-TAG_MODULUS = 256
+COBS_RUN_MAX = 254
+"""Bytes without a zero that one COBS piece can hold."""
 
 STATUS_OK = 0
 STATUS_BUS_ERROR = 1
 STATUS_BUS_TIMEOUT = 2
+STATUS_POLL_TIMEOUT = 3
 
 INFO_WORDS = 8
-"""Information words: 0 magic and version, 1 build id, 2 clock in Hz, 3 bus timeout in cycles, 4 silence in cycles,
-5 divider | address bits << 16 | data bits << 24, 6 queue bytes | most words of a write frame << 16, 7 reserved."""
+"""Information words: 0 magic and version, 1 build id, 2 clock in Hz, 3 bus timeout in cycles,
+4 divider | address bits << 16 | data bits << 24, 5 receive ring in bytes, 6 reply ring in bytes, 7 window."""
+HELLO_BYTES = HEAD_BYTES + NONCE_BYTES + CRC32_BYTES
+HELLO_REPLY_BYTES = HELLO_BYTES + INFO_WORDS * WORD_BYTES

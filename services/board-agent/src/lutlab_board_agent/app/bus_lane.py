@@ -11,7 +11,7 @@ import structlog
 
 from lutlab_board_agent.app.ports import Answer, Ticks
 from lutlab_board_agent.app.seat import Seat
-from lutlab_bus import BusFault, BusLink, MalformedRequest, Operation, stream
+from lutlab_bus import BusFault, BusLink, MalformedRequest, Read, Write, stream
 from lutlab_events.busmsg import BusReply, BusStatus
 
 log = structlog.get_logger(__name__)
@@ -94,10 +94,10 @@ class BusLane:
             finally:
                 self._running = []
 
-    def _take(self) -> tuple[list[Exchange], list[Operation | None]]:
+    def _take(self) -> tuple[list[Exchange], list[Read | Write | None]]:
         """The exchanges of the next batch and their operations, None for a malformed one."""
         batch: list[Exchange] = []
-        operations: list[Operation | None] = []
+        operations: list[Read | Write | None] = []
         words = 0
         link = self._seat.link
         space_words = 1 << link.info.address_bits if link is not None else stream.SPACE_WORDS
@@ -110,14 +110,14 @@ class BusLane:
             operations.append(operation)
         return batch, operations
 
-    def _decode(self, frame: bytes, space_words: int) -> Operation | None:
+    def _decode(self, frame: bytes, space_words: int) -> Read | Write | None:
         try:
             return stream.decode_request(frame, space_words=space_words)
         except MalformedRequest as error:
             log.info("bus_request_malformed", board_key=self._seat.board.key, error=str(error))
             return None
 
-    async def _carry_out(self, batch: list[Exchange], operations: list[Operation | None]) -> None:
+    async def _carry_out(self, batch: list[Exchange], operations: list[Read | Write | None]) -> None:
         oldest_s = self._ticks() - batch[0].arrived_s
         if oldest_s > QUEUED_S_MAX:
             # Before the first await: a cut must find every exchange either here or there.

@@ -23,6 +23,7 @@ INSTALLED = (
     "jinja2",
     "markupsafe",
     "vcd",
+    "cobs",
 )
 SYSTEM_FOLDERS = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
 SYSTEM_FILES = ("/bin/sh", "/usr/bin/env", "/etc/ld.so.cache")

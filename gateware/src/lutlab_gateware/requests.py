@@ -1,0 +1,203 @@
+"""The arriving half of the bus device: only whole frames with a right check reach the ring; all others vanish."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Cat, Elaboratable, Module, Mux, Signal
+from amaranth.lib.memory import Memory
+
+from lutlab_bus import wire
+from lutlab_gateware.cobs import CobsDecoder
+from lutlab_gateware.crc import SerialCrc
+
+CYCLES_BETWEEN_BYTES_MIN = 12
+"""What the receiver needs for a byte: nine for its CRC, and some to hand over a frame. A UART takes 40."""
+RING_BYTES_MIN = 16
+RING_BYTES_MAX = 32_768
+_LONG_BIT = wire.Head.LONG.bit_length() - 1
+
+
+def check_ring(name: str, depth: int) -> int:
+    """Return `depth`.
+
+    Raises:
+        ValueError: it is no power of two between `RING_BYTES_MIN` and `RING_BYTES_MAX`.
+    """
+    if not RING_BYTES_MIN <= depth <= RING_BYTES_MAX or depth & (depth - 1):
+        raise ValueError(f"{name} {depth} is not a power of two from {RING_BYTES_MIN} to {RING_BYTES_MAX}")
+    return depth
+
+
+class RequestRing(Elaboratable):
+    """A ring of frames in block RAM whose newest part is provisional until its frame is committed.
+
+    Each entry has a ninth bit, which marks the end of a frame. An entry takes three cycles to read, ample at a serial
+    line's speed. Entries behind the mark are kept, so that a reader can go back to it.
+
+    Args:
+        depth: entries, a power of two. One stays free, so `depth - 1` fit.
+
+    Attributes:
+        push: in, store `push_data` (8 bits); ignored while `full`. Not in two cycles in a row.
+        push_end: in, with `push`: this is the end of a frame. Always fits behind `strip`.
+        full: out, a cycle late.
+        strip: in, take back the check at the frame's end: four entries if `long`, else two.
+        commit: in, make everything pushed so far readable.
+        rollback: in, forget everything pushed since the last commit. `push`, `strip`, `commit` and `rollback` come one
+            at a time.
+        data: out, 8 bits, the oldest entry. end: out, it is the end of a frame. Both valid while `valid`.
+        take: in, remove it; only while `valid`.
+        mark: in, remember this place, and give up what is older. rewind: in, go back there.
+        empty: out, nothing is readable.
+    """
+
+    def __init__(self, depth: int) -> None:
+        self.depth = check_ring("receive_ring_bytes", depth)
+        self.push = Signal()
+        self.push_data = Signal(8)
+        self.push_end = Signal()
+        self.full = Signal()
+        self.strip = Signal()
+        self.long = Signal()
+        self.commit = Signal()
+        self.rollback = Signal()
+        self.data = Signal(8, reset_less=True)
+        self.end = Signal(reset_less=True)
+        self.valid = Signal()
+        self.take = Signal()
+        self.mark = Signal()
+        self.rewind = Signal()
+        self.empty = Signal()
+        self._head = Signal(range(depth))  # next entry to read
+        self._marked = Signal(range(depth))  # oldest entry that must be kept
+        self._committed = Signal(range(depth))  # end of the readable entries
+        self._tail = Signal(range(depth))  # end of the provisional ones
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=9, depth=self.depth, init=[], attrs={"no_rw_check": 1})
+        write_port = memory.write_port()
+        read_port = memory.read_port(domain="comb")
+
+        head, marked, committed, tail = self._head, self._marked, self._committed, self._tail
+        step = Signal(range(self.depth))
+        stores = Signal()
+        m.d.comb += [
+            # 1, or -2 or -4
+            step.eq(Cat(~self.strip, self.strip & ~self.long, self.strip.replicate(len(step) - 2))),
+            stores.eq(self.push & (~self.full | self.push_end)),
+            self.empty.eq(head == committed),
+            write_port.addr.eq(tail),
+            write_port.data.eq(Cat(self.push_data, self.push_end)),
+            write_port.en.eq(stores),
+        ]
+        m.d.sync += self.full.eq((tail + 1)[: len(tail)] == marked)
+        with m.If(self.rollback):
+            m.d.sync += tail.eq(committed)
+        with m.Elif(self.strip | stores):
+            m.d.sync += tail.eq(tail + step)
+        with m.If(self.commit):
+            m.d.sync += committed.eq(tail)
+
+        # A block RAM shows its output late (5.8 ns in speed grade 6), so a register follows; `valid` waits for both.
+        fetched = Signal(9, reset_less=True)
+        is_fetched = Signal()
+        moves = Signal()
+        m.d.comb += [moves.eq(self.take | self.rewind), read_port.addr.eq(head)]
+        m.d.sync += [
+            fetched.eq(read_port.data),
+            is_fetched.eq(~self.empty & ~moves),
+            Cat(self.data, self.end).eq(fetched),
+            self.valid.eq(is_fetched & ~moves),
+        ]
+        with m.If(self.rewind):
+            m.d.sync += head.eq(marked)
+        with m.Elif(self.take):
+            m.d.sync += head.eq(head + 1)
+        with m.If(self.mark):
+            m.d.sync += marked.eq(head)
+        return m
+
+
+class FrameReceiver(Elaboratable):
+    """Decodes and checks frames as their bytes arrive, and commits the good ones to a ring, without their check.
+
+    Args:
+        ring: where frames go. The receiver drives its writing side.
+
+    Attributes:
+        data, stb, err: in, from `UartRx`; a byte at most every `CYCLES_BETWEEN_BYTES_MIN` cycles.
+        damaged: out, one cycle for each frame dropped.
+        busy: out, a frame is arriving.
+    """
+
+    def __init__(self, ring: RequestRing) -> None:
+        self.ring = ring
+        self.data = Signal(8)
+        self.stb = Signal()
+        self.err = Signal()
+        self.damaged = Signal()
+        self.busy = Signal()
+        self._decoder = CobsDecoder()
+        self._crc = SerialCrc()
+        self._count = Signal(range(2 * wire.SHORT_BYTES_MAX))  # of bytes; stops one above the longest short frame
+        self._summing = Signal()
+        self._fsm: Any = None
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        ring = self.ring
+        m.submodules.decoder = decoder = self._decoder
+        m.submodules.crc = crc = self._crc
+        count, summing = self._count, self._summing
+        overflow = Signal()
+        is_first, is_good, is_damaged = Signal(), Signal(), Signal()
+        m.d.comb += [
+            decoder.data.eq(self.data),
+            decoder.stb.eq(self.stb),
+            decoder.err.eq(self.err),
+            self.busy.eq(decoder.busy),
+            is_first.eq(count == 0),
+            crc.data.eq(decoder.byte),
+            crc.run.eq(summing),
+            ring.long.eq(crc.long),
+            ring.push_data.eq(decoder.byte),
+        ]
+        m.d.sync += [
+            is_good.eq(decoder.whole & crc.good & ~overflow & self._has_good_length(count)),
+            is_damaged.eq(~is_first | ~decoder.whole),
+        ]
+        with m.FSM() as self._fsm:
+            with m.State("TAKE"):
+                m.d.comb += ring.push.eq(decoder.byte_stb)
+                with m.If(decoder.end):
+                    m.d.sync += [count.eq(0), overflow.eq(0)]
+                    m.next = "JUDGE"
+            with m.State("JUDGE"):
+                with m.If(is_good):
+                    m.d.comb += ring.strip.eq(1)
+                    m.next = "MARK"
+                with m.Else():  # an empty frame is no damage
+                    m.d.comb += [ring.rollback.eq(1), self.damaged.eq(is_damaged)]
+                    m.next = "TAKE"
+            with m.State("MARK"):  # the check made room for the mark, so it fits
+                m.d.comb += [ring.push.eq(1), ring.push_end.eq(1)]
+                m.next = "COMMIT"
+            with m.State("COMMIT"):
+                m.d.comb += ring.commit.eq(1)
+                m.next = "TAKE"
+        with m.If(decoder.byte_stb):
+            m.d.comb += crc.restart.eq(is_first)
+            m.d.sync += [count.eq(count + (count <= wire.SHORT_BYTES_MAX)), summing.eq(1)]
+            m.d.sync += overflow.eq(overflow | ring.full)
+            with m.If(is_first):
+                m.d.sync += crc.long.eq(decoder.byte[_LONG_BIT])
+        with m.Elif(crc.done):
+            m.d.sync += summing.eq(0)
+        return m
+
+    def _has_good_length(self, count: Signal) -> Any:
+        long_min = wire.HEAD_BYTES + wire.CRC32_BYTES
+        is_short = (count >= wire.FRAME_BYTES_MIN) & (count <= wire.SHORT_BYTES_MAX)
+        return Mux(self._crc.long, count >= long_min, is_short)

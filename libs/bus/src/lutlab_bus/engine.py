@@ -1,0 +1,537 @@
+"""Jobs to bytes and bytes to answered jobs, without I/O or a clock: the host's half of docs/bus-protocol.md.
+
+The engine batches the jobs that wait into frames, in their order, keeps as many frames under way as the device holds,
+repeats what was lost, and believes nothing that is damaged. A shell gives it bytes and the time, and sends what `poll`
+returns.
+
+Theory, in three states: CLOSED (no session; `poll` says hello when there is a job), GREETING (a hello is unanswered),
+OPEN (frames flow). A session ends only by `close` or by a new hello.
+"""
+
+from __future__ import annotations
+
+import enum
+from binascii import crc_hqx
+from collections import deque
+from collections.abc import Callable
+from struct import Struct
+from zlib import crc32
+
+from cobs import cobs
+
+from lutlab_bus import wire
+from lutlab_bus.board_info import BoardInfo
+from lutlab_bus.counters import LinkCounters
+from lutlab_bus.jobs import Job, Owner, Sliced, Small
+
+FRAME_BYTES_FIRST = 1024
+"""Decoded bytes of a session's first frames; frames grow on a clean line and shrink on a noisy one."""
+FRAME_BYTES_MIN = 128
+FRAME_BYTES_MAX = 1 << 16
+FRAMES_PER_RING = 4
+"""A frame fills at most this fraction of a ring, so that others travel while one is executed."""
+CLEAN_FRAMES = 8
+"""So many undamaged ones in a row double the frames' size."""
+LONG_FRAMES = 1000
+"""Frames that carry a CRC-32 whatever their size after a sign of damage."""
+RETRY_FIRST_S = 0.25
+RETRY_MIN_S = 0.03
+"""Below this a busy host would repeat requests for nothing; damage is mostly noticed earlier, by a NAK or a gap."""
+RETRY_MAX_S = 2.0
+BACKOFF_MAX = 64
+HELLO_PATIENCE_S = 0.1
+"""How long the first hello may go unanswered; doubles with each one, up to `RETRY_MAX_S`."""
+PIECE_BYTES_MAX = 1 << 17
+"""More bytes without a delimiter than this are garbage."""
+
+_CRC32_OVER_FRAME = wire.CRC32_RESIDUE ^ 0xFFFF_FFFF
+_CHECK16 = Struct(">H")
+_CHECK32 = Struct("<I")
+_WORD_AND_STATUS = Struct("<IB")
+_DELIMITER = b"\0"
+
+
+class State(enum.Enum):
+    """See the module."""
+
+    CLOSED = "closed"
+    GREETING = "greeting"
+    OPEN = "open"
+
+
+class Greeting:
+    """A job that begins a new session when everything before it is done."""
+
+    __slots__ = ("index", "owner")
+
+    def __init__(self, owner: Owner) -> None:
+        self.owner = owner
+        self.index = 0
+
+
+Part = Small | tuple[Sliced, int, int, int]
+"""What a frame carries: a small job whole, or of a sliced one: job, start, count, reply bytes."""
+
+
+class Flight:
+    """A frame under way."""
+
+    __slots__ = (
+        "answered",
+        "chased",
+        "copies",
+        "head",
+        "line",
+        "parts",
+        "reply_bytes",
+        "reply_line_bytes",
+        "sent_s",
+        "words",
+    )
+
+    def __init__(
+        self, head: int, line: bytes, parts: list[Part], *, reply_bytes: int, words: bool, now_s: float
+    ) -> None:
+        self.head = head
+        self.line = line
+        self.parts = parts
+        self.reply_bytes = reply_bytes
+        self.reply_line_bytes = line_bytes_max(reply_bytes)
+        self.words = words  # only small jobs that bring a word each
+        self.sent_s = now_s
+        self.copies = 1
+        self.chased = False  # was sent again because a later reply came first
+        self.answered = False
+
+    @property
+    def live(self) -> bool:
+        """Somebody still waits for it."""
+        return any((part if isinstance(part, Small) else part[0]).owner.open for part in self.parts)
+
+
+class Engine:
+    """One link's protocol state.
+
+    Args:
+        counters: counts into these.
+        random_bits: a source of random numbers of so many bits, for nonces.
+
+    Attributes:
+        state: see the module.
+        info: what the latest hello told.
+        doubtful: somebody gave up waiting and nothing came since: the next job is preceded by a hello.
+    """
+
+    def __init__(self, counters: LinkCounters, random_bits: Callable[[int], int]) -> None:
+        self.counters = counters
+        self.state = State.CLOSED
+        self.info: BoardInfo | None = None
+        self.doubtful = False
+        self._random_bits = random_bits
+        self._queue: deque[Job | Greeting] = deque()
+        self._out: list[bytes] = []
+        self._tail: list[bytes] = []
+        self._tail_bytes = 0
+        self._skipping = False
+        self._completed: list[Job | Greeting] = []
+        self._retry_s = RETRY_FIRST_S
+        self._round_trip_s: float | None = None
+        self._round_trip_spread_s = 0.0
+        self._begin(0, 0)
+
+    def _begin(self, sequence: int, nonce: int) -> None:
+        """Forget everything about the session before."""
+        self._flights: deque[Flight] = deque()
+        self._request_bytes = 0
+        self._reply_bytes = 0
+        self._sequence = sequence
+        self._nonce = nonce
+        self._patience_s = HELLO_PATIENCE_S
+        self._moved_s = 0.0
+        self._backoff = 1
+        self._nak: int | None = None
+        self._nak_spare = 0
+        self._clean = 0
+        self._long = 0
+        self._frame_bytes = FRAME_BYTES_FIRST
+        self.doubtful = False
+
+    @property
+    def idle(self) -> bool:
+        """In step: a session, and nothing under way."""
+        return self.state is State.OPEN and not self._flights and not self._queue
+
+    @property
+    def unanswered(self) -> bool:
+        """Requests are under way."""
+        return bool(self._flights) or self.state is State.GREETING
+
+    @property
+    def live(self) -> bool:
+        """Requests are under way that somebody waits for."""
+        return any(flight.live for flight in self._flights)
+
+    def submit(self, job: Job | Greeting) -> None:
+        """Queue a job. Call `poll` afterwards; several jobs before one `poll` share frames."""
+        self._queue.append(job)
+
+    def close(self) -> None:
+        """Forget the session, everything under way and everything queued, as after a lost line."""
+        self.state = State.CLOSED
+        self._queue.clear()
+        self._out.clear()
+        self._tail.clear()
+        self._tail_bytes = 0
+        self._begin(0, 0)
+
+    # -- sending
+
+    def poll(self, now_s: float) -> bytes:
+        """Bytes to send now. Call it after `submit`, after `receive`, and at `wake_s`."""
+        if self.state is State.OPEN and self.doubtful and self._queue and self._flights:
+            self.state = State.CLOSED
+        if self.state is State.CLOSED and self._queue:
+            self._greet(now_s)
+        elif self.state is State.GREETING and now_s >= self._moved_s + self._patience_s:
+            self._patience_s = min(2 * self._patience_s, RETRY_MAX_S)
+            self._moved_s = now_s
+            self._out.append(_DELIMITER + self._hello)
+        elif self.state is State.OPEN:
+            if self._flights and now_s >= self._due_s():
+                self._retry(now_s)
+            self._fill(now_s)
+        if not self._out:
+            return b""
+        data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+        self._out.clear()
+        self.counters.bytes_sent += len(data)
+        return data
+
+    @property
+    def wake_s(self) -> float | None:
+        """When `poll` has something to do although nothing arrived; None: never."""
+        if self.state is State.GREETING:
+            return self._moved_s + self._patience_s
+        return self._due_s() if self._flights else None
+
+    def _due_s(self) -> float:
+        assert self.info is not None
+        line_s = (self._request_bytes + self._reply_bytes) * 10 / self.info.baud
+        return self._moved_s + min(self._retry_s * self._backoff, RETRY_MAX_S) + line_s
+
+    def _greet(self, now_s: float) -> None:
+        sequence, nonce = self._random_bits(6), self._random_bits(32)
+        self._begin((sequence + 1) % wire.SEQUENCE_MODULUS, nonce)
+        self.state = State.GREETING
+        self._hello_head = wire.Head.LONG | wire.Head.CONTROL | sequence
+        content = bytes((self._hello_head,)) + nonce.to_bytes(wire.NONCE_BYTES, "little")
+        self._hello = cobs.encode(content + _CHECK32.pack(crc32(content))) + _DELIMITER
+        self._moved_s = now_s
+        self._out.append(_DELIMITER + self._hello)
+
+    def _retry(self, now_s: float) -> None:
+        """Nothing came for too long: the frames, the replies or a NAK were lost."""
+        if not self.live:
+            return  # whoever asks next begins a session or waits for these
+        self._backoff = min(2 * self._backoff, BACKOFF_MAX)
+        self._moved_s = now_s
+        self._noise()
+        self._again(0, len(self._flights))
+
+    def _again(self, first: int, end: int) -> None:
+        """Repeat the unanswered ones among these frames, byte for byte."""
+        self._out.append(_DELIMITER)
+        for index in range(first, end):
+            flight = self._flights[index]
+            if not flight.answered:
+                flight.copies += 1
+                self.counters.retries += 1
+                self._out.append(flight.line)
+
+    def _noise(self) -> None:
+        self._long = LONG_FRAMES
+        self._clean = 0
+        self._frame_bytes = max(FRAME_BYTES_MIN, self._frame_bytes // 2)
+
+    def _fill(self, now_s: float) -> None:
+        """Put queued jobs into frames as long as the device has room."""
+        info = self.info
+        assert info is not None
+        while self._queue and len(self._flights) < info.window:
+            size = min(self._frame_bytes, min(info.receive_ring_bytes, info.reply_ring_bytes) // FRAMES_PER_RING)
+            request_room = _decoded_room(info.receive_ring_bytes - 1 - self._request_bytes)
+            reply_room = _decoded_room(info.reply_ring_bytes - 16 - self._reply_bytes)
+            if self._flights and min(request_room, reply_room) < size - size // 4:
+                return
+            if not self._frame(min(size, request_room), min(size, reply_room), now_s):
+                return
+
+    def _frame(self, request_room: int, reply_room: int, now_s: float) -> bool:
+        """Make one frame of the jobs at the head of the queue; False if there is none to make."""
+        request = reply = wire.HEAD_BYTES + wire.CRC32_BYTES
+        pieces: list[bytes | memoryview] = [b""]
+        parts: list[Part] = []
+        words = True
+        queue = self._queue
+        while queue:
+            job = queue[0]
+            if isinstance(job, Greeting):
+                if not parts:
+                    self._reach_greeting(now_s)
+                break
+            if not job.owner.open or (isinstance(job, Sliced) and job.exhausted):
+                queue.popleft()
+            elif isinstance(job, Small):
+                size = len(job.piece)
+                if request + size > request_room or reply + job.reply_bytes > reply_room:
+                    break
+                queue.popleft()
+                pieces.append(job.piece)
+                parts.append(job)
+                request += size
+                reply += job.reply_bytes
+                words = words and job.reply_bytes == _WORD_AND_STATUS.size
+            else:
+                start, before = job.position, len(pieces)
+                reply_bytes = job.take(request_room - request, reply_room - reply, not parts, pieces)
+                if not reply_bytes:
+                    break
+                job.unanswered += 1
+                parts.append((job, start, job.position - start, reply_bytes))
+                request += sum(map(len, pieces[before:]))
+                reply += reply_bytes
+                words = False
+        if parts:
+            self._depart(pieces, parts, request=request, reply=reply, words=words, now_s=now_s)
+        return bool(parts)
+
+    def _reach_greeting(self, now_s: float) -> None:
+        if not self._queue[0].owner.open:
+            self._queue.popleft()
+        elif not self.live:
+            self._greet(now_s)
+
+    def _depart(
+        self,
+        pieces: list[bytes | memoryview],
+        parts: list[Part],
+        *,
+        request: int,
+        reply: int,
+        words: bool,
+        now_s: float,
+    ) -> None:
+        """Seal a frame and send it. `request`, `reply`: decoded bytes if it is a long one."""
+        head = self._sequence
+        short_saving = wire.CRC32_BYTES - wire.CRC16_BYTES
+        if self._long:
+            self._long -= 1
+            head |= wire.Head.LONG
+        elif max(request, reply) - short_saving > wire.SHORT_BYTES_MAX:
+            head |= wire.Head.LONG
+        pieces[0] = bytes((head,))
+        content = b"".join(pieces)
+        if head & wire.Head.LONG:
+            content += _CHECK32.pack(crc32(content))
+        else:
+            content += _CHECK16.pack(crc_hqx(content, wire.CRC16_INIT))
+            reply -= short_saving
+        line = cobs.encode(content) + _DELIMITER
+        flight = Flight(head, line, parts, reply_bytes=reply, words=words, now_s=now_s)
+        if not self._flights:
+            self._moved_s = now_s
+        self._flights.append(flight)
+        self._request_bytes += len(line)
+        self._reply_bytes += flight.reply_line_bytes
+        self._sequence = (self._sequence + 1) & wire.SEQUENCE_MASK
+        self._out.append(line)
+
+    # -- receiving
+
+    def receive(self, data: bytes, now_s: float) -> list[Job | Greeting]:
+        """Take bytes in any chunking; returns the jobs they complete.
+
+        Raises:
+            ProtocolMismatch: the answer to hello is of another version; the session is closed.
+        """
+        self.counters.bytes_received += len(data)
+        pieces = data.split(_DELIMITER)
+        rest = pieces.pop()
+        if pieces:
+            if self._tail:
+                self._tail.append(pieces[0])
+                pieces[0] = b"".join(self._tail)
+                self._tail.clear()
+                self._tail_bytes = 0
+            if self._skipping:
+                self._skipping = False
+                self._damaged(pieces[0])
+                pieces[0] = b""
+            for piece in pieces:
+                if piece:
+                    self._arrive(piece, now_s)
+        if rest:
+            self._keep(rest)
+        completed, self._completed = self._completed, []
+        return completed
+
+    def _keep(self, rest: bytes) -> None:
+        self._tail.append(rest)
+        self._tail_bytes += len(rest)
+        if self._tail_bytes > PIECE_BYTES_MAX:
+            self._tail.clear()
+            self.counters.bytes_dropped += self._tail_bytes
+            self._tail_bytes = 0
+            self._skipping = True
+
+    def _damaged(self, piece: bytes) -> None:
+        self.counters.crc_failures += 1
+        self.counters.bytes_dropped += len(piece) + 1
+        self._noise()
+
+    def _arrive(self, piece: bytes, now_s: float) -> None:
+        try:
+            frame = cobs.decode(piece)
+        except cobs.DecodeError:
+            self._damaged(piece)
+            return
+        size = len(frame)
+        if size < wire.FRAME_BYTES_MIN:
+            good = False
+        elif frame[0] & wire.Head.LONG:
+            good = crc32(frame) == _CRC32_OVER_FRAME
+        else:
+            good = size <= wire.SHORT_BYTES_MAX and crc_hqx(frame, wire.CRC16_INIT) == 0
+        if not good:
+            self._damaged(piece)
+        elif not self._accept(frame, now_s):
+            self.counters.bytes_dropped += len(piece) + 1
+
+    def _accept(self, frame: bytes, now_s: float) -> bool:
+        """Take an undamaged frame; False if it is not for us."""
+        head = frame[0]
+        if head & wire.Head.CONTROL:
+            if head & wire.Head.LONG:
+                return self._greeted(frame)
+            return len(frame) == wire.FRAME_BYTES_MIN and self._hear_nak(head & wire.SEQUENCE_MASK)
+        flights = self._flights
+        index = (head - self._sequence + len(flights)) & wire.SEQUENCE_MASK  # the oldest one is 0
+        if index >= len(flights) or flights[index].answered:
+            self.counters.stale += 1
+            return False
+        flight = flights[index]
+        if head != flight.head or len(frame) != flight.reply_bytes:
+            self.counters.protocol_faults += 1
+            return False
+        self._land(flight, frame, now_s)
+        if index:
+            self._chase(index)
+        while flights and flights[0].answered:
+            landed = flights.popleft()
+            self._request_bytes -= len(landed.line)
+            self._reply_bytes -= landed.reply_line_bytes
+        return True
+
+    def _land(self, flight: Flight, frame: bytes, now_s: float) -> None:
+        """The reply to a frame: hand out its words and statuses."""
+        flight.answered = True
+        self.doubtful = False
+        self._moved_s = now_s
+        self._backoff = 1
+        self.counters.frames += 1
+        self.counters.operations += len(flight.parts)
+        if flight.copies == 1:
+            self._measure(now_s - flight.sent_s)
+        self._clean += 1
+        if self._clean >= CLEAN_FRAMES and self._frame_bytes < FRAME_BYTES_MAX:
+            self._clean = 0
+            self._frame_bytes *= 2
+        end = len(frame) - (wire.CRC32_BYTES if flight.head & wire.Head.LONG else wire.CRC16_BYTES)
+        view = memoryview(frame)
+        if flight.words:
+            for part, (value, status) in zip(
+                flight.parts, _WORD_AND_STATUS.iter_unpack(view[wire.HEAD_BYTES : end]), strict=True
+            ):
+                part.value = value  # type: ignore[union-attr]
+                part.status = status  # type: ignore[union-attr]
+            self._completed += flight.parts  # type: ignore[arg-type]
+            return
+        position = wire.HEAD_BYTES
+        for part in flight.parts:
+            if isinstance(part, Small):
+                if part.reply_bytes == _WORD_AND_STATUS.size:
+                    part.value, part.status = _WORD_AND_STATUS.unpack_from(view, position)
+                else:
+                    part.status = view[position]
+                position += part.reply_bytes
+                self._completed.append(part)
+            else:
+                job, start, count, reply_bytes = part
+                job.answer(view[position : position + reply_bytes], start, count)
+                position += reply_bytes
+                job.unanswered -= 1
+                if job.exhausted and not job.unanswered:
+                    self._completed.append(job)
+
+    def _measure(self, round_trip_s: float) -> None:
+        """The time to wait before repeating, as TCP finds it (RFC 6298)."""
+        self.counters.note_round_trip(round_trip_s)
+        if self._round_trip_s is None:
+            self._round_trip_s, self._round_trip_spread_s = round_trip_s, round_trip_s / 2
+        else:
+            error_s = round_trip_s - self._round_trip_s
+            self._round_trip_s += error_s / 8
+            self._round_trip_spread_s += (abs(error_s) - self._round_trip_spread_s) / 4
+        self._retry_s = max(RETRY_MIN_S, self._round_trip_s + 4 * self._round_trip_spread_s)
+
+    def _chase(self, index: int) -> None:
+        """A reply came before those of earlier frames, so theirs were lost: the device has them in its ring."""
+        flights = self._flights
+        if any(not flights[i].answered and not flights[i].chased for i in range(index)):
+            self._again(0, index)
+            for i in range(index):
+                flights[i].chased = True
+
+    def _hear_nak(self, expected: int) -> bool:
+        """The device missed frame `expected`. It says so for each frame behind the gap, so go back once for them all."""
+        flights = self._flights
+        index = (expected - self._sequence + len(flights)) & wire.SEQUENCE_MASK
+        if self.state is not State.OPEN or index >= len(flights):
+            self.counters.stale += 1
+            return False
+        self.counters.naks += 1
+        if self._nak == expected and self._nak_spare > 0:
+            self._nak_spare -= 1
+            return True
+        self._nak, self._nak_spare = expected, len(flights) - index
+        self._noise()
+        self._again(index, len(flights))
+        return True
+
+    def _greeted(self, frame: bytes) -> bool:
+        nonce = frame[wire.HEAD_BYTES : wire.HEAD_BYTES + wire.NONCE_BYTES]
+        if (
+            self.state is not State.GREETING
+            or len(frame) != wire.HELLO_REPLY_BYTES
+            or frame[0] != self._hello_head
+            or nonce != self._nonce.to_bytes(wire.NONCE_BYTES, "little")
+        ):
+            self.counters.stale += 1
+            return False
+        self.state = State.CLOSED
+        self.info = BoardInfo.decode(frame[wire.HEAD_BYTES + wire.NONCE_BYTES : -wire.CRC32_BYTES])
+        self.state = State.OPEN
+        self.counters.resyncs += 1
+        while self._queue and isinstance(self._queue[0], Greeting):
+            self._completed.append(self._queue.popleft())
+        return True
+
+
+def line_bytes_max(frame_bytes: int) -> int:
+    """Bytes on the line, delimiter included, that a frame of so many bytes needs at most."""
+    return frame_bytes + frame_bytes // wire.COBS_RUN_MAX + 2
+
+
+def _decoded_room(line_bytes: int) -> int:
+    """The longest frame that needs at most so many bytes on the line."""
+    return line_bytes - line_bytes // wire.COBS_RUN_MAX - 2
