@@ -123,7 +123,7 @@ def test_an_idle_board_leaves_the_processor_alone(builds: Callable[[str], Build]
         time.sleep(0.5)
         began = board.processor_s()
         time.sleep(1.0)
-        assert board.processor_s() - began <= 0.01, "nothing moves in this design"
+        assert board.processor_s() - began < 0.025, "nothing moves in this design"  # two ticks of the accounting
         port.write(RUN_COUNTER, 0)
         time.sleep(0.5)
         began = board.processor_s()

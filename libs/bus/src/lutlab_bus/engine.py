@@ -493,7 +493,7 @@ class Engine:
                 flights[i].chased = True
 
     def _hear_nak(self, expected: int) -> bool:
-        """The device missed frame `expected`. It says so for each frame behind the gap, so go back once for them all."""
+        """The device missed frame `expected` and says so for each frame behind the gap: go back once for them all."""
         flights = self._flights
         index = (expected - self._sequence + len(flights)) & wire.SEQUENCE_MASK
         if self.state is not State.OPEN or index >= len(flights):
