@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import UUID, uuid4
 
+import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
@@ -260,6 +261,17 @@ class Scheduler:
 
     async def exchange(self, lease: Lease, operation: Operation) -> BusReply:
         return await self.ask(BusVerb.EXCHANGE, lease, operation)
+
+    async def nobody_answers(self, lease: Lease) -> None:
+        """Ask until NATS knows that the agent is gone; until then it still passes requests to a dead process."""
+        for _ in range(30):
+            try:
+                await self.ask(BusVerb.KEEP, lease, timeout_s=1)
+            except nats.errors.NoRespondersError:
+                return
+            except nats.errors.TimeoutError:
+                continue
+        raise AssertionError("somebody answers for the killed agent")
 
 
 def work(
