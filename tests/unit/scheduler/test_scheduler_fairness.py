@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -14,6 +13,7 @@ import pytest
 import scheduler_given as g
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from lutlab_events.ids import derived
 from lutlab_events.values import BoardState
