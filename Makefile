@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	if "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo "$$p"; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check sim sim-mutants fuzz-gateware clean
+.PHONY: help demo up test check sim sim-mutants fuzz-gateware chaos bench-ledger clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/make \1#\2/p' $(MAKEFILE_LIST) | awk -F'#' '{ printf "  %-12s %s\n", $$1, $$2 }'
@@ -26,6 +26,13 @@ sim: $(STAMP) ## simulate the lab: SEEDS=n seeds (10000), or SEED=n, one of them
 
 sim-mutants: $(STAMP) ## plant known bugs and see that the simulation notices each
 	@PYTHONPATH=tests/sim PYTHONHASHSEED=0 $(BIN)/python -m lutlab_sim --mutants --rare --seeds 1000
+
+chaos: $(STAMP) ## kill the processes of a whole lab under load, KILLS=n times (200), then check that nothing is lost
+	@$(BIN)/python tests/chaos/chaos.py --kills $(or $(KILLS),200) $(if $(COMMANDS),--commands $(COMMANDS))
+
+bench-ledger: $(STAMP) ## measure the ledger beside the eventsourcing library, on one Postgres, in one run
+	@$(BIN)/python -c 'import eventsourcing' 2>/dev/null || $(BIN)/python -m pip install --quiet --editable '.[bench]'
+	@$(BIN)/python benchmarks/ledger/bench_ledger.py
 
 check: $(STAMP) ## lint, formatting, types, and which room may import which
 	$(BIN)/ruff check .

@@ -125,3 +125,28 @@ def test_an_old_version_is_upcast(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_unknown_type_is_an_error_that_names_it() -> None:
     with pytest.raises(codec.Undecodable, match="board\\.exploded\\.v1"):
         codec.decode_event_body("board.exploded.v1", '{"type":"board.exploded.v1"}')
+
+
+def test_stored_envelopes_are_decoded_together_old_versions_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    envelope = EventEnvelope(
+        position=1,
+        event_id=UUID(int=1),
+        stream="board-3",
+        version=1,
+        body=events.BoardReset(epoch=4),
+        causation_id=UUID(int=2),
+        correlation_id=UUID(int=3),
+        actor="test",
+        site="main",
+        at=datetime(2026, 1, 1, 12, 0, 0, 250, tzinfo=UTC),
+    )
+    text = codec.encode(envelope).decode()
+    old = text.replace("board.reset.v1", "board.reset.v0").replace('"epoch"', '"era"')
+    monkeypatch.setitem(
+        codec.UPCASTERS, "board.reset.v0", lambda fields: {"type": "board.reset.v1", "epoch": fields["era"]}
+    )
+    assert codec.decode_event_envelopes([text, text]) == [envelope, envelope]
+    assert codec.decode_event_envelopes([text, old]) == [envelope, envelope]
+    assert codec.decode_event_envelopes([]) == []
+    with pytest.raises(codec.Undecodable, match="unknown"):
+        codec.decode_event_envelopes([text.replace("board.reset.v1", "unknown.v1")])

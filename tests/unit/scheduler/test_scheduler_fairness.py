@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import time
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -14,9 +15,11 @@ import pytest
 import scheduler_given as g
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from lutlab_events.ids import derived
 from lutlab_events.values import BoardState
+from lutlab_scheduler.collector import calm
 from lutlab_scheduler.domain.board import Absence, Board, Session, Withdrawal
 from lutlab_scheduler.domain.job import Job
 from lutlab_scheduler.domain.matching import Shares, Waiting, holder, match
@@ -102,6 +105,7 @@ def test_an_owner_at_the_limit_waits_and_holds_nobody_up() -> None:
     assert who(jobs, boards, 2) == ["hog", "ada"]
 
 
+DECISIONS = 50
 LABELS = st.sets(st.sampled_from(["a", "b"])).map(lambda found: tuple(sorted(found)))
 JOBS = st.lists(
     st.tuples(st.sampled_from(["ada", "bob", "eve"]), st.integers(-1, 1), st.sampled_from([BIG, SMALL]), LABELS),
@@ -168,6 +172,17 @@ def large_lab(free: int) -> tuple[list[Job], list[Board]]:
     return jobs, boards
 
 
+@pytest.fixture
+def calm_collector() -> Iterator[None]:
+    """As in the scheduler's process."""
+    before = gc.get_threshold()
+    calm()
+    yield
+    gc.set_threshold(*before)
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("calm_collector")
 @pytest.mark.parametrize("free", [0, 1, 20])
 def test_a_decision_over_2000_boards_and_50000_jobs_takes_less_than_50_ms(free: int) -> None:
     jobs, boards = large_lab(free)
@@ -175,10 +190,10 @@ def test_a_decision_over_2000_boards_and_50000_jobs_takes_less_than_50_ms(free: 
     waiting = Waiting(jobs)
     took: list[float] = []
     now: datetime = g.T0
-    for _ in range(7):
+    for _ in range(DECISIONS):
         began = time.process_time()
         due = agenda([], boards, now, 1000, waiting).due
         took.append(time.process_time() - began)
     assert len(due) == free
-    # The best of several: other processes on this machine are not what is measured.
-    assert min(took) < 0.05, took
+    # Time of this process; the slowest few are left out, since the machine's other processes empty its caches.
+    assert sorted(took)[DECISIONS * 9 // 10] < 0.05, took

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from itertools import permutations
 from typing import Any
 
 import scheduler_given as g
+from msgspec.structs import replace
 
 from lutlab_events import commands as c
 from lutlab_events.ids import derived

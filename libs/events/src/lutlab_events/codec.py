@@ -23,7 +23,17 @@ class Undecodable(ValueError):
 _encoder = msgspec.json.Encoder()
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {
     t: msgspec.json.Decoder(t)
-    for t in (CommandEnvelope, EventEnvelope, Answer, Event, Work, Control, LogChunk, AgentHeartbeat)
+    for t in (
+        CommandEnvelope,
+        EventEnvelope,
+        list[EventEnvelope],
+        Answer,
+        Event,
+        Work,
+        Control,
+        LogChunk,
+        AgentHeartbeat,
+    )
 }
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
@@ -62,6 +72,36 @@ def decode_event_envelope(data: bytes) -> EventEnvelope:
     """A published event. Raises: Undecodable."""
     result: EventEnvelope = _decode(EventEnvelope, data)
     return result
+
+
+class _Tag(msgspec.Struct):
+    type: str
+
+
+class _Stored(msgspec.Struct):
+    body: msgspec.Raw
+
+
+def decode_event_envelopes(texts: list[str]) -> list[EventEnvelope]:
+    """Stored events, each as the JSON of its envelope; all at once, which is several times as fast as one by one.
+
+    Raises:
+        Undecodable: one of them is of no known type, current or old.
+    """
+    try:
+        result: list[EventEnvelope] = _decode(list[EventEnvelope], "[" + ",".join(texts) + "]")
+    except Undecodable:
+        # Some are of an old version.
+        result = [_decode_stored(text) for text in texts]
+    return result
+
+
+def _decode_stored(text: str) -> EventEnvelope:
+    body = bytes(msgspec.json.decode(text, type=_Stored).body)
+    event = decode_event_body(msgspec.json.decode(body, type=_Tag).type, body)
+    fields = msgspec.json.decode(text)
+    fields["body"] = msgspec.to_builtins(event)
+    return decode_event_envelope(msgspec.json.encode(fields))
 
 
 def decode_work(data: bytes) -> Work:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSON
 
@@ -40,7 +41,7 @@ events = Table(
     Column("hash", LargeBinary, nullable=False, comment="SHA-256 over the previous hash and this row"),
     UniqueConstraint("stream", "version", name="events_stream_version"),
     Index("events_correlation", "correlation_id"),
-    Index("events_at", "at"),
+    Index("events_at", "at", postgresql_using="brin"),
 )
 
 commands = Table(
@@ -55,7 +56,7 @@ commands = Table(
     Column("answer", JSON, nullable=False, comment="what every repetition of this command is answered"),
     Column("received_at", DateTime(timezone=True), nullable=False),
     Index("commands_received", "received_at"),
-    Index("commands_code_received", "code", "received_at"),
+    Index("commands_refused", "code", "received_at", postgresql_where=text("code <> 'ok'")),
 )
 
 dead_letters = Table(

@@ -31,6 +31,7 @@ from lutlab_scheduler.app.logs import LogIngest
 from lutlab_scheduler.app.ports import AppendConflict, Clock, StoreUnavailable, first_reason
 from lutlab_scheduler.app.tail import Tail
 from lutlab_scheduler.app.writer import Writer, recover
+from lutlab_scheduler.collector import calm
 from lutlab_scheduler.settings import Settings
 from lutlab_transport.clock import SteadyClock
 from lutlab_transport.connection import connect, public
@@ -96,6 +97,7 @@ async def _term(
     settings: Settings, clock: Clock, nc: Client, reconnected: asyncio.Event, leadership: Leadership
 ) -> None:
     recovered = await recover(leadership.store)
+    calm()
     world, rules = recovered.world, settings.rules()
     if isinstance(clock, SteadyClock):
         # Whoever led before may have had a clock ahead of ours; time in the log never runs back.

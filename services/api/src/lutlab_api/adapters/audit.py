@@ -56,8 +56,11 @@ def commands_query(wanted: CommandFilter) -> Query:
     for column, value in (("code", wanted.code), ("type", wanted.type), ("actor", wanted.actor)):
         if value is not None:
             where.add(f"{column} = ?", value)
-    if wanted.rejected is not None:
-        where.add("code <> 'ok'" if wanted.rejected else "code = 'ok'")
+    # A certain refusal is said to be one, so that the index of refusals is used.
+    if wanted.rejected or (wanted.rejected is None and wanted.code not in {None, "ok"}):
+        where.add("code <> 'ok'")
+    elif wanted.rejected is False:
+        where.add("code = 'ok'")
     if wanted.before is not None:
         where.add("received_at < ?", wanted.before)
     return where.query(COMMANDS, "received_at desc, command_id", wanted.limit)

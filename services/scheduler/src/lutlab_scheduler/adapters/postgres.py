@@ -17,7 +17,14 @@ import asyncpg
 import msgspec
 import structlog
 
-from lutlab_events.codec import decode_answer, decode_event_body, encode, encode_event_body, event_type
+from lutlab_events.codec import (
+    decode_answer,
+    decode_event_body,
+    decode_event_envelopes,
+    encode,
+    encode_event_body,
+    event_type,
+)
 from lutlab_events.envelope import EventEnvelope
 from lutlab_events.ids import derived, digest
 from lutlab_events.work import LogChunk
@@ -54,8 +61,16 @@ GONE = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, as
 """What asyncpg raises when a connection breaks, the last one if that happens in the middle of an answer."""
 
 COLUMNS = "position, event_id, stream, version, data, type, causation_id, correlation_id, actor, site, at"
-SQL_READ = f"select {COLUMNS} from events where position > $1 order by position limit $2"  # noqa: S608 - constants
-SQL_LOAD = f"select {COLUMNS} from events where stream = any($1::text[]) order by position"  # noqa: S608 - constants
+ENVELOPE = """
+'{"position":' || position || ',"event_id":"' || event_id || '","stream":' || to_json(stream)
+|| ',"version":' || version || ',"body":' || data::text
+|| ',"causation_id":"' || causation_id || '","correlation_id":"' || correlation_id
+|| '","actor":' || to_json(actor) || ',"site":' || to_json(site)
+|| ',"at":"' || to_char(at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || '"}'
+"""
+"""An event as the JSON of its envelope: one column to fetch and one decoder for a batch, instead of eleven columns."""
+SQL_READ = f"select {ENVELOPE} from events where position > $1 order by position limit $2"  # noqa: S608 - constants
+SQL_LOAD = f"select {ENVELOPE} from events where stream = any($1::text[]) order by position"  # noqa: S608 - constants
 SQL_HISTORY = (
     f"select {COLUMNS} from events where stream = $1 "  # noqa: S608 - constants
     "and ($2::bigint is null or position <= $2) and ($3::timestamptz is null or at <= $3) order by version"
@@ -194,7 +209,7 @@ class PostgresStore:
         """All events of these streams, in log order."""
         with translated():
             rows = await self._writer.fetch(SQL_LOAD, list(streams))
-        return [envelope_of(row) for row in rows]
+        return decode_event_envelopes([row[0] for row in rows])
 
     async def live_streams(self) -> list[str]:
         """Every stream but those of jobs that have ended."""
@@ -205,7 +220,7 @@ class PostgresStore:
         """Up to `limit` events after a position, in order."""
         with translated():
             rows = await self._pool.fetch(SQL_READ, after, limit)
-        return [envelope_of(row) for row in rows]
+        return decode_event_envelopes([row[0] for row in rows])
 
     async def recorded(self, command_ids: Iterable[UUID]) -> dict[UUID, RecordedCommand]:
         """Which of these commands were recorded, and how they were answered."""

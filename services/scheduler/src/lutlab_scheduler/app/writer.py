@@ -30,6 +30,8 @@ BATCH_MAX = 256
 QUEUE_MAX = 1024
 SUBJECTS = ("job_id", "fpga_id", "agent_id", "epoch", "attempt")
 """What a command is about, for its line in the log of the process."""
+STREAMS_AT_ONCE = 64
+"""How many streams a recovery has in hand at a time: a board's may be long."""
 ABOUT_A_JOB = frozenset(
     {Rejection.JOB_EXISTS, Rejection.JOB_NOT_FOUND, Rejection.JOB_NOT_CANCELLABLE, Rejection.NOT_YOUR_JOB}
 )
@@ -48,10 +50,14 @@ class Recovered:
 async def recover(store: EventStore) -> Recovered:
     """Fold everything that is alive out of the log. Raises: StoreUnavailable."""
     head = await store.head()
-    events = await store.load(await store.live_streams())
+    streams = await store.live_streams()
     world, draft = World(), World()
-    world.replay(events)
-    draft.replay(events)
+    for first in range(0, len(streams), STREAMS_AT_ONCE):
+        world.replay(await store.load(streams[first : first + STREAMS_AT_ONCE]))
+    for stream in streams:
+        state = world.state(stream)
+        assert state is not None, f"{stream} is alive in a view but has no event"
+        draft.adopt(stream, state)
     return Recovered(world, draft, head)
 
 

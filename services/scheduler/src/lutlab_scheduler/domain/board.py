@@ -18,10 +18,12 @@ This module holds the state, the table and `evolve`; what a command does to a bo
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
 
 from lutlab_events import events as e
 from lutlab_events.envelope import EventEnvelope
@@ -79,8 +81,7 @@ TRANSITIONS: Table[BoardState] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """The job that has the board before its session begins."""
 
     job_id: UUID
@@ -89,8 +90,7 @@ class Claim:
     building: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
+class Session(msgspec.Struct, frozen=True, kw_only=True):
     """An owner's right to the board for a time, and what is loaded for it."""
 
     session_id: UUID
@@ -102,8 +102,7 @@ class Session:
     job_created_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loading:
+class Loading(msgspec.Struct, frozen=True, kw_only=True):
     """A load under way. `bitstream` is None while a reset waits for the base design; no deadline runs then."""
 
     bitstream: BitstreamRef | None
@@ -111,8 +110,7 @@ class Loading:
     session_id: UUID | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reset:
+class Reset(msgspec.Struct, frozen=True, kw_only=True):
     """The reset under way or last tried, and the job that asked for it, None where nobody did."""
 
     attempt: int
@@ -120,16 +118,14 @@ class Reset:
     job_created_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """Why the last load failed."""
 
     code: str
     message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Absence:
+class Absence(msgspec.Struct, frozen=True, kw_only=True):
     """Why the board gets no new jobs.
 
     Attributes:
@@ -144,8 +140,7 @@ class Absence:
     passed: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Board:
+class Board(msgspec.Struct, frozen=True, kw_only=True):
     """What the log says about one board.
 
     Attributes:

@@ -9,11 +9,14 @@ attempt is refused (`stale_attempt`). Jobs queue by `number`, the log position o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
 
 from lutlab_events import commands as c
 from lutlab_events import events as e
@@ -77,8 +80,7 @@ BUILD_LOST = "build_lost"
 WRONG_PROFILE = "wrong_profile"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Job(msgspec.Struct, frozen=True, kw_only=True):
     """What the log says about one job.
 
     Attributes:
