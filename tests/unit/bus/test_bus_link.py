@@ -53,7 +53,9 @@ async def test_stale_bytes_are_dropped_on_open():
     port.inject(b"\x00" * 1000 + b"UL" * 50)
     link = await BusLink.open(port, timeout_s=5)
     assert (await link.execute([Read(0)], timeout_s=1))[0].ok
-    assert link.counters.crc_failures == 1 and link.counters.bytes_dropped == 101 + 42  # the first answer has no delimiter before it
+    assert (
+        link.counters.crc_failures == 1 and link.counters.bytes_dropped == 101 + 42
+    )  # the first answer has no delimiter before it
 
 
 async def test_an_earlier_users_half_frame_is_ended_by_hello():

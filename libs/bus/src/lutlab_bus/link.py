@@ -247,13 +247,13 @@ class BusLink:
         self._pumping = False
         if not self._calls:
             return
-        data = self._engine.poll(self._loop.time())
-        if data:
-            try:
+        now_s = self._loop.time()
+        try:
+            while data := self._engine.poll(now_s):
                 self._port.write(data)
-            except OSError as fault:
-                self._fail(LinkLost(f"the serial port failed: {fault}"))
-                return
+        except OSError as fault:
+            self._fail(LinkLost(f"the serial port failed: {fault}"))
+            return
         if self._reader is None:
             self._reader = self._loop.create_task(self._read())
             self._reader.add_done_callback(self._reader_ended)
