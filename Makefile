@@ -27,7 +27,7 @@ check: $(STAMP) ## lint, formatting, types, and which room may import which
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-sim: $(STAMP) ## a million random frames, many of them damaged, through the gateware as native code (needs g++)
+fuzz-gateware: $(STAMP) ## a million random frames, many of them damaged, through the gateware as native code (needs g++)
 	LUTLAB_SIM_FRAMES=$${LUTLAB_SIM_FRAMES:-1000000} $(BIN)/python -m pytest --timeout 7200 tests/gateware/test_gateware_random.py
 
 bench-bus: $(STAMP) ## compare the serial bus with LiteX, Manta and the reference codec over pseudo-terminals (needs gcc)

@@ -1,6 +1,6 @@
 """Long random runs: the gateware as native code against the board in memory, two independent readings of the protocol.
 
-`make sim` runs many more frames; LUTLAB_SIM_FRAMES and LUTLAB_SIM_SEED say how many, and which.
+`make fuzz-gateware` runs many more frames; LUTLAB_SIM_FRAMES and LUTLAB_SIM_SEED say how many, and which.
 """
 
 from __future__ import annotations
