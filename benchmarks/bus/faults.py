@@ -1,9 +1,9 @@
 """A damaged line: nothing wrong is accepted, nothing runs twice, and every call ends in time.
 
-`make bench-bus-faults` (long) or `python benchmarks/bus/faults.py --words 200000` (short, as the tests do). The
-fake device flips, loses and inserts bytes in both directions. Each round writes blocks and reads them back, modifies words, and
-reads the FIFO at word 65535, which counts up whenever it is read: a read that ran twice leaves a hole in what the host
-sees, and the device's total tells about the last one. Exit status 1 if anything was wrong.
+`make bench-bus-faults` (long) or `python benchmarks/bus/faults.py --words 200000` (short, as the tests do). The fake
+device flips, loses and inserts bytes in both directions. Each round writes blocks and reads them back, modifies
+words, and reads the FIFO at word 65535, which counts up whenever it is read: a read that ran twice leaves a hole in
+what the host sees, and the device's total tells about the last one. Exit status 1 if anything was wrong.
 """
 
 from __future__ import annotations

@@ -101,10 +101,10 @@ class BusLink:
         counters: what happened so far.
     """
 
-    def __init__(self, port: SerialPort) -> None:
+    def __init__(self, port: SerialPort, counters: LinkCounters | None = None) -> None:
         self._port = port
         self._loop = asyncio.get_running_loop()
-        self.counters = LinkCounters()
+        self.counters = LinkCounters() if counters is None else counters
         self._engine = Engine(self.counters, secrets.randbits)
         self._calls: dict[_Call, None] = {}  # in the order of asking
         self._reader: asyncio.Task[None] | None = None
@@ -112,13 +112,20 @@ class BusLink:
         self._pumping = False
 
     @classmethod
-    async def open(cls, port: SerialPort, *, timeout_s: float = OPEN_TIMEOUT_S) -> Self:
+    async def open(
+        cls, port: SerialPort, *, timeout_s: float = OPEN_TIMEOUT_S, counters: LinkCounters | None = None
+    ) -> Self:
         """Take over a port, drop what an earlier user left behind, and say hello.
+
+        Args:
+            port: a fresh or a used one.
+            timeout_s: for the hello.
+            counters: go on counting in these.
 
         Raises:
             LinkTimeout: nobody answered. LinkLost: the port ended. ProtocolMismatch: another protocol version.
         """
-        link = cls(port)
+        link = cls(port, counters)
         await link.hello(timeout_s)
         return link
 
