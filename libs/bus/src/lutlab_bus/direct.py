@@ -26,7 +26,7 @@ from lutlab_bus.board_info import BoardInfo
 from lutlab_bus.counters import LinkCounters
 from lutlab_bus.engine import Engine, Greeting
 from lutlab_bus.errors import LinkLost, LinkTimeout, design_fault
-from lutlab_bus.jobs import Job, Small, Vector, job_of, read_piece
+from lutlab_bus.jobs import WORD_REPLY_BYTES, Job, Small, Vector, job_of, read_piece
 from lutlab_bus.operations import (
     Operation,
     Read,
@@ -181,12 +181,12 @@ class DirectLink:
                     if echoed == head and status == wire.STATUS_OK:
                         engine.advance(len(line), len(data))
                         return int(value)
-            job = Small(waiter := _Waiter(), 0, read_piece(address_words), _SHORT_REPLY_BYTES - 3)
+            job = Small(waiter := _Waiter(), 0, read_piece(address_words), WORD_REPLY_BYTES)
             engine.adopt(head, line, job, time.monotonic())
             self._run([], waiter, timeout_s, data, [job])
         else:
             check_address(address_words)
-            job = Small(waiter := _Waiter(), 0, read_piece(address_words), _SHORT_REPLY_BYTES - 3)
+            job = Small(waiter := _Waiter(), 0, read_piece(address_words), WORD_REPLY_BYTES)
             self._run([job], waiter, timeout_s)
         if job.status:
             raise design_fault(job.status, address_words)

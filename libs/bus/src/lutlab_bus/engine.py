@@ -23,7 +23,7 @@ from lutlab_bus import wire
 from lutlab_bus.board_info import BoardInfo
 from lutlab_bus.counters import LinkCounters
 from lutlab_bus.flight import Flight, Part, decoded_room
-from lutlab_bus.jobs import Job, Owner, Sliced, Small
+from lutlab_bus.jobs import Job, Owner, Small
 
 FRAME_BYTES_FIRST = 1024
 """Decoded bytes of a session's first frames; frames grow on a clean line and shrink on a noisy one."""
@@ -272,13 +272,10 @@ class Engine:
         queue = self._queue
         while queue:
             job = queue[0]
-            if isinstance(job, Greeting):
-                if not parts:
-                    self._reach_greeting(now_s)
-                break
-            if not job.owner.open or (isinstance(job, Sliced) and job.exhausted):
-                queue.popleft()
-            elif isinstance(job, Small):
+            if isinstance(job, Small):
+                if not job.owner.open:
+                    queue.popleft()
+                    continue
                 size = len(job.piece)
                 if request + size > request_room or reply + job.reply_bytes > reply_room:
                     break
@@ -288,6 +285,12 @@ class Engine:
                 request += size
                 reply += job.reply_bytes
                 words = words and job.reply_bytes == _WORD_AND_STATUS.size
+            elif isinstance(job, Greeting):
+                if not parts:
+                    self._reach_greeting(now_s)
+                break
+            elif not job.owner.open or job.exhausted:
+                queue.popleft()
             else:
                 start, before = job.position, len(pieces)
                 reply_bytes = job.take(request_room - request, reply_room - reply, not parts, pieces)
