@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	if "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo "$$p"; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check sim sim-mutants fuzz-gateware chaos bench-ledger clean
+.PHONY: help demo up test check sim sim-mutants fuzz-gateware chaos bench-bus bench-bus-faults bench-ledger clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/make \1#\2/p' $(MAKEFILE_LIST) | awk -F'#' '{ printf "  %-12s %s\n", $$1, $$2 }'
@@ -42,6 +42,14 @@ check: $(STAMP) ## lint, formatting, types, and which room may import which
 
 fuzz-gateware: $(STAMP) ## a million random frames, many of them damaged, through the gateware as native code (needs g++)
 	LUTLAB_SIM_FRAMES=$${LUTLAB_SIM_FRAMES:-1000000} $(BIN)/python -m pytest --timeout 7200 tests/gateware/test_gateware_random.py
+
+bench-bus: $(STAMP) ## compare the serial bus with LiteX, Manta and the reference codec over pseudo-terminals (needs gcc)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
+	$(BIN)/python benchmarks/bus/bench.py
+
+bench-bus-faults: $(STAMP) ## 110 million words over damaged lines: nothing wrong, nothing twice (needs gcc, takes minutes)
+	$(BIN)/python benchmarks/bus/faults.py --json bench-bus-faults.json
+	$(BIN)/python benchmarks/bus/malformed.py
 
 clean: ## delete the environment and every cache in this folder
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage

@@ -12,7 +12,7 @@ import pytest
 from device_sim import DEAD_WORD, ERR_WORD, PARAMETERS, READ_PATTERN, VECTORS, checked, hello
 from fast_sim import COMPILER, FRAMING_ERROR, FastDevice, build
 
-from lutlab_bus.fake import BusErrorAt, BusSilentAt, FakeBridge
+from lutlab_bus.fake import BusErrorAt, BusSilentAt, FakeBridge, _is_whole, _unstuff
 
 FRAMES = int(os.environ.get("LUTLAB_SIM_FRAMES", "6000"))
 SEED = int(os.environ.get("LUTLAB_SIM_SEED", "1"))
@@ -209,6 +209,25 @@ def test_floods_and_noise_neither_hang_it_nor_reach_the_bus(library):
         device.run(hello(good["sequence"]))
         assert device.run(request) == (reply, [tuple(entry) for entry in good["bus"]])
     device.close()
+
+
+def test_a_reply_larger_than_its_ring_is_damaged_not_wrong(library):
+    """No host asks for one. The device goes on, and nothing it sends in its place passes for a reply."""
+    device, good = FastDevice(library, 0), VECTORS["exchange"][0]
+    read_65536 = bytes([0x80 | 5, 0x14, 0xFF, 0xFF, 0, 0])
+    device.run(hello(5))
+    replies, transfers = device.run(checked(read_65536))
+    assert len(transfers) == 65_536
+    replies += device.run(checked(read_65536))[0]  # again, from the ring
+    assert not any(is_undamaged(line) for line in replies.split(b"\0"))
+    device.run(hello(good["sequence"]))
+    assert device.run(bytes.fromhex(good["line_request"]))[0].hex(" ") == good["line_reply"]
+    device.close()
+
+
+def is_undamaged(line):
+    frame = _unstuff(line) or b""
+    return _is_whole(frame)
 
 
 def test_parameters_are_those_of_the_golden_bytes():

@@ -22,12 +22,13 @@ from cobs import cobs
 from lutlab_bus import wire
 from lutlab_bus.board_info import BoardInfo
 from lutlab_bus.counters import LinkCounters
-from lutlab_bus.jobs import Job, Owner, Sliced, Small
+from lutlab_bus.flight import Flight, Part, decoded_room
+from lutlab_bus.jobs import Job, Owner, Small
 
 FRAME_BYTES_FIRST = 1024
 """Decoded bytes of a session's first frames; frames grow on a clean line and shrink on a noisy one."""
 FRAME_BYTES_MIN = 128
-FRAME_BYTES_MAX = 1 << 16
+FRAME_BYTES_MAX = 1 << 15
 FRAMES_PER_RING = 4
 """A frame fills at most this fraction of a ring, so that others travel while one is executed."""
 CLEAN_FRAMES = 8
@@ -41,6 +42,8 @@ RETRY_MAX_S = 2.0
 BACKOFF_MAX = 64
 HELLO_PATIENCE_S = 0.1
 """How long the first hello may go unanswered; doubles with each one, up to `RETRY_MAX_S`."""
+POLL_BYTES = 8192
+"""About what one `poll` returns at most, repetitions aside."""
 PIECE_BYTES_MAX = 1 << 17
 """More bytes without a delimiter than this are garbage."""
 
@@ -67,46 +70,6 @@ class Greeting:
     def __init__(self, owner: Owner) -> None:
         self.owner = owner
         self.index = 0
-
-
-Part = Small | tuple[Sliced, int, int, int]
-"""What a frame carries: a small job whole, or of a sliced one: job, start, count, reply bytes."""
-
-
-class Flight:
-    """A frame under way."""
-
-    __slots__ = (
-        "answered",
-        "chased",
-        "copies",
-        "head",
-        "line",
-        "parts",
-        "reply_bytes",
-        "reply_line_bytes",
-        "sent_s",
-        "words",
-    )
-
-    def __init__(
-        self, head: int, line: bytes, parts: list[Part], *, reply_bytes: int, words: bool, now_s: float
-    ) -> None:
-        self.head = head
-        self.line = line
-        self.parts = parts
-        self.reply_bytes = reply_bytes
-        self.reply_line_bytes = line_bytes_max(reply_bytes)
-        self.words = words  # only small jobs that bring a word each
-        self.sent_s = now_s
-        self.copies = 1
-        self.chased = False  # was sent again because a later reply came first
-        self.answered = False
-
-    @property
-    def live(self) -> bool:
-        """Somebody still waits for it."""
-        return any((part if isinstance(part, Small) else part[0]).owner.open for part in self.parts)
 
 
 class Engine:
@@ -137,6 +100,7 @@ class Engine:
         self._retry_s = RETRY_FIRST_S
         self._round_trip_s: float | None = None
         self._round_trip_spread_s = 0.0
+        self._baud = 1.0
         self._begin(0, 0)
 
     def _begin(self, sequence: int, nonce: int) -> None:
@@ -160,6 +124,36 @@ class Engine:
     def idle(self) -> bool:
         """In step: a session, and nothing under way."""
         return self.state is State.OPEN and not self._flights and not self._queue
+
+    @property
+    def quick(self) -> bool:
+        """A shell may exchange one short frame of its own, number `sequence`, and then call `advance` or `adopt`."""
+        return self.state is State.OPEN and not self._long and not self._flights and not self._queue and not self._tail
+
+    @property
+    def baud(self) -> float:
+        """Bits a second on the line."""
+        return self._baud
+
+    @property
+    def sequence(self) -> int:
+        """Number of the next frame."""
+        return self._sequence
+
+    def advance(self, sent_bytes: int, received_bytes: int) -> None:
+        """Count a frame that the shell sent, and whose good reply it received, by itself."""
+        self._sequence = (self._sequence + 1) & wire.SEQUENCE_MASK
+        counters = self.counters
+        counters.frames += 1
+        counters.operations += 1
+        counters.bytes_sent += sent_bytes
+        counters.bytes_received += received_bytes
+
+    def adopt(self, head: int, line: bytes, job: Small, now_s: float) -> None:
+        """Take over a frame that the shell sent by itself; its reply is to be given to `receive`."""
+        reply_bytes = wire.HEAD_BYTES + job.reply_bytes + wire.CRC16_BYTES
+        self.counters.bytes_sent += len(line)
+        self._launch(Flight(head, line, [job], reply_bytes=reply_bytes, words=True, now_s=now_s))
 
     @property
     def unanswered(self) -> bool:
@@ -187,7 +181,10 @@ class Engine:
     # -- sending
 
     def poll(self, now_s: float) -> bytes:
-        """Bytes to send now. Call it after `submit`, after `receive`, and at `wake_s`."""
+        """Bytes to send now; call it again until there are none, so that the line is busy while the next frame is made.
+
+        Call it after `submit`, after `receive`, and at `wake_s`.
+        """
         if self.state is State.OPEN and self.doubtful and self._queue and self._flights:
             self.state = State.CLOSED
         if self.state is State.CLOSED and self._queue:
@@ -215,8 +212,7 @@ class Engine:
         return self._due_s() if self._flights else None
 
     def _due_s(self) -> float:
-        assert self.info is not None
-        line_s = (self._request_bytes + self._reply_bytes) * 10 / self.info.baud
+        line_s = (self._request_bytes + self._reply_bytes) * 10 / self._baud
         return self._moved_s + min(self._retry_s * self._backoff, RETRY_MAX_S) + line_s
 
     def _greet(self, now_s: float) -> None:
@@ -257,10 +253,11 @@ class Engine:
         """Put queued jobs into frames as long as the device has room."""
         info = self.info
         assert info is not None
-        while self._queue and len(self._flights) < info.window:
+        limit_bytes = self._request_bytes + POLL_BYTES
+        while self._queue and len(self._flights) < info.window and self._request_bytes < limit_bytes:
             size = min(self._frame_bytes, min(info.receive_ring_bytes, info.reply_ring_bytes) // FRAMES_PER_RING)
-            request_room = _decoded_room(info.receive_ring_bytes - 1 - self._request_bytes)
-            reply_room = _decoded_room(info.reply_ring_bytes - 16 - self._reply_bytes)
+            request_room = decoded_room(info.receive_ring_bytes - 1 - self._request_bytes)
+            reply_room = decoded_room(info.reply_ring_bytes - 16 - self._reply_bytes)
             if self._flights and min(request_room, reply_room) < size - size // 4:
                 return
             if not self._frame(min(size, request_room), min(size, reply_room), now_s):
@@ -275,13 +272,10 @@ class Engine:
         queue = self._queue
         while queue:
             job = queue[0]
-            if isinstance(job, Greeting):
-                if not parts:
-                    self._reach_greeting(now_s)
-                break
-            if not job.owner.open or (isinstance(job, Sliced) and job.exhausted):
-                queue.popleft()
-            elif isinstance(job, Small):
+            if isinstance(job, Small):
+                if not job.owner.open:
+                    queue.popleft()
+                    continue
                 size = len(job.piece)
                 if request + size > request_room or reply + job.reply_bytes > reply_room:
                     break
@@ -291,6 +285,12 @@ class Engine:
                 request += size
                 reply += job.reply_bytes
                 words = words and job.reply_bytes == _WORD_AND_STATUS.size
+            elif isinstance(job, Greeting):
+                if not parts:
+                    self._reach_greeting(now_s)
+                break
+            elif not job.owner.open or job.exhausted:
+                queue.popleft()
             else:
                 start, before = job.position, len(pieces)
                 reply_bytes = job.take(request_room - request, reply_room - reply, not parts, pieces)
@@ -337,14 +337,16 @@ class Engine:
             content += _CHECK16.pack(crc_hqx(content, wire.CRC16_INIT))
             reply -= short_saving
         line = cobs.encode(content) + _DELIMITER
-        flight = Flight(head, line, parts, reply_bytes=reply, words=words, now_s=now_s)
+        self._launch(Flight(head, line, parts, reply_bytes=reply, words=words, now_s=now_s))
+        self._out.append(line)
+
+    def _launch(self, flight: Flight) -> None:
         if not self._flights:
-            self._moved_s = now_s
+            self._moved_s = flight.sent_s
         self._flights.append(flight)
-        self._request_bytes += len(line)
+        self._request_bytes += len(flight.line)
         self._reply_bytes += flight.reply_line_bytes
         self._sequence = (self._sequence + 1) & wire.SEQUENCE_MASK
-        self._out.append(line)
 
     # -- receiving
 
@@ -520,18 +522,9 @@ class Engine:
             return False
         self.state = State.CLOSED
         self.info = BoardInfo.decode(frame[wire.HEAD_BYTES + wire.NONCE_BYTES : -wire.CRC32_BYTES])
+        self._baud = self.info.baud
         self.state = State.OPEN
         self.counters.resyncs += 1
         while self._queue and isinstance(self._queue[0], Greeting):
             self._completed.append(self._queue.popleft())
         return True
-
-
-def line_bytes_max(frame_bytes: int) -> int:
-    """Bytes on the line, delimiter included, that a frame of so many bytes needs at most."""
-    return frame_bytes + frame_bytes // wire.COBS_RUN_MAX + 2
-
-
-def _decoded_room(line_bytes: int) -> int:
-    """The longest frame that needs at most so many bytes on the line."""
-    return line_bytes - line_bytes // wire.COBS_RUN_MAX - 2

@@ -23,7 +23,7 @@ _COUNTED = struct.Struct("<BHH")
 _MASKED = struct.Struct("<II")
 _POLLED = struct.Struct("<III")
 _WORD = struct.Struct("<I")
-_WORD_REPLY_BYTES = wire.WORD_BYTES + wire.STATUS_BYTES
+WORD_REPLY_BYTES = wire.WORD_BYTES + wire.STATUS_BYTES
 
 
 class Owner(Protocol):
@@ -59,7 +59,7 @@ class Small:
     @property
     def words(self) -> array[int]:
         """The word that came back, if any does."""
-        return array(WORD_TYPECODE, [self.value] if self.reply_bytes == _WORD_REPLY_BYTES else [])
+        return array(WORD_TYPECODE, [self.value] if self.reply_bytes == WORD_REPLY_BYTES else [])
 
 
 class Sliced:
@@ -157,7 +157,7 @@ class Vector(Sliced):
     def __init__(self, owner: Owner, addresses: array[int], words: array[int] | None = None) -> None:
         super().__init__(owner, 0, len(addresses))
         self._piece_bytes, self._ops = _strided(addresses, words)
-        self._reply_bytes = wire.STATUS_BYTES if words is not None else _WORD_REPLY_BYTES
+        self._reply_bytes = wire.STATUS_BYTES if words is not None else WORD_REPLY_BYTES
         self._words = bytearray(0 if words is not None else len(addresses) * wire.WORD_BYTES)
 
     def take(self, request_room: int, reply_room: int, fresh: bool, pieces: list[bytes | memoryview]) -> int:
@@ -173,7 +173,7 @@ class Vector(Sliced):
         data = bytes(reply)
         size = self._reply_bytes
         statuses = data[size - 1 :: size]
-        if size == _WORD_REPLY_BYTES:
+        if size == WORD_REPLY_BYTES:
             for byte in range(wire.WORD_BYTES):
                 self._words[wire.WORD_BYTES * start + byte : wire.WORD_BYTES * (start + count) : wire.WORD_BYTES] = (
                     data[byte::size]
@@ -193,7 +193,7 @@ def job_of(owner: Owner, index: int, operation: Operation) -> Job:
     """The job that carries one operation."""
     if isinstance(operation, Read):
         if operation.count == 1:
-            return Small(owner, index, read_piece(operation.address_words), _WORD_REPLY_BYTES)
+            return Small(owner, index, read_piece(operation.address_words), WORD_REPLY_BYTES)
         return Block(owner, index, operation)
     if isinstance(operation, Write):
         if operation.count > 1:
@@ -202,10 +202,10 @@ def job_of(owner: Owner, index: int, operation: Operation) -> Job:
         return Small(owner, index, _head(wire.Kind.WRITE, operation.address_words) + operand, wire.STATUS_BYTES)
     if isinstance(operation, Modify):
         operands = _MASKED.pack(operation.mask, operation.value)
-        return Small(owner, index, _head(wire.Kind.MODIFY, operation.address_words) + operands, _WORD_REPLY_BYTES)
+        return Small(owner, index, _head(wire.Kind.MODIFY, operation.address_words) + operands, WORD_REPLY_BYTES)
     assert isinstance(operation, Poll)
     operands = _POLLED.pack(operation.timeout_cycles, operation.mask, operation.value)
-    return Small(owner, index, _head(wire.Kind.POLL, operation.address_words) + operands, _WORD_REPLY_BYTES)
+    return Small(owner, index, _head(wire.Kind.POLL, operation.address_words) + operands, WORD_REPLY_BYTES)
 
 
 def read_piece(address_words: int) -> bytes:

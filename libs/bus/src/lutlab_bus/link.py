@@ -26,7 +26,7 @@ from lutlab_bus.errors import (
     ProtocolMismatch,
     design_fault,
 )
-from lutlab_bus.jobs import Job, Small, Vector, job_of, read_piece
+from lutlab_bus.jobs import WORD_REPLY_BYTES, Job, Small, Vector, job_of, read_piece
 from lutlab_bus.operations import Operation, Result, Status, Words, as_words, check_address, check_addresses
 
 READ_BYTES = 65_536
@@ -94,6 +94,25 @@ class _Call:
         self.open = True
 
 
+class _WordCall(Small):
+    """A one-word read and whoever waits for it, in one object: this is what many tasks at once make by the thousand."""
+
+    __slots__ = ("deadline_s", "future", "open")
+
+    def __init__(self, future: asyncio.Future[Any], piece: bytes, deadline_s: float) -> None:
+        self.future = future
+        self.piece = piece
+        self.deadline_s = deadline_s
+        self.open = True
+        self.index = 0
+        self.reply_bytes = WORD_REPLY_BYTES
+        self.status = self.value = 0
+
+    @property
+    def owner(self) -> _WordCall:  # type: ignore[override]
+        return self
+
+
 class BusLink:
     """The host's end of the line to one board. Use `open`.
 
@@ -101,24 +120,31 @@ class BusLink:
         counters: what happened so far.
     """
 
-    def __init__(self, port: SerialPort) -> None:
+    def __init__(self, port: SerialPort, counters: LinkCounters | None = None) -> None:
         self._port = port
         self._loop = asyncio.get_running_loop()
-        self.counters = LinkCounters()
+        self.counters = LinkCounters() if counters is None else counters
         self._engine = Engine(self.counters, secrets.randbits)
-        self._calls: dict[_Call, None] = {}  # in the order of asking
+        self._calls: dict[_Call | _WordCall, None] = {}  # in the order of asking
         self._reader: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._pumping = False
 
     @classmethod
-    async def open(cls, port: SerialPort, *, timeout_s: float = OPEN_TIMEOUT_S) -> Self:
+    async def open(
+        cls, port: SerialPort, *, timeout_s: float = OPEN_TIMEOUT_S, counters: LinkCounters | None = None
+    ) -> Self:
         """Take over a port, drop what an earlier user left behind, and say hello.
+
+        Args:
+            port: a fresh or a used one.
+            timeout_s: for the hello.
+            counters: go on counting in these.
 
         Raises:
             LinkTimeout: nobody answered. LinkLost: the port ended. ProtocolMismatch: another protocol version.
         """
-        link = cls(port)
+        link = cls(port, counters)
         await link.hello(timeout_s)
         return link
 
@@ -180,13 +206,24 @@ class BusLink:
             DesignFault: its subclass tells what the design did. Otherwise as `execute`.
         """
         check_address(address_words)
-        call = self._call(1, timeout_s)
-        job = Small(call, 0, read_piece(address_words), 5)
-        self._engine.submit(job)
-        await self._wait(call, lambda: f"the read of word {address_words:#x} was not done within {timeout_s:g} s")
-        if job.status:
-            raise design_fault(job.status, address_words)
-        return job.value
+        loop = self._loop
+        call = _WordCall(loop.create_future(), read_piece(address_words), loop.time() + timeout_s)
+        self._calls[call] = None
+        self._engine.submit(call)
+        if not self._pumping:
+            self._pumping = True
+            loop.call_soon(self._pump)
+        done = False
+        try:
+            done = await call.future
+        finally:
+            if not done:
+                self._drop(call)
+        if not done:
+            raise self._timed_out(f"the read of word {address_words:#x} was not done within {timeout_s:g} s")
+        if call.status:
+            raise design_fault(call.status, address_words)
+        return call.value
 
     async def read_each(self, addresses_words: Iterable[int], timeout_s: float) -> Result:
         """Read words from independent addresses in one call.
@@ -232,28 +269,35 @@ class BusLink:
         try:
             done = await call.future
         finally:
-            call.open = False
-            self._calls.pop(call, None)
-            if not done and not self._calls:
-                self._rest()
-        if done:
-            return
+            if not done:
+                self._drop(call)
+        if not done:
+            raise self._timed_out(what())
+
+    def _drop(self, call: _Call | _WordCall) -> None:
+        """Its task was cancelled, or its time is up."""
+        call.open = False
+        self._calls.pop(call, None)
+        if not self._calls:
+            self._rest()
+
+    def _timed_out(self, what: str) -> LinkTimeout:
         self.counters.timeouts += 1
         state = "" if self._engine.idle else "; operations may or may not have run"
-        raise LinkTimeout(f"{what()} ({self.counters.bytes_received} bytes received so far{state})")
+        return LinkTimeout(f"{what} ({self.counters.bytes_received} bytes received so far{state})")
 
     def _pump(self) -> None:
         """Send what can be sent, and see that somebody reads and that time is watched."""
         self._pumping = False
         if not self._calls:
             return
-        data = self._engine.poll(self._loop.time())
-        if data:
-            try:
+        now_s = self._loop.time()
+        try:
+            while data := self._engine.poll(now_s):
                 self._port.write(data)
-            except OSError as fault:
-                self._fail(LinkLost(f"the serial port failed: {fault}"))
-                return
+        except OSError as fault:
+            self._fail(LinkLost(f"the serial port failed: {fault}"))
+            return
         if self._reader is None:
             self._reader = self._loop.create_task(self._read())
             self._reader.add_done_callback(self._reader_ended)
@@ -291,9 +335,13 @@ class BusLink:
 
     def _complete(self, job: Job | Greeting) -> None:
         call = job.owner
-        assert isinstance(call, _Call)
-        call.left -= 1
-        if call.left == 0 and call.open:
+        if isinstance(call, _Call):
+            call.left -= 1
+            if call.left:
+                return
+        else:
+            assert isinstance(call, _WordCall)
+        if call.open:
             call.open = False
             self._calls.pop(call, None)
             if not call.future.done():

@@ -34,6 +34,8 @@ class BusVerb(StrEnum):
     EXCHANGE = "exchange"
     KEEP = "keep"
     CLOSE = "close"
+    STATS = "stats"
+    """How the board's line does; needs no session. Answers `ok` with a JSON object as the frame."""
 
 
 class BusStatus(StrEnum):

@@ -15,6 +15,7 @@ from uuid import UUID
 from lutlab_board_agent.domain.errors import LoaderFailed, SerialUnavailable
 from lutlab_board_agent.domain.fencing import BoardMemory
 from lutlab_board_agent.domain.lab import Cable, LabBoard
+from lutlab_board_agent.domain.latency import LatencyTimer
 from lutlab_board_agent.domain.loader import LoaderCode
 from lutlab_bus.fake import FakeBridge, FakePort
 from lutlab_events import ids
@@ -36,6 +37,7 @@ class FakeLine(FakePort):
     def __init__(self, board: FakeBoard, on_gone: Callable[[], None]) -> None:
         super().__init__(board.bridge or FakeBridge())
         self.board = board
+        self.latency = LatencyTimer(found_ms=16, now_ms=1)
         self.sent = bytearray()
         self.closed = False
         self._tell_gone = on_gone

@@ -9,13 +9,16 @@ from fastapi import APIRouter, Query
 from lutlab_api.domain.errors import Code
 from lutlab_api.web.asked import Api, FpgaId, JobId, Key, Reader
 from lutlab_api.web.documented import BOARD, JOB, READ, errors
-from lutlab_api.web.models import Events, JobDetails
+from lutlab_api.web.models import BoardLink, Events, JobDetails
 from lutlab_events.values import TERMINAL
 
 EVENTS_LISTED_DEFAULT = 100
 EVENTS_LISTED_MAX = 1000
 After = Annotated[int, Query(ge=0, le=2**63 - 1, description="only events after this position")]
 Limit = Annotated[int, Query(ge=1, le=EVENTS_LISTED_MAX, description="most events to list")]
+
+LINK = (Code.BOARD_UNREACHABLE, Code.BOARD_TIMEOUT, Code.BOARD_LINK_FAILED)
+"""What a route that asks a board's agent can answer."""
 
 router = APIRouter(prefix="/api/v1", tags=["history"])
 
@@ -26,6 +29,12 @@ async def board_events(
 ) -> Events:
     """Everything that ever happened to a board, oldest first, straight from the log."""
     return Events.of(await api.reads.board_events(fpga_id, after, limit), after)
+
+
+@router.get("/boards/{fpga_id}/link", summary="How a board's line does", responses=errors(*READ, *BOARD, *LINK))
+async def board_link(fpga_id: FpgaId, api: Api, reader: Reader) -> BoardLink:
+    """Counters of the serial line since the agent started, its speed, and what the bitstream told about itself."""
+    return BoardLink.model_validate(await api.links.stats(fpga_id))
 
 
 @router.get("/events", summary="The log", responses=errors(*READ, Code.VALIDATION_ERROR))

@@ -10,6 +10,7 @@ from lutlab_api.app.auth import Authenticator
 from lutlab_api.app.control import Control
 from lutlab_api.app.health import HealthChecks
 from lutlab_api.app.keys import Bootstrap, Keys
+from lutlab_api.app.links import Links
 from lutlab_api.app.ports import Blobs, Bus, Clock, Commands, Ids, Ledger, Messaging, Monotonic
 from lutlab_api.app.queues import Queues, Standings
 from lutlab_api.app.reads import Reads
@@ -47,6 +48,7 @@ class Services:
     control: Control
     run: Run
     streams: Streams
+    links: Links
     keys: Keys
     health: HealthChecks
     bootstrap: Bootstrap
@@ -83,6 +85,7 @@ def wire(settings: Settings, ports: Ports) -> Services:
             timeout_s=settings.bus_timeout_s,
         ),
         streams=Streams(reads=reads, bus=ports.bus, clock=ports.clock, ids=ports.ids, limits=limits),
+        links=Links(reads=reads, bus=ports.bus),
         keys=Keys(asking=asking, ledger=ports.ledger, authenticator=authenticator, ids=ports.ids),
         health=HealthChecks(ports.ledger, ports.messaging, bootstrap),
         bootstrap=bootstrap,

@@ -17,6 +17,7 @@ import serial
 import structlog
 
 from lutlab_board_agent.domain.errors import SerialGone, SerialUnavailable
+from lutlab_board_agent.domain.latency import BEST_MS, LatencyTimer, shortening_due
 
 log = structlog.get_logger(__name__)
 
@@ -28,7 +29,14 @@ SEND_BYTES_MAX = 1 << 18
 
 
 class TtyPorts:
-    """Serial lines of this host."""
+    """Serial lines of this host.
+
+    Args:
+        sysfs: where the kernel tells about devices.
+    """
+
+    def __init__(self, sysfs: Path = Path("/sys")) -> None:
+        self._sysfs = sysfs
 
     def present(self, path: str) -> bool:
         """Whether something is plugged in there (a link that points nowhere is not)."""
@@ -40,9 +48,9 @@ class TtyPorts:
             port = await asyncio.to_thread(_open, path, baud)
         except (OSError, ValueError) as error:  # serial.SerialException is an OSError
             raise SerialUnavailable(_reason(path, baud, error)) from error
-        latency_ms = _latency_timer_ms(path)
-        log.info("serial_opened", path=path, baud=baud, latency_timer_ms=latency_ms)
-        return TtyLine(port, on_gone)
+        latency = shorten_latency(self._sysfs, path)
+        log.info("serial_opened", path=path, baud=baud, latency_timer=latency)
+        return TtyLine(port, on_gone, latency)
 
 
 def _open(path: str, baud: int) -> serial.Serial:
@@ -64,13 +72,22 @@ def _reason(path: str, baud: int, error: Exception) -> str:
     return f"{path} cannot be opened at {baud} baud: {error}"
 
 
-def _latency_timer_ms(path: str) -> int | None:
-    """A USB adapter's latency timer, None without one: it caps small exchanges at 1000 / timer a second."""
-    name = Path(path).resolve().name
+def shorten_latency(sysfs: Path, path: str) -> LatencyTimer | None:
+    """Set a USB adapter's latency timer as short as it goes, and tell what came of it; None for a line without one."""
+    timer = sysfs / "class" / "tty" / Path(path).resolve().name / "device" / "latency_timer"
     try:
-        return int(Path(f"/sys/class/tty/{name}/device/latency_timer").read_text())
+        found_ms = int(timer.read_text())
     except (OSError, ValueError):
         return None
+    if not shortening_due(found_ms):
+        return LatencyTimer(found_ms=found_ms, now_ms=found_ms)
+    try:
+        timer.write_text(f"{BEST_MS}\n")
+        return LatencyTimer(found_ms=found_ms, now_ms=int(timer.read_text()))
+    except (OSError, ValueError) as error:
+        problem = f"{timer} cannot be set to {BEST_MS} ms: {error}; install the udev rules"
+        log.warning("latency_timer_long", path=path, latency_ms=found_ms, problem=problem)
+        return LatencyTimer(found_ms=found_ms, now_ms=found_ms, problem=problem)
 
 
 class TtyLine:
@@ -79,10 +96,12 @@ class TtyLine:
     Args:
         port: an open pyserial port in non-blocking mode.
         on_gone: called once, from the event loop, when the line ends by itself.
+        latency: what is known about the USB adapter's timer.
     """
 
-    def __init__(self, port: serial.Serial, on_gone: Callable[[], None]) -> None:
+    def __init__(self, port: serial.Serial, on_gone: Callable[[], None], latency: LatencyTimer | None = None) -> None:
         self._port = port
+        self.latency = latency
         self._fd: int = port.fileno()
         self._on_gone = on_gone
         self._loop = asyncio.get_running_loop()

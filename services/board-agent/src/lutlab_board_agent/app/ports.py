@@ -9,6 +9,7 @@ from uuid import UUID
 
 from lutlab_board_agent.domain.fencing import BoardMemory
 from lutlab_board_agent.domain.lab import Cable
+from lutlab_board_agent.domain.latency import LatencyTimer
 from lutlab_bus import SerialPort
 from lutlab_events.busmsg import BusReply
 from lutlab_events.commands import Command
@@ -56,7 +57,13 @@ class Programmer(Protocol):
 
 
 class SerialLine(SerialPort, Protocol):
-    """An open serial line."""
+    """An open serial line.
+
+    Attributes:
+        latency: of the USB adapter, None for a line without one.
+    """
+
+    latency: LatencyTimer | None
 
     def close(self) -> None:
         """End the line at once: bytes not sent yet never leave, and whoever waits on it gets an OSError."""

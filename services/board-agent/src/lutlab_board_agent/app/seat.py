@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import asdict
+from typing import Any
 
 import structlog
 
@@ -11,7 +13,7 @@ from lutlab_board_agent.app.ports import Memories, SerialLine, SerialPorts
 from lutlab_board_agent.domain.errors import SerialUnavailable
 from lutlab_board_agent.domain.fencing import BoardMemory, lost_design
 from lutlab_board_agent.domain.lab import LabBoard
-from lutlab_bus import BoardInfo, BusLink
+from lutlab_bus import BoardInfo, BusLink, LinkCounters
 from lutlab_events.values import BoardReport
 
 log = structlog.get_logger(__name__)
@@ -30,6 +32,7 @@ class Seat:
         linked: set while `link` is there.
         doubt: set when something suggests that the board is gone; the watch looks at once.
         loading: the load under way.
+        counters: what happened on the line since this agent started, over all its openings.
     """
 
     def __init__(self, board: LabBoard, ports: SerialPorts, memories: Memories) -> None:
@@ -42,6 +45,7 @@ class Seat:
         self.linked = asyncio.Event()
         self.doubt = asyncio.Event()
         self.loading: asyncio.Task[None] | None = None
+        self.counters = LinkCounters()
         self._ports = ports
         self._memories = memories
         self._line: SerialLine | None = None
@@ -76,7 +80,7 @@ class Seat:
         line = await self._ports.open(self.board.serial.path, self.memory.baud, self.doubt.set)
         self._line = line
         try:
-            link = await BusLink.open(line, timeout_s=timeout_s)
+            link = await BusLink.open(line, timeout_s=timeout_s, counters=self.counters)
         except BaseException:
             if self._line is line:
                 self.disconnect()
@@ -103,6 +107,18 @@ class Seat:
         if line is not None:
             with contextlib.suppress(OSError):
                 line.close()
+
+    def link_stats(self) -> dict[str, Any]:
+        """How the line does, for people: speeds, the adapter's latency timer, counters."""
+        link, latency = self.link, None if self._line is None else self._line.latency
+        return {
+            "open": link is not None,
+            "in_step": link is not None and link.in_step,
+            "device": None if link is None else asdict(link.info),
+            "line_baud": self.memory.baud,
+            "latency_timer": None if latency is None else asdict(latency),
+            "counters": self.counters.as_dict(),
+        }
 
     def report(self) -> BoardReport:
         """The board as the scheduler is told about it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 
 import structlog
@@ -54,6 +55,8 @@ class BoardBus:
 
     def _decide(self, request: BusHeaders, frame: bytes, answer: Answer) -> BusReply | None:
         """The immediate reply, None if the lane will answer."""
+        if request.verb is BusVerb.STATS:
+            return BusReply(status=BusStatus.OK, frame=json.dumps(self.seat.link_stats()).encode())
         refusal = lease_refusal(self.seat.memory, request.lease)
         if refusal is not None:
             return BusReply(status=BusStatus.STALE_LEASE, message=refusal)

@@ -1,0 +1,87 @@
+"""The fake device in C on a pseudo-terminal: built by gcc when its source changed, one process per line."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import tty
+from pathlib import Path
+from typing import Any
+
+SOURCE = Path(__file__).with_name("fake_device.c")
+
+
+def build() -> Path:
+    """Compile the device; returns the program."""
+    program = Path(tempfile.gettempdir()) / f"lutlab-fake-device-{os.getuid()}"
+    if not program.exists() or program.stat().st_mtime < SOURCE.stat().st_mtime:
+        partial = program.with_suffix(f".{os.getpid()}")
+        subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-o", str(partial), str(SOURCE), "-lm"], check=True)
+        partial.rename(program)
+    return program
+
+
+class FakeDevice:
+    """One device.
+
+    Args:
+        protocol: what it speaks; see the C file.
+        baud: of the modelled line; 0: as fast as it goes.
+        latency_us: of the modelled USB adapter.
+        error_rate: of each byte in each direction.
+        seed: for the errors.
+
+    Attributes:
+        path: of the tty.
+    """
+
+    def __init__(
+        self, protocol: str, *, baud: int = 0, latency_us: int = 0, error_rate: float = 0.0, seed: int = 1
+    ) -> None:
+        master, self._slave = os.openpty()
+        tty.setraw(self._slave)
+        self.path = os.ttyname(self._slave)
+        command = [str(build()), str(master), protocol, "-s", str(seed)]
+        command += ["-r", str(baud / 10)] if baud else []
+        command += ["-l", str(latency_us)] if latency_us else []
+        command += ["-e", str(error_rate)] if error_rate else []
+        self._process = subprocess.Popen(command, pass_fds=[master], stderr=subprocess.PIPE)
+        os.close(master)
+        cpus = sorted(os.sched_getaffinity(0))
+        if len(cpus) > 1:
+            os.sched_setaffinity(self._process.pid, cpus[1:])
+
+    def open_fd(self) -> int:
+        """The host's end, raw and blocking."""
+        fd = os.open(self.path, os.O_RDWR | os.O_NOCTTY)
+        tty.setraw(fd)
+        return fd
+
+    def close(self) -> dict[str, Any]:
+        """End it; its totals."""
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            _, errors = self._process.communicate(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            _, errors = self._process.communicate()
+        with contextlib.suppress(OSError):
+            os.close(self._slave)
+        lines = errors.decode().strip().splitlines()
+        return dict(json.loads(lines[-1])) if lines else {}
+
+
+def pin_host() -> None:
+    """Keep this process off the devices' core, where there is more than one."""
+    cpus = sorted(os.sched_getaffinity(0))
+    if len(cpus) > 1:
+        os.sched_setaffinity(0, cpus[:1])
+
+
+if __name__ == "__main__":
+    sys.exit(f"built {build()}")

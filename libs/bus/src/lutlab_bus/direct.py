@@ -1,0 +1,279 @@
+"""A link without an event loop: for scripts, benches and tests that own a tty and do one thing after the other.
+
+The tty's own timer bounds each read (VTIME), so a call costs one write and one read. A single word that is answered at
+once takes a short way around the engine's queue; anything unusual goes through the engine, as in `BusLink`.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import select
+import termios
+import time
+import tty
+from array import array
+from binascii import crc_hqx
+from collections.abc import Iterable, Sequence
+from struct import Struct
+from types import TracebackType
+from typing import Self
+
+from cobs import cobs
+
+from lutlab_bus import wire
+from lutlab_bus.board_info import BoardInfo
+from lutlab_bus.counters import LinkCounters
+from lutlab_bus.engine import Engine, Greeting
+from lutlab_bus.errors import LinkLost, LinkTimeout, design_fault
+from lutlab_bus.jobs import WORD_REPLY_BYTES, Job, Small, Vector, job_of, read_piece
+from lutlab_bus.operations import (
+    Operation,
+    Read,
+    Result,
+    Status,
+    Words,
+    Write,
+    as_words,
+    check_address,
+    check_addresses,
+)
+
+READ_BYTES = 16_384
+TICK_DECISECONDS = 1
+"""Longest time a read of the tty waits; deadlines and repetitions are looked at in between."""
+SLEEP_MIN_S = 0.0002
+OPEN_TIMEOUT_S = 10.0
+CALL_TIMEOUT_S = 10.0
+_READ_ONE = Struct("<BBH")
+_CHECK16 = Struct(">H")
+_READ_ONE_REPLY = Struct("<BIBH")
+_QUICK_BYTES = _READ_ONE_REPLY.size + 2  # as encoded, with the delimiter
+_SHORT_REPLY_BYTES = _READ_ONE_REPLY.size
+
+
+class _Waiter:
+    __slots__ = ("open",)
+
+    def __init__(self) -> None:
+        self.open = True
+
+
+class DirectLink:
+    """The host's end of the line to one board, for one thread. Use `open`; it is a context manager.
+
+    Attributes:
+        counters: what happened so far; single words that took the short way are in it, without their round-trip times.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self.counters = LinkCounters()
+        self._engine = Engine(self.counters, secrets.randbits)
+        self._to_send = memoryview(b"")
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLIN | select.POLLOUT)
+        set_up(fd)
+
+    @classmethod
+    def open(cls, path: str, *, baud: int | None = None, timeout_s: float = OPEN_TIMEOUT_S) -> Self:
+        """Open a tty and say hello.
+
+        Args:
+            path: of a serial port or pseudo-terminal.
+            baud: speed to set; without it the port keeps its own.
+            timeout_s: for the hello.
+
+        Raises:
+            OSError: the tty cannot be opened. LinkTimeout, LinkLost, ProtocolMismatch: as for `BusLink.open`.
+        """
+        fd = os.open(path, os.O_RDWR | os.O_NOCTTY)
+        try:
+            link = cls(fd)
+            if baud is not None:
+                set_speed(fd, baud)
+            link.hello(timeout_s)
+        except BaseException:
+            os.close(fd)
+            raise
+        return link
+
+    def close(self) -> None:
+        """Give the tty back."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def info(self) -> BoardInfo:
+        """What the latest hello told."""
+        if self._engine.info is None:
+            raise LinkLost("no hello was answered yet; open the link first")
+        return self._engine.info
+
+    def hello(self, timeout_s: float = OPEN_TIMEOUT_S) -> BoardInfo:
+        """Ask the bitstream who it is; see `BusLink.hello`."""
+        self._run([Greeting(waiter := _Waiter())], waiter, timeout_s)
+        return self.info
+
+    def execute(self, operations: Sequence[Operation], timeout_s: float = CALL_TIMEOUT_S) -> list[Result]:
+        """Run operations in order; see `BusLink.execute`."""
+        waiter = _Waiter()
+        jobs = [job_of(waiter, index, operation) for index, operation in enumerate(operations)]
+        self._run(jobs, waiter, timeout_s)
+        return [Result(Status(job.status), job.words) for job in jobs]
+
+    def read_words(self, address_words: int, count: int, timeout_s: float = CALL_TIMEOUT_S) -> array[int]:
+        """Read consecutive words. Raises: DesignFault; otherwise as `execute`."""
+        return self.execute([Read(address_words, count)], timeout_s)[0].check().words
+
+    def write_words(self, address_words: int, words: Words, timeout_s: float = CALL_TIMEOUT_S) -> None:
+        """Write consecutive words. Raises: DesignFault; otherwise as `execute`."""
+        self.execute([Write(address_words, words)], timeout_s)[0].check()
+
+    def read_each(self, addresses_words: Iterable[int], timeout_s: float = CALL_TIMEOUT_S) -> Result:
+        """Read words from independent addresses; see `BusLink.read_each`."""
+        return self._vector(check_addresses(addresses_words, None), None, timeout_s)
+
+    def write_each(self, addresses_words: Iterable[int], words: Words, timeout_s: float = CALL_TIMEOUT_S) -> Result:
+        """Write words to independent addresses, in order; see `BusLink.write_each`."""
+        values = as_words(words)
+        return self._vector(check_addresses(addresses_words, values), values, timeout_s)
+
+    def _vector(self, addresses: array[int], words: array[int] | None, timeout_s: float) -> Result:
+        if not addresses:
+            return Result(Status.OK)
+        job = Vector(waiter := _Waiter(), addresses, words)
+        self._run([job], waiter, timeout_s)
+        return Result(Status(job.status), job.words)
+
+    def read_word(self, address_words: int, timeout_s: float = CALL_TIMEOUT_S) -> int:
+        """Read one word.
+
+        Raises:
+            DesignFault: its subclass tells what the design did. Otherwise as `execute`.
+        """
+        engine = self._engine
+        if 0 <= address_words <= 0xFFFF and engine.quick:
+            head = engine.sequence
+            content = _READ_ONE.pack(head, wire.Kind.READ, address_words)
+            line = cobs.encode(content + _CHECK16.pack(crc_hqx(content, wire.CRC16_INIT))) + b"\0"
+            os.write(self._fd, line)
+            data = os.read(self._fd, READ_BYTES)
+            if data[-1:] != b"\0" and (late_s := (_QUICK_BYTES - len(data)) * 10 / engine.baud) > SLEEP_MIN_S:
+                time.sleep(late_s)  # one wake-up for the rest instead of one for each byte
+                data += os.read(self._fd, READ_BYTES)
+            if data[-1:] == b"\0" and data.count(0) == 1:
+                try:
+                    frame = cobs.decode(data[:-1])
+                except cobs.DecodeError:
+                    frame = b""
+                if len(frame) == _SHORT_REPLY_BYTES and crc_hqx(frame, wire.CRC16_INIT) == 0:
+                    echoed, value, status, _ = _READ_ONE_REPLY.unpack(frame)
+                    if echoed == head and status == wire.STATUS_OK:
+                        engine.advance(len(line), len(data))
+                        return int(value)
+            job = Small(waiter := _Waiter(), 0, read_piece(address_words), WORD_REPLY_BYTES)
+            engine.adopt(head, line, job, time.monotonic())
+            self._run([], waiter, timeout_s, data, [job])
+        else:
+            check_address(address_words)
+            job = Small(waiter := _Waiter(), 0, read_piece(address_words), WORD_REPLY_BYTES)
+            self._run([job], waiter, timeout_s)
+        if job.status:
+            raise design_fault(job.status, address_words)
+        return job.value
+
+    def _run(
+        self,
+        jobs: Sequence[Job | Greeting],
+        waiter: _Waiter,
+        timeout_s: float,
+        data: bytes = b"",
+        adopted: Sequence[Job] = (),
+    ) -> None:
+        engine = self._engine
+        left = len(jobs) + len(adopted)
+        deadline_s = (now_s := time.monotonic()) + timeout_s
+        for job in jobs:
+            engine.submit(job)
+        while left:
+            if data:
+                left -= sum(job.owner is waiter for job in engine.receive(data, now_s))
+                if not left:
+                    break
+            self._send(now_s)
+            data = self._receive()
+            now_s = time.monotonic()
+            if not data and now_s >= deadline_s:
+                self._give_up(timeout_s, waiter)
+            if now_s >= deadline_s + TICK_DECISECONDS / 10:
+                self._give_up(timeout_s, waiter)
+        waiter.open = False
+
+    def _give_up(self, timeout_s: float, waiter: _Waiter) -> None:
+        waiter.open = False
+        self.counters.timeouts += 1
+        self._engine.doubtful = self._engine.unanswered
+        raise LinkTimeout(f"not done within {timeout_s:g} s; operations may or may not have run")
+
+    def _send(self, now_s: float) -> None:
+        """Write as much as the tty takes without blocking; the rest follows when it has room."""
+        while not self._to_send and (data := self._engine.poll(now_s)):
+            self._to_send = memoryview(data)
+            self._write_some()
+
+    def _write_some(self) -> None:
+        try:
+            os.set_blocking(self._fd, False)
+            self._to_send = self._to_send[os.write(self._fd, self._to_send) :]
+        except BlockingIOError:
+            pass
+        except OSError as fault:
+            raise LinkLost(f"the serial port failed: {fault}") from fault
+        finally:
+            os.set_blocking(self._fd, True)
+
+    def _receive(self) -> bytes:
+        """Bytes that arrived; none when there is room to send again, or after a tick without any."""
+        if self._to_send:
+            ready = self._poll.poll(TICK_DECISECONDS * 100)
+            events = ready[0][1] if ready else 0
+            if not events & select.POLLIN:
+                if events & select.POLLOUT:
+                    self._write_some()
+                elif events:
+                    raise LinkLost("the serial port ended")
+                return b""
+        try:
+            return os.read(self._fd, READ_BYTES)
+        except OSError as fault:
+            raise LinkLost(f"the serial port failed: {fault}") from fault
+
+
+def set_up(fd: int) -> None:
+    """Make a tty raw, with reads that wait for the first byte, but no longer than a tick."""
+    tty.setraw(fd)
+    settings = termios.tcgetattr(fd)
+    settings[6][termios.VMIN] = 0
+    settings[6][termios.VTIME] = TICK_DECISECONDS
+    termios.tcsetattr(fd, termios.TCSANOW, settings)
+    os.set_blocking(fd, True)
+
+
+def set_speed(fd: int, baud: int) -> None:
+    """Set a tty's speed. Raises: ValueError: the platform has no constant for it; open the port with pyserial then."""
+    speed = getattr(termios, f"B{baud}", None)
+    if speed is None:
+        raise ValueError(f"{baud} baud is not one of this platform's standard speeds; open the port with pyserial")
+    settings = termios.tcgetattr(fd)
+    settings[4] = settings[5] = speed
+    termios.tcsetattr(fd, termios.TCSANOW, settings)

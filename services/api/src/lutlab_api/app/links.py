@@ -1,0 +1,43 @@
+"""How the line to a board does: asked of its agent, never stored."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from uuid import UUID
+
+from lutlab_api.app.leasing import bus_problem
+from lutlab_api.app.ports import Bus
+from lutlab_api.app.reads import Reads
+from lutlab_api.domain.errors import BoardFailure, Code
+from lutlab_events.busmsg import BusHeaders, BusVerb, Lease
+
+STATS_TIMEOUT_S = 2.0
+NOBODY = UUID(int=0)
+
+
+class Links:
+    """Answers about lines."""
+
+    def __init__(self, *, reads: Reads, bus: Bus) -> None:
+        self._reads = reads
+        self._bus = bus
+
+    async def stats(self, fpga_id: int) -> dict[str, Any]:
+        """What the agent says about a board's line.
+
+        Raises:
+            Missing: no such board. BoardFailure: its agent does not answer.
+        """
+        board = await self._reads.board(fpga_id)
+        lease = Lease(fpga_id=fpga_id, session_id=NOBODY, epoch=board.epoch)
+        headers = BusHeaders(verb=BusVerb.STATS, lease=lease)
+        reply = await self._bus.request(board.agent_id, headers, b"", STATS_TIMEOUT_S)
+        problem = bus_problem(fpga_id, reply)
+        if problem is not None:
+            raise problem
+        try:
+            stats = json.loads(reply.frame)
+        except ValueError as error:
+            raise BoardFailure(Code.BOARD_LINK_FAILED, f"board {fpga_id}: its agent answered nonsense") from error
+        return dict(stats)

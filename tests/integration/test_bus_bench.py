@@ -1,0 +1,91 @@
+"""The bus over real pseudo-terminals, against a device in C: direct link, serial adapter, the benches' short forms."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import shutil
+import subprocess
+import sys
+from array import array
+from pathlib import Path
+
+import pytest
+
+from lutlab_board_agent.adapters.serial_port import TtyPorts
+from lutlab_bus import BusLink, DesignBusError, LinkTimeout, Modify, Poll, Read, Status, Write
+from lutlab_bus.direct import DirectLink
+
+BENCH = Path(__file__).parents[2] / "benchmarks" / "bus"
+WORDS = array("I", [(i * 2654435761) & 0xFFFFFFFF for i in range(20_000)])
+
+pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="the fake device needs gcc")
+
+
+@pytest.fixture
+def fake_device():
+    spec = importlib.util.spec_from_file_location("bus_bench_device", BENCH / "device.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    devices = []
+
+    def make(**line):
+        devices.append(module.FakeDevice("lutlab", **line))
+        return devices[-1]
+
+    yield make
+    for device in devices:
+        device.close()
+
+
+def test_direct_link(fake_device):
+    with DirectLink.open(fake_device().path) as link:
+        link.write_words(100, WORDS)
+        assert link.read_words(100, len(WORDS)) == WORDS
+        assert link.read_word(100) == WORDS[0]
+        addresses = array("I", [100 + (i * 7919) % 20_000 for i in range(1000)])
+        assert link.read_each(addresses).words == array("I", [WORDS[a - 100] for a in addresses])
+        assert link.write_each(addresses, addresses).ok and link.read_each(addresses).words == addresses
+        modified, polled = link.execute([Modify(5, 0xF, 0xA), Poll(5, 0xF, 0xB, 100)])
+        assert list(modified.words) == [0xC0DE0005] and polled.status is Status.POLL_TIMEOUT
+        with pytest.raises(DesignBusError):
+            link.read_word(1 << 17)
+        assert link.read_word(5) == 0xC0DE000A
+        assert link.counters.retries == 0
+
+
+def test_direct_link_on_a_slow_line_and_a_mute_one(fake_device):
+    with DirectLink.open(fake_device(baud=115_200).path) as link:
+        assert [link.read_word(a) for a in range(20)] == [0xC0DE0000 + a for a in range(20)]
+        assert link.read_words(0, 500) == array("I", range(0xC0DE0000, 0xC0DE0000 + 500))
+        link.counters.retries = 0
+        with pytest.raises(LinkTimeout):
+            link.read_words(0, 20_000, timeout_s=0.3)  # 7 s worth of line
+        assert link.read_word(3, timeout_s=20) == 0xC0DE0003
+
+
+async def test_the_shipped_serial_adapter(fake_device):
+    line = await TtyPorts().open(fake_device().path, 115_200, lambda: None)
+    link = await BusLink.open(line)
+    results = await link.execute([Write(0, WORDS), Read(0, len(WORDS))], 20)
+    assert results[1].words == WORDS
+    words = await asyncio.gather(*(link.read_word(a, 5) for a in range(500)))
+    assert words == list(WORDS[:500])
+    assert link.counters.frames < 100
+    line.close()
+
+
+def run(script, *options):
+    done = subprocess.run(
+        [sys.executable, str(BENCH / script), *options], capture_output=True, text=True, check=False, timeout=200
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_damaged_lines_short_form():
+    assert "nothing wrong" in run("faults.py", "--words", "300000", "--time-limit-s", "15")
+
+
+def test_malformed_frames_short_form():
+    assert "30,000 malformed frames" in run("malformed.py", "--frames", "30000")
