@@ -167,6 +167,13 @@ api_keys = Table(
     Column("label", Text, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("revoked_at", DateTime(timezone=True)),
+    Column("scopes", JSON, comment="null: everything the role allows"),
+    Column("team", Text),
+    Column("expires_at", DateTime(timezone=True)),
+    Column("previous_sha256", Text, comment="before the last rotation; good until previous_until"),
+    Column("previous_until", DateTime(timezone=True)),
+    Index("api_keys_previous", "previous_sha256"),
+    Index("api_keys_team", "team"),
 )
 
 profiles = Table(
@@ -175,6 +182,34 @@ profiles = Table(
     Column("profile", Text, primary_key=True),
     Column("base", JSON, comment="BitstreamRef of the base design"),
     Column("updated_at", DateTime(timezone=True), nullable=False),
+)
+
+# -- shared between API processes; nothing here is truth, all of it may be lost --------------------
+
+key_usage = Table(
+    "key_usage",
+    metadata,
+    Column("key_id", Uuid, primary_key=True),
+    Column("last_used_at", DateTime(timezone=True), nullable=False),
+)
+
+rate_limits = Table(
+    "rate_limits",
+    metadata,
+    Column("bucket", Text, primary_key=True, comment="what is limited, and whom"),
+    Column("window_start", BigInteger, nullable=False, comment="seconds since 1970"),
+    Column("taken", BigInteger, nullable=False, comment="units of this window handed out"),
+    prefixes=["UNLOGGED"],
+)
+
+websocket_seats = Table(
+    "websocket_seats",
+    metadata,
+    Column("holder", Uuid, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("until", DateTime(timezone=True), nullable=False, comment="renewed while the connection lives"),
+    Index("websocket_seats_owner", "owner"),
+    prefixes=["UNLOGGED"],
 )
 
 __all__ = [
@@ -186,7 +221,10 @@ __all__ = [
     "events",
     "job_logs",
     "jobs",
+    "key_usage",
     "metadata",
     "profiles",
+    "rate_limits",
     "subscriptions",
+    "websocket_seats",
 ]

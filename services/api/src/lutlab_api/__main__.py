@@ -15,8 +15,11 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
 
+from lutlab_api.adapters.changes import NatsChanges
+from lutlab_api.adapters.github import GitHub
 from lutlab_api.adapters.messaging import NatsBus, NatsMessaging
 from lutlab_api.adapters.postgres import Postgres
+from lutlab_api.adapters.shared import PostgresShared
 from lutlab_api.app.cancelling import end
 from lutlab_api.settings import Settings
 from lutlab_api.web.application import VERSION, create_app
@@ -35,6 +38,7 @@ def build(settings: Settings) -> FastAPI:
     """The application over real servers, which need not be there yet."""
     clock, ids = SystemClock(), RandomIds()
     postgres = Postgres(settings.database_url, clock, connections_max=settings.postgres_connections_max)
+    changes = NatsChanges(site=settings.site)
     messaging = NatsMessaging(
         settings.nats_url,
         site=settings.site,
@@ -42,6 +46,7 @@ def build(settings: Settings) -> FastAPI:
         ids=ids,
         nkey_seed_file=settings.nats_nkey_seed_file,
         token=settings.nats_token.get_secret_value() if settings.nats_token else None,
+        connected=changes.subscribe,
     )
     ports = Ports(
         ledger=postgres,
@@ -52,6 +57,9 @@ def build(settings: Settings) -> FastAPI:
         clock=clock,
         ids=ids,
         monotonic=time.monotonic,
+        shared=PostgresShared(postgres),
+        changes=changes,
+        identities=GitHub(settings.github_api_url) if settings.github_api_url else None,
     )
     services = wire(settings, ports)
     background: set[asyncio.Task[None]] = set()
@@ -60,9 +68,11 @@ def build(settings: Settings) -> FastAPI:
         await postgres.start()
         await messaging.start()
         background.add(asyncio.create_task(services.bootstrap.run()))
+        background.add(asyncio.create_task(services.usage.run()))
 
     async def stop() -> None:
         await end(background)
+        await services.usage.write()
         await messaging.stop()
         await postgres.stop()
 

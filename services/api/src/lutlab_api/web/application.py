@@ -11,13 +11,34 @@ from typing import Any
 from fastapi import FastAPI
 
 from lutlab_api.app.ports import Ids
-from lutlab_api.web import errors, routes_boards, routes_jobs, routes_keys, routes_v1, websocket
+from lutlab_api.web import (
+    errors,
+    routes_boards,
+    routes_jobs,
+    routes_keys,
+    routes_v1,
+    routes_v1_boards,
+    routes_v1_jobs,
+    routes_v1_keys,
+    websocket,
+)
 from lutlab_api.web.asked import Api
 from lutlab_api.web.edge import BodyLimits, Edge
+from lutlab_api.web.limits import Limits
 from lutlab_api.web.models import Health
 from lutlab_api.web.services import Services
 
 VERSION = version("lutlab")
+ROUTES = (
+    routes_boards,
+    routes_jobs,
+    routes_keys,
+    routes_v1,
+    routes_v1_boards,
+    routes_v1_jobs,
+    routes_v1_keys,
+    websocket,
+)
 DESCRIPTION = """
 Submit a design, get a programmed board, talk Wishbone to it.
 
@@ -75,10 +96,11 @@ def create_app(
     app.openapi = partial(_document, app)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
     errors.install(app)
     app.add_api_route("/health", health, methods=["GET"], tags=["health"], summary="Is the lab all right?")
-    for router in (routes_boards.router, routes_jobs.router, routes_keys.router, routes_v1.router, websocket.router):
-        app.include_router(router)
+    for module in ROUTES:
+        app.include_router(module.router)
     settings = services.settings
     limits = BodyLimits(upload_bytes_max=settings.upload_bytes_max, json_bytes_max=settings.json_bytes_max)
+    app.add_middleware(Limits, services=services)
     app.add_middleware(Edge, ids=ids, limits=limits)
     return app
 

@@ -21,7 +21,13 @@ from lutlab_scheduler.domain.job import Job
 from lutlab_scheduler.domain.key import Key
 from lutlab_scheduler.domain.profile import Profile
 
-KEYS = {"boards": "fpga_id", "jobs": "job_id", "agents": "agent_id", "api_keys": "key_id", "profiles": "profile"}
+KEYS = {
+    "boards": "fpga_id",
+    "jobs": "job_id",
+    "agents": "agent_id",
+    "api_keys": "key_id",
+    "profiles": "profile",
+}
 """Each view's primary key."""
 
 
@@ -130,6 +136,11 @@ def _key(key: Key) -> Row:
         "label": key.label,
         "created_at": _time(key.created_at),
         "revoked_at": _time(key.revoked_at),
+        "scopes": None if key.scopes is None else [scope.value for scope in key.scopes],
+        "team": key.team,
+        "expires_at": _time(key.expires_at),
+        "previous_sha256": key.previous_sha256,
+        "previous_until": _time(key.previous_until),
     }
     return Row(table="api_keys", values=values)
 
@@ -141,6 +152,7 @@ def _profile(profile: Profile) -> Row:
         "updated_at": _time(profile.updated_at),
     }
     return Row(table="profiles", values=values)
+
 
 
 PROJECTORS: dict[type, Callable[[Any], Row]] = {

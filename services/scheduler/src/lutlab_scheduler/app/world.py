@@ -177,9 +177,14 @@ class World:
             case Agent():
                 self._agents[after.agent_id] = after
             case Key():
-                self._digests[after.key_sha256] = after.key_id
+                self._put_key(before, after)
             case Profile():
                 self._profiles[after.profile] = after
+    def _put_key(self, before: State | None, after: Key) -> None:
+        for digest in before.digests if isinstance(before, Key) else ():
+            self._digests.pop(digest, None)  # a rotation that is taken back takes its digest with it
+        for digest in after.digests:
+            self._digests[digest] = after.key_id
 
     def _put_job(self, stream: str, after: Job) -> None:
         if after.ended:
@@ -201,6 +206,7 @@ class World:
             case Agent():
                 del self._agents[before.agent_id]
             case Key():
-                del self._digests[before.key_sha256]
+                for digest in before.digests:
+                    del self._digests[digest]
             case Profile():
                 del self._profiles[before.profile]
