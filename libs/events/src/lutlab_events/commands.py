@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from lutlab_events.values import BitstreamRef, BoardReport, BusFailure, Frozen, Json, Role, Scope
+from lutlab_events.webhooks import WebhookCommand
 
 
 class SubmitBuild(Frozen, frozen=True, kw_only=True, tag=True):
@@ -296,4 +297,5 @@ Command = (
     | AssignBoard
     | RetryBuild
     | RetryReset
+    | WebhookCommand
 )

@@ -15,6 +15,7 @@ from lutlab_events.values import (
     Scope,
     SessionEnd,
 )
+from lutlab_events.webhooks import WebhookEvent
 
 # -- boards: stream `board-<fpga_id>` ------------------------------------------------------------
 
@@ -361,4 +362,4 @@ JobEvent = (
 AgentEvent = AgentRegistered | AgentLost
 KeyEvent = KeyIssued | KeyRotated | KeyRevoked
 ProfileEvent = BaseBuilt
-Event = BoardEvent | JobEvent | AgentEvent | KeyEvent | ProfileEvent
+Event = BoardEvent | JobEvent | AgentEvent | KeyEvent | ProfileEvent | WebhookEvent

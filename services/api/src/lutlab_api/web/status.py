@@ -69,6 +69,7 @@ MEANINGS: dict[str, Meaning] = {
     Rejection.FPGA_NOT_FOUND: Meaning(H.NOT_FOUND, "there is no board 99; list the lab's boards with GET /fpga"),
     Rejection.JOB_NOT_FOUND: Meaning(H.NOT_FOUND, "there is no job 'a1b2' here; list yours with GET /jobs"),
     Rejection.NO_ACTIVE_SESSION: Meaning(H.NOT_FOUND, "board 3 has no session; it is idle"),
+    Rejection.WEBHOOK_NOT_FOUND: Meaning(H.NOT_FOUND, "there is no webhook a1b2 of yours"),
     Rejection.KEY_NOT_FOUND: Meaning(H.NOT_FOUND, "there is no such key"),
     Code.SESSION_NOT_FOUND: Meaning(H.NOT_FOUND, "there is no such session; it may have ended"),
     Code.ARTIFACT_NOT_FOUND: Meaning(H.NOT_FOUND, "job a1b2 has no 'bitstream'; it has: log"),
@@ -86,6 +87,8 @@ MEANINGS: dict[str, Meaning] = {
     Rejection.JOB_EXISTS: Meaning(H.CONFLICT, "a job with this id exists"),
     Code.JOB_NOT_COMPLETE: Meaning(H.CONFLICT, "job is running; ask again when it is complete"),
     Code.REQUEST_IN_PROGRESS: Meaning(H.CONFLICT, "a request with this Idempotency-Key is still being worked on"),
+    Rejection.WEBHOOK_EXISTS: Meaning(H.CONFLICT, "this webhook exists"),
+    Rejection.TOO_MANY_WEBHOOKS: Meaning(H.CONFLICT, "'ada' has 50 webhooks, the most there may be; delete one first"),
     Rejection.KEY_EXISTS: Meaning(H.CONFLICT, "this key exists"),
     Rejection.NOTHING_TO_DO: Meaning(H.CONFLICT, "nothing to do"),
     # -- reports of agents, builders and timers; no HTTP request causes them

@@ -13,17 +13,18 @@ from uuid import UUID
 from lutlab_events.envelope import EventEnvelope
 from lutlab_events.ids import job_stream
 from lutlab_events.values import BitstreamRef, JobType
-from lutlab_scheduler.domain import agent, board, job, key, profile
+from lutlab_scheduler.domain import agent, board, job, key, profile, webhook
 from lutlab_scheduler.domain.agent import Agent
 from lutlab_scheduler.domain.board import Board
 from lutlab_scheduler.domain.job import Job
 from lutlab_scheduler.domain.key import Key
 from lutlab_scheduler.domain.profile import Profile
+from lutlab_scheduler.domain.webhook import Webhook, WebhookState
 
 ENDED_JOBS_MAX = 4096
 """How many ended jobs are kept in memory; older ones are loaded again when a command names them."""
 
-State = Board | Job | Agent | Key | Profile
+State = Board | Job | Agent | Key | Profile | Webhook
 
 
 class UnknownStream(Exception):
@@ -46,6 +47,8 @@ def evolve(state: State | None, envelope: EventEnvelope) -> State:
             return key.evolve(state, envelope)
         case "profile", None | Profile():
             return profile.evolve(state, envelope)
+        case "webhook", None | Webhook():
+            return webhook.evolve(state, envelope)
     raise UnknownStream(f"stream {envelope.stream!r} at position {envelope.position} is of no known kind")
 
 
@@ -61,6 +64,7 @@ class World:
         self._agents: dict[str, Agent] = {}
         self._digests: dict[str, UUID] = {}
         self._profiles: dict[str, Profile] = {}
+        self._webhooks: dict[str, Webhook] = {}
         self._journal: list[tuple[str, State | None]] = []
 
     # -- reading ---------------------------------------------------------------------------------
@@ -126,6 +130,11 @@ class World:
         found = self._profiles.get(profile_name)
         return None if found is None else found.base
 
+    def webhooks_of(self, owner: str) -> int:
+        """How many webhooks an owner has."""
+        mine = (s for s in self._webhooks.values() if s.owner == owner)
+        return sum(s.state is not WebhookState.DELETED for s in mine)
+
     # -- writing ---------------------------------------------------------------------------------
 
     def apply(self, envelope: EventEnvelope) -> None:
@@ -180,6 +189,9 @@ class World:
                 self._put_key(before, after)
             case Profile():
                 self._profiles[after.profile] = after
+            case Webhook():
+                self._webhooks[stream] = after
+
     def _put_key(self, before: State | None, after: Key) -> None:
         for digest in before.digests if isinstance(before, Key) else ():
             self._digests.pop(digest, None)  # a rotation that is taken back takes its digest with it
@@ -210,3 +222,5 @@ class World:
                     del self._digests[digest]
             case Profile():
                 del self._profiles[before.profile]
+            case Webhook():
+                del self._webhooks[stream]
