@@ -148,6 +148,7 @@ async def lab(postgres_url: str) -> AsyncIterator[Lab]:
 async def test_an_event_reaches_whoever_wants_it_once(lab: Lab) -> None:
     await lab.failed_job()
     await lab.endpoint("https://a")
+    await lab.happens("agent-bench", "agent.registered.v1", 1)
     await lab.endpoint("https://b", topics='["job.completed"]')
     position = await lab.failed_job()
     courier = lab.courier()

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+from api_hooks import FakeHooks
 
 from lutlab_api.app.ports import EventFilter, IdentityProvider, JobFilter, MessagingHealth
 from lutlab_api.domain.errors import ApiError, Unavailable
@@ -122,7 +123,8 @@ class FakeLedger:
     async def jobs(self, wanted: JobFilter) -> list[JobView]:
         self._up()
         found = sorted(self.job_views.values(), key=lambda j: -j.number)
-        before = self.job_views[wanted.before].number if wanted.before else 1 << 62
+        edge = self.job_views.get(wanted.before) if wanted.before else None
+        before = 1 << 62 if wanted.before is None else 0 if edge is None else edge.number
         return [
             j
             for j in found
@@ -452,6 +454,7 @@ class Lab:
         self.settings = Settings(**settings)
         self.shared = FakeShared()
         self.changes = FakeChanges()
+        self.hooks = FakeHooks()
         self.ledger = FakeLedger()
         self.commands = FakeCommands(self.ledger)
         self.bus = FakeBus()
@@ -472,6 +475,7 @@ class Lab:
             monotonic=self.clock,
             shared=self.shared,
             changes=self.changes,
+            hooks=self.hooks,
             identities=identities,
         )
         self.services = wire(self.settings, ports)

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from lutlab_api.adapters.changes import NatsChanges
 from lutlab_api.adapters.github import GitHub
+from lutlab_api.adapters.hooks import PostgresHooks
 from lutlab_api.adapters.messaging import NatsBus, NatsMessaging
 from lutlab_api.adapters.postgres import Postgres
 from lutlab_api.adapters.shared import PostgresShared
@@ -59,6 +60,7 @@ def build(settings: Settings) -> FastAPI:
         monotonic=time.monotonic,
         shared=PostgresShared(postgres),
         changes=changes,
+        hooks=PostgresHooks(postgres),
         identities=GitHub(settings.github_api_url) if settings.github_api_url else None,
     )
     services = wire(settings, ports)

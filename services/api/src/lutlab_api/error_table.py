@@ -18,8 +18,8 @@ Under `/api/v1` an error is
 {{"error": {{"code": "...", "message": "...", "details": {{"field": "...", "suggestion": "..."}}}}}}
 ```
 
-and on the older routes `{{"detail": {{"error": "...", "message": "...", "job_id": "..."}}}}`. Codes are never reused for
-another meaning; messages are for people and may change. `details` is an object: `field` names what is wrong,
+and on the older routes `{{"detail": {{"error": "...", "message": "...", "job_id": "..."}}}}`. Codes are never reused
+for another meaning; messages are for people and may change. `details` is an object: `field` names what is wrong,
 `suggestion` the nearest valid value or name, `job_id` the job it is about.
 
 Every 429 and 503, and the codes marked below, carry `Retry-After` ({RETRY_AFTER_S} s if nothing else is known).

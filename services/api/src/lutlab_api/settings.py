@@ -50,6 +50,12 @@ class Settings(BaseSettings):
     limit_submits_per_hour: int = Field(600, ge=1, description="submits of a key to /submit and /fpga/{id}/submit")
     limit_jobs_per_hour: int = Field(60, ge=1, description="jobs submitted under /api/v1, by project or else by key")
     limit_results_per_minute: int = Field(300, ge=1, description="results and artifacts of a key under /api/v1")
+    webhooks_key: SecretStr | None = Field(
+        None, min_length=16, description="what webhook secrets are encrypted with; the same text as lutlab-webhooks'"
+    )
+    webhooks_allow_networks: str = Field(
+        "", description="networks beside the public ones that webhooks may be delivered to"
+    )
     websockets_max: int = Field(10, ge=1, description="WebSockets an owner may have open")
     requests_in_flight_max: int = Field(1000, ge=1, description="requests at once; those beyond are answered 503")
     wait_s_max: int = Field(60, ge=0, description="longest `Prefer: wait`")

@@ -39,7 +39,7 @@ JOBS = """select job_id, number, type, status, owner, fpga_id, pinned_fpga_id, p
 
 KEYS = """select k.*, u.last_used_at from api_keys k left join key_usage u on u.key_id = k.key_id"""
 
-HIDDEN_FIELDS = frozenset({"key_sha256"})
+HIDDEN_FIELDS = frozenset({"key_sha256", "secret_box"})
 """Never shown, not even to admins: the digest of a weak key could be searched for."""
 
 

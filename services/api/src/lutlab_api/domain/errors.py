@@ -46,6 +46,9 @@ class Code(StrEnum):
     REQUEST_IN_PROGRESS = "request_in_progress"
     INVALID_EXPIRY = "invalid_expiry"
     INVALID_CURSOR = "invalid_cursor"
+    INVALID_URL = "invalid_url"
+    INVALID_SECRET = "invalid_secret"  # noqa: S105 - a code
+    INVALID_RANGE = "invalid_range"
     GITHUB_LOGIN_UNSUPPORTED = "github_login_unsupported"
     # -- what is not there, or not so
     NOT_FOUND = "not_found"
@@ -59,6 +62,7 @@ class Code(StrEnum):
     KEY_NOT_FOUND = "key_not_found"
     SESSION_NOT_FOUND = "session_not_found"
     ARTIFACT_NOT_FOUND = "artifact_not_found"
+    DELIVERY_NOT_FOUND = "delivery_not_found"
     AGENT_NOT_FOUND = "agent_not_found"
     # -- what is too much
     RATE_LIMITED = "rate_limited"
@@ -69,6 +73,7 @@ class Code(StrEnum):
     BOARD_LINK_FAILED = "board_link_failed"
     BOARD_TIMEOUT = "board_timeout"
     BOARD_UNREACHABLE = "board_unreachable"
+    WEBHOOKS_UNAVAILABLE = "webhooks_unavailable"
     SCHEDULER_UNAVAILABLE = "scheduler_unavailable"
     INTERNAL_ERROR = "internal_error"
 

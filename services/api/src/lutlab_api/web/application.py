@@ -20,6 +20,7 @@ from lutlab_api.web import (
     routes_v1_boards,
     routes_v1_jobs,
     routes_v1_keys,
+    routes_v1_webhooks,
     websocket,
 )
 from lutlab_api.web.asked import Api
@@ -37,6 +38,7 @@ ROUTES = (
     routes_v1_boards,
     routes_v1_jobs,
     routes_v1_keys,
+    routes_v1_webhooks,
     websocket,
 )
 DESCRIPTION = """

@@ -32,7 +32,9 @@ from lutlab_api.app.stream import StreamLimits, Streams
 from lutlab_api.app.throttle import Throttle
 from lutlab_api.app.usage import KeyUsage
 from lutlab_api.app.waiting import Waiting
+from lutlab_api.app.webhooks import Hooks, Webhooks
 from lutlab_api.settings import Settings
+from lutlab_hooks.addresses import networks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,7 @@ class Ports:
     monotonic: Monotonic
     shared: Shared
     changes: Changes
+    hooks: Hooks
     identities: IdentityProvider | None = None
 
 
@@ -70,6 +73,7 @@ class Services:
     limiter: Limiter
     seats: Seats
     waiting: Waiting
+    webhooks: Webhooks
     artifacts: Artifacts
 
 
@@ -128,5 +132,13 @@ def wire(settings: Settings, ports: Ports) -> Services:
         limiter=Limiter(ports.shared, ports.clock),
         seats=Seats(ports.shared, ports.clock, ports.ids, seats_max=settings.websockets_max),
         artifacts=Artifacts(reads, ports.blobs),
+        webhooks=Webhooks(
+            asking=asking,
+            hooks=ports.hooks,
+            ids=ports.ids,
+            clock=ports.clock,
+            key=settings.webhooks_key.get_secret_value() if settings.webhooks_key else None,
+            allowed=networks(settings.webhooks_allow_networks),
+        ),
         waiting=Waiting(ports.changes, ports.monotonic, waits_max=settings.waits_max),
     )

@@ -59,6 +59,9 @@ MEANINGS: dict[str, Meaning] = {
     ),
     Code.INVALID_EXPIRY: Meaning(H.UNPROCESSABLE_ENTITY, "expires_at 2020-01-01T00:00:00Z lies in the past"),
     Code.INVALID_CURSOR: Meaning(H.UNPROCESSABLE_ENTITY, "cursor 'x' was not made here; pass next_cursor as it was"),
+    Code.INVALID_URL: Meaning(H.UNPROCESSABLE_ENTITY, "10.0.0.1 is not a public address"),
+    Code.INVALID_SECRET: Meaning(H.UNPROCESSABLE_ENTITY, "a secret has 24 to 128 bytes; this one has 19"),
+    Code.INVALID_RANGE: Meaning(H.UNPROCESSABLE_ENTITY, "after 9 must lie before until"),
     Rejection.IDEMPOTENCY_MISMATCH: Meaning(
         H.UNPROCESSABLE_ENTITY, "this Idempotency-Key was used for another request; use a new one"
     ),
@@ -72,6 +75,7 @@ MEANINGS: dict[str, Meaning] = {
     Rejection.WEBHOOK_NOT_FOUND: Meaning(H.NOT_FOUND, "there is no webhook a1b2 of yours"),
     Rejection.KEY_NOT_FOUND: Meaning(H.NOT_FOUND, "there is no such key"),
     Code.SESSION_NOT_FOUND: Meaning(H.NOT_FOUND, "there is no such session; it may have ended"),
+    Code.DELIVERY_NOT_FOUND: Meaning(H.NOT_FOUND, "webhook a1b2 has no delivery c3d4"),
     Code.ARTIFACT_NOT_FOUND: Meaning(H.NOT_FOUND, "job a1b2 has no 'bitstream'; it has: log"),
     Code.AGENT_NOT_FOUND: Meaning(H.NOT_FOUND, "there is no agent 'bench'"),
     # -- what is too much
@@ -104,6 +108,7 @@ MEANINGS: dict[str, Meaning] = {
     Code.BOARD_TIMEOUT: Meaning(H.GATEWAY_TIMEOUT, "board 3 did not answer within 10 s"),
     Code.BOARD_UNREACHABLE: Meaning(H.SERVICE_UNAVAILABLE, "board 3 cannot be reached: its agent is not there"),
     Code.LOGIN_UNAVAILABLE: Meaning(H.SERVICE_UNAVAILABLE, "GitHub does not answer"),
+    Code.WEBHOOKS_UNAVAILABLE: Meaning(H.SERVICE_UNAVAILABLE, "this lab delivers no webhooks"),
     Rejection.QUEUE_FULL: Meaning(H.SERVICE_UNAVAILABLE, "too many builds are queued; try again later"),
     Code.SCHEDULER_UNAVAILABLE: Meaning(H.SERVICE_UNAVAILABLE, "the scheduler did not answer within 5.0 s"),
     Rejection.UNDECIDABLE: Meaning(H.INTERNAL_SERVER_ERROR, "the scheduler failed on this request; it was set aside"),

@@ -39,7 +39,7 @@ select e.position, e.stream, e.version, e.type, e.at, e.correlation_id, e.data,
   case when e.type in ('job.build_stage_entered.v1', 'job.build_succeeded.v1') then
     (select p.data->>'stage' from events p where p.stream = e.stream and p.version < e.version
        and p.type = 'job.build_stage_entered.v1' order by p.version desc limit 1) end as previous_stage
-from events e left join jobs j on e.stream like 'job-%' and j.job_id = substr(e.stream, 5)::uuid
+from events e left join jobs j on j.job_id = case when e.stream like 'job-%' then substr(e.stream, 5)::uuid end
 where e.position > $1 order by e.position limit $2
 """
 SQL_ADD = """
