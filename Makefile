@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	if "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo "$$p"; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check clean
+.PHONY: help demo up test check clean fuzz-api bench-api
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/make \1#\2/p' $(MAKEFILE_LIST) | awk -F'#' '{ printf "  %-12s %s\n", $$1, $$2 }'
@@ -26,6 +26,12 @@ check: $(STAMP) ## lint, formatting, types, and which room may import which
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+fuzz-api: $(STAMP) ## send 20,000 requests made from the OpenAPI document to the shipped API (about half an hour)
+	$(BIN)/python -m pytest -s tests/conformance/fuzz_api.py
+
+bench-api: $(STAMP) ## measure the API: 64 clients mixing status polls, submits and runs
+	$(BIN)/python -m pytest -s tests/conformance/bench_api.py
 
 clean: ## delete the environment and every cache in this folder
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage

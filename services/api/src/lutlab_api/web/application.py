@@ -24,6 +24,7 @@ from lutlab_api.web import (
     websocket,
 )
 from lutlab_api.web.asked import Api
+from lutlab_api.web.documented import unreadable
 from lutlab_api.web.edge import BodyLimits, Edge
 from lutlab_api.web.limits import Limits
 from lutlab_api.web.models import Health
@@ -111,10 +112,12 @@ def _document(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI document, without FastAPI's own form of validation errors, which this API never answers."""
     if app.openapi_schema is None:
         document = FastAPI.openapi(app)
-        for methods in document["paths"].values():
+        for path, methods in document["paths"].items():
             for operation in methods.values():
                 if "HTTPValidationError" in str(operation["responses"].get("422")):
                     del operation["responses"]["422"]
+                if "application/json" in operation.get("requestBody", {}).get("content", {}):
+                    operation["responses"].setdefault("400", unreadable(path))
         for name in ("HTTPValidationError", "ValidationError"):
             document["components"]["schemas"].pop(name, None)
     assert app.openapi_schema is not None

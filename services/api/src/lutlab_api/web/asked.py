@@ -41,6 +41,13 @@ def secret_in(headers: Headers) -> str | None:
     return token.strip() or None if scheme.lower() == "bearer" else None
 
 
+# Dependencies are coroutines even where they wait for nothing: FastAPI would run a plain function in a thread.
+
+
+async def _services(request: Request) -> Services:
+    return services_of(request)
+
+
 async def _secret(
     key: Annotated[str | None, Depends(_api_key)],
     bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
@@ -86,6 +93,14 @@ async def _reader(secret: Annotated[str | None, Depends(_secret)], request: Requ
     return await _reading(await _caller(secret, request))
 
 
+async def reader_of(request: Request) -> Caller | None:
+    """Who reads, for routes that are polled: without FastAPI's dependencies, which cost more than the answer.
+
+    Such a route declares `openapi_extra=POLLED` (`lutlab_api.web.polling`), so that the document is the same.
+    """
+    return await _reader(secret_in(request.headers), request)
+
+
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -112,7 +127,7 @@ def _asked(scope: KeyScope | None) -> Callable[..., Awaitable[AppRequest]]:
     return asked
 
 
-Api = Annotated[Services, Depends(services_of)]
+Api = Annotated[Services, Depends(_services)]
 Secret = Annotated[str | None, Depends(_secret)]
 Key = Annotated[Caller, Depends(_caller)]
 """Whoever has a key, whatever it is good for."""

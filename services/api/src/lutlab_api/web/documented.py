@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lutlab_api.domain.errors import Code
-from lutlab_api.web.errors import body_of, v1_body_of
+from lutlab_api.web.errors import body_of, is_v1, v1_body_of
 from lutlab_api.web.models import ErrorBody, ErrorV1
 from lutlab_api.web.status import MEANINGS, status_of
 from lutlab_events.rejections import Rejection
@@ -46,3 +46,13 @@ def _responses(codes: Sequence[str], model: type, body: Callable[[str], dict[str
         names = entry["content"]["application/json"]["examples"]
         entry["description"] = " or ".join(f"`{name}`" for name in names)
     return responses
+
+
+def unreadable(path: str) -> dict[str, Any]:
+    """What every route of this path answers to a JSON body that is not even text."""
+    code = Code.MALFORMED_BODY
+    example = MEANINGS[code].example
+    body = v1_body_of(code, example, {}) if is_v1(path) else body_of(code, example)
+    schema = {"$ref": f"#/components/schemas/{(ErrorV1 if is_v1(path) else ErrorBody).__name__}"}
+    media = {"schema": schema, "examples": {str(code): {"value": body}}}
+    return {"description": f"`{code}`", "content": {"application/json": media}}

@@ -46,17 +46,21 @@ class Poll:
         return Response(body, headers=headers, media_type="application/json")
 
 
+UNCONDITIONAL = Poll(frozenset(), 0)
+
 IfNoneMatch = Annotated[
     str | None, Header(description="the `ETag` of an earlier answer: 304 while nothing has changed")
 ]
 
 
-def _tags(if_none_match: IfNoneMatch = None) -> Poll:
-    tags = (tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(","))
+def _known(if_none_match: str | None) -> Poll:
+    if not if_none_match:
+        return UNCONDITIONAL
+    tags = (tag.strip().removeprefix("W/") for tag in if_none_match.split(","))
     return Poll(frozenset(tag for tag in tags if tag), 0)
 
 
-def _poll(
+async def _poll(
     request: Request,
     if_none_match: IfNoneMatch = None,
     prefer: Annotated[
@@ -70,12 +74,30 @@ def _poll(
 ) -> Poll:
     found = WAIT.search(prefer or "")
     longest_s = services_of(request).settings.wait_s_max
-    return replace(_tags(if_none_match), wait_s=min(int(found.group(1)), longest_s) if found else 0)
+    return replace(_known(if_none_match), wait_s=min(int(found.group(1)), longest_s) if found else 0)
 
 
 Polled = Annotated[Poll, Depends(_poll)]
-Tags = Annotated[Poll, Depends(_tags)]
-"""Conditional, but without waiting."""
+
+
+def tags_of(request: Request) -> Poll:
+    """Conditional, but without waiting; for routes without FastAPI's dependencies."""
+    return _known(request.headers.get("if-none-match"))
+
+
+POLLED: dict[str, Any] = {
+    "security": [{"APIKeyHeader": []}, {"HTTPBearer": []}],
+    "parameters": [
+        {
+            "name": "if-none-match",
+            "in": "header",
+            "required": False,
+            "schema": {"type": "string"},
+            "description": "the `ETag` of an earlier answer: 304 while nothing has changed",
+        }
+    ],
+}
+"""What `lutlab_api.web.asked.reader_of` and `tags_of` read, for the document."""
 
 
 async def answer_news(

@@ -6,10 +6,10 @@ from fastapi import APIRouter, Request, Response, status
 
 from lutlab_api.app.run import RunRequest
 from lutlab_api.domain.errors import Code
-from lutlab_api.web.asked import Api, FpgaId, Reader, Running, Submitting
+from lutlab_api.web.asked import Api, FpgaId, Reader, Running, Submitting, reader_of, services_of
 from lutlab_api.web.documented import ASK, BOARD, READ, errors
 from lutlab_api.web.models import Accepted, Fpga, RunBody, Session
-from lutlab_api.web.polling import NOT_MODIFIED, Tags
+from lutlab_api.web.polling import NOT_MODIFIED, POLLED, tags_of
 from lutlab_api.web.uploads import UPLOAD_BODY, read_upload
 from lutlab_events.rejections import Rejection
 
@@ -57,10 +57,13 @@ async def list_fpgas(api: Api, reader: Reader) -> list[Fpga]:
     summary="Look at a board",
     response_model=Fpga,
     responses={**errors(*READ, *BOARD), **NOT_MODIFIED},
+    openapi_extra=POLLED,
 )
-async def get_fpga(fpga_id: FpgaId, api: Api, reader: Reader, tags: Tags) -> Response:
+async def get_fpga(fpga_id: FpgaId, request: Request) -> Response:
     """One board: its state, who has it, what it is doing."""
-    return tags.answer(Fpga.of(await api.reads.board(fpga_id)).model_dump_json().encode())
+    await reader_of(request)
+    board = Fpga.of(await services_of(request).reads.board(fpga_id))
+    return tags_of(request).answer(board.model_dump_json().encode())
 
 
 @router.post(

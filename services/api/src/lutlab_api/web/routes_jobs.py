@@ -11,10 +11,10 @@ from pydantic import BaseModel, Field
 
 from lutlab_api.app.ports import JobFilter
 from lutlab_api.domain.errors import Code
-from lutlab_api.web.asked import Api, FpgaId, JobId, Reader, Reading, Submitting
+from lutlab_api.web.asked import Api, FpgaId, JobId, Reader, Reading, Submitting, reader_of, services_of
 from lutlab_api.web.documented import ASK, BOARD, JOB, READ, errors
 from lutlab_api.web.models import OWNER, Accepted, Job, JobWithReport, Result
-from lutlab_api.web.polling import NOT_MODIFIED, Tags
+from lutlab_api.web.polling import NOT_MODIFIED, POLLED, tags_of
 from lutlab_api.web.routes_boards import UPLOAD_ERRORS
 from lutlab_api.web.uploads import UPLOAD_BODY, read_upload
 from lutlab_events.rejections import Rejection
@@ -74,11 +74,12 @@ async def list_jobs(api: Api, caller: Reading, query: Annotated[JobsQuery, Query
     summary="Look at a job",
     response_model=JobWithReport,
     responses={**errors(*READ, *JOB), **NOT_MODIFIED},
+    openapi_extra=POLLED,
 )
-async def get_job(job_id: JobId, api: Api, reader: Reader, tags: Tags) -> Response:
+async def get_job(job_id: JobId, request: Request) -> Response:
     """One job. A failed one says why in `error`; a built one has its `report`."""
-    job = JobWithReport.of_detail(await api.reads.detail(job_id, reader))
-    return tags.answer(job.model_dump_json().encode())
+    job = JobWithReport.of_detail(await services_of(request).reads.detail(job_id, await reader_of(request)))
+    return tags_of(request).answer(job.model_dump_json().encode())
 
 
 @router.get(
@@ -86,11 +87,12 @@ async def get_job(job_id: JobId, api: Api, reader: Reader, tags: Tags) -> Respon
     summary="Look at a board's job",
     response_model=JobWithReport,
     responses={**errors(*READ, *BOARD, *JOB), **NOT_MODIFIED},
+    openapi_extra=POLLED,
 )
-async def get_job_of_fpga(fpga_id: FpgaId, job_id: JobId, api: Api, reader: Reader, tags: Tags) -> Response:
+async def get_job_of_fpga(fpga_id: FpgaId, job_id: JobId, request: Request) -> Response:
     """One job of this board; a job of another board is not found here."""
-    job = JobWithReport.of_detail(await api.reads.detail(job_id, reader, fpga_id))
-    return tags.answer(job.model_dump_json().encode())
+    job = JobWithReport.of_detail(await services_of(request).reads.detail(job_id, await reader_of(request), fpga_id))
+    return tags_of(request).answer(job.model_dump_json().encode())
 
 
 @router.get(
