@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -29,48 +31,60 @@ def operations(document: dict[str, Any]) -> Iterator[Any]:
         yield found.ok()
 
 
-def fuzz(document: dict[str, Any], base_url: str, key: Callable[[], str], examples: int, seed: int = 1) -> Counter[int]:
-    """Send about `examples` requests an operation, half of them breaking the schema; counts statuses.
+@dataclass
+class Fuzz:
+    """Where requests go, and what came of them.
 
-    Raises:
-        schemathesis' FailureGroup: an answer is a server error, or not as documented.
+    Attributes:
+        key: an API key that works; asked for again after requests about keys, which may have revoked or rotated it.
+        known: path parameter -> values that exist; every other request uses one of them.
     """
-    statuses: Counter[int] = Counter()
-    random.seed(seed)
-    for operation in operations(document):
-        for mode in GenerationMode:
-            _fuzz(operation, mode, base_url, key, max(1, examples // 2), statuses)
-    return statuses
 
+    base_url: str
+    key: Callable[[], str]
+    known: Callable[[], Mapping[str, Sequence[object]]]
+    statuses: Counter[int] = field(default_factory=Counter)
+    session: requests.Session = field(default_factory=requests.Session)
 
-def _fuzz(
-    operation: Any,
-    mode: GenerationMode,
-    base_url: str,
-    key: Callable[[], str],
-    examples: int,
-    statuses: Counter[int],
-) -> None:
-    if mode is GenerationMode.NEGATIVE and not _can_be_wrong(operation):
-        return
+    def run(self, document: dict[str, Any], examples: int) -> None:
+        """Send about `examples` requests an operation, half of them breaking the schema.
 
-    @given(case=operation.as_strategy(generation_mode=mode))
-    @settings(
-        max_examples=examples,
-        deadline=None,
-        database=None,
-        derandomize=True,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    def ask(case: Case) -> None:
-        answer = case.call(base_url=base_url, headers={"X-API-Key": key()})
-        statuses[answer.status_code] += 1
-        checks = [c for c in CHECKS if answer.status_code != UNAVAILABLE or c is not not_a_server_error]
-        case.validate_response(answer, checks=checks)
-        assert set(answer.headers) >= set(HEADERS_PRESENT), (operation.label, sorted(answer.headers))
+        Raises:
+            schemathesis' FailureGroup: an answer is a server error, or not as documented.
+        """
+        with self.session:
+            for operation in operations(document):
+                known = self.known()
+                for mode in GenerationMode:
+                    if mode is GenerationMode.POSITIVE or _can_be_wrong(operation):
+                        self._fuzz(operation, mode, max(1, examples // 2), known)
 
-    ask()
+    def _fuzz(self, operation: Any, mode: GenerationMode, examples: int, known: Mapping[str, Sequence[object]]) -> None:
+        is_about_keys = "/keys" in operation.label
+        secret = self.key()
+        usable = {name: values for name, values in known.items() if values and f"{{{name}}}" in operation.path}
+        chosen = st.tuples(st.booleans(), st.fixed_dictionaries({n: st.sampled_from(v) for n, v in usable.items()}))
+
+        @given(case=operation.as_strategy(generation_mode=mode), choice=chosen)
+        @settings(
+            max_examples=examples,
+            deadline=None,
+            database=None,
+            derandomize=True,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        def ask(case: Case, choice: tuple[bool, dict[str, object]]) -> None:
+            if choice[0] and usable:
+                case.path_parameters = {**(case.path_parameters or {}), **choice[1]}
+            key = self.key() if is_about_keys else secret
+            answer = case.call(base_url=self.base_url, headers={"X-API-Key": key}, session=self.session)
+            self.statuses[answer.status_code] += 1
+            checks = [c for c in CHECKS if answer.status_code != UNAVAILABLE or c is not not_a_server_error]
+            case.validate_response(answer, checks=checks)
+            assert set(answer.headers) >= set(HEADERS_PRESENT), (operation.label, sorted(answer.headers))
+
+        ask()
 
 
 def _can_be_wrong(operation: Any) -> bool:
