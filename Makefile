@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	if "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo "$$p"; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check sim sim-mutants fuzz-gateware chaos bench-bus bench-bus-faults bench-ledger clean
+.PHONY: help demo up test check sim sim-mutants fuzz-gateware fuzz-api chaos bench-bus bench-bus-faults bench-ledger bench-api clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/make \1#\2/p' $(MAKEFILE_LIST) | awk -F'#' '{ printf "  %-12s %s\n", $$1, $$2 }'
@@ -50,6 +50,12 @@ bench-bus: $(STAMP) ## compare the serial bus with LiteX, Manta and the referenc
 bench-bus-faults: $(STAMP) ## 110 million words over damaged lines: nothing wrong, nothing twice (needs gcc, takes minutes)
 	$(BIN)/python benchmarks/bus/faults.py --json bench-bus-faults.json
 	$(BIN)/python benchmarks/bus/malformed.py
+
+fuzz-api: $(STAMP) ## send 20,000 requests made from the OpenAPI document to the shipped API (about half an hour)
+	$(BIN)/python -m pytest -s tests/conformance/fuzz_api.py
+
+bench-api: $(STAMP) ## measure the API: 64 clients mixing status polls, submits and runs
+	$(BIN)/python -m pytest -s tests/conformance/bench_api.py
 
 clean: ## delete the environment and every cache in this folder
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage

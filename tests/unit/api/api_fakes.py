@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import httpx
+from api_hooks import FakeHooks
 
 from lutlab_api.app.audit import AuditFilter, AuditRow, CommandFilter, CommandRow, Letter
-from lutlab_api.app.ports import EventFilter, JobFilter, MessagingHealth
+from lutlab_api.app.ports import EventFilter, IdentityProvider, JobFilter, MessagingHealth
 from lutlab_api.domain.errors import ApiError, Unavailable
 from lutlab_api.domain.queue import Queue
 from lutlab_api.domain.views import (
+    AgentView,
     BoardView,
     EventView,
     Failure,
@@ -31,7 +33,7 @@ from lutlab_api.settings import Settings
 from lutlab_api.web.application import create_app
 from lutlab_api.web.services import Ports, wire
 from lutlab_events.busmsg import BusHeaders, BusReply, BusStatus, BusVerb
-from lutlab_events.commands import Command, IssueKey, RecordRun, RevokeKey
+from lutlab_events.commands import Command, IssueKey, RecordRun, RevokeKey, RotateKey
 from lutlab_events.envelope import Answer
 from lutlab_events.ids import derived, digest
 from lutlab_events.queries import StateAnswer, StateQuery
@@ -81,6 +83,7 @@ class FakeLedger:
     details: dict[UUID, dict[str, Any]] = field(default_factory=dict)
     logs: dict[UUID, str] = field(default_factory=dict)
     event_views: list[EventView] = field(default_factory=list)
+    agent_views: list[AgentView] = field(default_factory=list)
     key_views: dict[str, KeyView] = field(default_factory=dict)
     answers: dict[UUID, StoredAnswer] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
@@ -94,8 +97,8 @@ class FakeLedger:
             else:
                 self.job_views[view.job_id] = view
 
-    def add_key(self, secret: str, owner: str, role: Role = Role.MEMBER) -> KeyView:
-        view = KeyView(key_id=derived("k", secret), key_sha256=digest(secret.encode()), owner=owner, role=role)
+    def add_key(self, secret: str, owner: str, role: Role = Role.MEMBER, **more: Any) -> KeyView:
+        view = KeyView(key_id=derived("k", secret), key_sha256=digest(secret.encode()), owner=owner, role=role, **more)
         self.key_views[view.key_sha256] = view
         return view
 
@@ -123,7 +126,8 @@ class FakeLedger:
     async def jobs(self, wanted: JobFilter) -> list[JobView]:
         self._up()
         found = sorted(self.job_views.values(), key=lambda j: -j.number)
-        before = self.job_views[wanted.before].number if wanted.before else 1 << 62
+        edge = self.job_views.get(wanted.before) if wanted.before else None
+        before = 1 << 62 if wanted.before is None else 0 if edge is None else edge.number
         return [
             j
             for j in found
@@ -131,7 +135,20 @@ class FakeLedger:
             and wanted.status in (None, j.public_status)
             and wanted.type in (None, j.type)
             and j.number < before
-        ][: wanted.limit]
+        ][wanted.offset :][: wanted.limit]
+
+    async def count_jobs(self, wanted: JobFilter) -> int:
+        return len(await self.jobs(replace(wanted, limit=1 << 30, before=None, offset=0)))
+
+    async def queue(self, limit: int) -> list[JobView]:
+        open_jobs = [j for j in self.job_views.values() if j.status in (JobStatus.QUEUED, JobStatus.RUNNING)]
+        return sorted(open_jobs, key=lambda j: j.number)[:limit]
+
+    async def agents(self) -> list[AgentView]:
+        return self.agent_views
+
+    async def get(self, digest: str) -> bytes | None:
+        return self.blobs.get(digest)
 
     async def job_log(self, job_id: UUID) -> str:
         self._up()
@@ -151,10 +168,17 @@ class FakeLedger:
     async def key(self, key_sha256: str) -> KeyView | None:
         self._up()
         self.key_looks += 1
-        return self.key_views.get(key_sha256)
+        rotated = (k for k in self.key_views.values() if k.previous_sha256 == key_sha256)
+        return self.key_views.get(key_sha256) or next(rotated, None)
 
-    async def keys(self, limit: int) -> list[KeyView]:
-        return list(self.key_views.values())[:limit]
+    async def keys(self, limit: int, owner: str | None = None) -> list[KeyView]:
+        return [k for k in self.key_views.values() if owner in (None, k.owner)][:limit]
+
+    async def key_by_id(self, key_id: UUID) -> KeyView | None:
+        return next((k for k in self.key_views.values() if k.key_id == key_id), None)
+
+    async def are_teammates(self, owner: str, team: str) -> bool:
+        return any(k.owner == owner and k.team == team and k.revoked_at is None for k in self.key_views.values())
 
     async def answer(self, command_id: UUID) -> StoredAnswer | None:
         self._up()
@@ -267,7 +291,20 @@ class FakeCommands:
             return StoredAnswer(fingerprint=fingerprint, code=rejection, message=f"no: {rejection}", data={})
         if isinstance(body, IssueKey):
             self.ledger.key_views[body.key_sha256] = KeyView(
-                key_id=body.key_id, key_sha256=body.key_sha256, owner=body.owner, role=body.role, label=body.label
+                key_id=body.key_id,
+                key_sha256=body.key_sha256,
+                owner=body.owner,
+                role=body.role,
+                label=body.label,
+                named_scopes=body.scopes,
+                team=body.team,
+                expires_at=body.expires_at,
+            )
+        elif isinstance(body, RotateKey):
+            name, view = next((n, k) for n, k in self.ledger.key_views.items() if k.key_id == body.key_id)
+            del self.ledger.key_views[name]
+            self.ledger.key_views[body.key_sha256] = replace(
+                view, key_sha256=body.key_sha256, previous_sha256=name, previous_until=body.previous_until
             )
         elif isinstance(body, RevokeKey):
             for name, view in self.ledger.key_views.items():
@@ -347,6 +384,78 @@ class FakeBus:
 
 
 @dataclass
+class FakeShared:
+    """What processes share; `is_down` makes every method fail."""
+
+    taken: dict[str, tuple[int, int]] = field(default_factory=dict)
+    seats: dict[UUID, tuple[str, datetime]] = field(default_factory=dict)
+    used: dict[UUID, datetime] = field(default_factory=dict)
+    takes: int = 0
+    is_down: bool = False
+
+    def _up(self) -> None:
+        if self.is_down:
+            raise Unavailable("the lab's database does not answer")
+
+    async def take(self, bucket: str, window_start: int, units: int) -> int:
+        self._up()
+        self.takes += 1
+        start, taken = self.taken.get(bucket, (window_start, 0))
+        taken = taken + units if start == window_start else units
+        self.taken[bucket] = (window_start, taken)
+        return taken
+
+    async def take_seat(self, owner: str, holder: UUID, *, now: datetime, until: datetime, seats_max: int) -> bool:
+        self._up()
+        if sum(who == owner and end > now for who, end in self.seats.values()) >= seats_max:
+            return False
+        self.seats[holder] = (owner, until)
+        return True
+
+    async def keep_seat(self, holder: UUID, until: datetime) -> None:
+        self.seats[holder] = (self.seats[holder][0], until)
+
+    async def free_seat(self, holder: UUID) -> None:
+        self.seats.pop(holder, None)
+
+    async def record_use(self, used: Mapping[UUID, datetime]) -> None:
+        self._up()
+        self.used.update(used)
+
+    async def sweep(self, before: datetime) -> None:
+        self._up()
+        self.taken = {name: each for name, each in self.taken.items() if each[0] >= before.timestamp()}
+
+
+@dataclass
+class FakeChanges:
+    """News to give by hand."""
+
+    watchers: dict[str, list[asyncio.Event]] = field(default_factory=dict)
+    began: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def watched(self, stream: str) -> None:
+        """Wait until somebody watches."""
+        while not self.watchers.get(stream):
+            self.began.clear()
+            await asyncio.wait_for(self.began.wait(), 5)
+
+    @contextmanager
+    def watch(self, stream: str) -> Iterator[asyncio.Event]:
+        watcher = asyncio.Event()
+        self.watchers.setdefault(stream, []).append(watcher)
+        self.began.set()
+        try:
+            yield watcher
+        finally:
+            self.watchers[stream].remove(watcher)
+
+    def happened(self, stream: str) -> None:
+        for watcher in self.watchers.get(stream, []):
+            watcher.set()
+
+
+@dataclass
 class FakeMessaging:
     """What the message bus says of itself."""
 
@@ -390,8 +499,11 @@ class FakeIds:
 class Lab:
     """A lab in memory with the real application in front of it."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, identities: IdentityProvider | None = None, **settings: Any) -> None:
         self.settings = Settings(**settings)
+        self.shared = FakeShared()
+        self.changes = FakeChanges()
+        self.hooks = FakeHooks()
         self.ledger = FakeLedger()
         self.commands = FakeCommands(self.ledger)
         self.bus = FakeBus()
@@ -414,6 +526,10 @@ class Lab:
             audit_log=self.audit,
             post=self.audit,
             queues=self.audit,
+            shared=self.shared,
+            changes=self.changes,
+            hooks=self.hooks,
+            identities=identities,
         )
         self.services = wire(self.settings, ports)
         self.app = create_app(self.services, self.ids)
@@ -432,9 +548,16 @@ class Lab:
 
 
 def error_of(response: httpx.Response) -> tuple[int, str, str]:
-    """Status, code and message; checks the form of the body."""
-    detail = response.json()["detail"]
-    assert set(response.json()) == {"detail"}
+    """Status, code and message; checks the form of the body, which is another one under /api/v1."""
+    body = response.json()
+    if response.request.url.path.startswith("/api/v1/"):
+        error = body["error"]
+        assert set(body) == {"error"}
+        assert set(error) == {"code", "message", "details"}
+        assert error["message"]
+        return response.status_code, error["code"], error["message"]
+    detail = body["detail"]
+    assert set(body) == {"detail"}
     assert set(detail) <= {"error", "message", "job_id"}
     assert detail["message"]
     return response.status_code, detail["error"], detail["message"]

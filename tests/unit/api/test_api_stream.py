@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from lutlab_api.app.stream import clip
 from lutlab_api.domain.errors import BoardFailure, Code
 from lutlab_events.busmsg import BusHeaders, BusReply, BusStatus, BusVerb
-from lutlab_events.values import BoardState
+from lutlab_events.values import BoardState, Scope
 
 WRITE_OK = bytes(4)
 
@@ -311,6 +311,22 @@ async def test_bearer_and_admin(lab: Lab, url: str) -> None:
             await ws.send(write(0, 1))
             assert await ws.recv() == WRITE_OK
         await freed(lab.bus)
+
+
+async def test_a_stream_needs_the_scope_and_a_seat(lab: Lab) -> None:
+    lab = Lab(websockets_max=2)
+    lab.ledger.add(*(reserved(number) for number in range(3)))
+    lab.ledger.add_key("reader", "ada", named_scopes=(Scope.READ,))
+    lab.bus.script = lambda headers, frame: BusReply(status=BusStatus.OK)
+    async with serving(lab) as url:
+        status, body = await refusal(url, 0, key="reader")
+        assert (status, "scope_missing" in body) == (403, True)
+        async with stream(url, 0), stream(url, 1):
+            status, body = await refusal(url, 2)
+            assert (status, "too_many_websockets" in body) == (429, True)
+        await until(lambda: not lab.shared.seats)
+        async with stream(url, 2):
+            assert len(lab.shared.seats) == 1
 
 
 def test_reasons_fit_a_close_frame() -> None:

@@ -59,23 +59,28 @@ def report(build_id: int | None = None, epoch: int = 0, **more: Any) -> BoardRep
 def fold(evolve: Callable[[Any, EventEnvelope], Any], stream: str, events: Sequence[Event]) -> Any:
     """The aggregate after these events, the first at T0, one second apart."""
     state = None
-    for index, body in enumerate(events):
-        state = evolve(
-            state,
-            EventEnvelope(
-                position=index + 1,
-                event_id=derived(stream, index),
-                stream=stream,
-                version=index + 1,
-                body=body,
-                causation_id=UUID(int=0),
-                correlation_id=UUID(int=1),
-                actor="test",
-                site="main",
-                at=T0 + timedelta(seconds=index),
-            ),
-        )
+    for envelope in envelopes(stream, events):
+        state = evolve(state, envelope)
     return state
+
+
+def envelopes(stream: str, events: Sequence[Event]) -> list[EventEnvelope]:
+    """These events as they are recorded, the first at T0, one second apart."""
+    return [
+        EventEnvelope(
+            position=index + 1,
+            event_id=derived(stream, index),
+            stream=stream,
+            version=index + 1,
+            body=body,
+            causation_id=UUID(int=0),
+            correlation_id=UUID(int=1),
+            actor="test",
+            site="main",
+            at=T0 + timedelta(seconds=index),
+        )
+        for index, body in enumerate(events)
+    ]
 
 
 def board(events: Sequence[Event]) -> boards.Board:

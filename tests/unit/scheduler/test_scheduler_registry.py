@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import scheduler_given as g
 
 from lutlab_events import commands as c
 from lutlab_events import events as e
-from lutlab_events.ids import derived
+from lutlab_events.ids import derived, key_stream
 from lutlab_events.rejections import Rejection as R
+from lutlab_events.values import Role, Scope
+from lutlab_scheduler.app.world import World
 from lutlab_scheduler.domain import agent, key, profile
 from lutlab_scheduler.domain.outcome import Rejected
 
@@ -58,6 +61,42 @@ def test_keys_are_issued_once_and_revoked_once() -> None:
     assert code(key.revoke(c.RevokeKey(key_id=FIRST), None)) is R.KEY_NOT_FOUND
     gone = g.fold(key.evolve, "key-1", [*issued, *revoked])
     assert code(key.revoke(c.RevokeKey(key_id=FIRST), gone)) is R.NOTHING_TO_DO
+
+
+def test_a_rotated_key_has_another_digest_and_the_one_before_for_a_while() -> None:
+    until = datetime(2026, 1, 2, tzinfo=UTC)
+    wish = {"scopes": (Scope.READ,), "team": "red", "expires_at": until}
+    asked = c.IssueKey(key_id=FIRST, key_sha256="a" * 64, owner="ada", **wish)
+    issued = key.issue(asked, None, digest_is_known=False)
+    assert not isinstance(issued, Rejected)
+    known = g.fold(key.evolve, "key-1", issued)
+    assert (known.scopes, known.team, known.expires_at) == ((Scope.READ,), "red", until)
+    rotate = c.RotateKey(key_id=FIRST, key_sha256="b" * 64, previous_until=until)
+    assert code(key.rotate(rotate, None, digest_is_known=False)) is R.KEY_NOT_FOUND
+    assert code(key.rotate(rotate, known, digest_is_known=True)) is R.KEY_EXISTS
+    rotated = key.rotate(rotate, known, digest_is_known=False)
+    assert rotated == [e.KeyRotated(key_id=FIRST, key_sha256="b" * 64, previous_until=until)]
+    after = g.fold(key.evolve, "key-1", [*issued, *rotated])
+    assert (after.key_sha256, after.previous_sha256, after.previous_until) == ("b" * 64, "a" * 64, until)
+    assert (after.owner, after.scopes) == ("ada", (Scope.READ,))
+    gone = g.fold(key.evolve, "key-1", [*issued, *rotated, e.KeyRevoked(key_id=FIRST)])
+    assert code(key.rotate(rotate, gone, digest_is_known=False)) is R.KEY_NOT_FOUND
+
+
+def test_a_rotation_that_is_taken_back_takes_its_digest_with_it() -> None:
+    world = World()
+    issued = e.KeyIssued(key_id=FIRST, key_sha256="a" * 64, owner="ada", role=Role.MEMBER)
+    rotated = e.KeyRotated(key_id=FIRST, key_sha256="b" * 64, previous_until=datetime(2026, 1, 2, tzinfo=UTC))
+    stream = key_stream(FIRST)
+    for envelope in g.envelopes(stream, [issued]):
+        world.apply(envelope)
+    world.settle()
+    world.apply(g.envelopes(stream, [issued, rotated])[1])
+    assert world.knows_digest("a" * 64)
+    assert world.knows_digest("b" * 64)
+    world.undo()
+    assert world.knows_digest("a" * 64)
+    assert not world.knows_digest("b" * 64)
 
 
 def test_the_newest_base_design_counts() -> None:

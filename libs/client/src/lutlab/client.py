@@ -305,8 +305,11 @@ def _refused(response: httpx.Response) -> Refused:
     """The lab's error, whatever its form."""
     code, message = "http_error", f"HTTP {response.status_code}"
     try:
-        detail = response.json()["detail"]
-        code, message = str(detail["error"]), str(detail["message"])
+        body = response.json()
+        if "error" in body:  # under /api/v1
+            code, message = str(body["error"]["code"]), str(body["error"]["message"])
+        else:
+            code, message = str(body["detail"]["error"]), str(body["detail"]["message"])
     except (ValueError, KeyError, TypeError):
         message = f"HTTP {response.status_code}: {response.text[:200]}"
     after = response.headers.get("Retry-After", "")

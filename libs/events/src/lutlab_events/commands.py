@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from lutlab_events.values import BitstreamRef, BoardReport, BusFailure, Frozen, Json, Role
+from lutlab_events.values import BitstreamRef, BoardReport, BusFailure, Frozen, Json, Role, Scope
+from lutlab_events.webhooks import WebhookCommand
 
 
 class SubmitBuild(Frozen, frozen=True, kw_only=True, tag=True):
@@ -90,19 +91,36 @@ class ReleaseSession(Frozen, frozen=True, kw_only=True, tag=True):
 
 
 class IssueKey(Frozen, frozen=True, kw_only=True, tag=True):
-    """Make an API key known by its SHA-256; the key itself is shown once by whoever made it and stored nowhere."""
+    """Make an API key known by its SHA-256; the key itself is shown once by whoever made it and stored nowhere.
+
+    Attributes:
+        scopes: what it is good for, None for everything its role allows.
+        team: whose jobs its owner may read beside the own ones.
+        expires_at: when it stops working, None for never.
+    """
 
     key_id: UUID
     key_sha256: str
     owner: str
     role: Role = Role.MEMBER
     label: str = ""
+    scopes: tuple[Scope, ...] | None = None
+    team: str | None = None
+    expires_at: datetime | None = None
 
 
 class RevokeKey(Frozen, frozen=True, kw_only=True, tag=True):
     """Make an API key worthless."""
 
     key_id: UUID
+
+
+class RotateKey(Frozen, frozen=True, kw_only=True, tag=True):
+    """Give a key another secret; the one before works until `previous_until`."""
+
+    key_id: UUID
+    key_sha256: str
+    previous_until: datetime
 
 
 class RegisterAgent(Frozen, frozen=True, kw_only=True, tag=True):
@@ -289,6 +307,7 @@ Command = (
     | ReleaseSession
     | IssueKey
     | RevokeKey
+    | RotateKey
     | RegisterAgent
     | LoseAgent
     | ReportBoardLost
@@ -310,4 +329,5 @@ Command = (
     | WithdrawBoard
     | ReturnBoard
     | CheckBoard
+    | WebhookCommand
 )

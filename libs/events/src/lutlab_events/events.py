@@ -12,9 +12,11 @@ from lutlab_events.values import (
     JobType,
     Json,
     Role,
+    Scope,
     SessionEnd,
     Withdrawal,
 )
+from lutlab_events.webhooks import WebhookEvent
 
 # -- boards: stream `board-<fpga_id>` ------------------------------------------------------------
 
@@ -317,6 +319,17 @@ class KeyIssued(Frozen, frozen=True, kw_only=True, tag="key.issued.v1"):
     owner: str
     role: Role
     label: str = ""
+    scopes: tuple[Scope, ...] | None = None
+    team: str | None = None
+    expires_at: datetime | None = None
+
+
+class KeyRotated(Frozen, frozen=True, kw_only=True, tag="key.rotated.v1"):
+    """An API key has another secret; the one before works until `previous_until`."""
+
+    key_id: UUID
+    key_sha256: str
+    previous_until: datetime
 
 
 class KeyRevoked(Frozen, frozen=True, kw_only=True, tag="key.revoked.v1"):
@@ -367,6 +380,6 @@ JobEvent = (
     | RunRecorded
 )
 AgentEvent = AgentRegistered | AgentLost
-KeyEvent = KeyIssued | KeyRevoked
+KeyEvent = KeyIssued | KeyRotated | KeyRevoked
 ProfileEvent = BaseBuilt
-Event = BoardEvent | JobEvent | AgentEvent | KeyEvent | ProfileEvent
+Event = BoardEvent | JobEvent | AgentEvent | KeyEvent | ProfileEvent | WebhookEvent

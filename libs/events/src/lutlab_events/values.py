@@ -60,10 +60,34 @@ class Withdrawal(StrEnum):
 
 
 class Role(StrEnum):
-    """What an API key may do: an admin manages keys and acts for anyone; a member acts for its owner."""
+    """What an API key may do at most: an admin manages keys and acts for anyone; a member acts for its owner; a viewer
+    reads what its owner and the owner's team may read."""
 
     ADMIN = "admin"
     MEMBER = "member"
+    VIEWER = "viewer"
+
+
+class Scope(StrEnum):
+    """One thing a key may be good for.
+
+    `submit` submits and cancels jobs, `run` uses and gives back boards, `read` reads, `agent` sees the lab's agents,
+    `admin` manages keys and acts for anyone.
+    """
+
+    SUBMIT = "submit"
+    RUN = "run"
+    READ = "read"
+    ADMIN = "admin"
+    AGENT = "agent"
+
+
+ROLE_SCOPES = {
+    Role.ADMIN: frozenset(Scope),
+    Role.MEMBER: frozenset({Scope.SUBMIT, Scope.RUN, Scope.READ}),
+    Role.VIEWER: frozenset({Scope.READ}),
+}
+"""The most a key of a role may have; a key that names no scopes has all of them."""
 
 
 class SessionEnd(StrEnum):

@@ -189,6 +189,13 @@ api_keys = Table(
     Column("label", Text, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("revoked_at", DateTime(timezone=True)),
+    Column("scopes", JSON, comment="null: everything the role allows"),
+    Column("team", Text),
+    Column("expires_at", DateTime(timezone=True)),
+    Column("previous_sha256", Text, comment="before the last rotation; good until previous_until"),
+    Column("previous_until", DateTime(timezone=True)),
+    Index("api_keys_previous", "previous_sha256"),
+    Index("api_keys_team", "team"),
 )
 
 profiles = Table(
@@ -197,6 +204,104 @@ profiles = Table(
     Column("profile", Text, primary_key=True),
     Column("base", JSON, comment="BitstreamRef of the base design"),
     Column("updated_at", DateTime(timezone=True), nullable=False),
+)
+
+# -- shared between API processes; nothing here is truth, all of it may be lost --------------------
+
+key_usage = Table(
+    "key_usage",
+    metadata,
+    Column("key_id", Uuid, primary_key=True),
+    Column("last_used_at", DateTime(timezone=True), nullable=False),
+)
+
+rate_limits = Table(
+    "rate_limits",
+    metadata,
+    Column("bucket", Text, primary_key=True, comment="what is limited, and whom"),
+    Column("window_start", BigInteger, nullable=False, comment="seconds since 1970"),
+    Column("taken", BigInteger, nullable=False, comment="units of this window handed out"),
+    prefixes=["UNLOGGED"],
+)
+
+websocket_seats = Table(
+    "websocket_seats",
+    metadata,
+    Column("holder", Uuid, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("until", DateTime(timezone=True), nullable=False, comment="renewed while the connection lives"),
+    Index("websocket_seats_owner", "owner"),
+    prefixes=["UNLOGGED"],
+)
+
+# -- webhooks: endpoints are a view, the rest belongs to the delivery service ------------------------
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("webhook_id", Uuid, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("topics", JSON, nullable=False),
+    Column("everyone", Boolean, nullable=False),
+    Column("project_id", Text),
+    Column("fpga_id", Integer),
+    Column("ordered", Boolean, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("state", Text, nullable=False, comment="active, disabled or deleted"),
+    Column("secret_box", Text, nullable=False, comment="encrypted; the key is not in the database"),
+    Column("previous_box", Text),
+    Column("rotated_at", DateTime(timezone=True)),
+    Column("code", Text, comment="why it is disabled"),
+    Column("message", Text),
+    Column("start_position", BigInteger, nullable=False, comment="where it was registered"),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    Column("version", Integer, nullable=False),
+    Index("webhooks_owner", "owner"),
+)
+
+webhook_progress = Table(
+    "webhook_progress",
+    metadata,
+    Column("webhook_id", Uuid, primary_key=True),
+    Column("position", BigInteger, nullable=False, comment="what happened up to here has its deliveries"),
+    Column("failing_since", DateTime(timezone=True), comment="null while the last attempt succeeded"),
+    Column("replay_position", BigInteger, comment="how far a replay under way has come"),
+    Column("replay_until", BigInteger),
+)
+
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("delivery_id", Uuid, primary_key=True, comment="the webhook-id header: the same for every attempt"),
+    Column("webhook_id", Uuid, nullable=False),
+    Column("position", BigInteger, nullable=False, comment="of the event; 0 for a ping"),
+    Column("subject", Text, nullable=False, comment="the stream it is about: what `ordered` orders by"),
+    Column("topic", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("status", Text, nullable=False, comment="pending, delivered or failed"),
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", DateTime(timezone=True), nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    Index("webhook_deliveries_due", "webhook_id", "status", "next_at"),
+    Index("webhook_deliveries_order", "webhook_id", "subject", "position"),
+)
+
+webhook_attempts = Table(
+    "webhook_attempts",
+    metadata,
+    Column("delivery_id", Uuid, nullable=False, primary_key=True),
+    Column("attempt_id", Uuid, nullable=False, primary_key=True),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("duration_ms", Integer, nullable=False),
+    Column("request_headers", JSON, nullable=False, comment="without signatures"),
+    Column("status_code", Integer),
+    Column("response_headers", JSON),
+    Column("response_body", Text, comment="its beginning"),
+    Column("error", Text),
+    Index("webhook_attempts_at", "at"),
 )
 
 __all__ = [
@@ -209,7 +314,14 @@ __all__ = [
     "events",
     "job_logs",
     "jobs",
+    "key_usage",
     "metadata",
     "profiles",
+    "rate_limits",
     "subscriptions",
+    "webhook_attempts",
+    "webhook_deliveries",
+    "webhook_progress",
+    "webhooks",
+    "websocket_seats",
 ]

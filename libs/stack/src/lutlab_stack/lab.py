@@ -184,7 +184,9 @@ class Lab:
         self._add("scheduler", lambda: services.scheduler(wiring), LEVEL_SCHEDULER)
         for index in range(self._options.boards):
             self._add_board(index)
-        self._add("api", lambda: services.api(wiring, self._api_port, self._api_key), LEVEL_SERVICES)
+        key = stored_secret(self._layout.webhooks_key, prefix=KEY_PREFIX)
+        self._add("api", lambda: services.api(wiring, self._api_port, self._api_key, key), LEVEL_SERVICES)
+        self._add("webhooks", lambda: services.webhooks(wiring, key), LEVEL_SERVICES)
         self._write_lab_file()
         self._add("board-agent", lambda: services.board_agent(wiring), LEVEL_AGENT)
 

@@ -44,6 +44,11 @@ class Layout:
         return self.root / "api-key"
 
     @property
+    def webhooks_key(self) -> Path:
+        """What webhook secrets are encrypted with, readable by its owner only."""
+        return self.root / "webhooks-key"
+
+    @property
     def api_port(self) -> Path:
         """The port chosen for `--port 0`."""
         return self.root / "api-port"

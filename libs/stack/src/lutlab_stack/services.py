@@ -93,15 +93,21 @@ def scheduler(wiring: Wiring) -> ProcessSpec:
     return wiring.python("scheduler", "lutlab_scheduler", env)
 
 
-def api(wiring: Wiring, port: int, key: str) -> ProcessSpec:
+def api(wiring: Wiring, port: int, key: str, webhooks_key: str) -> ProcessSpec:
     """HTTP and WebSocket."""
     env = wiring.ledger() | {
         "LUTLAB_API_HOST": wiring.options.host,
         "LUTLAB_API_PORT": str(port),
         "LUTLAB_PUBLIC_READS": "true" if wiring.options.public_reads else "false",
         "LUTLAB_BOOTSTRAP_KEY": key,
+        "LUTLAB_WEBHOOKS_KEY": webhooks_key,
     }
     return wiring.python("api", "lutlab_api", env)
+
+
+def webhooks(wiring: Wiring, key: str) -> ProcessSpec:
+    """What delivers to subscribers."""
+    return wiring.python("webhooks", "lutlab_webhooks", wiring.ledger() | {"LUTLAB_WEBHOOKS_KEY": key})
 
 
 def builder(wiring: Wiring) -> ProcessSpec:

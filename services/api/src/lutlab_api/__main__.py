@@ -16,9 +16,13 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from lutlab_api.adapters.audit import NatsPost, PostgresAudit
+from lutlab_api.adapters.changes import NatsChanges
+from lutlab_api.adapters.github import GitHub
+from lutlab_api.adapters.hooks import PostgresHooks
 from lutlab_api.adapters.messaging import NatsBus, NatsMessaging
 from lutlab_api.adapters.postgres import Postgres
 from lutlab_api.adapters.queue import PostgresQueues
+from lutlab_api.adapters.shared import PostgresShared
 from lutlab_api.app.cancelling import end
 from lutlab_api.settings import Settings
 from lutlab_api.web.application import VERSION, create_app
@@ -37,6 +41,7 @@ def build(settings: Settings) -> FastAPI:
     """The application over real servers, which need not be there yet."""
     clock, ids = SystemClock(), RandomIds()
     postgres = Postgres(settings.database_url, clock, connections_max=settings.postgres_connections_max)
+    changes = NatsChanges(site=settings.site)
     messaging = NatsMessaging(
         settings.nats_url,
         site=settings.site,
@@ -44,6 +49,7 @@ def build(settings: Settings) -> FastAPI:
         ids=ids,
         nkey_seed_file=settings.nats_nkey_seed_file,
         token=settings.nats_token.get_secret_value() if settings.nats_token else None,
+        connected=changes.subscribe,
     )
     ports = Ports(
         ledger=postgres,
@@ -57,6 +63,10 @@ def build(settings: Settings) -> FastAPI:
         audit_log=PostgresAudit(postgres),
         post=NatsPost(messaging, site=settings.site),
         queues=PostgresQueues(postgres),
+        shared=PostgresShared(postgres),
+        changes=changes,
+        hooks=PostgresHooks(postgres),
+        identities=GitHub(settings.github_api_url) if settings.github_api_url else None,
     )
     services = wire(settings, ports)
     background: set[asyncio.Task[None]] = set()
@@ -65,9 +75,11 @@ def build(settings: Settings) -> FastAPI:
         await postgres.start()
         await messaging.start()
         background.add(asyncio.create_task(services.bootstrap.run()))
+        background.add(asyncio.create_task(services.usage.run()))
 
     async def stop() -> None:
         await end(background)
+        await services.usage.write()
         await messaging.stop()
         await postgres.stop()
 

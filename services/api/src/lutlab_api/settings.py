@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lutlab_bus.stream import REQUEST_BYTES_MAX
+from lutlab_events.values import Role
 
 
 class Settings(BaseSettings):
@@ -38,6 +39,27 @@ class Settings(BaseSettings):
     postgres_connections_max: int = Field(10, ge=1, le=100, description="size of the connection pool")
     upload_bytes_max: int = Field(16 << 20, ge=1, description="most bytes of an uploaded design")
     json_bytes_max: int = Field(256 << 10, ge=1024, description="most bytes of any other request body")
+    github_api_url: str | None = Field(
+        None, description="where tokens of /auth/github/exchange are looked up, e.g. https://api.github.com"
+    )
+    github_logins: str = Field("", description="who may log in so, separated by commas; * for everybody")
+    github_role: Role = Field(Role.MEMBER, description="what they become: member or viewer")
+    github_key_days: int = Field(90, ge=1, le=3650, description="how long a key lives that was got by logging in")
+    failed_attempts_max: int = Field(30, ge=1, description="wrong keys and logins a minute and address")
+    limit_requests_per_minute: int = Field(60_000, ge=1, description="requests of a key; those without one by address")
+    limit_submits_per_hour: int = Field(600, ge=1, description="submits of a key to /submit and /fpga/{id}/submit")
+    limit_jobs_per_hour: int = Field(60, ge=1, description="jobs submitted under /api/v1, by project or else by key")
+    limit_results_per_minute: int = Field(300, ge=1, description="results and artifacts of a key under /api/v1")
+    webhooks_key: SecretStr | None = Field(
+        None, min_length=16, description="what webhook secrets are encrypted with; the same text as lutlab-webhooks'"
+    )
+    webhooks_allow_networks: str = Field(
+        "", description="networks beside the public ones that webhooks may be delivered to"
+    )
+    websockets_max: int = Field(10, ge=1, description="WebSockets an owner may have open")
+    requests_in_flight_max: int = Field(1000, ge=1, description="requests at once; those beyond are answered 503")
+    wait_s_max: int = Field(60, ge=0, description="longest `Prefer: wait`")
+    waits_max: int = Field(500, ge=0, description="requests waiting at once; those beyond are answered at once")
     jobs_listed_max: int = Field(10_000, ge=1, description="most jobs of one listing")
     stream_in_flight_max: int = Field(32, ge=1, le=1024, description="requests of a stream under way at once")
     stream_frame_bytes_max: int = Field(

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from lutlab_events.codec import EVENT_TYPES
-from lutlab_scheduler.domain import agent, board, job, key
+from lutlab_scheduler.domain import agent, board, job, key, webhook
 from lutlab_scheduler.domain.machine import START, Table
 
 DIAGRAMS: dict[str, tuple[Table[Any], frozenset[Any]]] = {
     "board": (board.TRANSITIONS, frozenset()),
     "job": (job.TRANSITIONS, job.ENDED),
     "agent": (agent.TRANSITIONS, frozenset()),
+    "webhook": (webhook.TRANSITIONS, frozenset({webhook.WebhookState.DELETED})),
     "key": (key.TRANSITIONS, frozenset({key.KeyState.REVOKED})),
 }
 MARKER = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- /generated -->)", re.DOTALL)

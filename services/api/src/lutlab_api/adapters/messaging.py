@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from uuid import UUID
 
@@ -45,8 +46,10 @@ class NatsMessaging:
         ids: Ids,
         nkey_seed_file: Path | None = None,
         token: str | None = None,
+        connected: Callable[[Client], Awaitable[None]] | None = None,
     ) -> None:
         self._url = url
+        self._on_connected = connected
         self._site = site
         self._clock = clock
         self._ids = ids
@@ -72,6 +75,8 @@ class NatsMessaging:
                 continue
             commands = CommandClient(client, site=self._site, actor="api", clock=self._clock, ids=self._ids)
             await commands.start()
+            if self._on_connected is not None:
+                await self._on_connected(client)
             self._client, self._commands = client, commands
             log.info("nats_connected")
             return

@@ -11,10 +11,10 @@ import asyncpg
 import structlog
 
 from lutlab_api.adapters import rows
-from lutlab_api.adapters.sql import Query, events_query, jobs_query
+from lutlab_api.adapters.sql import Query, events_query, jobs_count_query, jobs_query
 from lutlab_api.app.ports import Clock, EventFilter, JobFilter
 from lutlab_api.domain.errors import Unavailable
-from lutlab_api.domain.views import BoardView, EventView, JobDetail, JobView, KeyView, StoredAnswer
+from lutlab_api.domain.views import AgentView, BoardView, EventView, JobDetail, JobView, KeyView, StoredAnswer
 from lutlab_events.ids import digest
 
 log = structlog.get_logger(__name__)
@@ -76,8 +76,8 @@ class Postgres:
         except (TimeoutError, *_DOWN):
             pool.terminate()
 
-    async def _with(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """Run `work` with a connection. Raises: Unavailable."""
+    async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """What `work` returns with a connection. Raises: Unavailable."""
         problem: Exception | None = None
         for _ in range(ATTEMPTS_MAX):
             if self._pool is None:
@@ -94,7 +94,7 @@ class Postgres:
         async def work(connection: Connection) -> list[asyncpg.Record]:
             return await connection.fetch(query.text, *query.values)
 
-        return await self._with(work)
+        return await self.run(work)
 
     async def rows(self, query: Query) -> list[asyncpg.Record]:
         """The rows of a query of another adapter. Raises: Unavailable."""
@@ -127,6 +127,20 @@ class Postgres:
         """Jobs, newest first."""
         return [rows.job(row) for row in await self._rows(jobs_query(wanted))]
 
+    async def count_jobs(self, wanted: JobFilter) -> int:
+        """How many jobs there are, whatever `limit`, `before` and `offset` say."""
+        found = await self._rows(jobs_count_query(wanted))
+        return int(found[0][0])
+
+    async def queue(self, limit: int) -> list[JobView]:
+        """Builds that have not ended, oldest first."""
+        where = " where status in ('queued', 'running') and type = 'build_and_program' order by number limit $1"
+        return [rows.job(row) for row in await self._rows(Query(rows.JOBS + where, (limit,)))]
+
+    async def agents(self) -> list[AgentView]:
+        """Every agent, by name."""
+        return [rows.agent(row) for row in await self._rows(Query("select * from agents order by agent_id"))]
+
     async def job_log(self, job_id: UUID) -> str:
         """The log's newest `LOG_BYTES_MAX` characters, in order."""
         text = "select text, attempt from job_logs where job_id = $1 order by attempt, seq"
@@ -137,14 +151,28 @@ class Postgres:
         return [rows.event(row) for row in await self._rows(events_query(wanted))]
 
     async def key(self, key_sha256: str) -> KeyView | None:
-        """The key with this digest, revoked or not."""
-        row = await self._row("select * from api_keys where key_sha256 = $1", key_sha256)
+        """The key that has this digest, or had it before its last rotation; revoked or not."""
+        row = await self._row(rows.KEYS + " where k.key_sha256 = $1 or k.previous_sha256 = $1", key_sha256)
         return None if row is None else rows.key(row)
 
-    async def keys(self, limit: int) -> list[KeyView]:
-        """Keys, newest first."""
-        text = "select * from api_keys order by created_at desc, key_id limit $1"
-        return [rows.key(row) for row in await self._rows(Query(text, (limit,)))]
+    async def keys(self, limit: int, owner: str | None = None) -> list[KeyView]:
+        """Keys, newest first; of one owner if given."""
+        where = " where $2::text is null or k.owner = $2"
+        text = f"{rows.KEYS}{where} order by k.created_at desc, k.key_id limit $1"
+        return [rows.key(row) for row in await self._rows(Query(text, (limit, owner)))]
+
+    async def key_by_id(self, key_id: UUID) -> KeyView | None:
+        """A key, revoked or not."""
+        row = await self._row(rows.KEYS + " where k.key_id = $1", key_id)
+        return None if row is None else rows.key(row)
+
+    async def are_teammates(self, owner: str, team: str) -> bool:
+        """Whether an owner has a valid key of a team."""
+        text = (
+            "select 1 from api_keys where team = $2 and owner = $1 and revoked_at is null "
+            "and (expires_at is null or expires_at > $3) limit 1"
+        )
+        return await self._row(text, owner, team, self._clock.now()) is not None
 
     async def answer(self, command_id: UUID) -> StoredAnswer | None:
         """What this command was answered, if the scheduler has seen it."""
@@ -168,3 +196,8 @@ class Postgres:
                 self._clock.now(),
             )
         return name
+
+    async def get(self, digest: str) -> bytes | None:
+        """What has this SHA-256, None if nothing here has."""
+        row = await self._row("select data from blobs where digest = $1", digest)
+        return None if row is None else bytes(row["data"])

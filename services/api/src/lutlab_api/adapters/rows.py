@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from lutlab_api.domain.views import (
     ADDRESS_WORDS_DEFAULT,
+    AgentView,
     BoardView,
     EventView,
     Failure,
@@ -18,7 +19,7 @@ from lutlab_api.domain.views import (
     StoredAnswer,
 )
 from lutlab_events.codec import decode_answer
-from lutlab_events.values import BoardState, JobStatus, JobType, Role
+from lutlab_events.values import BoardState, JobStatus, JobType, Role, Scope
 
 
 class Row(Protocol):
@@ -36,7 +37,9 @@ BOARDS = """select fpga_id, state, profile, agent_id, epoch, labels, owner, sess
 JOBS = """select job_id, number, type, status, owner, fpga_id, pinned_fpga_id, profile, build_stage, result,
     bitstream is not null as built, error_code, error_message, error_stage, created_at, updated_at from jobs"""
 
-HIDDEN_FIELDS = frozenset({"key_sha256"})
+KEYS = """select k.*, u.last_used_at from api_keys k left join key_usage u on u.key_id = k.key_id"""
+
+HIDDEN_FIELDS = frozenset({"key_sha256", "secret_box"})
 """Never shown, not even to admins: the digest of a weak key could be searched for."""
 
 
@@ -168,6 +171,23 @@ def key(row: Row) -> KeyView:
         label=row["label"],
         created_at=row["created_at"],
         revoked_at=row["revoked_at"],
+        named_scopes=None if row["scopes"] is None else tuple(Scope(name) for name in _json(row["scopes"])),
+        team=row["team"],
+        expires_at=row["expires_at"],
+        previous_sha256=row["previous_sha256"],
+        previous_until=row["previous_until"],
+        last_used_at=row["last_used_at"],
+    )
+
+
+def agent(row: Row) -> AgentView:
+    """A row of `agents`."""
+    return AgentView(
+        agent_id=row["agent_id"],
+        site=row["site"],
+        state=row["state"],
+        board_keys=tuple(_json(row["board_keys"]) or ()),
+        updated_at=row["updated_at"],
     )
 
 

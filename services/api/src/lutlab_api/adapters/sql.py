@@ -33,21 +33,36 @@ class Where:
             condition = condition.replace("?", f"${len(self.values)}", 1)
         self.conditions.append(condition)
 
-    def query(self, select: str, order_by: str, limit: int) -> Query:
+    def text(self) -> str:
+        """The `where` clause; empty without conditions."""
+        return f" where {' and '.join(self.conditions)}" if self.conditions else ""
+
+    def query(self, select: str, order_by: str, limit: int, offset: int = 0) -> Query:
         """The whole query."""
-        where = f" where {' and '.join(self.conditions)}" if self.conditions else ""
-        return Query(f"{select}{where} order by {order_by} limit {int(limit)}", tuple(self.values))
+        tail = f" offset {int(offset)}" if offset else ""
+        return Query(f"{select}{self.text()} order by {order_by} limit {int(limit)}{tail}", tuple(self.values))
 
 
 def jobs_query(wanted: JobFilter) -> Query:
     """Jobs, newest first. Status means the public one, see `JobView.public_status`."""
+    where = _jobs_where(wanted)
+    if wanted.before is not None:
+        where.add("number < (select number from jobs where job_id = ?)", wanted.before)
+    return where.query(JOBS, "number desc", wanted.limit, wanted.offset)
+
+
+def jobs_count_query(wanted: JobFilter) -> Query:
+    """How many jobs there are in all."""
+    where = _jobs_where(wanted)
+    return Query(f"select count(*) from jobs{where.text()}", tuple(where.values))  # noqa: S608 - our own conditions
+
+
+def _jobs_where(wanted: JobFilter) -> Where:
     where = Where()
     if wanted.owner is not None:
         where.add("owner = ?", wanted.owner)
     if wanted.type is not None:
         where.add("type = ?", wanted.type.value)
-    if wanted.before is not None:
-        where.add("number < (select number from jobs where job_id = ?)", wanted.before)
     answered = (JobType.RUN.value, Code.BUS_ERROR.value)
     if wanted.status is JobStatus.COMPLETE:
         where.add("(status = 'complete' or (status = 'failed' and type = ? and error_code = ?))", *answered)
@@ -55,7 +70,7 @@ def jobs_query(wanted: JobFilter) -> Query:
         where.add("(status = 'failed' and not (type = ? and coalesce(error_code, '') = ?))", *answered)
     elif wanted.status is not None:
         where.add("status = ?", wanted.status.value)
-    return where.query(JOBS, "number desc", wanted.limit)
+    return where
 
 
 def visible(where: Where, owner: str) -> None:

@@ -1,65 +1,145 @@
-"""Who a key belongs to: by SHA-256, with a short memory so that a stream of requests costs one look-up a second."""
+"""Who a key belongs to and what it is good for: by SHA-256, with a short memory so that a stream of requests costs one
+look-up a second."""
 
 from __future__ import annotations
 
 import hmac
 from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TypeVar
 
-from lutlab_api.app.ports import Ledger, Monotonic
+from lutlab_api.app.ports import Clock, Ledger, Monotonic
+from lutlab_api.app.throttle import Throttle
+from lutlab_api.app.usage import KeyUsage
 from lutlab_api.domain.errors import Code, NotAllowed, NotAuthenticated
 from lutlab_api.domain.views import Caller, KeyView
 from lutlab_events.ids import digest
+from lutlab_events.values import Scope
+
+T = TypeVar("T")
 
 REMEMBERED_MAX = 4096
+PROVEN_MAX = 4096
 SECRET_CHARS_MAX = 512
 
 
-class Authenticator:
-    """Looks keys up; a revoked one is refused at most `memory_s` later."""
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A key as it was looked up, good until a moment of the monotonic clock."""
 
-    def __init__(self, ledger: Ledger, monotonic: Monotonic, *, memory_s: float) -> None:
+    until: float
+    key: KeyView
+
+
+class Authenticator:
+    """Looks keys up; a revoked one is refused at most `memory_s` later.
+
+    Args:
+        throttle: counts failures by address. An address with too many of them is refused without a look-up, except for
+            keys that were good here before, so that a stranger behind the same proxy locks nobody out.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        monotonic: Monotonic,
+        clock: Clock,
+        *,
+        memory_s: float,
+        throttle: Throttle,
+        usage: KeyUsage,
+    ) -> None:
         self._ledger = ledger
         self._monotonic = monotonic
+        self._clock = clock
         self._memory_s = memory_s
-        self._remembered: OrderedDict[str, tuple[float, KeyView]] = OrderedDict()
+        self._throttle = throttle
+        self._usage = usage
+        self._remembered: OrderedDict[str, _Known] = OrderedDict()
+        self._proven: OrderedDict[str, None] = OrderedDict()
 
-    async def caller(self, secret: str | None) -> Caller:
+    async def caller(self, secret: str | None, address: str = "") -> Caller:
         """Whose key this is.
 
         Raises:
-            NotAuthenticated: `missing_api_key` or `invalid_api_key`.
+            NotAuthenticated: `missing_api_key`, `invalid_api_key` or `api_key_expired`.
+            TooMany: `too_many_attempts` from this address.
         """
         if not secret:
             raise NotAuthenticated(
                 Code.MISSING_API_KEY, "send your API key in the X-API-Key header (or Authorization: Bearer ...)"
             )
         name = digest(secret.encode()) if len(secret) <= SECRET_CHARS_MAX else ""
+        if name not in self._proven:
+            self._throttle.check(address)
         key = await self._look_up(name)
-        if key is None or key.revoked_at is not None or not hmac.compare_digest(key.key_sha256, name):
+        if key is None or key.revoked_at is not None or not self._is_secret_of(name, key):
+            self._proven.pop(name, None)
+            self._throttle.failed(address)
             raise NotAuthenticated(
                 Code.INVALID_API_KEY, "this API key is not known here, or was revoked; ask an admin of the lab for one"
             )
-        return Caller(owner=key.owner, role=key.role, key_id=key.key_id)
+        now = self._clock.now()
+        if key.expires_at is not None and key.expires_at <= now:
+            raise NotAuthenticated(
+                Code.API_KEY_EXPIRED, f"this API key expired at {key.expires_at.isoformat()}; ask for a new one"
+            )
+        self._usage.note(key.key_id, now)
+        return Caller(
+            owner=key.owner,
+            role=key.role,
+            key_id=key.key_id,
+            scopes=key.scopes,
+            team=key.team,
+            expires_at=key.expires_at,
+        )
+
+    def _is_secret_of(self, name: str, key: KeyView) -> bool:
+        """Whether this digest opens the key now, compared in constant time."""
+        if hmac.compare_digest(key.key_sha256, name):
+            return True
+        if key.previous_sha256 is None or key.previous_until is None or key.previous_until <= self._clock.now():
+            return False
+        return hmac.compare_digest(key.previous_sha256, name)
 
     async def _look_up(self, name: str) -> KeyView | None:
         now = self._monotonic()
         known = self._remembered.get(name)
-        if known is not None and known[0] > now:
-            return known[1]
+        if known is not None and known.until > now:
+            return known.key
         key = await self._ledger.key(name)
         self._remembered.pop(name, None)
         if key is not None and key.revoked_at is None:
-            self._remembered[name] = (now + self._memory_s, key)
-            if len(self._remembered) > REMEMBERED_MAX:
-                self._remembered.popitem(last=False)
+            _keep(self._remembered, name, _Known(now + self._memory_s, key), REMEMBERED_MAX)
+            _keep(self._proven, name, None, PROVEN_MAX)
         return key
 
     def forget(self) -> None:
-        """Drop what is remembered: a key was just revoked here."""
+        """Drop what is remembered: a key was just revoked or rotated here."""
         self._remembered.clear()
+        self._proven.clear()
+
+
+def _keep(memory: OrderedDict[str, T], name: str, value: T, names_max: int) -> None:
+    memory[name] = value
+    memory.move_to_end(name)
+    if len(memory) > names_max:
+        memory.popitem(last=False)
 
 
 def require_admin(caller: Caller) -> None:
     """Pass admins. Raises: NotAllowed."""
     if not caller.is_admin:
         raise NotAllowed(Code.ADMIN_ONLY, f"only an admin's key may do this; {caller.owner!r} is a {caller.role}")
+
+
+def require_scope(caller: Caller, scope: Scope) -> None:
+    """Pass keys with this scope. Raises: NotAllowed."""
+    if scope in caller.scopes:
+        return
+    has = ", ".join(sorted(caller.scopes)) or "none"
+    raise NotAllowed(
+        Code.SCOPE_MISSING,
+        f"this needs a key with the scope {scope.value!r}; yours has: {has}",
+        details={"scope": scope.value, "scopes": sorted(caller.scopes)},
+    )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from lutlab_api.domain.views import BoardView, EventView, JobDetail, JobView, KeyView, StoredAnswer
+from lutlab_api.domain.views import AgentView, BoardView, EventView, JobDetail, JobView, KeyView, StoredAnswer
 from lutlab_events.busmsg import BusHeaders, BusReply
 from lutlab_events.commands import Command
 from lutlab_events.envelope import Answer
@@ -41,6 +44,7 @@ class JobFilter:
     Attributes:
         owner: whose; None for everybody's.
         before: only jobs submitted before this one.
+        offset: how many to leave out at the beginning.
     """
 
     owner: str | None
@@ -48,6 +52,7 @@ class JobFilter:
     status: JobStatus | None = None
     type: JobType | None = None
     before: UUID | None = None
+    offset: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +94,18 @@ class Ledger(Protocol):
         """Jobs, newest first."""
         ...
 
+    async def count_jobs(self, wanted: JobFilter) -> int:
+        """How many jobs there are, whatever `limit`, `before` and `offset` say."""
+        ...
+
+    async def queue(self, limit: int) -> list[JobView]:
+        """Builds that have not ended, oldest first."""
+        ...
+
+    async def agents(self) -> list[AgentView]:
+        """Every agent, by name."""
+        ...
+
     async def job_log(self, job_id: UUID) -> str:
         """What a job's tools printed so far; empty if nothing."""
         ...
@@ -98,11 +115,19 @@ class Ledger(Protocol):
         ...
 
     async def key(self, key_sha256: str) -> KeyView | None:
-        """The key with this digest, revoked or not."""
+        """The key that has this digest, or had it before its last rotation; revoked or not."""
         ...
 
-    async def keys(self, limit: int) -> list[KeyView]:
-        """Keys, newest first."""
+    async def keys(self, limit: int, owner: str | None = None) -> list[KeyView]:
+        """Keys, newest first; of one owner if given."""
+        ...
+
+    async def key_by_id(self, key_id: UUID) -> KeyView | None:
+        """A key, revoked or not."""
+        ...
+
+    async def are_teammates(self, owner: str, team: str) -> bool:
+        """Whether an owner has a valid key of a team."""
         ...
 
     async def answer(self, command_id: UUID) -> StoredAnswer | None:
@@ -114,11 +139,63 @@ class Ledger(Protocol):
         ...
 
 
+class Shared(Protocol):
+    """What several API processes must agree on, kept in the database. Every method raises `Unavailable`."""
+
+    async def take(self, bucket: str, window_start: int, units: int) -> int:
+        """Take units of a window, a new one if the bucket's is over; how many are taken now, these included."""
+        ...
+
+    async def take_seat(self, owner: str, holder: UUID, *, now: datetime, until: datetime, seats_max: int) -> bool:
+        """Whether `owner` got one of its seats, until then."""
+        ...
+
+    async def keep_seat(self, holder: UUID, until: datetime) -> None:
+        """Keep a seat longer."""
+        ...
+
+    async def free_seat(self, holder: UUID) -> None:
+        """Give a seat back."""
+        ...
+
+    async def record_use(self, used: Mapping[UUID, datetime]) -> None:
+        """When keys were used last."""
+        ...
+
+    async def sweep(self, before: datetime) -> None:
+        """Delete limits and seats that were over before this moment."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """Who an identity provider says that a token belongs to."""
+
+    login: str
+
+
+class IdentityProvider(Protocol):
+    """A place that knows people, e.g. GitHub."""
+
+    async def whose(self, token: str) -> Identity:
+        """Who a token belongs to.
+
+        Raises:
+            NotAuthenticated: `login_refused`: nobody it knows.
+            ApiError: `login_unavailable`: it does not answer, or nonsense.
+        """
+        ...
+
+
 class Blobs(Protocol):
     """Where uploads are kept."""
 
     async def put(self, data: bytes) -> str:
         """Store `data`; its SHA-256. Raises: Unavailable."""
+        ...
+
+    async def get(self, digest: str) -> bytes | None:
+        """What has this SHA-256, None if nothing here has. Raises: Unavailable."""
         ...
 
 
@@ -165,6 +242,14 @@ class Messaging(Protocol):
 
     async def health(self) -> MessagingHealth:
         """Ask; never raises."""
+        ...
+
+
+class Changes(Protocol):
+    """News from the log, as they are published."""
+
+    def watch(self, stream: str) -> AbstractContextManager[asyncio.Event]:
+        """An event that is set whenever something happened on a stream, for the time of the block."""
         ...
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from lutlab_api.app.auth import require_admin
 from lutlab_api.app.ports import EventFilter, JobFilter, Ledger
 from lutlab_api.domain.errors import Code, Conflict, Missing, NotAllowed, job_not_found
-from lutlab_api.domain.views import BoardView, Caller, EventView, Failure, JobDetail, JobView, SessionView
+from lutlab_api.domain.views import AgentView, BoardView, Caller, EventView, Failure, JobDetail, JobView, SessionView
 from lutlab_events.ids import board_stream
 from lutlab_events.values import TERMINAL, JobStatus, JobType
 
@@ -20,6 +20,9 @@ class Result:
     ok: bool
     data: tuple[int, ...] = ()
     failure: Failure | None = None
+
+
+QUEUE_LISTED_MAX = 10_000
 
 
 def parse_job_id(text: str) -> UUID:
@@ -35,7 +38,7 @@ class Reads:
 
     Args:
         public_reads: jobs, their logs and their results are readable by anybody who knows their id; without it only by
-            their owner and by admins.
+            their owner, the owner's team, and admins.
     """
 
     def __init__(self, ledger: Ledger, *, public_reads: bool) -> None:
@@ -62,9 +65,16 @@ class Reads:
 
     async def jobs(self, caller: Caller, wanted: JobFilter) -> list[JobView]:
         """Jobs. Raises: NotAllowed if a member asks for those of others."""
-        if wanted.owner != caller.owner:
-            require_admin(caller)
+        await self.check_owner(caller, wanted.owner)
         return await self._ledger.jobs(wanted)
+
+    async def check_owner(self, caller: Caller, owner: str | None) -> None:
+        """Pass whoever may read this owner's jobs; None means everybody's. Raises: NotAllowed."""
+        if owner != caller.owner and not (owner and await self._are_teammates(caller, owner)):
+            require_admin(caller)
+
+    async def _are_teammates(self, caller: Caller, owner: str) -> bool:
+        return caller.team is not None and await self._ledger.are_teammates(owner, caller.team)
 
     async def job(self, job_text: str, caller: Caller | None, fpga_id: int | None = None) -> JobView:
         """One job, on board `fpga_id` if given.
@@ -74,21 +84,61 @@ class Reads:
             NotAllowed: it is somebody else's, and reads are not public.
         """
         job = await self._ledger.job(parse_job_id(job_text))
-        return self._shown(job, job_text, caller, fpga_id)
+        return await self._shown(job, job_text, caller, fpga_id)
 
     async def detail(self, job_text: str, caller: Caller | None, fpga_id: int | None = None) -> JobDetail:
         """One job with everything known about it. Raises: as `job`."""
         detail = await self._ledger.job_detail(parse_job_id(job_text))
-        self._shown(None if detail is None else detail.job, job_text, caller, fpga_id)
+        await self._shown(None if detail is None else detail.job, job_text, caller, fpga_id)
         assert detail is not None
         return detail
 
-    def _shown(self, job: JobView | None, job_text: str, caller: Caller | None, fpga_id: int | None) -> JobView:
+    async def _shown(self, job: JobView | None, job_text: str, caller: Caller | None, fpga_id: int | None) -> JobView:
         if job is None or (fpga_id is not None and job.fpga_id != fpga_id):
             raise job_not_found(job_text)
-        if self._public_reads or (caller is not None and (caller.is_admin or caller.owner == job.owner)):
+        if self._public_reads:
             return job
+        if caller is None:
+            raise NotAllowed(Code.NOT_YOUR_JOB, f"job {job.job_id} belongs to somebody else")
+        await self.check_mine(job, caller)
+        return job
+
+    async def check_mine(self, job: JobView, caller: Caller) -> None:
+        """Pass the owner, the owner's team and admins. Raises: NotAllowed."""
+        if caller.is_admin or caller.owner == job.owner or await self._are_teammates(caller, job.owner):
+            return
         raise NotAllowed(Code.NOT_YOUR_JOB, f"job {job.job_id} belongs to somebody else")
+
+    async def counted(self, caller: Caller, wanted: JobFilter) -> tuple[list[JobView], int]:
+        """Jobs, and how many there are in all. Raises: as `jobs`."""
+        found = await self.jobs(caller, wanted)
+        return found, await self._ledger.count_jobs(wanted)
+
+    async def queue(self) -> list[JobView]:
+        """Builds that have not ended, oldest first."""
+        return await self._ledger.queue(QUEUE_LISTED_MAX)
+
+    async def agents(self) -> list[AgentView]:
+        """Every agent."""
+        return await self._ledger.agents()
+
+    async def agent(self, agent_id: str) -> AgentView:
+        """One agent. Raises: Missing."""
+        for agent in await self._ledger.agents():
+            if agent.agent_id == agent_id:
+                return agent
+        raise Missing(Code.AGENT_NOT_FOUND, f"there is no agent {agent_id[:64]!r}; list them with GET /api/v1/agents")
+
+    async def sessions(self) -> list[SessionView]:
+        """Every session, by board."""
+        return [board.session for board in await self._ledger.boards() if board.session is not None]
+
+    async def session_by_id(self, session_id: UUID) -> SessionView:
+        """One session. Raises: Missing."""
+        for session in await self.sessions():
+            if session.session_id == session_id:
+                return session
+        raise Missing(Code.SESSION_NOT_FOUND, f"there is no session {session_id}; it may have ended")
 
     async def log(self, job_text: str, caller: Caller | None, fpga_id: int | None = None) -> str:
         """What the tools printed; a failed job's log ends with the reason. Raises: as `job`."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 
@@ -12,7 +14,14 @@ class Code(StrEnum):
     # -- who asks
     MISSING_API_KEY = "missing_api_key"
     INVALID_API_KEY = "invalid_api_key"
+    API_KEY_EXPIRED = "api_key_expired"
     ADMIN_ONLY = "admin_only"
+    SCOPE_MISSING = "scope_missing"
+    TOO_MUCH_GRANTED = "too_much_granted"
+    TOO_MANY_ATTEMPTS = "too_many_attempts"
+    LOGIN_REFUSED = "login_refused"
+    LOGIN_NOT_ALLOWED = "login_not_allowed"
+    LOGIN_UNAVAILABLE = "login_unavailable"
     NOT_YOUR_SESSION = "not_your_session"
     NOT_YOUR_JOB = "not_your_job"
     # -- what was sent
@@ -37,6 +46,11 @@ class Code(StrEnum):
     INVALID_IDEMPOTENCY_KEY = "invalid_idempotency_key"
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
     REQUEST_IN_PROGRESS = "request_in_progress"
+    INVALID_EXPIRY = "invalid_expiry"
+    INVALID_CURSOR = "invalid_cursor"
+    INVALID_URL = "invalid_url"
+    INVALID_SECRET = "invalid_secret"  # noqa: S105 - a code
+    INVALID_RANGE = "invalid_range"
     GITHUB_LOGIN_UNSUPPORTED = "github_login_unsupported"
     # -- what is not there, or not so
     NOT_FOUND = "not_found"
@@ -48,11 +62,20 @@ class Code(StrEnum):
     JOB_NOT_COMPLETE = "job_not_complete"
     NO_ACTIVE_SESSION = "no_active_session"
     KEY_NOT_FOUND = "key_not_found"
+    SESSION_NOT_FOUND = "session_not_found"
+    ARTIFACT_NOT_FOUND = "artifact_not_found"
+    DELIVERY_NOT_FOUND = "delivery_not_found"
+    AGENT_NOT_FOUND = "agent_not_found"
+    # -- what is too much
+    RATE_LIMITED = "rate_limited"
+    TOO_MANY_WEBSOCKETS = "too_many_websockets"
+    OVERLOADED = "overloaded"
     # -- what does not work just now
     BUS_ERROR = "bus_error"
     BOARD_LINK_FAILED = "board_link_failed"
     BOARD_TIMEOUT = "board_timeout"
     BOARD_UNREACHABLE = "board_unreachable"
+    WEBHOOKS_UNAVAILABLE = "webhooks_unavailable"
     SCHEDULER_UNAVAILABLE = "scheduler_unavailable"
     INTERNAL_ERROR = "internal_error"
 
@@ -68,13 +91,25 @@ class ApiError(Exception):
         code: stable; a `Code` or a `lutlab_events.rejections.Rejection`.
         message: for a person: the offending value and the way out.
         job_id: the job this is about, if there is one.
+        details: more about it for programs, e.g. the field and the nearest valid value; shown under /api/v1.
+        retry_after_s: when repeating makes sense, None for the usual time of the code.
     """
 
-    def __init__(self, code: str, message: str, *, job_id: UUID | None = None) -> None:
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        job_id: UUID | None = None,
+        details: Mapping[str, Any] | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
         super().__init__(f"{code}: {message}")
         self.code = str(code)
         self.message = message
         self.job_id = job_id
+        self.details = dict(details or {})
+        self.retry_after_s = retry_after_s
 
 
 class Invalid(ApiError):
@@ -87,6 +122,10 @@ class NotAuthenticated(ApiError):
 
 class NotAllowed(ApiError):
     """The key is good, but not for this."""
+
+
+class TooMany(ApiError):
+    """More than a limit allows; `retry_after_s` says when there is room again."""
 
 
 class Missing(ApiError):

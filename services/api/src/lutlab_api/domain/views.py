@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from lutlab_api.domain.errors import Code
-from lutlab_events.values import BoardState, JobStatus, JobType, Role
+from lutlab_events.values import ROLE_SCOPES, BoardState, JobStatus, JobType, Role, Scope
 
 PUBLIC_STATES: Mapping[BoardState, str] = {
     BoardState.IDLE: "idle",
@@ -164,7 +164,14 @@ class JobDetail:
 
 @dataclass(frozen=True, kw_only=True)
 class KeyView:
-    """An API key as the ledger has it: by its SHA-256 only."""
+    """An API key as the ledger has it: by its SHA-256 only.
+
+    Attributes:
+        named_scopes: what it was limited to, None for everything its role allows.
+        team: whose jobs its owner may read.
+        previous_sha256: of the secret before the last rotation, good until `previous_until`.
+        last_used_at: to within a few seconds.
+    """
 
     key_id: UUID
     key_sha256: str
@@ -173,6 +180,29 @@ class KeyView:
     label: str = ""
     created_at: datetime | None = None
     revoked_at: datetime | None = None
+    named_scopes: tuple[Scope, ...] | None = None
+    team: str | None = None
+    expires_at: datetime | None = None
+    previous_sha256: str | None = None
+    previous_until: datetime | None = None
+    last_used_at: datetime | None = None
+
+    @property
+    def scopes(self) -> frozenset[Scope]:
+        """What it is good for."""
+        allowed = ROLE_SCOPES[self.role]
+        return allowed if self.named_scopes is None else allowed & frozenset(self.named_scopes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentView:
+    """A board agent as the ledger has it; `state` is `present` or `lost`."""
+
+    agent_id: str
+    site: str
+    state: str
+    board_keys: tuple[str, ...]
+    updated_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,13 +231,16 @@ class StoredAnswer:
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """Who asks: the owner of a key."""
+    """Who asks: the owner of a key, and what the key is good for."""
 
     owner: str
     role: Role
     key_id: UUID
+    scopes: frozenset[Scope] = frozenset(Scope)
+    team: str | None = None
+    expires_at: datetime | None = None
 
     @property
     def is_admin(self) -> bool:
         """Whether the caller may act for anyone."""
-        return self.role is Role.ADMIN
+        return self.role is Role.ADMIN and Scope.ADMIN in self.scopes

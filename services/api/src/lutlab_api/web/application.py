@@ -19,14 +19,33 @@ from lutlab_api.web import (
     routes_keys,
     routes_service,
     routes_v1,
+    routes_v1_boards,
+    routes_v1_jobs,
+    routes_v1_keys,
+    routes_v1_webhooks,
     websocket,
 )
 from lutlab_api.web.asked import Api
+from lutlab_api.web.documented import unreadable
 from lutlab_api.web.edge import BodyLimits, Edge
+from lutlab_api.web.limits import Limits
 from lutlab_api.web.models import Health
 from lutlab_api.web.services import Services
 
 VERSION = version("lutlab")
+ROUTES = (
+    routes_boards,
+    routes_jobs,
+    routes_keys,
+    routes_v1,
+    routes_v1_boards,
+    routes_v1_jobs,
+    routes_v1_keys,
+    routes_v1_webhooks,
+    routes_audit,
+    routes_service,
+    websocket,
+)
 DESCRIPTION = """
 Submit a design, get a programmed board, talk Wishbone to it.
 
@@ -84,11 +103,11 @@ def create_app(
     app.openapi = partial(_document, app)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
     errors.install(app)
     app.add_api_route("/health", health, methods=["GET"], tags=["health"], summary="Is the lab all right?")
-    routes = (routes_boards, routes_jobs, routes_keys, routes_v1, routes_audit, routes_service, websocket)
-    for module in routes:
+    for module in ROUTES:
         app.include_router(module.router)
     settings = services.settings
     limits = BodyLimits(upload_bytes_max=settings.upload_bytes_max, json_bytes_max=settings.json_bytes_max)
+    app.add_middleware(Limits, services=services)
     app.add_middleware(Edge, ids=ids, limits=limits)
     return app
 
@@ -97,10 +116,12 @@ def _document(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI document, without FastAPI's own form of validation errors, which this API never answers."""
     if app.openapi_schema is None:
         document = FastAPI.openapi(app)
-        for methods in document["paths"].values():
+        for path, methods in document["paths"].items():
             for operation in methods.values():
                 if "HTTPValidationError" in str(operation["responses"].get("422")):
                     del operation["responses"]["422"]
+                if "application/json" in operation.get("requestBody", {}).get("content", {}):
+                    operation["responses"].setdefault("400", unreadable(path))
         for name in ("HTTPValidationError", "ValidationError"):
             document["components"]["schemas"].pop(name, None)
     assert app.openapi_schema is not None

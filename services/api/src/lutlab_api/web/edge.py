@@ -9,17 +9,18 @@ from uuid import UUID
 
 import structlog
 from fastapi import HTTPException
-from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lutlab_api.app.ports import Ids
-from lutlab_api.domain.errors import Code
-from lutlab_api.web.errors import body_of
+from lutlab_api.domain.errors import ApiError, Code
+from lutlab_api.web.errors import body_of, response_of
 
 log = structlog.get_logger(__name__)
 
 REQUEST_ID = "X-Request-ID"
+LIMIT_HEADERS = "lutlab.limit_headers"
+"""Where a request's scope keeps the rate limit's headers; see `lutlab_api.web.limits`."""
 SHOWABLE = re.compile(r"[\x21-\x7e]{1,128}")
 MULTIPART_OVERHEAD_BYTES = 64 << 10
 QUIET_PATHS = frozenset({"/health"})
@@ -105,7 +106,9 @@ class _Exchange:
         async def noted(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self._status = message["status"]
-                MutableHeaders(scope=message)[REQUEST_ID] = self._request_id
+                headers = MutableHeaders(scope=message)
+                headers[REQUEST_ID] = self._request_id
+                headers.update(self._scope.get(LIMIT_HEADERS, {}))
             await send(message)
 
         async def declared() -> Message:
@@ -119,7 +122,8 @@ class _Exchange:
             if self._status is not None:
                 raise
             message = f"something is broken here, not in your request; it was logged as {self._request_id}"
-            await JSONResponse(body_of(Code.INTERNAL_ERROR, message), FAILED)(self._scope, receive, noted)
+            error = ApiError(Code.INTERNAL_ERROR, message)
+            await response_of(error, self._scope["path"])(self._scope, receive, noted)
         finally:
             self._log(time.perf_counter() - started)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +14,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from lutlab_api.domain.errors import RETRY_AFTER_S, ApiError, Code
+from lutlab_api.web.paging import known_fields
 from lutlab_api.web.status import status_of
 from lutlab_events.rejections import Rejection
 
@@ -26,8 +29,10 @@ RETRYABLE = frozenset(
         Code.REQUEST_IN_PROGRESS,
     }
 )
+V1 = "/api/v1/"
 INPUT_CHARS_MAX = 80
 PROBLEMS_MAX = 5
+SIMILARITY_MIN = 0.5
 _PLACES = frozenset({"body", "path", "query", "header", "cookie"})
 _STATUS_CODES = {400: Code.MALFORMED_BODY, 404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED, 413: Code.BODY_TOO_LARGE}
 
@@ -40,15 +45,30 @@ def body_of(code: str, message: str, job_id: object = None) -> dict[str, Any]:
     return {"detail": detail}
 
 
-def response_of(error: ApiError) -> JSONResponse:
-    """The response to an error."""
+def v1_body_of(code: str, message: str, details: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of an error under /api/v1."""
+    return {"error": {"code": str(code), "message": message, "details": dict(details)}}
+
+
+def is_v1(path: str) -> bool:
+    """Whether errors of this path have the form of /api/v1."""
+    return path.startswith(V1)
+
+
+def response_of(error: ApiError, path: str = "") -> JSONResponse:
+    """The response to an error on this path."""
     headers: dict[str, str] = {}
-    if error.code in RETRYABLE:
-        headers["Retry-After"] = str(RETRY_AFTER_S)
-    if error.code in {Code.MISSING_API_KEY, Code.INVALID_API_KEY}:
+    status = int(status_of(error.code))
+    if error.retry_after_s is not None or error.code in RETRYABLE or status in (429, 503):
+        headers["Retry-After"] = str(error.retry_after_s or RETRY_AFTER_S)
+    if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    body = body_of(error.code, error.message, error.job_id)
-    return JSONResponse(body, status_code=int(status_of(error.code)), headers=headers)
+    if is_v1(path):
+        about = {} if error.job_id is None else {"job_id": str(error.job_id)}
+        body = v1_body_of(error.code, error.message, about | error.details)
+    else:
+        body = body_of(error.code, error.message, error.job_id)
+    return JSONResponse(body, status_code=status, headers=headers)
 
 
 def install(app: FastAPI) -> None:
@@ -60,7 +80,7 @@ def install(app: FastAPI) -> None:
 
 async def _on_api_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ApiError)
-    return response_of(error)
+    return response_of(error, request.url.path)
 
 
 async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
@@ -68,8 +88,9 @@ async def _on_validation_error(request: Request, error: Exception) -> JSONRespon
     problems = error.errors()
     if any(problem["type"] == "json_invalid" for problem in problems):
         message = f"the body is not JSON: {problems[0].get('ctx', {}).get('error', 'it cannot be parsed')}"
-        return response_of(ApiError(Code.VALIDATION_ERROR, message))
-    return response_of(ApiError(Code.VALIDATION_ERROR, describe(problems)))
+        return response_of(ApiError(Code.VALIDATION_ERROR, message), request.url.path)
+    error = ApiError(Code.VALIDATION_ERROR, describe(problems), details=hint(problems[0]))
+    return response_of(error, request.url.path)
 
 
 def describe(problems: Sequence[Mapping[str, Any]]) -> str:
@@ -79,7 +100,10 @@ def describe(problems: Sequence[Mapping[str, Any]]) -> str:
         field = ".".join(str(part) for part in problem["loc"] if part not in _PLACES) or "the body"
         rule = str(problem["msg"])
         rule = rule[:1].lower() + rule[1:]
-        if problem["type"] == "missing":
+        near = hint(problem).get("suggestion")
+        if problem["type"] == "extra_forbidden":
+            sentences.append(f"{field} is not known here" + (f"; did you mean {near}?" if near else ""))
+        elif problem["type"] == "missing":
             sentences.append(f"{field} is missing")
         elif isinstance(problem.get("input"), bytes):
             sentences.append(f"{field} is not taken for JSON: send `Content-Type: application/json`")
@@ -90,16 +114,34 @@ def describe(problems: Sequence[Mapping[str, Any]]) -> str:
     return "; ".join(sentences) + " (see /docs for what this request takes)"
 
 
+def hint(problem: Mapping[str, Any]) -> dict[str, Any]:
+    """The field a problem is about, and the nearest valid value or name, where one is near."""
+    field = ".".join(str(part) for part in problem["loc"] if part not in _PLACES)
+    details: dict[str, Any] = {"field": field} if field else {}
+    expected = str(problem.get("ctx", {}).get("expected", ""))
+    choices = re.findall(r"'([^']+)'", expected)
+    given = str(problem.get("input"))
+    if problem["type"] == "extra_forbidden":
+        given, choices = str(problem["loc"][-1]), known_fields()
+    near = difflib.get_close_matches(given, choices, 1, SIMILARITY_MIN)
+    if near:
+        details["suggestion"] = near[0]
+    return details
+
+
 async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, StarletteHTTPException)
     detail: Any = error.detail
-    if isinstance(detail, dict):  # raised by this package, already in the right form
-        return JSONResponse({"detail": detail}, status_code=error.status_code, headers=error.headers)
+    is_new = is_v1(request.url.path)
+    if isinstance(detail, dict):  # raised by this package, already in the older form
+        body = v1_body_of(detail["error"], detail["message"], {}) if is_new else {"detail": detail}
+        return JSONResponse(body, status_code=error.status_code, headers=error.headers)
     code = _STATUS_CODES.get(error.status_code, Code.INTERNAL_ERROR)
     what = f"{request.method} {request.url.path}"
     messages = {
         Code.NOT_FOUND: f"there is no {what}; see /docs for what there is",
         Code.METHOD_NOT_ALLOWED: f"{what} is not possible; see /docs for what is",
     }
-    body = body_of(code, messages.get(code, str(error.detail)))
+    message = messages.get(code, str(error.detail))
+    body = v1_body_of(code, message, {}) if is_new else body_of(code, message)
     return JSONResponse(body, status_code=error.status_code, headers=error.headers)

@@ -6,13 +6,15 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, Strict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, Strict
 
 from lutlab_api.app.asking import Accepted as AcceptedValue
 from lutlab_api.app.health import Health as HealthValue
+from lutlab_api.app.keys import IssuedKey as IssuedKeyValue
+from lutlab_api.app.keys import KeyWish
 from lutlab_api.app.reads import Result as ResultValue
 from lutlab_api.domain.views import BoardView, EventView, Failure, JobDetail, JobView, KeyView, SessionView
-from lutlab_events.values import JobStatus, JobType, Role
+from lutlab_events.values import JobStatus, JobType, Role, Scope
 
 StrictInt = Annotated[int, Strict()]
 OWNER = r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$"
@@ -38,6 +40,22 @@ class ErrorBody(Model):
     """The body of every error."""
 
     detail: ErrorDetail
+
+
+class ErrorV1Detail(Model):
+    """What went wrong."""
+
+    code: str = Field(description="stable code, see docs/errors.md", examples=["validation_error"])
+    message: str = Field(description="for a person: the offending value and the way out")
+    details: dict[str, Any] = Field(
+        description="for programs: e.g. `field`, and `suggestion` where a valid value is near; `job_id`"
+    )
+
+
+class ErrorV1(Model):
+    """The body of every error under /api/v1."""
+
+    error: ErrorV1Detail
 
 
 class Problem(Model):
@@ -279,6 +297,20 @@ class NewKey(Model):
     owner: str = Field(pattern=OWNER, description="on whose behalf the key acts")
     role: Role = Field(Role.MEMBER, description="an admin's key also manages keys and acts for anyone")
     label: str = Field("", max_length=100, pattern=PRINTABLE, description="to recognise the key by")
+    scopes: list[Scope] | None = Field(None, description="what it is good for; left out: everything its role allows")
+    team: str | None = Field(None, pattern=OWNER, description="whose jobs its owner may read beside the own ones")
+    expires_at: AwareDatetime | None = Field(None, description="when it stops working; left out: never")
+
+    def wish(self) -> KeyWish:
+        """For the use case."""
+        return KeyWish(
+            owner=self.owner,
+            role=self.role,
+            label=self.label,
+            scopes=None if self.scopes is None else tuple(sorted(set(self.scopes))),
+            team=self.team,
+            expires_at=self.expires_at,
+        )
 
 
 class IssuedKey(Model):
@@ -289,6 +321,33 @@ class IssuedKey(Model):
     owner: str
     role: Role
     label: str
+    scopes: list[Scope]
+    team: str | None
+    expires_at: datetime | None
+
+    @staticmethod
+    def of(issued: IssuedKeyValue) -> IssuedKey:
+        """From the use case."""
+        wish = issued.wish
+        return IssuedKey(
+            api_key=issued.secret,
+            key_id=issued.key_id,
+            owner=wish.owner,
+            role=wish.role,
+            label=wish.label,
+            scopes=sorted(wish.granted),
+            team=wish.team,
+            expires_at=wish.expires_at,
+        )
+
+
+class LoggedIn(Model):
+    """A key got by logging in, shown this once."""
+
+    api_key: str
+    github_username: str
+    owner: str
+    expires_at: datetime | None
 
 
 class Key(Model):
@@ -298,7 +357,12 @@ class Key(Model):
     owner: str
     role: Role
     label: str
+    scopes: list[Scope]
+    team: str | None
     created_at: datetime | None
+    expires_at: datetime | None
+    last_used_at: datetime | None = Field(description="to within a few seconds")
+    rotated_until: datetime | None = Field(description="until when the secret before the last rotation works")
     revoked_at: datetime | None
 
     @staticmethod
@@ -309,7 +373,12 @@ class Key(Model):
             owner=key.owner,
             role=key.role,
             label=key.label,
+            scopes=sorted(key.scopes),
+            team=key.team,
             created_at=key.created_at,
+            expires_at=key.expires_at,
+            last_used_at=key.last_used_at,
+            rotated_until=key.previous_until,
             revoked_at=key.revoked_at,
         )
 
@@ -407,4 +476,4 @@ class BoardLink(Model):
 class GithubToken(Model):
     """What the reference's login sends."""
 
-    github_token: str
+    github_token: str = Field(min_length=1, max_length=512)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, status
+from fastapi import APIRouter, Request, Response, status
 
 from lutlab_api.app.run import RunRequest
 from lutlab_api.domain.errors import Code
-from lutlab_api.web.asked import Api, Asked, FpgaId, Reader
+from lutlab_api.web.asked import Api, FpgaId, Reader, Running, Submitting, reader_of, services_of
 from lutlab_api.web.documented import ASK, BOARD, READ, errors
 from lutlab_api.web.models import Accepted, Fpga, RunBody, Session
+from lutlab_api.web.polling import NOT_MODIFIED, POLLED, tags_of
 from lutlab_api.web.uploads import UPLOAD_BODY, read_upload
 from lutlab_events.rejections import Rejection
 
@@ -55,10 +56,18 @@ async def list_fpgas(api: Api, reader: Reader) -> list[Fpga]:
     return [Fpga.of(board) for board in await api.reads.boards()]
 
 
-@router.get("/{fpga_id}", summary="Look at a board", responses=errors(*READ, *BOARD))
-async def get_fpga(fpga_id: FpgaId, api: Api, reader: Reader) -> Fpga:
+@router.get(
+    "/{fpga_id}",
+    summary="Look at a board",
+    response_model=Fpga,
+    responses={**errors(*READ, *BOARD), **NOT_MODIFIED},
+    openapi_extra=POLLED,
+)
+async def get_fpga(fpga_id: FpgaId, request: Request) -> Response:
     """One board: its state, who has it, what it is doing."""
-    return Fpga.of(await api.reads.board(fpga_id))
+    await reader_of(request)
+    board = Fpga.of(await services_of(request).reads.board(fpga_id))
+    return tags_of(request).answer(board.model_dump_json().encode())
 
 
 @router.post(
@@ -68,7 +77,7 @@ async def get_fpga(fpga_id: FpgaId, api: Api, reader: Reader) -> Fpga:
     openapi_extra=UPLOAD_BODY,
     responses=errors(*ASK, *BOARD, *UPLOAD_ERRORS, Rejection.FPGA_NOT_IDLE),
 )
-async def submit_to_fpga(fpga_id: FpgaId, request: Request, api: Api, asked: Asked) -> Accepted:
+async def submit_to_fpga(fpga_id: FpgaId, request: Request, api: Api, asked: Submitting) -> Accepted:
     """Build a design and program this board with it (older generation).
 
     The board must be idle; it is set aside at once and goes `queued`, `building`, `programming`, `reserved`.
@@ -84,7 +93,7 @@ async def submit_to_fpga(fpga_id: FpgaId, request: Request, api: Api, asked: Ask
     summary="Run one bus transaction",
     responses=errors(*ASK, *BOARD, *RUN_ERRORS),
 )
-async def run(fpga_id: FpgaId, body: RunBody, api: Api, asked: Asked) -> Accepted:
+async def run(fpga_id: FpgaId, body: RunBody, api: Api, asked: Running) -> Accepted:
     """Read or write words of the design on a board you have reserved.
 
     The transaction has been carried out when this answers: the job is already over and
@@ -104,7 +113,7 @@ async def run(fpga_id: FpgaId, body: RunBody, api: Api, asked: Asked) -> Accepte
     summary="Reset a board",
     responses=errors(*ASK, *BOARD, Rejection.FPGA_NOT_RESETTABLE, Rejection.NOT_YOUR_SESSION),
 )
-async def reset(fpga_id: FpgaId, api: Api, asked: Asked) -> Accepted:
+async def reset(fpga_id: FpgaId, api: Api, asked: Running) -> Accepted:
     """Load the lab's base design into a reserved or failed board and make it idle; ends the session on it."""
     return Accepted.of(await api.control.reset(asked, fpga_id))
 
@@ -125,6 +134,6 @@ async def get_session(fpga_id: FpgaId, api: Api, reader: Reader) -> Session:
     summary="Give a board back",
     responses=errors(*ASK, *BOARD, Rejection.NO_ACTIVE_SESSION, Rejection.NOT_YOUR_SESSION),
 )
-async def release(fpga_id: FpgaId, api: Api, asked: Asked) -> Accepted:
+async def release(fpga_id: FpgaId, api: Api, asked: Running) -> Accepted:
     """End your session; the board is reset (that is the job answered here) and then idle for others."""
     return Accepted.of(await api.control.release(asked, fpga_id))

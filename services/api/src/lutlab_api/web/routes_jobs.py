@@ -11,9 +11,10 @@ from pydantic import BaseModel, Field
 
 from lutlab_api.app.ports import JobFilter
 from lutlab_api.domain.errors import Code
-from lutlab_api.web.asked import Api, Asked, FpgaId, JobId, Key, Reader
+from lutlab_api.web.asked import Api, FpgaId, JobId, Reader, Reading, Submitting, reader_of, services_of
 from lutlab_api.web.documented import ASK, BOARD, JOB, READ, errors
 from lutlab_api.web.models import OWNER, Accepted, Job, JobWithReport, Result
+from lutlab_api.web.polling import NOT_MODIFIED, POLLED, tags_of
 from lutlab_api.web.routes_boards import UPLOAD_ERRORS
 from lutlab_api.web.uploads import UPLOAD_BODY, read_upload
 from lutlab_events.rejections import Rejection
@@ -45,7 +46,7 @@ class JobsQuery(BaseModel):
     openapi_extra=UPLOAD_BODY,
     responses=errors(*ASK, *UPLOAD_ERRORS),
 )
-async def submit(request: Request, api: Api, asked: Asked) -> Accepted:
+async def submit(request: Request, api: Api, asked: Submitting) -> Accepted:
     """Build a design and program any board with it.
 
     The build takes no board; once it is built the job gets the first free board of its profile, in the order of
@@ -56,7 +57,7 @@ async def submit(request: Request, api: Api, asked: Asked) -> Accepted:
 
 
 @router.get("/jobs", summary="List jobs", responses=errors(*READ, Code.VALIDATION_ERROR, Code.ADMIN_ONLY))
-async def list_jobs(api: Api, caller: Key, query: Annotated[JobsQuery, Query()]) -> list[Job]:
+async def list_jobs(api: Api, caller: Reading, query: Annotated[JobsQuery, Query()]) -> list[Job]:
     """Your jobs, newest first."""
     wanted = JobFilter(
         owner=None if query.owner == "*" else query.owner or caller.owner,
@@ -68,16 +69,30 @@ async def list_jobs(api: Api, caller: Key, query: Annotated[JobsQuery, Query()])
     return [Job.of(job) for job in await api.reads.jobs(caller, wanted)]
 
 
-@router.get("/jobs/{job_id}", summary="Look at a job", responses=errors(*READ, *JOB))
-async def get_job(job_id: JobId, api: Api, reader: Reader) -> JobWithReport:
+@router.get(
+    "/jobs/{job_id}",
+    summary="Look at a job",
+    response_model=JobWithReport,
+    responses={**errors(*READ, *JOB), **NOT_MODIFIED},
+    openapi_extra=POLLED,
+)
+async def get_job(job_id: JobId, request: Request) -> Response:
     """One job. A failed one says why in `error`; a built one has its `report`."""
-    return JobWithReport.of_detail(await api.reads.detail(job_id, reader))
+    job = JobWithReport.of_detail(await services_of(request).reads.detail(job_id, await reader_of(request)))
+    return tags_of(request).answer(job.model_dump_json().encode())
 
 
-@router.get("/fpga/{fpga_id}/jobs/{job_id}", summary="Look at a board's job", responses=errors(*READ, *BOARD, *JOB))
-async def get_job_of_fpga(fpga_id: FpgaId, job_id: JobId, api: Api, reader: Reader) -> JobWithReport:
+@router.get(
+    "/fpga/{fpga_id}/jobs/{job_id}",
+    summary="Look at a board's job",
+    response_model=JobWithReport,
+    responses={**errors(*READ, *BOARD, *JOB), **NOT_MODIFIED},
+    openapi_extra=POLLED,
+)
+async def get_job_of_fpga(fpga_id: FpgaId, job_id: JobId, request: Request) -> Response:
     """One job of this board; a job of another board is not found here."""
-    return JobWithReport.of_detail(await api.reads.detail(job_id, reader, fpga_id))
+    job = JobWithReport.of_detail(await services_of(request).reads.detail(job_id, await reader_of(request), fpga_id))
+    return tags_of(request).answer(job.model_dump_json().encode())
 
 
 @router.get(
@@ -127,7 +142,7 @@ async def get_result_of_fpga(fpga_id: FpgaId, job_id: JobId, api: Api, reader: R
     summary="Cancel a job",
     responses=errors(*ASK, *JOB, Rejection.JOB_NOT_CANCELLABLE),
 )
-async def cancel(job_id: JobId, api: Api, asked: Asked) -> Response:
+async def cancel(job_id: JobId, api: Api, asked: Submitting) -> Response:
     """Stop a job that has not ended: queued, being built, or waiting for a board."""
     await api.control.cancel(asked, job_id)
     return Response(status_code=status.HTTP_204_NO_CONTENT)
@@ -139,7 +154,7 @@ async def cancel(job_id: JobId, api: Api, asked: Asked) -> Response:
     summary="Cancel a board's queued job",
     responses=errors(*ASK, *BOARD, *JOB, Rejection.JOB_NOT_CANCELLABLE),
 )
-async def cancel_of_fpga(fpga_id: FpgaId, job_id: JobId, api: Api, asked: Asked) -> Response:
+async def cancel_of_fpga(fpga_id: FpgaId, job_id: JobId, api: Api, asked: Submitting) -> Response:
     """Stop a job that is still queued (older generation); the board becomes idle."""
     await api.control.cancel(asked, job_id, fpga_id)
     return Response(status_code=status.HTTP_204_NO_CONTENT)

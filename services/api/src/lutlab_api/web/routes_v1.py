@@ -7,10 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from lutlab_api.domain.errors import Code
-from lutlab_api.web.asked import Api, FpgaId, JobId, Key, Reader
-from lutlab_api.web.documented import BOARD, JOB, READ, errors
-from lutlab_api.web.models import BoardLink, Events, JobDetails
-from lutlab_events.values import TERMINAL
+from lutlab_api.web.asked import Api, FpgaId, Reader, Reading
+from lutlab_api.web.documented import BOARD, READ, errors_v1
+from lutlab_api.web.models import BoardLink, Events
 
 EVENTS_LISTED_DEFAULT = 100
 EVENTS_LISTED_MAX = 1000
@@ -23,7 +22,7 @@ LINK = (Code.BOARD_UNREACHABLE, Code.BOARD_TIMEOUT, Code.BOARD_LINK_FAILED)
 router = APIRouter(prefix="/api/v1", tags=["history"])
 
 
-@router.get("/boards/{fpga_id}/events", summary="A board's history", responses=errors(*READ, *BOARD))
+@router.get("/boards/{fpga_id}/events", summary="A board's history", responses=errors_v1(*READ, *BOARD))
 async def board_events(
     fpga_id: FpgaId, api: Api, reader: Reader, after: After = 0, limit: Limit = EVENTS_LISTED_DEFAULT
 ) -> Events:
@@ -31,26 +30,13 @@ async def board_events(
     return Events.of(await api.reads.board_events(fpga_id, after, limit), after)
 
 
-@router.get("/boards/{fpga_id}/link", summary="How a board's line does", responses=errors(*READ, *BOARD, *LINK))
+@router.get("/boards/{fpga_id}/link", summary="How a board's line does", responses=errors_v1(*READ, *BOARD, *LINK))
 async def board_link(fpga_id: FpgaId, api: Api, reader: Reader) -> BoardLink:
     """Counters of the serial line since the agent started, its speed, and what the bitstream told about itself."""
     return BoardLink.model_validate(await api.links.stats(fpga_id))
 
 
-@router.get("/events", summary="The log", responses=errors(*READ, Code.VALIDATION_ERROR))
-async def events(api: Api, caller: Key, after: After = 0, limit: Limit = EVENTS_LISTED_DEFAULT) -> Events:
+@router.get("/events", summary="The log", responses=errors_v1(*READ, Code.VALIDATION_ERROR))
+async def events(api: Api, caller: Reading, after: After = 0, limit: Limit = EVENTS_LISTED_DEFAULT) -> Events:
     """What happened, oldest first: everything for admins; for members the boards' events and their own jobs' events."""
     return Events.of(await api.reads.events(caller, after, limit), after)
-
-
-@router.get("/jobs/{job_id}", summary="Everything about a job", responses=errors(*READ, *JOB))
-async def job_details(job_id: JobId, api: Api, reader: Reader) -> JobDetails:
-    """A job with what was asked, its full build report, its bitstream's name, and why it failed."""
-    details = JobDetails.of_everything(await api.reads.detail(job_id, reader))
-    if details.status in TERMINAL:
-        return details
-    place = await api.standings.of(details.job_id)
-    if place is None:
-        return details
-    turn = {"queue_position": place.position, "estimated_start_at": place.estimated_start_at}
-    return details.model_copy(update=turn)

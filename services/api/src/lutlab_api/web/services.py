@@ -4,19 +4,40 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lutlab_api.app.artifacts import Artifacts
 from lutlab_api.app.asking import Asking
 from lutlab_api.app.audit import Audit, AuditLog, Post
 from lutlab_api.app.auth import Authenticator
 from lutlab_api.app.control import Control
 from lutlab_api.app.health import HealthChecks
 from lutlab_api.app.keys import Bootstrap, Keys
+from lutlab_api.app.limits import Limiter
 from lutlab_api.app.links import Links
-from lutlab_api.app.ports import Blobs, Bus, Clock, Commands, Ids, Ledger, Messaging, Monotonic
+from lutlab_api.app.logins import Logins
+from lutlab_api.app.ports import (
+    Blobs,
+    Bus,
+    Changes,
+    Clock,
+    Commands,
+    IdentityProvider,
+    Ids,
+    Ledger,
+    Messaging,
+    Monotonic,
+    Shared,
+)
 from lutlab_api.app.queues import Queues, Standings
 from lutlab_api.app.reads import Reads
 from lutlab_api.app.run import Run
+from lutlab_api.app.seats import Seats
 from lutlab_api.app.stream import StreamLimits, Streams
+from lutlab_api.app.throttle import Throttle
+from lutlab_api.app.usage import KeyUsage
+from lutlab_api.app.waiting import Waiting
+from lutlab_api.app.webhooks import Hooks, Webhooks
 from lutlab_api.settings import Settings
+from lutlab_hooks.addresses import networks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +55,10 @@ class Ports:
     audit_log: AuditLog
     post: Post
     queues: Queues
+    shared: Shared
+    changes: Changes
+    hooks: Hooks
+    identities: IdentityProvider | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +77,28 @@ class Services:
     keys: Keys
     health: HealthChecks
     bootstrap: Bootstrap
+    logins: Logins
+    usage: KeyUsage
+    limiter: Limiter
+    seats: Seats
+    waiting: Waiting
+    webhooks: Webhooks
+    artifacts: Artifacts
 
 
 def wire(settings: Settings, ports: Ports) -> Services:
     """The use cases over these ports."""
     asking = Asking(ports.commands, ports.ids, timeout_s=settings.command_timeout_s)
-    authenticator = Authenticator(ports.ledger, ports.monotonic, memory_s=settings.key_memory_s)
+    usage = KeyUsage(ports.shared, ports.clock)
+    throttle = Throttle(ports.monotonic, failures_max=settings.failed_attempts_max)
+    authenticator = Authenticator(
+        ports.ledger,
+        ports.monotonic,
+        ports.clock,
+        memory_s=settings.key_memory_s,
+        throttle=throttle,
+        usage=usage,
+    )
     reads = Reads(ports.ledger, public_reads=settings.public_reads)
     secret = settings.bootstrap_key.get_secret_value() if settings.bootstrap_key else None
     bootstrap = Bootstrap(
@@ -69,6 +110,7 @@ def wire(settings: Settings, ports: Ports) -> Services:
         reply_timeout_s=settings.bus_timeout_s,
         keep_s=settings.stream_keep_s,
     )
+    keys = Keys(asking=asking, ledger=ports.ledger, authenticator=authenticator, ids=ports.ids, clock=ports.clock)
     return Services(
         settings=settings,
         authenticator=authenticator,
@@ -86,7 +128,29 @@ def wire(settings: Settings, ports: Ports) -> Services:
         ),
         streams=Streams(reads=reads, bus=ports.bus, clock=ports.clock, ids=ports.ids, limits=limits),
         links=Links(reads=reads, bus=ports.bus),
-        keys=Keys(asking=asking, ledger=ports.ledger, authenticator=authenticator, ids=ports.ids),
+        keys=keys,
         health=HealthChecks(ports.ledger, ports.messaging, bootstrap),
         bootstrap=bootstrap,
+        logins=Logins(
+            keys=keys,
+            provider=ports.identities,
+            throttle=throttle,
+            clock=ports.clock,
+            allowed=frozenset(name.strip() for name in settings.github_logins.split(",") if name.strip()),
+            role=settings.github_role,
+            key_days=settings.github_key_days,
+        ),
+        usage=usage,
+        limiter=Limiter(ports.shared, ports.clock),
+        seats=Seats(ports.shared, ports.clock, ports.ids, seats_max=settings.websockets_max),
+        artifacts=Artifacts(reads, ports.blobs),
+        webhooks=Webhooks(
+            asking=asking,
+            hooks=ports.hooks,
+            ids=ports.ids,
+            clock=ports.clock,
+            key=settings.webhooks_key.get_secret_value() if settings.webhooks_key else None,
+            allowed=networks(settings.webhooks_allow_networks),
+        ),
+        waiting=Waiting(ports.changes, ports.monotonic, waits_max=settings.waits_max),
     )

@@ -22,6 +22,12 @@ MEANINGS: dict[str, Meaning] = {
     Code.MISSING_API_KEY: Meaning(H.UNAUTHORIZED, "send your API key in the X-API-Key header"),
     Code.INVALID_API_KEY: Meaning(H.UNAUTHORIZED, "this API key is not known here, or was revoked"),
     Code.ADMIN_ONLY: Meaning(H.FORBIDDEN, "only an admin's key may do this"),
+    Code.API_KEY_EXPIRED: Meaning(H.UNAUTHORIZED, "this API key expired on 2026-03-04; ask for a new one"),
+    Code.SCOPE_MISSING: Meaning(H.FORBIDDEN, "this needs a key with the scope 'submit'; yours has: read"),
+    Code.TOO_MUCH_GRANTED: Meaning(H.FORBIDDEN, "a key cannot make one that may do more than itself"),
+    Code.TOO_MANY_ATTEMPTS: Meaning(H.TOO_MANY_REQUESTS, "too many failed attempts; try again in 42 s"),
+    Code.LOGIN_REFUSED: Meaning(H.UNAUTHORIZED, "GitHub does not know this token"),
+    Code.LOGIN_NOT_ALLOWED: Meaning(H.FORBIDDEN, "'mallory' may not log in here"),
     Rejection.NOT_YOUR_SESSION: Meaning(H.FORBIDDEN, "board 3 is reserved by somebody else"),
     Rejection.NOT_YOUR_JOB: Meaning(H.FORBIDDEN, "the job belongs to somebody else"),
     # -- what was sent
@@ -54,6 +60,11 @@ MEANINGS: dict[str, Meaning] = {
     Code.INVALID_LABELS: Meaning(H.UNPROCESSABLE_ENTITY, "labels 'a b' must be words separated by commas"),
     Code.INVALID_PRIORITY: Meaning(H.UNPROCESSABLE_ENTITY, "priority 99 must be a whole number from -10 to 0"),
     Rejection.NO_SUCH_BOARD: Meaning(H.UNPROCESSABLE_ENTITY, "no board of profile lfe5u-25f has the labels fast"),
+    Code.INVALID_EXPIRY: Meaning(H.UNPROCESSABLE_ENTITY, "expires_at 2020-01-01T00:00:00Z lies in the past"),
+    Code.INVALID_CURSOR: Meaning(H.UNPROCESSABLE_ENTITY, "cursor 'x' was not made here; pass next_cursor as it was"),
+    Code.INVALID_URL: Meaning(H.UNPROCESSABLE_ENTITY, "10.0.0.1 is not a public address"),
+    Code.INVALID_SECRET: Meaning(H.UNPROCESSABLE_ENTITY, "a secret has 24 to 128 bytes; this one has 19"),
+    Code.INVALID_RANGE: Meaning(H.UNPROCESSABLE_ENTITY, "after 9 must lie before until"),
     Rejection.UNKNOWN_PROFILE: Meaning(H.UNPROCESSABLE_ENTITY, "no device profile 'lfe5u-12f'"),
     # -- what is not there
     Code.NOT_FOUND: Meaning(H.NOT_FOUND, "there is no GET /nowhere; see /docs"),
@@ -61,7 +72,16 @@ MEANINGS: dict[str, Meaning] = {
     Rejection.FPGA_NOT_FOUND: Meaning(H.NOT_FOUND, "there is no board 99; list the lab's boards with GET /fpga"),
     Rejection.JOB_NOT_FOUND: Meaning(H.NOT_FOUND, "there is no job 'a1b2' here; list yours with GET /jobs"),
     Rejection.NO_ACTIVE_SESSION: Meaning(H.NOT_FOUND, "board 3 has no session; it is idle"),
+    Rejection.WEBHOOK_NOT_FOUND: Meaning(H.NOT_FOUND, "there is no webhook a1b2 of yours"),
     Rejection.KEY_NOT_FOUND: Meaning(H.NOT_FOUND, "there is no such key"),
+    Code.SESSION_NOT_FOUND: Meaning(H.NOT_FOUND, "there is no such session; it may have ended"),
+    Code.DELIVERY_NOT_FOUND: Meaning(H.NOT_FOUND, "webhook a1b2 has no delivery c3d4"),
+    Code.ARTIFACT_NOT_FOUND: Meaning(H.NOT_FOUND, "job a1b2 has no 'bitstream'; it has: log"),
+    Code.AGENT_NOT_FOUND: Meaning(H.NOT_FOUND, "there is no agent 'bench'"),
+    # -- what is too much
+    Code.RATE_LIMITED: Meaning(H.TOO_MANY_REQUESTS, "60 jobs an hour are allowed; try again in 1200 s"),
+    Code.TOO_MANY_WEBSOCKETS: Meaning(H.TOO_MANY_REQUESTS, "'ada' has 10 WebSockets open; close one first"),
+    Code.OVERLOADED: Meaning(H.SERVICE_UNAVAILABLE, "too many requests are under way; try again in 1 s"),
     # -- what is not possible now
     Rejection.FPGA_NOT_IDLE: Meaning(H.CONFLICT, "board 3 is reserved; pick an idle one, or POST /submit to get any"),
     Rejection.FPGA_NOT_RESERVED: Meaning(H.CONFLICT, "board 3 is not reserved: it is idle; submit a design first"),
@@ -74,6 +94,8 @@ MEANINGS: dict[str, Meaning] = {
     Rejection.IDEMPOTENCY_MISMATCH: Meaning(
         H.CONFLICT, "this Idempotency-Key was used for another request; use a new one"
     ),
+    Rejection.WEBHOOK_EXISTS: Meaning(H.CONFLICT, "this webhook exists"),
+    Rejection.TOO_MANY_WEBHOOKS: Meaning(H.CONFLICT, "'ada' has 50 webhooks, the most there may be; delete one first"),
     Rejection.KEY_EXISTS: Meaning(H.CONFLICT, "this key exists"),
     Rejection.NOTHING_TO_DO: Meaning(H.CONFLICT, "nothing to do"),
     # -- reports of agents, builders and timers; no HTTP request causes them
@@ -89,6 +111,8 @@ MEANINGS: dict[str, Meaning] = {
     Code.BOARD_TIMEOUT: Meaning(H.GATEWAY_TIMEOUT, "board 3 did not answer within 10 s"),
     Code.BOARD_UNREACHABLE: Meaning(H.SERVICE_UNAVAILABLE, "board 3 cannot be reached: its agent is not there"),
     Rejection.OWNER_LIMIT: Meaning(H.TOO_MANY_REQUESTS, "ada has 500 open build jobs, the limit is 500"),
+    Code.LOGIN_UNAVAILABLE: Meaning(H.SERVICE_UNAVAILABLE, "GitHub does not answer"),
+    Code.WEBHOOKS_UNAVAILABLE: Meaning(H.SERVICE_UNAVAILABLE, "this lab delivers no webhooks"),
     Rejection.QUEUE_FULL: Meaning(H.SERVICE_UNAVAILABLE, "too many builds are queued; try again later"),
     Code.SCHEDULER_UNAVAILABLE: Meaning(H.SERVICE_UNAVAILABLE, "the scheduler did not answer within 5.0 s"),
     Rejection.UNDECIDABLE: Meaning(H.INTERNAL_SERVER_ERROR, "the scheduler failed on this request; it was set aside"),

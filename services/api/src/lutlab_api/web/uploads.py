@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import Request
@@ -76,8 +78,27 @@ UPLOAD_BODY: dict[str, Any] = {
 }
 
 
-async def read_upload(request: Request, bytes_max: int, *, is_admin: bool = False) -> Upload:
-    """The upload in a request; `is_admin` says whether its sender may give it a high priority.
+def check_fields(form: FormData, known: Sequence[str]) -> None:
+    """Refuse parts that nobody reads. Raises: Invalid, with the nearest known name as a hint."""
+    for name in form:
+        if name in known:
+            continue
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        details = {"field": name[:64]} | ({"suggestion": near[0]} if near else {})
+        raise Invalid(
+            Code.VALIDATION_ERROR,
+            f"part {name[:64]!r} is not known here{hint}; known are: {', '.join(known)}",
+            details=details,
+        )
+
+
+async def read_upload(
+    request: Request, bytes_max: int, known: Sequence[str] | None = None, *, is_admin: bool = False
+) -> Upload:
+    """The upload in a request; if `known` is given, other parts are refused.
+
+    `is_admin` says whether its sender may give it a high priority.
 
     Raises:
         Invalid: what is missing or wrong.
@@ -92,6 +113,8 @@ async def read_upload(request: Request, bytes_max: int, *, is_admin: bool = Fals
             raise
         raise Invalid(Code.MALFORMED_BODY, f"the multipart body cannot be read: {error.detail}") from error
     try:
+        if known is not None:
+            check_fields(form, known)
         return await _upload(form, bytes_max, is_admin)
     finally:
         await form.close()

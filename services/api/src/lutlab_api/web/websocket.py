@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+
 from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
+from lutlab_api.app.auth import require_scope
 from lutlab_api.app.stream import OpenStream
 from lutlab_api.domain.errors import ApiError, Code, Invalid
-from lutlab_api.web.asked import FPGA_ID_MAX, secret_in, services_of
+from lutlab_api.domain.views import Caller
+from lutlab_api.web.asked import FPGA_ID_MAX, address_of, secret_in, services_of
 from lutlab_api.web.errors import response_of
+from lutlab_events.values import Scope
 
 router = APIRouter()
 
@@ -17,22 +22,32 @@ router = APIRouter()
 async def stream(websocket: WebSocket, fpga_id: str) -> None:
     """Live bus traffic: one binary request frame, one binary reply frame, in order (docs/bus-protocol.md)."""
     services = services_of(websocket)
-    try:
-        opened = await _open(websocket, fpga_id)
-    except ApiError as error:
-        await websocket.send_denial_response(response_of(error))
-        return
-    try:
-        await websocket.accept()
-    except BaseException:
-        await services.streams.give_back(opened)
-        raise
-    await services.streams.serve(opened, AcceptedSocket(websocket))
+    async with AsyncExitStack() as stack:
+        try:
+            caller = await socket_caller(websocket, Scope.RUN)
+            await stack.enter_async_context(services.seats.seat(caller.owner))
+            opened = await _open(websocket, caller, fpga_id)
+        except ApiError as error:
+            await websocket.send_denial_response(response_of(error, websocket.url.path))
+            return
+        try:
+            await websocket.accept()
+        except BaseException:
+            await services.streams.give_back(opened)
+            raise
+        await services.streams.serve(opened, AcceptedSocket(websocket))
 
 
-async def _open(websocket: WebSocket, fpga_text: str) -> OpenStream:
+async def socket_caller(websocket: WebSocket, scope: Scope) -> Caller:
+    """Whose WebSocket this is. Raises: ApiError if the key is missing, wrong, or not good for it."""
+    secret = secret_in(websocket.headers)
+    caller = await services_of(websocket).authenticator.caller(secret, address_of(websocket.scope))
+    require_scope(caller, scope)
+    return caller
+
+
+async def _open(websocket: WebSocket, caller: Caller, fpga_text: str) -> OpenStream:
     services = services_of(websocket)
-    caller = await services.authenticator.caller(secret_in(websocket.headers))
     if not (fpga_text.isascii() and fpga_text.isdecimal() and int(fpga_text) <= FPGA_ID_MAX):
         raise Invalid(
             Code.VALIDATION_ERROR, f"fpga_id {fpga_text[:40]!r} must be the number of a board, 0 to {FPGA_ID_MAX}"

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -71,6 +71,37 @@ class Builder:
         """
         bundle = await asyncio.to_thread(read_upload, request.filename, request.source)
         return await self._build(bundle, request.options, sink)
+
+    async def measure(self, request: BuildRequest, sink: LogSink, *, route: bool, seed: int | None = None) -> Estimate:
+        """Take an upload through synthesis, and through place-and-route if `route`, for what the tools measure there.
+
+        Makes no bitstream and keeps nothing. Another `seed` than the builder's own is for exploring only: builds that
+        boards get have one seed, so that they repeat.
+
+        Raises:
+            BuildFailure: as for `build`.
+        """
+        bundle = await asyncio.to_thread(read_upload, request.filename, request.source)
+        profile = _profile(request.options.profile)
+        recipe = self._toolchain.recipe()
+        if seed is not None:
+            recipe = replace(recipe, seed=seed)
+        plan = make_plan(bundle, request.options, profile, recipe)
+        await self._toolchain.prepare()
+        run = Run(plan, self._target(plan, profile, recipe), self._workdirs.create(), self._sandbox, sink)
+        stage = Stage.ELABORATE
+        try:
+            await stages.elaborate(run, self._limits.elaborate)
+            stage = Stage.SYNTHESIZE
+            cells = await stages.synthesize(run, self._limits.synthesize)
+            stage = Stage.PLACE_AND_ROUTE
+            pnr = await stages.place_and_route(run, self._limits.place_and_route) if route else None
+        except BuildFailure as failure:
+            raise failure.at(str(stage)) from None
+        finally:
+            self._workdirs.remove(run.folder)
+        said = run.said(Stage.SYNTHESIZE, Stage.PLACE_AND_ROUTE)
+        return Estimate(plan, run.target, recipe, cells, pnr, diagnose.warnings(said))
 
     async def build_base(self, profile: str, sink: LogSink) -> Built:
         """Build the base design, which boards run while nobody has reserved them. Raises: BuildFailure."""
@@ -143,6 +174,18 @@ def _replay(artifacts: Artifacts, sink: LogSink) -> None:
         for stage, text in artifacts.log:
             if stage == timed.name:
                 sink.line(stage, text)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the tools say of a design before there is a bitstream; `pnr` is None if it was not placed."""
+
+    plan: Plan
+    target: Target
+    recipe: Recipe
+    cells: dict[str, int]
+    pnr: PnrReport | None
+    warnings: list[str]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from lutlab_scheduler.adapters.postgres import log_row
 from lutlab_scheduler.app.ports import AppendConflict, Batch, Head, RecordedCommand
 from lutlab_scheduler.app.projections import KEYS
 
-STREAM_KINDS = {"boards": "board", "agents": "agent", "api_keys": "key", "profiles": "profile"}
+STREAM_KINDS = {"boards": "board", "agents": "agent", "api_keys": "key", "profiles": "profile", "webhooks": "webhook"}
 OPEN = {"queued", "running"}
 
 

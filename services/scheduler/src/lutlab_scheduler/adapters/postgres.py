@@ -87,6 +87,7 @@ select 'board-' || fpga_id from boards
 union all select 'agent-' || agent_id from agents
 union all select 'key-' || key_id from api_keys
 union all select 'profile-' || profile from profiles
+union all select 'webhook-' || webhook_id from webhooks
 union all select 'job-' || job_id from jobs where status in ('queued', 'running')
 """
 SQL_POSITION = "select position from subscriptions where name = $1"

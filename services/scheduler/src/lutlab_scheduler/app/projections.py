@@ -20,8 +20,16 @@ from lutlab_scheduler.domain.board import Board
 from lutlab_scheduler.domain.job import Job
 from lutlab_scheduler.domain.key import Key
 from lutlab_scheduler.domain.profile import Profile
+from lutlab_scheduler.domain.webhook import Webhook
 
-KEYS = {"boards": "fpga_id", "jobs": "job_id", "agents": "agent_id", "api_keys": "key_id", "profiles": "profile"}
+KEYS = {
+    "boards": "fpga_id",
+    "jobs": "job_id",
+    "agents": "agent_id",
+    "api_keys": "key_id",
+    "profiles": "profile",
+    "webhooks": "webhook_id",
+}
 """Each view's primary key."""
 
 
@@ -134,6 +142,11 @@ def _key(key: Key) -> Row:
         "label": key.label,
         "created_at": _time(key.created_at),
         "revoked_at": _time(key.revoked_at),
+        "scopes": None if key.scopes is None else [scope.value for scope in key.scopes],
+        "team": key.team,
+        "expires_at": _time(key.expires_at),
+        "previous_sha256": key.previous_sha256,
+        "previous_until": _time(key.previous_until),
     }
     return Row(table="api_keys", values=values)
 
@@ -147,10 +160,36 @@ def _profile(profile: Profile) -> Row:
     return Row(table="profiles", values=values)
 
 
+def _webhook(webhook: Webhook) -> Row:
+    values: Json = {
+        "webhook_id": webhook.webhook_id,
+        "owner": webhook.owner,
+        "url": webhook.url,
+        "topics": [topic.value for topic in webhook.wanted.topics],
+        "everyone": webhook.wanted.everyone,
+        "project_id": webhook.wanted.project_id,
+        "fpga_id": webhook.wanted.fpga_id,
+        "ordered": webhook.ordered,
+        "description": webhook.description,
+        "state": webhook.state.value,
+        "secret_box": webhook.secret_box,
+        "previous_box": webhook.previous_box,
+        "rotated_at": _time(webhook.rotated_at),
+        "code": webhook.code,
+        "message": webhook.message,
+        "start_position": webhook.registered_at_position,
+        "created_at": _time(webhook.created_at),
+        "updated_at": _time(webhook.updated_at),
+        "version": webhook.version,
+    }
+    return Row(table="webhooks", values=values)
+
+
 PROJECTORS: dict[type, Callable[[Any], Row]] = {
     Board: _board,
     Job: _job,
     Agent: _agent,
     Key: _key,
     Profile: _profile,
+    Webhook: _webhook,
 }

@@ -13,18 +13,19 @@ from uuid import UUID
 from lutlab_events.envelope import EventEnvelope
 from lutlab_events.ids import job_stream
 from lutlab_events.values import BitstreamRef, JobType
-from lutlab_scheduler.domain import agent, board, job, key, profile
+from lutlab_scheduler.domain import agent, board, job, key, profile, webhook
 from lutlab_scheduler.domain.agent import Agent
 from lutlab_scheduler.domain.board import Board
 from lutlab_scheduler.domain.job import Job
 from lutlab_scheduler.domain.key import Key
 from lutlab_scheduler.domain.matching import Waiting
 from lutlab_scheduler.domain.profile import Profile
+from lutlab_scheduler.domain.webhook import Webhook, WebhookState
 
 ENDED_JOBS_MAX = 4096
 """How many ended jobs are kept in memory; older ones are loaded again when a command names them."""
 
-State = Board | Job | Agent | Key | Profile
+State = Board | Job | Agent | Key | Profile | Webhook
 
 
 class UnknownStream(Exception):
@@ -47,6 +48,8 @@ def evolve(state: State | None, envelope: EventEnvelope) -> State:
             return key.evolve(state, envelope)
         case "profile", None | Profile():
             return profile.evolve(state, envelope)
+        case "webhook", None | Webhook():
+            return webhook.evolve(state, envelope)
     raise UnknownStream(f"stream {envelope.stream!r} at position {envelope.position} is of no known kind")
 
 
@@ -65,6 +68,7 @@ class World:
         self._agents: dict[str, Agent] = {}
         self._digests: dict[str, UUID] = {}
         self._profiles: dict[str, Profile] = {}
+        self._webhooks: dict[str, Webhook] = {}
         self._journal: list[tuple[str, State | None]] = []
 
     # -- reading ---------------------------------------------------------------------------------
@@ -142,6 +146,11 @@ class World:
         found = self._profiles.get(profile_name)
         return None if found is None else found.base
 
+    def webhooks_of(self, owner: str) -> int:
+        """How many webhooks an owner has."""
+        mine = (s for s in self._webhooks.values() if s.owner == owner)
+        return sum(s.state is not WebhookState.DELETED for s in mine)
+
     # -- writing ---------------------------------------------------------------------------------
 
     def apply(self, envelope: EventEnvelope) -> None:
@@ -193,9 +202,17 @@ class World:
             case Agent():
                 self._agents[after.agent_id] = after
             case Key():
-                self._digests[after.key_sha256] = after.key_id
+                self._put_key(before, after)
             case Profile():
                 self._profiles[after.profile] = after
+            case Webhook():
+                self._webhooks[stream] = after
+
+    def _put_key(self, before: State | None, after: Key) -> None:
+        for digest in before.digests if isinstance(before, Key) else ():
+            self._digests.pop(digest, None)  # a rotation that is taken back takes its digest with it
+        for digest in after.digests:
+            self._digests[digest] = after.key_id
 
     def _put_job(self, stream: str, before: State | None, after: Job) -> None:
         self._index(before, after)
@@ -239,6 +256,9 @@ class World:
             case Agent():
                 del self._agents[before.agent_id]
             case Key():
-                del self._digests[before.key_sha256]
+                for digest in before.digests:
+                    del self._digests[digest]
             case Profile():
                 del self._profiles[before.profile]
+            case Webhook():
+                del self._webhooks[stream]

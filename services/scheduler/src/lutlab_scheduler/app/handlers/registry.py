@@ -112,6 +112,15 @@ def _revoke_key(command: c.RevokeKey, tx: Transaction) -> Json | Rejected:
     return {}
 
 
+def _rotate_key(command: c.RotateKey, tx: Transaction) -> Json | Rejected:
+    stream = key_stream(command.key_id)
+    decided = key.rotate(command, _key(tx, stream), digest_is_known=tx.world.knows_digest(command.key_sha256))
+    if isinstance(decided, Rejected):
+        return decided
+    tx.append(stream, decided)
+    return {"key_id": str(command.key_id)}
+
+
 # -- profiles ----------------------------------------------------------------------------------------
 
 
@@ -135,5 +144,6 @@ HANDLERS: dict[type, Any] = {
     c.LoseAgent: _lose_agent,
     c.IssueKey: _issue_key,
     c.RevokeKey: _revoke_key,
+    c.RotateKey: _rotate_key,
     c.ReportBaseBuilt: _base_built,
 }

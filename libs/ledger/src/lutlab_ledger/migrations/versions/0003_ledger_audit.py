@@ -8,7 +8,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "ledger_audit"
-down_revision = "0001"
+down_revision = "0002_webhooks"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,49 @@
+"""News from the log by NATS, behind the port `Changes`: one subscription a process, whoever waits."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from lutlab_events import subjects
+
+PENDING_MAX = 65_536
+
+
+class NatsChanges:
+    """Wakes whoever watches a stream. While NATS is away nobody is woken; waiting callers look again by themselves."""
+
+    def __init__(self, *, site: str) -> None:
+        self._prefix = f"evt.{subjects.token(site)}."
+        self._watchers: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+
+    async def subscribe(self, client: Client) -> None:
+        """Listen on a connection; it goes on after it was interrupted."""
+        with contextlib.suppress(nats.errors.Error):
+            await client.subscribe(f"{self._prefix}>", cb=self._on_event, pending_msgs_limit=PENDING_MAX)
+
+    async def _on_event(self, message: Msg) -> None:
+        if not self._watchers:
+            return
+        aggregate, _, rest = message.subject.removeprefix(self._prefix).partition(".")
+        for watcher in self._watchers.get(f"{aggregate}-{rest.partition('.')[0]}", ()):
+            watcher.set()
+
+    @contextmanager
+    def watch(self, stream: str) -> Iterator[asyncio.Event]:
+        """An event that is set whenever something happened on a stream."""
+        watcher = asyncio.Event()
+        self._watchers[stream].add(watcher)
+        try:
+            yield watcher
+        finally:
+            self._watchers[stream].discard(watcher)
+            if not self._watchers[stream]:
+                del self._watchers[stream]

@@ -1,0 +1,54 @@
+"""How many WebSockets an owner has open, over all API processes: a seat each, kept while the connection lives."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from uuid import UUID
+
+from lutlab_api.app.cancelling import end
+from lutlab_api.app.ports import Clock, Ids, Shared
+from lutlab_api.domain.errors import Code, TooMany, Unavailable
+
+KEEP_EVERY_S = 10.0
+SEAT_S = 30.0
+"""A seat of a process that died is free after this long."""
+
+
+class Seats:
+    """Gives out seats."""
+
+    def __init__(self, shared: Shared, clock: Clock, ids: Ids, *, seats_max: int) -> None:
+        self._shared = shared
+        self._clock = clock
+        self._ids = ids
+        self._seats_max = seats_max
+
+    @asynccontextmanager
+    async def seat(self, owner: str) -> AsyncIterator[None]:
+        """One of `owner`'s seats for the time of the block. Raises: TooMany, Unavailable."""
+        holder = self._ids.new()
+        now = self._clock.now()
+        until = now + timedelta(seconds=SEAT_S)
+        if not await self._shared.take_seat(owner, holder, now=now, until=until, seats_max=self._seats_max):
+            raise TooMany(
+                Code.TOO_MANY_WEBSOCKETS,
+                f"{owner!r} has {self._seats_max} WebSockets open; close one first",
+                retry_after_s=int(KEEP_EVERY_S),
+            )
+        keeping = asyncio.create_task(self._keep(holder))
+        try:
+            yield
+        finally:
+            await end([keeping])
+            with contextlib.suppress(Unavailable):  # it is free after SEAT_S
+                await asyncio.shield(self._shared.free_seat(holder))
+
+    async def _keep(self, holder: UUID) -> None:
+        while True:
+            await asyncio.sleep(KEEP_EVERY_S)
+            with contextlib.suppress(Unavailable):
+                await self._shared.keep_seat(holder, self._clock.now() + timedelta(seconds=SEAT_S))

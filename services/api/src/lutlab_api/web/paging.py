@@ -1,0 +1,105 @@
+"""Pages of lists: `page` and `per_page` for people, an opaque `cursor` for programs that must not miss anything."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lutlab_api.domain.errors import Code, Invalid
+
+T = TypeVar("T")
+PER_PAGE_DEFAULT = 20
+PER_PAGE_MAX = 1000
+PAGE_MAX = 1_000_000
+
+
+class Strict(BaseModel):
+    """Base of everything sent to /api/v1: an unknown field is refused, with the nearest known one as a hint."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def known_fields() -> list[str]:
+    """Every field that some request under /api/v1 knows."""
+    found: set[str] = set()
+    left = list(Strict.__subclasses__())
+    while left:
+        model = left.pop()
+        found.update(model.model_fields)
+        left.extend(model.__subclasses__())
+    return sorted(found)
+
+
+class PageQuery(Strict):
+    """Which part of a list."""
+
+    page: int = Field(1, ge=1, le=PAGE_MAX, description="from 1; ignored with a `cursor`")
+    per_page: int = Field(PER_PAGE_DEFAULT, ge=1, le=PER_PAGE_MAX, description="most entries to list")
+    cursor: str | None = Field(None, max_length=200, description="`next_cursor` of the page before")
+
+    @property
+    def offset(self) -> int:
+        """How many entries lie before the page."""
+        return (self.page - 1) * self.per_page
+
+
+class Page(BaseModel):
+    """Base of every list."""
+
+    total: int = Field(description="how many entries there are in all")
+    page: int
+    per_page: int
+    next_cursor: str | None = Field(description="pass as `cursor` for the next page; null at the end")
+
+
+def cursor_of(text: str) -> str:
+    """An opaque cursor."""
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _decoded(cursor: str) -> str:
+    try:
+        return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, ValueError):
+        raise _bad(cursor) from None
+
+
+def _bad(cursor: str) -> Invalid:
+    return Invalid(
+        Code.INVALID_CURSOR,
+        f"cursor {cursor[:40]!r} was not made here; pass next_cursor of the page before, as it was",
+        details={"field": "cursor"},
+    )
+
+
+def job_before(cursor: str | None) -> UUID | None:
+    """The job a cursor of a list of jobs stands after. Raises: Invalid."""
+    if cursor is None:
+        return None
+    try:
+        return UUID(_decoded(cursor))
+    except ValueError:
+        raise _bad(cursor) from None
+
+
+def page_of(entries: Sequence[T], query: PageQuery) -> tuple[Sequence[T], dict[str, object]]:
+    """A page of a list that is there as a whole, and the fields of `Page`. Raises: Invalid."""
+    start = query.offset
+    if query.cursor is not None:
+        text = _decoded(query.cursor)
+        if not (text.isascii() and text.isdecimal() and len(text) < 10):
+            raise _bad(query.cursor)
+        start = int(text)
+    end = start + query.per_page
+    following = cursor_of(str(end)) if end < len(entries) else None
+    return entries[start:end], {
+        "total": len(entries),
+        "page": start // query.per_page + 1,
+        "per_page": query.per_page,
+        "next_cursor": following,
+    }

@@ -1,0 +1,195 @@
+"""Jobs, builds and artifacts under /api/v1."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response, status
+from fastapi.responses import PlainTextResponse
+from pydantic import Field
+
+from lutlab_api.app.ports import JobFilter
+from lutlab_api.app.reads import parse_job_id
+from lutlab_api.domain.errors import Code
+from lutlab_api.domain.views import Caller
+from lutlab_api.web.asked import FPGA_ID_MAX, Api, JobId, Reader, Reading, Submitting
+from lutlab_api.web.documented import ASK, JOB, READ, errors_v1
+from lutlab_api.web.models import OWNER, Accepted, Job, JobDetails, Result
+from lutlab_api.web.models_v1 import Artifact, Artifacts, Jobs
+from lutlab_api.web.paging import PageQuery, Strict, cursor_of, job_before
+from lutlab_api.web.polling import NOT_MODIFIED, Polled, answer_news, tag_of
+from lutlab_api.web.routes_boards import UPLOAD_ERRORS
+from lutlab_api.web.services import Services
+from lutlab_api.web.uploads import UPLOAD_BODY, read_upload
+from lutlab_events.ids import job_stream
+from lutlab_events.rejections import Rejection
+from lutlab_events.values import TERMINAL, JobStatus, JobType
+
+PARTS = ("file", "top", "sys_clk_freq", "timing_target_mhz", "profile", "labels", "priority")
+LISTED = (Code.VALIDATION_ERROR, Code.INVALID_CURSOR, Code.ADMIN_ONLY)
+Name = Annotated[str, Path(description="as the list of artifacts names it", examples=["bitstream.bit"])]
+
+router = APIRouter(prefix="/api/v1", tags=["v1 jobs"])
+
+
+async def _with_turn(api: Services, details: JobDetails) -> JobDetails:
+    """The same, with its place in the queue while it waits for one."""
+    place = None if details.status in TERMINAL else await api.standings.of(details.job_id)
+    if place is None:
+        return details
+    turn = {"queue_position": place.position, "estimated_start_at": place.estimated_start_at}
+    return details.model_copy(update=turn)
+
+
+class ListQuery(PageQuery):
+    """Which jobs to list."""
+
+    status: JobStatus | None = Field(None, description="only jobs in this status")
+    owner: str | None = Field(
+        None,
+        pattern=rf"{OWNER}|^\*$",
+        description="whose jobs, `*` for everybody's; those of others only for their team and for admins",
+    )
+
+
+class JobsQuery(ListQuery):
+    """Which jobs to list."""
+
+    type: JobType | None = Field(None, description="only jobs of this type")
+
+
+class SubmitQuery(Strict):
+    """Where a design is to run."""
+
+    fpga_id: int | None = Field(
+        None, ge=0, le=FPGA_ID_MAX, description="this board, which must be idle; left out: the first free one"
+    )
+
+
+async def _page(api: Services, caller: Caller, query: ListQuery, kind: JobType | None) -> Jobs:
+    before = job_before(query.cursor)
+    wanted = JobFilter(
+        owner=None if query.owner == "*" else query.owner or caller.owner,
+        limit=query.per_page,
+        status=query.status,
+        type=kind,
+        before=before,
+        offset=query.offset if before is None else 0,
+    )
+    jobs, total = await api.reads.counted(caller, wanted)
+    is_full = len(jobs) == query.per_page
+    return Jobs(
+        jobs=[Job.of(job) for job in jobs],
+        total=total,
+        page=query.page,
+        per_page=query.per_page,
+        next_cursor=cursor_of(str(jobs[-1].job_id)) if is_full else None,
+    )
+
+
+@router.get("/jobs", summary="List jobs", responses=errors_v1(*READ, *LISTED))
+async def list_jobs(api: Api, caller: Reading, query: Annotated[JobsQuery, Query()]) -> Jobs:
+    """Your jobs, newest first. Jobs submitted while you page do not shift what a `cursor` gives."""
+    return await _page(api, caller, query, query.type)
+
+
+@router.post(
+    "/jobs",
+    status_code=status.HTTP_202_ACCEPTED,
+    summary="Submit a design",
+    openapi_extra=UPLOAD_BODY,
+    responses=errors_v1(*ASK, *UPLOAD_ERRORS, Code.VALIDATION_ERROR, Rejection.FPGA_NOT_IDLE, Rejection.FPGA_NOT_FOUND),
+)
+async def submit(request: Request, api: Api, asked: Submitting, query: Annotated[SubmitQuery, Query()]) -> Accepted:
+    """Build a design and program a board with it: the one named, or the first free one."""
+    upload = await read_upload(request, api.settings.upload_bytes_max, PARTS, is_admin=asked.caller.is_admin)
+    return Accepted.of(await api.control.submit(asked, upload, query.fpga_id))
+
+
+@router.get("/builds", summary="List builds", responses=errors_v1(*READ, *LISTED))
+async def list_builds(api: Api, caller: Reading, query: Annotated[ListQuery, Query()]) -> Jobs:
+    """Your jobs that build a design, newest first."""
+    return await _page(api, caller, query, JobType.BUILD_AND_PROGRAM)
+
+
+@router.get(
+    "/jobs/{job_id}",
+    summary="Everything about a job",
+    response_model=JobDetails,
+    responses={**errors_v1(*READ, *JOB), **NOT_MODIFIED},
+)
+async def get_job(job_id: JobId, api: Api, reader: Reader, request: Request, poll: Polled) -> Response:
+    """A job with what was asked, its full build report, its bitstream's name, and why it failed.
+
+    Poll it with `If-None-Match`, or better: wait for news with `Prefer: wait=30`.
+    """
+
+    async def read() -> JobDetails:
+        return await _with_turn(api, JobDetails.of_everything(await api.reads.detail(job_id, reader)))
+
+    stream = job_stream(parse_job_id(job_id))
+    return await answer_news(request, poll, stream, read, lambda job: job.status in TERMINAL)
+
+
+@router.delete(
+    "/jobs/{job_id}",
+    status_code=status.HTTP_204_NO_CONTENT,
+    summary="Cancel a job",
+    responses=errors_v1(*ASK, *JOB, Rejection.JOB_NOT_CANCELLABLE),
+)
+async def cancel(job_id: JobId, api: Api, asked: Submitting) -> Response:
+    """Stop a job that has not ended: queued, being built, or waiting for a board."""
+    await api.control.cancel(asked, job_id)
+    return Response(status_code=status.HTTP_204_NO_CONTENT)
+
+
+@router.get(
+    "/jobs/{job_id}/result",
+    summary="Get a job's result",
+    response_model_exclude_none=True,
+    responses=errors_v1(*READ, *JOB, Code.JOB_NOT_COMPLETE),
+)
+async def get_result(job_id: JobId, api: Api, reader: Reader) -> Result:
+    """How a job went: the words of a transaction, and for whatever failed `ok: false` and why."""
+    return Result.of(await api.reads.result(job_id, reader))
+
+
+@router.get(
+    "/jobs/{job_id}/log",
+    summary="Read a job's log",
+    response_class=PlainTextResponse,
+    responses=errors_v1(*READ, *JOB),
+)
+async def get_log(job_id: JobId, api: Api, reader: Reader) -> PlainTextResponse:
+    """What the tools printed so far, as text; grows while the job runs. A failed job's log ends with the reason."""
+    return PlainTextResponse(await api.reads.log(job_id, reader))
+
+
+@router.get("/jobs/{job_id}/artifacts", summary="List a job's artifacts", responses=errors_v1(*READ, *JOB))
+async def list_artifacts(job_id: JobId, api: Api, reader: Reader) -> Artifacts:
+    """What there is to download of a job so far."""
+    found = await api.artifacts.listed(job_id, reader)
+    return Artifacts(artifacts=[Artifact.of(each, str(parse_job_id(job_id))) for each in found])
+
+
+@router.get(
+    "/jobs/{job_id}/artifacts/{name}",
+    summary="Download an artifact",
+    response_class=Response,
+    responses={
+        200: {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}, "description": "the artifact"},
+        **errors_v1(*READ, *JOB, Code.ARTIFACT_NOT_FOUND),
+        **NOT_MODIFIED,
+    },
+)
+async def download(job_id: JobId, name: Name, api: Api, reader: Reader, poll: Polled) -> Response:
+    """The source, the bitstream, the report or the log of a job. Sources and bitstreams are for their owners only."""
+    found = await api.artifacts.download(job_id, name, reader)
+    headers = {
+        "ETag": tag_of(found.data),
+        "Content-Disposition": f'attachment; filename="{found.filename}"',
+        "X-Content-Type-Options": "nosniff",
+    }
+    if poll.has(found.data):
+        return Response(status_code=304, headers=headers)
+    return Response(found.data, media_type=found.artifact.media_type, headers=headers)

@@ -1,0 +1,125 @@
+"""`lutlab-webhooks`: delivers what happened to subscribers. The only place that constructs adapters.
+
+Several may run on one database: one delivers, the others stand by.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import random
+import signal
+import sys
+from collections.abc import Sequence
+from datetime import timedelta
+
+import structlog
+import uvloop
+from pydantic import ValidationError
+
+from lutlab_hooks.addresses import networks
+from lutlab_hooks.secrets import Vault
+from lutlab_transport.clock import RandomIds, SystemClock
+from lutlab_transport.logging import setup_logging
+from lutlab_webhooks.adapters.http import HttpSender
+from lutlab_webhooks.adapters.nats_link import NatsLink
+from lutlab_webhooks.adapters.postgres import PostgresStore, leading
+from lutlab_webhooks.app.delivery import Courier
+from lutlab_webhooks.app.ports import StoreUnavailable
+from lutlab_webhooks.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+POLL_S = 0.5
+RETRY_S = 1.0
+FORGET_EVERY_S = 3600.0
+GRACE_S = 3.0
+"""How long attempts under way may take to end when the service is stopped."""
+
+
+async def serve(settings: Settings) -> None:
+    """Deliver until cancelled."""
+    clock, ids = SystemClock(), RandomIds()
+    token = settings.nats_token.get_secret_value() if settings.nats_token else None
+    link = NatsLink(
+        settings.nats_url, site=settings.site, clock=clock, ids=ids, seed_file=settings.nats_nkey_seed_file, token=token
+    )
+    while True:
+        try:
+            async with leading(settings.database_url) as store:
+                courier = Courier(
+                    store=store,
+                    sender=HttpSender(networks(settings.webhooks_allow_networks)),
+                    disabler=link,
+                    vault=Vault(settings.webhooks_key.get_secret_value()),
+                    clock=clock,
+                    jitter=random.random,
+                    disable_after=timedelta(hours=settings.webhooks_disable_after_h),
+                )
+                await _deliver(courier, store, link, settings)
+        except StoreUnavailable as error:
+            log.warning("store_awaited", reason=str(error), retry_in_s=RETRY_S)
+        await asyncio.sleep(RETRY_S)
+
+
+async def _deliver(courier: Courier, store: PostgresStore, link: NatsLink, settings: Settings) -> None:
+    log.info("delivering")
+    waking = asyncio.create_task(link.run(courier.woken))
+    loop, forgotten_at = asyncio.get_running_loop(), 0.0
+    try:
+        while True:
+            courier.woken.clear()
+            await courier.tick()
+            if loop.time() - forgotten_at > FORGET_EVERY_S or not forgotten_at:
+                forgotten_at = loop.time()
+                await store.forget(SystemClock().now() - timedelta(days=settings.webhooks_keep_days))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(courier.woken.wait(), POLL_S)
+    finally:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(courier.idle(), GRACE_S)
+        await courier.stop()
+        waking.cancel()
+        await asyncio.gather(waking, return_exceptions=True)
+
+
+async def _until_signal(settings: Settings) -> None:
+    task = asyncio.ensure_future(serve(settings))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        log.info("stopped")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the command line and deliver until SIGTERM or SIGINT."""
+    fields = [
+        f"  LUTLAB_{name.upper()}\n      {field.description} (default: {field.default})"
+        for name, field in Settings.model_fields.items()
+    ]
+    parser = argparse.ArgumentParser(
+        prog="lutlab-webhooks",
+        description=__doc__,
+        epilog="environment:\n" + "\n".join(fields),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.parse_args(arguments)
+    try:
+        settings = Settings(**{})
+        networks(settings.webhooks_allow_networks)
+    except ValidationError as error:
+        problems = "; ".join(f"LUTLAB_{str(p['loc'][0]).upper()}: {p['msg']}" for p in error.errors())
+        sys.exit(f"lutlab-webhooks: {problems}")
+    except ValueError as error:
+        sys.exit(f"lutlab-webhooks: LUTLAB_WEBHOOKS_ALLOW_NETWORKS: {error}")
+    setup_logging("webhooks", level=settings.log_level)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_until_signal(settings))
+
+
+if __name__ == "__main__":
+    main()

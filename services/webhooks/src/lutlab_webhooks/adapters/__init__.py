@@ -1,0 +1,1 @@
+"""Postgres, HTTP and NATS behind the ports."""

@@ -1,0 +1,147 @@
+"""Rate limits, their headers, overload, and what processes share."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from uuid import UUID
+
+import httpx
+import pytest
+from api_fakes import ADA, BOB, FakeClock, FakeShared, Lab, error_of, job
+
+from lutlab_api.app.limits import Limiter, Rule
+
+FILE = {"file": ("design.v", b"module m; endmodule")}
+HEADERS = {"x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"}
+
+
+async def test_the_three_headers_are_on_every_answer(lab: Lab) -> None:
+    async with lab.client() as ada, lab.client(None) as nobody, lab.client("wrong") as wrong:
+        answers = [
+            await ada.get("/jobs"),
+            await ada.get("/nowhere"),
+            await ada.put("/fpga"),
+            await ada.post("/fpga/0/run", json={"op": 1}),
+            await ada.post("/fpga/0/run", json={"op": 1, "address": 0, "data": [0] * 200_000}),
+            await nobody.get("/health"),
+            await nobody.get("/jobs"),
+            await nobody.get("/openapi.json"),
+            await wrong.get("/jobs"),
+        ]
+        lab.ledger.is_down = True
+        answers.append(await ada.get("/jobs"))
+    assert [a.status_code for a in answers] == [200, 404, 405, 422, 413, 200, 401, 200, 401, 503]
+    for answer in answers:
+        assert set(answer.headers) >= HEADERS, answer.request.url
+        assert int(answer.headers["X-RateLimit-Remaining"]) <= int(answer.headers["X-RateLimit-Limit"])
+        assert int(answer.headers["X-RateLimit-Reset"]) > lab.clock.at.timestamp()
+
+
+async def test_more_than_the_limit_is_refused_until_the_window_ends() -> None:
+    lab = Lab(limit_jobs_per_hour=3)
+    async with lab.client() as ada, lab.client(BOB) as bob:
+        for left in (2, 1, 0):
+            answer = await ada.post("/api/v1/jobs", files=FILE)
+            assert (answer.status_code, answer.headers["X-RateLimit-Remaining"]) == (202, str(left))
+        refused = await ada.post("/api/v1/jobs", files=FILE)
+        assert error_of(refused)[:2] == (429, "rate_limited")
+        assert refused.json()["error"]["details"] == {"limit": 3, "window_s": 3600}
+        wait_s = int(refused.headers["Retry-After"])
+        assert 0 < wait_s <= 3600
+        assert (await bob.post("/api/v1/jobs", files=FILE)).status_code == 202
+        assert (await ada.get("/api/v1/jobs")).status_code == 200
+        lab.clock.at += timedelta(seconds=wait_s)
+        assert (await ada.post("/api/v1/jobs", files=FILE)).status_code == 202
+    assert len(lab.commands.sent) == 5
+
+
+async def test_a_project_has_its_own_limit_whoever_submits() -> None:
+    lab = Lab(limit_jobs_per_hour=2)
+    async with lab.client() as ada, lab.client(BOB) as bob:
+        for client in (ada, bob):  # there is no such route here yet, but it is counted
+            assert (await client.post("/api/v1/projects/p1/jobs")).status_code == 404
+        assert error_of(await ada.post("/api/v1/projects/p1/jobs"))[:2] == (429, "rate_limited")
+        assert (await ada.post("/api/v1/projects/p2/jobs")).status_code == 404
+
+
+async def test_results_are_limited_by_key(lab: Lab) -> None:
+    lab.ledger.add(job(1))
+    async with lab.client() as ada:
+        answer = await ada.get(f"/api/v1/jobs/{UUID(int=1)}/result")
+        assert (answer.status_code, answer.headers["X-RateLimit-Limit"]) == (200, "300")
+
+
+async def test_nobodys_requests_are_counted_by_address(lab: Lab) -> None:
+    lab = Lab(limit_requests_per_minute=2)
+    async with lab.client("wrong") as wrong, lab.client() as ada, lab.client(None) as nobody:
+        assert (await wrong.get("/jobs")).status_code == 401
+        assert (await wrong.get("/jobs")).status_code == 401
+        assert error_of(await nobody.get("/jobs"))[:2] == (429, "rate_limited")
+        assert (await ada.get("/jobs")).status_code == 200
+        for _ in range(5):
+            assert (await nobody.get("/health")).status_code == 200
+
+
+async def test_overload_is_said(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = Lab(requests_in_flight_max=2)
+    gate = asyncio.Event()
+    boards = lab.ledger.boards
+
+    async def slow() -> object:
+        await gate.wait()
+        return await boards()
+
+    monkeypatch.setattr(lab.ledger, "boards", slow)
+    async with lab.client() as ada:
+        waiting = [asyncio.create_task(ada.get("/fpga")) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        refused = await ada.get("/fpga")
+        assert error_of(refused)[:2] == (503, "overloaded")
+        assert refused.headers["Retry-After"] == "1"
+        gate.set()
+        assert [(await w).status_code for w in waiting] == [200, 200]
+        assert (await ada.get("/fpga")).status_code == 200
+
+
+async def test_processes_together_never_pass_a_limit() -> None:
+    shared, clock = FakeShared(), FakeClock()
+    processes = [Limiter(shared, clock) for _ in range(4)]
+    rule = Rule("jobs", 100, 60)
+    grants = [await processes[n % 4].take(rule, "ada") for n in range(200)]
+    granted = sum(g.allowed for g in grants)
+    assert 100 - 4 * 5 <= granted <= 100
+    assert shared.takes < 60
+
+
+async def test_many_requests_cost_few_round_trips() -> None:
+    shared = FakeShared()
+    limiter = Limiter(shared, FakeClock())
+    for _ in range(3000):
+        assert (await limiter.take(Rule("requests", 60_000, 60), "ada")).allowed
+    assert shared.takes == 1
+
+
+async def test_without_the_database_a_process_counts_alone() -> None:
+    shared, clock = FakeShared(is_down=True), FakeClock()
+    limiter = Limiter(shared, clock)
+    rule = Rule("jobs", 10, 60)
+    assert sum([(await limiter.take(rule, "ada")).allowed for _ in range(20)]) == 10
+    shared.is_down = False
+    clock.at += timedelta(seconds=60)
+    assert (await limiter.take(rule, "ada")).remaining == 9
+    assert shared.takes == 1
+
+
+async def test_asking_at_once_takes_one_chunk_at_a_time() -> None:
+    shared = FakeShared()
+    limiter = Limiter(shared, FakeClock())
+    rule = Rule("jobs", 20, 60)
+    grants = await asyncio.gather(*(limiter.take(rule, "ada") for _ in range(50)))
+    assert sum(g.allowed for g in grants) == 20
+
+
+async def test_the_key_is_looked_up_once_a_request(lab: Lab, ada: httpx.AsyncClient) -> None:
+    await ada.get("/jobs")
+    assert lab.ledger.key_looks == 1
+    assert ADA not in str(lab.shared.taken)

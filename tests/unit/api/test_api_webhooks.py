@@ -1,0 +1,142 @@
+"""Webhook routes over fakes: what is refused, what is asked of the scheduler, and that secrets are shown once."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from api_fakes import ADA, BOB, ROOT, Lab, error_of
+
+from lutlab_api.app.webhooks import WebhookView
+from lutlab_events import webhooks as w
+from lutlab_hooks.secrets import Vault
+
+KEY = "the operator's own key"
+NEW = {"url": "https://your-server.com/openforge-events", "events": ["job.completed", "job.failed"]}
+
+
+@pytest.fixture
+def lab() -> Lab:
+    return Lab(webhooks_key=KEY)
+
+
+def own(lab: Lab, owner: str = "ada", **more: Any) -> UUID:
+    """An endpoint that is registered already."""
+    ident = uuid4()
+    values: dict[str, Any] = {
+        "webhook_id": ident,
+        "owner": owner,
+        "url": NEW["url"],
+        "topics": ("job.failed",),
+        "everyone": False,
+        "project_id": None,
+        "fpga_id": None,
+        "ordered": False,
+        "description": "",
+        "state": "active",
+        "code": None,
+        "message": None,
+        "created_at": lab.clock.now(),
+        "position": 40,
+        "pending": 0,
+        "failing_since": None,
+    }
+    lab.hooks.endpoints[ident] = WebhookView(**{**values, **more})
+    return ident
+
+
+async def test_registering_as_in_the_seed(lab: Lab) -> None:
+    secret = "a webhook secret of enough bytes"
+    async with lab.client(ADA) as client:
+        answer = await client.post("/api/v1/webhooks", json={**NEW, "secret": secret, "project_id": "proj_abc123"})
+    assert answer.status_code == 201, answer.text
+    told = answer.json()
+    assert (told["url"], told["events"], told["active"]) == (NEW["url"], NEW["events"], True)
+    command = lab.last(w.RegisterWebhook)
+    assert str(command.webhook_id) == told["webhook_id"]
+    assert command.wanted == w.WebhookFilter(
+        topics=(w.Topic.JOB_COMPLETED, w.Topic.JOB_FAILED), project_id="proj_abc123"
+    )
+    assert secret not in str(command)
+    assert Vault(KEY).open(command.webhook_id, command.secret_box) == secret == told["secret"]
+
+
+async def test_a_repeated_registration_shows_the_same_secret(lab: Lab) -> None:
+    headers = {"Idempotency-Key": "once"}
+    async with lab.client(ADA) as client:
+        first, again = [await client.post("/api/v1/webhooks", json=NEW, headers=headers) for _ in range(2)]
+        other = await client.post("/api/v1/webhooks", json=NEW)
+    assert first.status_code == again.status_code == 201
+    assert first.json() == again.json() != other.json()
+    assert first.json()["secret"].startswith("whsec_")
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "code", "field"),
+    [
+        ({"secret": "your-webhook-secret"}, 422, "invalid_secret", "secret"),
+        ({"url": "http://169.254.169.254/latest"}, 422, "invalid_url", "url"),
+        ({"url": "http://localhost:8000/"}, 422, "invalid_url", "url"),
+        ({"events": []}, 422, "validation_error", "events"),
+        ({"events": ["job.complete"]}, 422, "validation_error", "events.0"),
+        ({"everyone": True}, 403, "admin_only", None),
+        ({"evnts": ["job.failed"]}, 422, "validation_error", "evnts"),
+    ],
+)
+async def test_what_is_refused(lab: Lab, change: dict[str, Any], status: int, code: str, field: str | None) -> None:
+    async with lab.client(ADA) as client:
+        answer = await client.post("/api/v1/webhooks", json={**NEW, **change})
+    assert error_of(answer)[:2] == (status, code)
+    assert answer.json()["error"]["details"].get("field") == field
+    if field == "events.0":
+        assert answer.json()["error"]["details"]["suggestion"] == "job.completed"
+    assert not lab.commands.sent
+
+
+async def test_without_a_key_the_lab_delivers_nothing() -> None:
+    async with Lab().client(ADA) as client:
+        assert error_of(await client.post("/api/v1/webhooks", json=NEW))[:2] == (503, "webhooks_unavailable")
+
+
+async def test_nobody_sees_or_touches_another_owners(lab: Lab) -> None:
+    ident = own(lab)
+    async with lab.client(BOB) as bob, lab.client(ROOT) as root, lab.client(ADA) as ada:
+        assert (await bob.get("/api/v1/webhooks")).json()["webhooks"] == []
+        assert len((await ada.get("/api/v1/webhooks")).json()["webhooks"]) == 1
+        assert len((await root.get("/api/v1/webhooks")).json()["webhooks"]) == 1
+        for method, path in (
+            ("GET", ""),
+            ("POST", "/ping"),
+            ("GET", "/deliveries"),
+            ("GET", f"/deliveries/{uuid4()}"),
+            ("POST", f"/deliveries/{uuid4()}/redeliver"),
+        ):
+            answer = await bob.request(method, f"/api/v1/webhooks/{ident}{path}")
+            assert error_of(answer)[:2] == (404, "webhook_not_found"), path
+        answer = await bob.post(f"/api/v1/webhooks/{ident}/replay", json={"after": 0})
+        assert error_of(answer)[:2] == (404, "webhook_not_found")
+        assert "secret" not in (await ada.get(f"/api/v1/webhooks/{ident}")).text
+        await bob.delete(f"/api/v1/webhooks/{ident}")
+        assert lab.last(w.DeleteWebhook) == w.DeleteWebhook(webhook_id=ident, owner="bob")  # which is refused
+        await root.delete(f"/api/v1/webhooks/{ident}")
+        assert lab.last(w.DeleteWebhook).is_admin
+
+
+async def test_ping_replay_and_rotation(lab: Lab) -> None:
+    ident = own(lab)
+    async with lab.client(ADA) as client:
+        ping = await client.post(f"/api/v1/webhooks/{ident}/ping")
+        assert ping.status_code == 202
+        ((sent, body),) = lab.hooks.sent
+        assert str(sent) == ping.json()["delivery_id"]
+        assert '"event":"ping"' in body
+        assert (await client.post(f"/api/v1/webhooks/{ident}/replay", json={"after": 3})).status_code == 202
+        assert lab.hooks.replayed == [(ident, 3, 40)]
+        empty = await client.post(f"/api/v1/webhooks/{ident}/replay", json={"after": 40})
+        assert error_of(empty)[:2] == (422, "invalid_range")
+        rotated = await client.post(f"/api/v1/webhooks/{ident}/rotate")
+        command = lab.last(w.RotateWebhookSecret)
+        assert Vault(KEY).open(ident, command.secret_box) == rotated.json()["secret"]
+        assert error_of(await client.get(f"/api/v1/webhooks/{ident}/deliveries/x"))[:2] == (404, "delivery_not_found")
+        assert error_of(await client.get("/api/v1/webhooks/x"))[:2] == (404, "webhook_not_found")
