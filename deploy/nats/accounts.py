@@ -52,6 +52,7 @@ API_COMMANDS = (
     commands.ReleaseSession,
     commands.IssueKey,
     commands.RevokeKey,
+    commands.RotateKey,
     commands.WithdrawBoard,
     commands.ReturnBoard,
 )

@@ -20,7 +20,7 @@ from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter, ValidationErr
 from lutlab_api.app.audit import PAGE_MAX, AuditFilter, AuditRow, CommandFilter, CommandRow, Letter
 from lutlab_api.domain.errors import Code, Invalid
 from lutlab_api.web.asked import Api, Asked, Key
-from lutlab_api.web.documented import ASK, READ, errors
+from lutlab_api.web.documented import ASK, READ, errors_v1
 from lutlab_api.web.models import Model
 from lutlab_events.queries import StateAnswer, StateQuery
 from lutlab_events.rejections import Rejection
@@ -238,7 +238,7 @@ def _format(query: AuditQuery, accept: str) -> Format:
     response_model=RecordedPage,
     responses={
         200: {"content": {"application/jsonl": {}, "text/csv": {}}},
-        **errors(*READ, Code.VALIDATION_ERROR),
+        **errors_v1(*READ, Code.VALIDATION_ERROR),
     },
 )
 async def audit(
@@ -270,7 +270,7 @@ async def audit(
     "/events/stream",
     summary="Follow the log",
     response_class=StreamingResponse,
-    responses={200: {"content": {"text/event-stream": {}}}, **errors(*READ, Code.VALIDATION_ERROR)},
+    responses={200: {"content": {"text/event-stream": {}}}, **errors_v1(*READ, Code.VALIDATION_ERROR)},
 )
 async def follow(
     api: Api,
@@ -313,7 +313,7 @@ def _server_sent(row: AuditRow) -> str:
 @router.get(
     "/audit/state/{stream}",
     summary="What was believed",
-    responses=errors(*READ, Code.VALIDATION_ERROR, Code.NOT_FOUND, Code.ADMIN_ONLY, Rejection.NOT_YOUR_JOB),
+    responses=errors_v1(*READ, Code.VALIDATION_ERROR, Code.NOT_FOUND, Code.ADMIN_ONLY, Rejection.NOT_YOUR_JOB),
 )
 async def state(
     stream: str,
@@ -353,14 +353,16 @@ class CommandsQuery(BaseModel):
 
 
 @router.get(
-    "/commands", summary="Commands and their answers", responses=errors(*READ, Code.VALIDATION_ERROR, Code.ADMIN_ONLY)
+    "/commands",
+    summary="Commands and their answers",
+    responses=errors_v1(*READ, Code.VALIDATION_ERROR, Code.ADMIN_ONLY),
 )
 async def commands(api: Api, caller: Key, query: Annotated[CommandsQuery, Query()]) -> list[Command]:
     """What was asked of the lab and how it was answered, newest first; refusals with their reason."""
     return [Command.of(row) for row in await api.audit.commands(caller, CommandFilter(**query.model_dump()))]
 
 
-@router.get("/deadletters", summary="Dead letters", responses=errors(*READ, Code.VALIDATION_ERROR, Code.ADMIN_ONLY))
+@router.get("/deadletters", summary="Dead letters", responses=errors_v1(*READ, Code.VALIDATION_ERROR, Code.ADMIN_ONLY))
 async def letters(
     api: Api,
     caller: Key,
@@ -374,7 +376,7 @@ async def letters(
 @router.post(
     "/deadletters/{letter_id}/replay",
     summary="Send a dead letter again",
-    responses=errors(*ASK, Code.VALIDATION_ERROR, Code.NOT_FOUND, Code.ADMIN_ONLY),
+    responses=errors_v1(*ASK, Code.VALIDATION_ERROR, Code.NOT_FOUND, Code.ADMIN_ONLY),
 )
 async def replay(letter_id: UUID, api: Api, asked: Asked) -> DeadLetter:
     """Publish a dead letter where it came from (admins only). If it still makes no sense it is back at once."""

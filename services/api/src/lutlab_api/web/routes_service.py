@@ -10,7 +10,7 @@ from pydantic import Field
 from lutlab_api.domain.errors import Code
 from lutlab_api.domain.queue import Standing as StandingValue
 from lutlab_api.web.asked import Api, Asked, FpgaId, JobId, Reader
-from lutlab_api.web.documented import ASK, BOARD, JOB, READ, errors
+from lutlab_api.web.documented import ASK, BOARD, JOB, READ, errors_v1
 from lutlab_api.web.models import PRINTABLE, Model
 from lutlab_events.rejections import Rejection
 
@@ -47,7 +47,7 @@ SERVICE = (*ASK, *BOARD, Code.ADMIN_ONLY, Rejection.NOTHING_TO_DO)
     "/boards/{fpga_id}/drain",
     status_code=status.HTTP_204_NO_CONTENT,
     summary="Take a board out of service",
-    responses=errors(*SERVICE),
+    responses=errors_v1(*SERVICE),
 )
 async def drain(fpga_id: FpgaId, body: Why, api: Api, asked: Asked) -> Response:
     """Give the board no new jobs (admins only). A session on it goes on until it ends by itself."""
@@ -59,7 +59,7 @@ async def drain(fpga_id: FpgaId, body: Why, api: Api, asked: Asked) -> Response:
     "/boards/{fpga_id}/maintenance",
     status_code=status.HTTP_204_NO_CONTENT,
     summary="Take a board out of service at once",
-    responses=errors(*SERVICE),
+    responses=errors_v1(*SERVICE),
 )
 async def maintenance(fpga_id: FpgaId, body: Why, api: Api, asked: Asked) -> Response:
     """As drain, but a session on the board is ended now and the base design is loaded (admins only)."""
@@ -71,7 +71,7 @@ async def maintenance(fpga_id: FpgaId, body: Why, api: Api, asked: Asked) -> Res
     "/boards/{fpga_id}/return",
     status_code=status.HTTP_204_NO_CONTENT,
     summary="Put a board back into service",
-    responses=errors(*SERVICE),
+    responses=errors_v1(*SERVICE),
 )
 async def put_back(fpga_id: FpgaId, body: Why, api: Api, asked: Asked) -> Response:
     """Give the board jobs again, whether an admin took it out or failures put it into quarantine (admins only)."""
@@ -79,7 +79,7 @@ async def put_back(fpga_id: FpgaId, body: Why, api: Api, asked: Asked) -> Respon
     return Response(status_code=status.HTTP_204_NO_CONTENT)
 
 
-@router.get("/jobs/{job_id}/queue", summary="A job's place in the queue", responses=errors(*READ, *JOB))
+@router.get("/jobs/{job_id}/queue", summary="A job's place in the queue", responses=errors_v1(*READ, *JOB))
 async def queue(job_id: JobId, api: Api, reader: Reader) -> Standing:
     """Where a job stands that waits for a board, under fair shares between owners, and when its turn may come."""
     job = await api.reads.job(job_id, reader)
