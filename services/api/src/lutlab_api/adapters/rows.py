@@ -18,7 +18,7 @@ from lutlab_api.domain.views import (
     StoredAnswer,
 )
 from lutlab_events.codec import decode_answer
-from lutlab_events.values import BoardState, JobStatus, JobType, Role, Withdrawal
+from lutlab_events.values import BoardState, JobStatus, JobType, Role
 
 
 class Row(Protocol):
@@ -57,7 +57,7 @@ def _absence(row: Row) -> Failure | None:
     """Why a board is out of service, told where its failures are told."""
     if row["service"] is None:
         return None
-    code = "board_removed" if row["service"] == Withdrawal.REMOVED else f"board_in_{row['service']}"
+    code = "board_removed" if row["service"] == "removed" else f"board_in_{row['service']}"
     return Failure(code=code, message=row["service_reason"] or "")
 
 
