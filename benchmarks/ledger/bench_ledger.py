@@ -42,6 +42,8 @@ from lutlab_stack.running import running
 from lutlab_transport.clock import SystemClock
 
 READ = 5000
+GC_THRESHOLDS = (50_000, 20, 100)
+"""As the shipped scheduler sets them; they hold for the peer as well."""
 
 
 @contextmanager
@@ -183,6 +185,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, default=Path("bench-ledger.json"))
     args = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    gc.set_threshold(*GC_THRESHOLDS)
     load = os.getloadavg()[0]
     with postgres() as server, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         rows = runner.run(measure(args, server))

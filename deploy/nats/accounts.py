@@ -55,6 +55,7 @@ API_COMMANDS = (
     commands.RotateKey,
     commands.WithdrawBoard,
     commands.ReturnBoard,
+    commands.ForgetBoard,
 )
 ANSWER_WITHIN = "1m"
 """How long an agent may answer a bus request it was sent; the API gives up long before."""

@@ -40,7 +40,7 @@ from lutlab_transport.connection import connect
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 UP_TIMEOUT_S = 300.0
-SETTLE_TIMEOUT_S = 240.0
+SETTLE_TIMEOUT_S = 120.0
 DESIGN = ROOT / "examples/echo_memory/design.py"
 DECIDED = {200, 201, 202, 204, 400, 404, 409, 422}
 """HTTP answers that are for good; everything else is asked again."""
@@ -238,16 +238,22 @@ class Killer:
 
 
 async def settled(db: asyncpg.Pool) -> list[str]:
-    """Wait until nothing is under way; what still is."""
+    """Wait until nothing is under way; what still is, if nothing has changed for `SETTLE_TIMEOUT_S`.
+
+    Built jobs that wait for a board are served one after another: each session lasts until it expires.
+    """
     left: list[str] = []
     deadline = time.monotonic() + SETTLE_TIMEOUT_S
     while time.monotonic() < deadline:
         with contextlib.suppress(asyncpg.PostgresError, OSError):
             jobs = await db.fetch("select job_id, status from jobs where status = any($1::text[])", list(OPEN))
             boards = await db.fetch("select fpga_id, state from boards where state = any($1::text[])", list(BETWEEN))
-            left = [f"stuck: job {r[0]} is {r[1]}" for r in jobs] + [f"stuck: fpga {r[0]} is {r[1]}" for r in boards]
-            if not left:
+            now = [f"stuck: job {r[0]} is {r[1]}" for r in jobs] + [f"stuck: fpga {r[0]} is {r[1]}" for r in boards]
+            if not now:
                 return []
+            if len(jobs) < sum(text.startswith("stuck: job") for text in left):
+                deadline = time.monotonic() + SETTLE_TIMEOUT_S
+            left = now
         await asyncio.sleep(1.0)
     return left
 

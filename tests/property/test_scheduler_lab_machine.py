@@ -193,6 +193,10 @@ class LabMachine(RuleBasedStateMachine):
         self.do(c.WithdrawBoard(fpga_id=fpga_id, owner="root", reason="new fan", kick=kick))
 
     @rule(fpga_id=FPGAS)
+    def forget(self, fpga_id: int) -> None:
+        self.do(c.ForgetBoard(fpga_id=fpga_id, owner="root"))
+
+    @rule(fpga_id=FPGAS)
     def put_back(self, fpga_id: int) -> None:
         self.do(c.ReturnBoard(fpga_id=fpga_id, owner="root"))
 

@@ -32,7 +32,7 @@ def test_a_seed_repeats_itself_exactly() -> None:
 
 
 def test_planted_bugs_are_noticed() -> None:
-    said = sim("--mutants", "--seeds", "80")
+    said = sim("--mutants", "--seeds", "150")
     assert "MISSED" not in said
     caught, total = (int(word) for word in said.splitlines()[-1].split()[:3:2])
     assert caught == total >= 10

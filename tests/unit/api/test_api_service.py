@@ -11,7 +11,7 @@ from api_fakes import ROOT, T0, Lab, board, error_of, job
 
 from lutlab_api.domain.queue import Queue, Rival, Slot, Standing, standing
 from lutlab_api.domain.views import Failure
-from lutlab_events.commands import ReturnBoard, SubmitBuild, WithdrawBoard
+from lutlab_events.commands import ForgetBoard, ReturnBoard, SubmitBuild, WithdrawBoard
 from lutlab_events.rejections import Rejection
 from lutlab_events.values import JobStatus
 
@@ -75,6 +75,15 @@ async def test_only_admins_take_boards_out_of_service(lab: Lab, ada: httpx.Async
         assert (await root.post(f"/api/v1/boards/3/{path}", json=body)).status_code == 204
         assert lab.last(WithdrawBoard) == WithdrawBoard(fpga_id=3, owner="root", reason="new fan", kick=kick)
         assert error_of(await root.post(f"/api/v1/boards/3/{path}", json={"reason": "a\nb"}))[0] == 422
+
+
+async def test_only_admins_forget_boards(lab: Lab, ada: httpx.AsyncClient) -> None:
+    assert error_of(await ada.delete("/api/v1/boards/3"))[:2] == (403, "admin_only")
+    async with lab.client(ROOT) as root:
+        assert (await root.delete("/api/v1/boards/3")).status_code == 204
+        assert lab.last(ForgetBoard) == ForgetBoard(fpga_id=3, owner="root")
+        lab.commands.rejections[ForgetBoard] = Rejection.BOARD_IN_USE
+        assert error_of(await root.delete("/api/v1/boards/3"))[:2] == (409, "board_in_use")
 
 
 async def test_boards_are_put_back(lab: Lab, ada: httpx.AsyncClient) -> None:

@@ -259,6 +259,7 @@ def every_command(board: boards.Board) -> list[Any]:
         WITHDRAW,
         KICK,
         RETURN,
+        c.ForgetBoard(fpga_id=3, owner="root"),
         *(attach(build_id, epoch) for epoch in epochs for build_id in (None, USER_ID, 99)),
     ]
 

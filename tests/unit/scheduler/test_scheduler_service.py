@@ -15,7 +15,7 @@ from lutlab_events.events import Event
 from lutlab_events.rejections import Rejection as R
 from lutlab_events.values import BoardState, SessionEnd, Withdrawal
 from lutlab_scheduler.domain.board import Board
-from lutlab_scheduler.domain.board_decisions import ClaimBoard, ProgramBoard, decide
+from lutlab_scheduler.domain.board_decisions import AttachBoard, ClaimBoard, ProgramBoard, decide
 from lutlab_scheduler.domain.outcome import HEALTH_CHECK_EVERY_S, Context, Rejected
 from lutlab_scheduler.domain.policies import agenda
 
@@ -194,3 +194,21 @@ def test_a_session_ends_at_its_greatest_length_however_much_it_is_used() -> None
     begun = decide(c.ReportProgrammed(fpga_id=3, epoch=1), g.board(g.PROGRAMMING), Context(g.NOW, short))
     assert isinstance(begun, list) and isinstance(begun[0], e.BoardProgrammed)
     assert begun[0].session_expires_at == g.NOW + timedelta(minutes=10)
+
+
+@pytest.mark.parametrize("given", [[*g.IDLE, g.LOST], [*g.RESERVED, g.LOST]])
+def test_a_board_that_is_gone_is_forgotten_until_it_is_found_again(given: list[Event]) -> None:
+    story = Story(given)
+    events = story.do(c.ForgetBoard(fpga_id=3, owner="root", reason="sold"))
+    assert [x.reason for x in events if isinstance(x, e.SessionEnded)] == [SessionEnd.WITHDRAWN] * (
+        given != [*g.IDLE, g.LOST]
+    )
+    assert story.board.absence is not None and story.board.absence.why is Withdrawal.REMOVED
+    assert story.refused(c.ForgetBoard(fpga_id=3, owner="root")).code is R.NOTHING_TO_DO
+    story.do(AttachBoard(agent_id=g.AGENT, report=g.report()))
+    assert story.board.absence is None
+
+
+@pytest.mark.parametrize("given", [g.IDLE, g.RESERVED, [*g.QUEUED, g.LOST]])
+def test_a_board_in_use_is_not_forgotten(given: list[Event]) -> None:
+    assert Story(given).refused(c.ForgetBoard(fpga_id=3, owner="root")).code is R.BOARD_IN_USE

@@ -43,6 +43,7 @@ app.add_typer(audit.deadletters, name="deadletters")
 app.command()(audit.replay)
 app.command()(service.drain)
 app.command()(service.undrain)
+app.command()(service.forget)
 
 
 def main() -> None:

@@ -243,6 +243,10 @@ class Client:
         response = self._request("POST", path, headers=headers, **arguments)
         return _decoded(response, Any) if response.content else None
 
+    def delete(self, path: str) -> None:
+        """As `get`, for a DELETE."""
+        self._request("DELETE", path)
+
     @staticmethod
     def decode(data: bytes, kind: type[T]) -> T:
         """A value the lab sent. Raises: LutlabError."""

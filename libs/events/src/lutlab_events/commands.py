@@ -291,6 +291,14 @@ class ReturnBoard(Frozen, frozen=True, kw_only=True, tag=True):
     reason: str = ""
 
 
+class ForgetBoard(Frozen, frozen=True, kw_only=True, tag=True):
+    """From an admin: this board, which cannot be reached, is gone for good. It returns if it is ever found again."""
+
+    fpga_id: int
+    owner: str
+    reason: str = ""
+
+
 class CheckBoard(Frozen, frozen=True, kw_only=True, tag=True):
     """From a timer: a quarantined board is due for a health check, i.e. a load of its base design."""
 
@@ -328,6 +336,7 @@ Command = (
     | RetryReset
     | WithdrawBoard
     | ReturnBoard
+    | ForgetBoard
     | CheckBoard
     | WebhookCommand
 )

@@ -20,6 +20,8 @@ class Rejection(StrEnum):
     NOT_YOUR_JOB = "not_your_job"
     UNKNOWN_PROFILE = "unknown_profile"
     QUEUE_FULL = "queue_full"
+    BOARD_IN_USE = "board_in_use"
+    """The board can be reached, or a job waits for it, so it cannot be forgotten."""
     OWNER_LIMIT = "owner_limit"
     """The owner has as many open jobs, or boards, as one owner may have."""
     NO_SUCH_BOARD = "no_such_board"

@@ -27,7 +27,7 @@ from lutlab_api.app.cancelling import end
 from lutlab_api.settings import Settings
 from lutlab_api.web.application import VERSION, create_app
 from lutlab_api.web.services import Ports, wire
-from lutlab_transport.clock import RandomIds, SystemClock
+from lutlab_transport.clock import RandomIds, SteadyClock
 from lutlab_transport.logging import setup_logging
 
 log = structlog.get_logger(__name__)
@@ -39,7 +39,7 @@ KEEP_ALIVE_S = 30
 
 def build(settings: Settings) -> FastAPI:
     """The application over real servers, which need not be there yet."""
-    clock, ids = SystemClock(), RandomIds()
+    clock, ids = SteadyClock(), RandomIds()
     postgres = Postgres(settings.database_url, clock, connections_max=settings.postgres_connections_max)
     changes = NatsChanges(site=settings.site)
     messaging = NatsMessaging(

@@ -26,7 +26,7 @@ from lutlab_board_agent.domain.errors import AgentError, LabFileInvalid
 from lutlab_board_agent.domain.lab import LabBoard, LoaderArgs, parse_lab
 from lutlab_board_agent.settings import AgentSettings
 from lutlab_events import subjects
-from lutlab_transport.clock import RandomIds, SystemClock
+from lutlab_transport.clock import RandomIds, SteadyClock
 from lutlab_transport.commands import CommandClient
 from lutlab_transport.connection import connect
 from lutlab_transport.logging import setup_logging
@@ -132,7 +132,7 @@ async def _serve(settings: AgentSettings, boards: Sequence[LabBoard], programmer
     if nc is None:
         return
     try:
-        clock, ids = SystemClock(), RandomIds()
+        clock, ids = SteadyClock(), RandomIds()
         agent = Agent(
             nc,
             boards,

@@ -40,3 +40,16 @@ def undrain(
     with client(api_url, api_key, data_dir) as lab:
         lab.post(f"/api/v1/boards/{board}/return", json={"reason": reason})
     note(f"board {board} gets jobs again")
+
+
+def forget(
+    *,
+    board: BoardId,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Take a board that is gone for good off the list. It comes back if it is found again. For admins."""
+    with client(api_url, api_key, data_dir) as lab:
+        lab.delete(f"/api/v1/boards/{board}")
+    note(f"board {board} is forgotten")

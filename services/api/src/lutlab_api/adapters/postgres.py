@@ -106,7 +106,7 @@ class Postgres:
 
     async def boards(self) -> list[BoardView]:
         """Every board, by number."""
-        return [rows.board(row) for row in await self._rows(Query(rows.BOARDS + " order by fpga_id"))]
+        return [rows.board(row) for row in await self._rows(Query(rows.BOARDS + rows.KNOWN + " order by fpga_id"))]
 
     async def board(self, fpga_id: int) -> BoardView | None:
         """One board."""

@@ -34,6 +34,9 @@ BOARDS = """select fpga_id, state, profile, agent_id, epoch, labels, owner, sess
     session_expires_at, current_job_id, current_job_created_at, bitstream, error_code, error_message, service,
     service_reason, updated_at from boards"""
 
+KNOWN = " where service is distinct from 'removed'"
+"""Boards that were not forgotten."""
+
 JOBS = """select job_id, number, type, status, owner, fpga_id, pinned_fpga_id, profile, build_stage, result,
     bitstream is not null as built, error_code, error_message, error_stage, created_at, updated_at from jobs"""
 
@@ -57,7 +60,8 @@ def _absence(row: Row) -> Failure | None:
     """Why a board is out of service, told where its failures are told."""
     if row["service"] is None:
         return None
-    return Failure(code=f"board_in_{row['service']}", message=row["service_reason"] or "")
+    code = "board_removed" if row["service"] == "removed" else f"board_in_{row['service']}"
+    return Failure(code=code, message=row["service_reason"] or "")
 
 
 def board(row: Row) -> BoardView:

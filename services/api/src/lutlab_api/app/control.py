@@ -7,7 +7,15 @@ from lutlab_api.app.auth import require_admin
 from lutlab_api.app.ports import Blobs
 from lutlab_api.app.reads import Reads, parse_job_id
 from lutlab_api.domain.upload import Upload
-from lutlab_events.commands import CancelJob, ReleaseSession, ResetBoard, ReturnBoard, SubmitBuild, WithdrawBoard
+from lutlab_events.commands import (
+    CancelJob,
+    ForgetBoard,
+    ReleaseSession,
+    ResetBoard,
+    ReturnBoard,
+    SubmitBuild,
+    WithdrawBoard,
+)
 from lutlab_events.ids import digest
 
 
@@ -77,6 +85,16 @@ class Control:
         command_id = self._asking.command_id(request)
         fingerprint = request.fingerprint(fpga_id, reason, kick)
         await self._asking.ask(body, request, command_id=command_id, fingerprint=fingerprint)
+
+    async def forget(self, request: Request, fpga_id: int) -> None:
+        """Take a board that is gone off the list; for admins.
+
+        Raises: NotAllowed, Refused (`fpga_not_found`, `board_in_use`, `nothing_to_do`), Unavailable.
+        """
+        require_admin(request.caller)
+        body = ForgetBoard(fpga_id=fpga_id, owner=request.caller.owner)
+        command_id = self._asking.command_id(request)
+        await self._asking.ask(body, request, command_id=command_id, fingerprint=request.fingerprint(fpga_id))
 
     async def put_back(self, request: Request, fpga_id: int, reason: str) -> None:
         """Give a board jobs again; for admins. Raises: as `withdraw`."""

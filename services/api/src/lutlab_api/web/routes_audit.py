@@ -42,6 +42,8 @@ CSV_COLUMNS = (
     "hash",
     "data",
 )
+SECRETS = frozenset({"key_sha256", "secret_box", "previous_box"})
+"""Fields of states that are shown to nobody."""
 MOMENT: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
 
 router = APIRouter(prefix="/api/v1", tags=["audit"])
@@ -180,8 +182,8 @@ class Believed(Model):
     @staticmethod
     def of(answer: StateAnswer) -> Believed:
         """From the scheduler's answer."""
-        state = {k: v for k, v in (answer.state or {}).items() if k != "key_sha256"}
-        view = {k: v for k, v in (answer.view or {}).items() if k != "key_sha256"}
+        state = {name: value for name, value in (answer.state or {}).items() if name not in SECRETS}
+        view = {name: value for name, value in (answer.view or {}).items() if name not in SECRETS}
         assert answer.position is not None and answer.event_type is not None and answer.at is not None
         return Believed(
             stream=answer.stream,

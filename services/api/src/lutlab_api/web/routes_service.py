@@ -79,6 +79,18 @@ async def put_back(fpga_id: FpgaId, body: Why, api: Api, asked: Asked) -> Respon
     return Response(status_code=status.HTTP_204_NO_CONTENT)
 
 
+@router.delete(
+    "/boards/{fpga_id}",
+    status_code=status.HTTP_204_NO_CONTENT,
+    summary="Forget a board",
+    responses=errors_v1(*SERVICE, Rejection.BOARD_IN_USE),
+)
+async def forget(fpga_id: FpgaId, api: Api, asked: Asked) -> Response:
+    """Take a board that is gone for good off the list (admins only). It comes back, as itself, if it is found again."""
+    await api.control.forget(asked, fpga_id)
+    return Response(status_code=status.HTTP_204_NO_CONTENT)
+
+
 @router.get("/jobs/{job_id}/queue", summary="A job's place in the queue", responses=errors_v1(*READ, *JOB))
 async def queue(job_id: JobId, api: Api, reader: Reader) -> Standing:
     """Where a job stands that waits for a board, under fair shares between owners, and when its turn may come."""

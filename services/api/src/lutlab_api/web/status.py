@@ -84,6 +84,7 @@ MEANINGS: dict[str, Meaning] = {
     Code.OVERLOADED: Meaning(H.SERVICE_UNAVAILABLE, "too many requests are under way; try again in 1 s"),
     # -- what is not possible now
     Rejection.FPGA_NOT_IDLE: Meaning(H.CONFLICT, "board 3 is reserved; pick an idle one, or POST /submit to get any"),
+    Rejection.BOARD_IN_USE: Meaning(H.CONFLICT, "board 3 is idle; only a board that cannot be reached is forgotten"),
     Rejection.FPGA_NOT_RESERVED: Meaning(H.CONFLICT, "board 3 is not reserved: it is idle; submit a design first"),
     Rejection.FPGA_NOT_RESETTABLE: Meaning(H.CONFLICT, "board 3 is idle; only reserved and failed boards are reset"),
     Code.FPGA_BUSY: Meaning(H.CONFLICT, "board 3 is in use by another connection of this session; close it first"),

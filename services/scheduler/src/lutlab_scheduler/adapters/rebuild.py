@@ -21,7 +21,7 @@ from lutlab_ledger import tables
 from lutlab_scheduler.adapters.postgres import COLUMNS, envelope_of, translated
 from lutlab_scheduler.app.ports import SchedulerError
 from lutlab_scheduler.app.projections import KEYS
-from lutlab_scheduler.app.rebuild import STREAM_KINDS, Folding
+from lutlab_scheduler.app.rebuild import Folding, stream_kind
 
 REPLAY_LOCK = 0x6C757460
 """Advisory lock key: one rebuild of a database at a time."""
@@ -91,7 +91,7 @@ class Rebuild:
     def __init__(self, connection: asyncpg.Connection, views: Sequence[str], progress: Progress) -> None:
         self._connection = connection
         self._views = tuple(views)
-        self._kinds = [STREAM_KINDS[view] for view in self._views]
+        self._kinds = [stream_kind(view) for view in self._views]
         self._progress = progress
         self._folding = Folding()
         self._position = 0

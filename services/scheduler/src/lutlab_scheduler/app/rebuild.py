@@ -10,8 +10,13 @@ from lutlab_scheduler.app.projections import project
 from lutlab_scheduler.app.world import State, evolve
 from lutlab_scheduler.domain.job import Job
 
-STREAM_KINDS = {"boards": "board", "jobs": "job", "agents": "agent", "api_keys": "key", "profiles": "profile"}
-"""Which streams each view is made of. A row is made of one stream."""
+NAMED_OTHERWISE = {"api_keys": "key"}
+"""Views whose streams are not called as they are."""
+
+
+def stream_kind(view: str) -> str:
+    """Which streams a view is made of: `board` for `boards`. A row is made of one stream."""
+    return NAMED_OTHERWISE.get(view, view.removesuffix("s"))
 
 
 class Folding:

@@ -162,9 +162,15 @@ class World:
         self._put(envelope.stream, before, after)
 
     def replay(self, envelopes: Iterable[EventEnvelope]) -> None:
-        """Take in recorded events."""
+        """Take in recorded events. Raises: IllegalTransition, UnknownStream."""
+        states: dict[str, State | None] = {}
         for envelope in envelopes:
-            self.apply(envelope)
+            stream = envelope.stream
+            before = states[stream] if stream in states else self._states.get(stream)
+            assert envelope.version == (0 if before is None else before.version) + 1, f"gap in {stream}"
+            states[stream] = evolve(before, envelope)
+        for stream, state in states.items():
+            self._put(stream, self._states.get(stream), state)
         self.settle()
 
     def adopt(self, stream: str, state: State) -> None:

@@ -81,7 +81,7 @@ TRANSITIONS: Table[BoardState] = {
 }
 
 
-class Claim(msgspec.Struct, frozen=True, kw_only=True):
+class Claim(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The job that has the board before its session begins."""
 
     job_id: UUID
@@ -90,7 +90,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     building: bool = False
 
 
-class Session(msgspec.Struct, frozen=True, kw_only=True):
+class Session(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An owner's right to the board for a time, and what is loaded for it."""
 
     session_id: UUID
@@ -102,7 +102,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     job_created_at: datetime
 
 
-class Loading(msgspec.Struct, frozen=True, kw_only=True):
+class Loading(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A load under way. `bitstream` is None while a reset waits for the base design; no deadline runs then."""
 
     bitstream: BitstreamRef | None
@@ -110,7 +110,7 @@ class Loading(msgspec.Struct, frozen=True, kw_only=True):
     session_id: UUID | None = None
 
 
-class Reset(msgspec.Struct, frozen=True, kw_only=True):
+class Reset(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The reset under way or last tried, and the job that asked for it, None where nobody did."""
 
     attempt: int
@@ -118,14 +118,14 @@ class Reset(msgspec.Struct, frozen=True, kw_only=True):
     job_created_at: datetime | None = None
 
 
-class Failure(msgspec.Struct, frozen=True, kw_only=True):
+class Failure(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Why the last load failed."""
 
     code: str
     message: str
 
 
-class Absence(msgspec.Struct, frozen=True, kw_only=True):
+class Absence(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Why the board gets no new jobs.
 
     Attributes:
@@ -140,7 +140,7 @@ class Absence(msgspec.Struct, frozen=True, kw_only=True):
     passed: int = 0
 
 
-class Board(msgspec.Struct, frozen=True, kw_only=True):
+class Board(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the log says about one board.
 
     Attributes:

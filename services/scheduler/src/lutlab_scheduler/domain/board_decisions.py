@@ -289,6 +289,8 @@ def _attach(command: AttachBoard, board: Board, context: Context, base: Bitstrea
                 labels=labels,
             )
         )
+    if board.absence is not None and board.absence.why is Withdrawal.REMOVED:
+        events.append(e.BoardReturned(by=SELF, reason="it was found again"))
     if board.session is not None and board.state in {S.LOST, S.RESERVED} and not _intact(board, report):
         events.append(
             e.RestoreStarted(
@@ -443,6 +445,19 @@ def _withdraw(command: c.WithdrawBoard, board: Board, context: Context, base: Bi
     return events or _nothing(f"{_describe(board)} already")
 
 
+def _forget(command: c.ForgetBoard, board: Board, context: Context, base: BitstreamRef | None) -> Decided:
+    if board.state is not S.LOST or board.claim is not None:
+        waits = f"; job {board.claim.job_id} waits for it, cancel it first" if board.claim else ""
+        return Rejected(
+            Rejection.BOARD_IN_USE, f"{_describe(board)}{waits}; only a board that cannot be reached is forgotten"
+        )
+    if board.absence is not None and board.absence.why is Withdrawal.REMOVED:
+        return _nothing(f"{board.name} is forgotten already")
+    gone = e.BoardWithdrawn(why=Withdrawal.REMOVED, by=command.owner, reason=command.reason)
+    ended = [] if board.session is None else [_end_session(board.session, SessionEnd.WITHDRAWN)]
+    return [*ended, gone]
+
+
 def _return(command: c.ReturnBoard, board: Board, context: Context, base: BitstreamRef | None) -> Decided:
     if board.absence is None:
         return _nothing(f"{_describe(board)} and in service")
@@ -479,5 +494,6 @@ DECIDERS: dict[type, Callable[[Any, Board, Context, BitstreamRef | None], Decide
     c.RetryReset: _retry_reset,
     c.WithdrawBoard: _withdraw,
     c.ReturnBoard: _return,
+    c.ForgetBoard: _forget,
     c.CheckBoard: _check,
 }

@@ -80,7 +80,7 @@ BUILD_LOST = "build_lost"
 WRONG_PROFILE = "wrong_profile"
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
+class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the log says about one job.
 
     Attributes:

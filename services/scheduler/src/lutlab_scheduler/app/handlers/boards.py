@@ -79,5 +79,6 @@ HANDLERS: dict[type, Any] = {
     c.RetryReset: _board_command,
     c.WithdrawBoard: _board_command,
     c.ReturnBoard: _board_command,
+    c.ForgetBoard: _board_command,
     c.CheckBoard: _board_command,
 }
