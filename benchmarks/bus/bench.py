@@ -1,7 +1,9 @@
 """Ours and the real peers over pseudo-terminals, interleaved in one run: a table, and JSON with ratios and spread.
 
 `make bench-bus`. Each contender runs a short slice in every round, so that a busy machine hits all alike; a ratio is
-taken within each round, and its spread is over the rounds.
+taken within each round, and its spread is over the rounds. The ratios and verdicts compare each round's least disturbed
+calls (the quickest 5 %), since on a shared machine the median tells more about the neighbours; the medians are in the
+table and, as ratios, in the JSON. Modelled lines are compared by medians only.
 """
 
 from __future__ import annotations
@@ -50,7 +52,8 @@ class Contender:
     words: int
     call: Callable[[], object]
     cpu: Callable[[], float] = lambda: 0.0
-    rounds: list[float] = field(default_factory=list)  # median words/s of each round
+    rounds: list[float] = field(default_factory=list)  # words/s of each round's least disturbed calls
+    medians: list[float] = field(default_factory=list)
     cpu_s: float = 0.0
     calls: int = 0
 
@@ -66,7 +69,10 @@ class Contender:
             last = now
         self.cpu_s += time.process_time() + self.cpu() - cpu
         self.calls += len(times)
-        self.rounds.append(self.words / median(times))
+        times.sort()
+        self.medians.append(self.words / median(times))
+        # A modelled line catches up after the machine kept its process waiting: only the median is true there.
+        self.rounds.append(self.medians[-1] if "baud" in self.case else self.words / times[len(times) // 20])
 
 
 class Bench:
@@ -137,8 +143,10 @@ def add_links(bench: Bench) -> None:
     for kind in (ReferenceCodec, LiteXUart, LiteXRemote, Manta):
         peer = bench.peer(kind)
         data = BLOCK if kind is ReferenceCodec else words
-        peer.write_block(0, data)
-        assert list(peer.read_block(0, BLOCK_WORDS)) == words, kind.name
+        peer.write_block(0, data[:SCATTER_WORDS])
+        if list(peer.read_block(0, SCATTER_WORDS)) != words[:SCATTER_WORDS]:
+            print(f"{kind.name} reads back other words than were written; left out")
+            continue
         cpu = peer.cpu_s
         addresses = list(SCATTER)[: SCATTER_WORDS // 4] if kind is LiteXRemote else list(SCATTER)
         for case, count, call in (
@@ -208,20 +216,25 @@ def report(bench: Bench) -> dict[str, Any]:
     """Print the tables; returns them for JSON."""
     rows = []
     by_key = {(c.case, c.name): c for c in bench.contenders}
-    print(f"{'case':26} {'contender':20} {'words/s':>14} {'us/word CPU':>12} {'ms/MB CPU':>10}")
+    print(f"{'case':26} {'contender':20} {'words/s':>14} {'median':>14} {'us/word CPU':>12} {'ms/MB CPU':>10}")
     for c in sorted(bench.contenders, key=lambda c: c.case):
         per_word_us = 1e6 * c.cpu_s / (c.calls * c.words)
         rows.append({
             "case": c.case, "contender": c.name, "words_per_s": median(c.rounds), "rounds_words_per_s": c.rounds,
+            "median_words_per_s": median(c.medians),
             "cpu_us_per_word": per_word_us, "cpu_ms_per_mb": per_word_us * 250,
         })  # fmt: skip
-        print(f"{c.case:26} {c.name:20} {median(c.rounds):14,.0f} {per_word_us:12.4f} {per_word_us * 250:10.2f}")
+        speeds = f"{median(c.rounds):14,.0f} {median(c.medians):14,.0f}"
+        print(f"{c.case:26} {c.name:20} {speeds} {per_word_us:12.4f} {per_word_us * 250:10.2f}")
     print(f"\n{'lutlab against':47} {'ratio':>9} {'spread':>19} {'target':>8}")
     ratios = []
     for case, name, target in TARGETS:
+        if (case, name) not in by_key:
+            continue
         ours, other = by_key[case, "lutlab"], by_key[case, name]
         each = [a / b for a, b in zip(ours.rounds, other.rounds, strict=True)]
         ratios.append(_ratio(case, name, each, target))
+        ratios[-1]["ratio_of_medians"] = median(a / b for a, b in zip(ours.medians, other.medians, strict=True))
     for direction in ("write", "read"):
         ours = by_key[f"12 Mbaud {direction}", "lutlab"]
         line = BAUDS[-1] / 40

@@ -430,6 +430,7 @@ int main(int argc, char **argv) {
     struct sigaction action = {.sa_handler = on_signal};
     sigaction(SIGTERM, &action, 0);
     while (!stop) {
+        static int line_idle = 1;
         int busy = 0, paced = rate > 0 || latency > 0;
         double t = paced ? now() : 0;
         if (in_end > in_room / 2 && in_start) {
@@ -446,6 +447,7 @@ int main(int argc, char **argv) {
         if (want) {
             ssize_t n = read(fd, in + in_end, want);
             if (n > 0) {
+                line_idle = 0;
                 paid_in += rate > 0 ? n / rate : 0;
                 in_end += spoil(in + in_end, n);
                 busy = 1;
@@ -454,8 +456,10 @@ int main(int argc, char **argv) {
                 if (in_start == in_end) in_start = in_end = 0;
             } else if (n == 0 || errno != EAGAIN)
                 break;
-            else if (rate > 0)
+            else if (rate > 0) {
+                line_idle = 1;
                 paid_in = t - 1 / rate;
+            }
         }
         size_t waiting = out_end - out_start, can = waiting;
         if (!waiting && rate > 0) paid_out = t - 1 / rate;
@@ -487,6 +491,7 @@ int main(int argc, char **argv) {
             } else if (out_end == out_start && in_end == in_start) { /* nothing on the line: no need to spin */
                 wait.events = POLLIN;
                 if (poll(&wait, 1, 100) > 0 && wait.revents & POLLHUP && !(wait.revents & POLLIN)) break;
+                if (rate > 0 && line_idle) paid_in = now() - 1 / rate;
             }
         }
     }

@@ -169,8 +169,7 @@ class FrameEngine(Elaboratable):
         """IDLE, JUDGE, SKIP, NAK: is it a frame to execute, to answer again or to refuse?"""
         requests, head = self.requests, self._head
         distance = Signal(_SEQUENCE_BITS)
-        before = Signal(_SEQUENCE_BITS)  # frames between this one and the latest
-        m.d.comb += [distance.eq(self._expected - head), before.eq(distance - 1)]
+        m.d.comb += distance.eq(self._expected - head)
         with m.State("IDLE"):
             m.d.comb += requests.mark.eq(1)
             with m.If(requests.valid):
@@ -195,7 +194,7 @@ class FrameEngine(Elaboratable):
                 m.d.sync += self._after.eq(_After.IDLE)
             with m.Elif(distance == 0):
                 m.next = "BEGIN"
-            with m.Elif(before < self._stored):
+            with m.Elif(distance <= self._stored):
                 m.d.sync += self._after.eq(_After.REPEAT)
             with m.Else():
                 m.d.sync += self._after.eq(_After.NAK)

@@ -32,7 +32,7 @@ def check_ring(name: str, depth: int) -> int:
 class RequestRing(Elaboratable):
     """A ring of frames in block RAM whose newest part is provisional until its frame is committed.
 
-    Each entry has a ninth bit, which marks the end of a frame. An entry takes three cycles to read, ample at a serial
+    Each entry has a bit beside it that marks the end of a frame. An entry takes three cycles to read, ample at a serial
     line's speed. Entries behind the mark are kept, so that a reader can go back to it.
 
     Args:
@@ -41,7 +41,7 @@ class RequestRing(Elaboratable):
     Attributes:
         push: in, store `push_data` (8 bits); ignored while `full`. Not in two cycles in a row.
         push_end: in, with `push`: this is the end of a frame. Always fits behind `strip`.
-        full: out, a cycle late.
+        full: out, a cycle late, and wrong in the cycle after `strip`.
         strip: in, take back the check at the frame's end: four entries if `long`, else two.
         commit: in, make everything pushed so far readable.
         rollback: in, forget everything pushed since the last commit. `push`, `strip`, `commit` and `rollback` come one
@@ -76,27 +76,34 @@ class RequestRing(Elaboratable):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        m.submodules.memory = memory = Memory(shape=9, depth=self.depth, init=[], attrs={"no_rw_check": 1})
-        write_port = memory.write_port()
-        read_port = memory.read_port(domain="comb")
+        # The marks have a memory of their own: nine bits would not divide evenly among block RAMs.
+        m.submodules.memory = memory = Memory(shape=8, depth=self.depth, init=[], attrs={"no_rw_check": 1})
+        m.submodules.marks = marks = Memory(shape=1, depth=self.depth, init=[], attrs={"no_rw_check": 1})
+        write_port, mark_port = memory.write_port(), marks.write_port()
+        read_port, is_mark_port = memory.read_port(domain="comb"), marks.read_port(domain="comb")
 
         head, marked, committed, tail = self._head, self._marked, self._committed, self._tail
         step = Signal(range(self.depth))
+        after = Signal(range(self.depth))
         stores = Signal()
         m.d.comb += [
             # 1, or -2 or -4
             step.eq(Cat(~self.strip, self.strip & ~self.long, self.strip.replicate(len(step) - 2))),
             stores.eq(self.push & (~self.full | self.push_end)),
             self.empty.eq(head == committed),
+            after.eq(tail + step),
             write_port.addr.eq(tail),
-            write_port.data.eq(Cat(self.push_data, self.push_end)),
+            write_port.data.eq(self.push_data),
             write_port.en.eq(stores),
+            mark_port.addr.eq(tail),
+            mark_port.data.eq(self.push_end),
+            mark_port.en.eq(stores),
         ]
-        m.d.sync += self.full.eq((tail + 1)[: len(tail)] == marked)
+        m.d.sync += self.full.eq(after == marked)
         with m.If(self.rollback):
             m.d.sync += tail.eq(committed)
         with m.Elif(self.strip | stores):
-            m.d.sync += tail.eq(tail + step)
+            m.d.sync += tail.eq(after)
         with m.If(self.commit):
             m.d.sync += committed.eq(tail)
 
@@ -104,9 +111,9 @@ class RequestRing(Elaboratable):
         fetched = Signal(9, reset_less=True)
         is_fetched = Signal()
         moves = Signal()
-        m.d.comb += [moves.eq(self.take | self.rewind), read_port.addr.eq(head)]
+        m.d.comb += [moves.eq(self.take | self.rewind), read_port.addr.eq(head), is_mark_port.addr.eq(head)]
         m.d.sync += [
-            fetched.eq(read_port.data),
+            fetched.eq(Cat(read_port.data, is_mark_port.data)),
             is_fetched.eq(~self.empty & ~moves),
             Cat(self.data, self.end).eq(fetched),
             self.valid.eq(is_fetched & ~moves),

@@ -445,7 +445,7 @@ class Engine:
         if flight.copies == 1:
             self._measure(now_s - flight.sent_s)
         self._clean += 1
-        if self._clean >= CLEAN_FRAMES and self._frame_bytes < FRAME_BYTES_MAX:
+        if self._clean >= CLEAN_FRAMES and self._frame_bytes < (FRAME_BYTES_FIRST if self._long else FRAME_BYTES_MAX):
             self._clean = 0
             self._frame_bytes *= 2
         end = len(frame) - (wire.CRC32_BYTES if flight.head & wire.Head.LONG else wire.CRC16_BYTES)
