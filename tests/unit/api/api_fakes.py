@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import struct
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -32,6 +33,7 @@ from lutlab_api.domain.views import (
 from lutlab_api.settings import Settings
 from lutlab_api.web.application import create_app
 from lutlab_api.web.services import Ports, wire
+from lutlab_bus import LinkCounters
 from lutlab_events.busmsg import BusHeaders, BusReply, BusStatus, BusVerb
 from lutlab_events.commands import Command, IssueKey, RecordRun, RevokeKey, RotateKey
 from lutlab_events.envelope import Answer
@@ -330,6 +332,16 @@ def _run_job(body: RecordRun) -> JobView:
     )
 
 
+STATS = {
+    "open": True,
+    "in_step": True,
+    "device": None,
+    "line_baud": 12_500_000,
+    "latency_timer": {"found_ms": 16, "now_ms": 1, "problem": ""},
+    "counters": LinkCounters(frames=7, retries=1).as_dict(),
+}
+
+
 @dataclass
 class FakeBus:
     """Agents with one echo memory of 512 words each; `script` may answer instead."""
@@ -359,6 +371,8 @@ class FakeBus:
     def _answer(self, headers: BusHeaders, frame: bytes) -> BusReply:
         if headers.verb is BusVerb.EXCHANGE:
             return BusReply(status=BusStatus.OK, frame=self.exchange(frame))
+        if headers.verb is BusVerb.STATS:
+            return BusReply(status=BusStatus.OK, frame=json.dumps(STATS).encode())
         if headers.verb is BusVerb.OPEN:
             if self.holder:
                 return BusReply(status=BusStatus.BUSY)

@@ -6,19 +6,9 @@ import json
 
 import httpx
 import pytest
-from api_fakes import Lab, board, error_of
+from api_fakes import STATS, Lab, board, error_of
 
-from lutlab_bus import LinkCounters
 from lutlab_events.busmsg import BusReply, BusStatus, BusVerb
-
-STATS = {
-    "open": True,
-    "in_step": True,
-    "device": None,
-    "line_baud": 12_500_000,
-    "latency_timer": {"found_ms": 16, "now_ms": 1, "problem": ""},
-    "counters": LinkCounters(frames=7, retries=1).as_dict(),
-}
 
 
 async def test_the_agents_words_are_passed_on(lab: Lab, ada: httpx.AsyncClient) -> None:

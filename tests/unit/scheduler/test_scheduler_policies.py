@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta
 from itertools import permutations
 from typing import Any
 
-import msgspec
 import scheduler_given as g
 from msgspec.structs import replace
 
@@ -141,6 +141,6 @@ def test_agents_that_are_silent_for_a_lease_are_lost() -> None:
     lost = [d.command.agent_id for d in lapsed(agents, seen, g.T0, now, lease) if isinstance(d.command, c.LoseAgent)]
     assert lost == ["silent", "never"]
     # One that has registered only now was heard of now.
-    assert lapsed([msgspec.structs.replace(a, updated_at=now) for a in agents], seen, g.T0, now, lease) == []
+    assert lapsed([dataclasses.replace(a, updated_at=now) for a in agents], seen, g.T0, now, lease) == []
     # Listening began only now (a take-over, or NATS is back): everybody has a whole lease again.
     assert lapsed(agents, seen, now - timedelta(seconds=1), now, lease) == []
