@@ -16,6 +16,7 @@ from lutlab_api.web import (
     routes_boards,
     routes_jobs,
     routes_keys,
+    routes_live,
     routes_v1,
     routes_v1_boards,
     routes_v1_jobs,
@@ -40,6 +41,7 @@ ROUTES = (
     routes_v1_jobs,
     routes_v1_keys,
     routes_v1_webhooks,
+    routes_live,
     websocket,
 )
 DESCRIPTION = """
