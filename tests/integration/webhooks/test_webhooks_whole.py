@@ -34,11 +34,15 @@ class Receiver:
     port: int = 0
     answer: bytes = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"
     heard: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
-    silent: bool = False
+    serving: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/events"
+
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self.serve(reader, writer))
+        self.serving.add(task)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -95,10 +99,11 @@ async def api(lab: Whole) -> AsyncIterator[httpx.AsyncClient]:
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
     receiver = Receiver()
-    server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(receiver.accept, "127.0.0.1", 0)
     receiver.port = server.sockets[0].getsockname()[1]
     yield receiver
     server.close()
+    await asyncio.gather(*receiver.serving)
 
 
 async def register(api: httpx.AsyncClient, receiver: Receiver, **more: Any) -> str:
