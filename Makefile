@@ -57,6 +57,10 @@ fuzz-api: $(STAMP) ## send 20,000 requests made from the OpenAPI document to the
 bench-api: $(STAMP) ## measure the API: 64 clients mixing status polls, submits and runs
 	$(BIN)/python -m pytest -s tests/conformance/bench_api.py
 
+.PHONY: bench-sse
+bench-sse: $(STAMP) ## measure 1,000 followers of the log: each sees every event once, in order
+	$(BIN)/python benchmarks/sse.py
+
 clean: ## delete the environment and every cache in this folder
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -27,7 +27,7 @@ from pathlib import Path
 
 import nkeys
 
-from lutlab_events import commands, subjects
+from lutlab_events import commands, subjects, webhooks
 
 AGENT_COMMANDS = (
     commands.RegisterAgent,
@@ -56,7 +56,12 @@ API_COMMANDS = (
     commands.WithdrawBoard,
     commands.ReturnBoard,
     commands.ForgetBoard,
+    webhooks.RegisterWebhook,
+    webhooks.RotateWebhookSecret,
+    webhooks.EnableWebhook,
+    webhooks.DeleteWebhook,
 )
+WEBHOOKS_COMMANDS = (webhooks.DisableWebhook,)
 ANSWER_WITHIN = "1m"
 """How long an agent may answer a bus request it was sent; the API gives up long before."""
 HUB_DOMAIN = "hub"
@@ -184,12 +189,17 @@ def builder_grant(site: str) -> Grant:
 
 
 def api_grant(site: str) -> Grant:
-    """The API: callers' commands and their answers, bus requests to every agent, a look at the command queue."""
+    """The API: commands and their answers, events, bus requests to every agent, a look at the command queue."""
     info = f"$JS.API.CONSUMER.INFO.{subjects.COMMANDS.name}.{subjects.SCHEDULER_DURABLE}"
     return Grant(
         publish=(*_commands(site, API_COMMANDS), f"bus.{site}.*", f"qry.{site}.*", info),
-        subscribe=("_INBOX.>", "ans.>"),
+        subscribe=("_INBOX.>", "ans.>", f"evt.{site}.>"),
     )
+
+
+def webhooks_grant(site: str) -> Grant:
+    """The delivery of webhooks: woken by events, it may only ask for an endpoint to be disabled."""
+    return Grant(publish=_commands(site, WEBHOOKS_COMMANDS), subscribe=("_INBOX.>", f"evt.{site}.>"))
 
 
 def far_agent_grant(site: str, agent: str) -> Grant:
@@ -269,6 +279,7 @@ def hub_account(lab: Lab, seeds: Seeds) -> str:
         return _user(client, seeds.public(lab.name, client), grant)
 
     users = [user("scheduler", None), user("api", api_grant(lab.name)), user("builder", builder_grant(lab.name))]
+    users.append(user("webhooks", webhooks_grant(lab.name)))
     users += [user(f"agent-{agent}", agent_grant(lab.name, agent)) for agent in lab.agents]
     users += [user(f"leaf-{leaf}", leaf_grant(lab.name, agents)) for leaf, agents in lab.leaves.items()]
     return _account(lab.name, "jetstream: enabled", users)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -21,6 +23,7 @@ from api_whole import ADMIN_KEY, Hands, Whole, hands, until, whole
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+PAGE = Path(__file__).parents[3] / "docs" / "api.md"
 JOBS_PER_HOUR = 40
 WEBSOCKETS = 2
 TOKENS = {"ghp_graces-very-secret-token": "grace", "ghp_mallorys-very-secret-token": "mallory"}
@@ -182,6 +185,27 @@ async def test_logging_in_over_http(lab: Whole, secrets: set[str]) -> None:
         assert (await grace.get("/auth/keys/me")).json()["owner"] == "grace@github"
         assert (await grace.delete("/auth/keys/me")).status_code == 204
     assert set(Provider.seen) == {"/user"}
+
+
+async def test_the_page_with_curl_runs_as_written(lab: Whole, helper: Hands, secrets: set[str], tmp_path: Path) -> None:
+    blocks = re.findall(r"(?ms)^```sh\n(.*?)^```$", PAGE.read_text())
+    assert len(blocks) >= 8
+    script = "set -euo pipefail\n" + "\n".join(blocks) + '\necho\necho "KEY=$KEY"\n'
+    env = {**os.environ, "LUTLAB_URL": lab.url(), "LUTLAB_KEY": ADMIN_KEY}
+    process = await asyncio.create_subprocess_exec(
+        "bash", "-c", script, cwd=tmp_path, env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        out, errors = await asyncio.wait_for(process.communicate(), 100)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 0, (out.decode()[-2000:], errors.decode())
+    told = out.decode()
+    assert '{"ok":true,"data":[0,0,0,0]}' in told  # the test plays a memory, not the page's design
+    secrets.update(re.findall(r'"api_key":"([^"]+)"', told))
+    secrets.add(told.rpartition("KEY=")[2].strip())
 
 
 async def test_two_processes_share_a_limit(lab: Whole, secrets: set[str]) -> None:

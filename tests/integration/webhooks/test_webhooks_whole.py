@@ -21,7 +21,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "api"))
 
-from api_whole import ADMIN_KEY, PROFILE, Hands, Service, Whole, hands, until, whole
+from api_whole import ADMIN_KEY, PROFILE, Hands, Service, Whole, free_port, hands, until, whole
 
 KEY = "the operator's own key"
 SECRET = "a webhook secret of enough bytes"
@@ -34,11 +34,15 @@ class Receiver:
     port: int = 0
     answer: bytes = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"
     heard: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
-    silent: bool = False
+    serving: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/events"
+
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self.serve(reader, writer))
+        self.serving.add(task)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -63,6 +67,9 @@ def lab(postgres_url: str, nats_url: str, tmp_path_factory: pytest.TempPathFacto
     settings = {"LUTLAB_WEBHOOKS_KEY": KEY, "LUTLAB_WEBHOOKS_ALLOW_NETWORKS": "127.0.0.0/8"}
     with whole(postgres_url, nats_url, folder, **settings) as lab:
         env = {"LUTLAB_DATABASE_URL": postgres_url, "LUTLAB_NATS_URL": nats_url, **settings}
+        port = free_port()
+        env["LUTLAB_WEBHOOKS_METRICS_PORT"] = str(port)
+        lab.metrics = f"http://127.0.0.1:{port}/metrics"  # type: ignore[attr-defined]
         courier = Service("lutlab-webhooks", env, folder / "webhooks.log").start()
         lab.courier = courier  # type: ignore[attr-defined]
         try:
@@ -92,10 +99,11 @@ async def api(lab: Whole) -> AsyncIterator[httpx.AsyncClient]:
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
     receiver = Receiver()
-    server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(receiver.accept, "127.0.0.1", 0)
     receiver.port = server.sockets[0].getsockname()[1]
     yield receiver
     server.close()
+    await asyncio.gather(*receiver.serving)
 
 
 async def register(api: httpx.AsyncClient, receiver: Receiver, **more: Any) -> str:
@@ -207,7 +215,7 @@ async def test_gone_disables_and_the_log_says_so(api: httpx.AsyncClient, receive
     await api.delete(f"/api/v1/webhooks/{ident}")
 
 
-async def test_a_redirect_is_not_followed(api: httpx.AsyncClient, receiver: Receiver) -> None:
+async def test_a_redirect_is_not_followed(lab: Whole, api: httpx.AsyncClient, receiver: Receiver) -> None:
     ident = await register(api, receiver)
     receiver.answer = b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
     await api.post(f"/api/v1/webhooks/{ident}/ping")
@@ -219,4 +227,6 @@ async def test_a_redirect_is_not_followed(api: httpx.AsyncClient, receiver: Rece
     one = await until("an attempt", tried)
     assert one["status"] == "pending"
     assert len(receiver.heard) == 1
+    text = (await api.get(lab.metrics)).text  # type: ignore[attr-defined]
+    assert 'lutlab_webhook_attempts_total{outcome="failed"}' in text
     await api.delete(f"/api/v1/webhooks/{ident}")

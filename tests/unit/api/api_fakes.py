@@ -6,14 +6,14 @@ import asyncio
 import json
 import struct
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import httpx
-from api_hooks import FakeHooks
+from api_hooks import FakeHooks, FakeLogSource
 
 from lutlab_api.app.audit import AuditFilter, AuditRow, CommandFilter, CommandRow, Letter
 from lutlab_api.app.ports import EventFilter, IdentityProvider, JobFilter, MessagingHealth
@@ -32,6 +32,7 @@ from lutlab_api.domain.views import (
 )
 from lutlab_api.settings import Settings
 from lutlab_api.web.application import create_app
+from lutlab_api.web.routes_live import tell
 from lutlab_api.web.services import Ports, wire
 from lutlab_bus import LinkCounters
 from lutlab_events.busmsg import BusHeaders, BusReply, BusStatus, BusVerb
@@ -454,6 +455,9 @@ class FakeChanges:
             self.began.clear()
             await asyncio.wait_for(self.began.wait(), 5)
 
+    def watch_all(self) -> AbstractContextManager[asyncio.Event]:
+        return self.watch("*")
+
     @contextmanager
     def watch(self, stream: str) -> Iterator[asyncio.Event]:
         watcher = asyncio.Event()
@@ -518,6 +522,7 @@ class Lab:
         self.shared = FakeShared()
         self.changes = FakeChanges()
         self.hooks = FakeHooks()
+        self.log_source = FakeLogSource()
         self.ledger = FakeLedger()
         self.commands = FakeCommands(self.ledger)
         self.bus = FakeBus()
@@ -543,9 +548,10 @@ class Lab:
             shared=self.shared,
             changes=self.changes,
             hooks=self.hooks,
+            log_source=self.log_source,
             identities=identities,
         )
-        self.services = wire(self.settings, ports)
+        self.services = wire(self.settings, ports, tell)
         self.app = create_app(self.services, self.ids)
 
     @asynccontextmanager

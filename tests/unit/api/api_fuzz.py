@@ -46,14 +46,16 @@ class Fuzz:
     statuses: Counter[int] = field(default_factory=Counter)
     session: requests.Session = field(default_factory=requests.Session)
 
-    def run(self, document: dict[str, Any], examples: int) -> None:
-        """Send about `examples` requests an operation, half of them breaking the schema.
+    def run(self, document: dict[str, Any], examples: int, only: str = "") -> None:
+        """Send about `examples` requests an operation whose label contains `only`, half of them breaking the schema.
 
         Raises:
             schemathesis' FailureGroup: an answer is a server error, or not as documented.
         """
         with self.session:
             for operation in operations(document):
+                if only not in operation.label:
+                    continue
                 known = self.known()
                 for mode in GenerationMode:
                     if mode is GenerationMode.POSITIVE or _can_be_wrong(operation):

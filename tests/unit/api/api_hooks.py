@@ -1,4 +1,4 @@
-"""Webhook endpoints in memory."""
+"""Webhook endpoints and a log to follow, in memory."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+from lutlab_api.app.follow import Followed, LogPiece
 from lutlab_api.app.webhooks import AttemptView, DeliveryView, WebhookView
 
 
@@ -41,3 +42,22 @@ class FakeHooks:
 
     async def replay(self, webhook_id: UUID, after: int, until: int) -> None:
         self.replayed.append((webhook_id, after, until))
+
+
+class FakeLogSource:
+    """The port `LogSource`."""
+
+    def __init__(self) -> None:
+        self.events: list[Followed] = []
+        self.pieces: list[LogPiece] = []
+        self.reads = 0
+
+    async def head(self) -> int:
+        return len(self.events)
+
+    async def after(self, position: int, limit: int) -> Sequence[Followed]:
+        self.reads += 1
+        return self.events[position : position + limit]
+
+    async def lines_after(self, job_id: UUID, attempt: int, seq: int, limit: int) -> Sequence[LogPiece]:
+        return [piece for piece in self.pieces if (piece.attempt, piece.seq) >= (attempt, seq)][:limit]

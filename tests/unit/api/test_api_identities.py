@@ -115,6 +115,23 @@ async def test_nobody_grants_more_than_he_has(lab: Lab) -> None:
     assert (issued.scopes, issued.team) == ((Scope.READ,), "red")
 
 
+@pytest.mark.parametrize(
+    ("text", "stored"),
+    [
+        ("2222-12-03T12:35:26+20:19", "2222-12-02T16:16:26+00:00"),  # Postgres refuses such an offset
+        ("9999-12-31T23:59:59-23:00", None),
+        ("2222-12-03T12:35:26Z", "2222-12-03T12:35:26+00:00"),
+    ],
+)
+async def test_moments_are_kept_in_utc(lab: Lab, text: str, stored: str | None) -> None:
+    async with lab.client() as ada:
+        answer = await ada.post("/auth/keys", json={"owner": "ada", "expires_at": text})
+        if stored is None:
+            assert error_of(answer)[:2] == (422, "validation_error")
+        else:
+            assert lab.last(IssueKey).expires_at.isoformat() == stored
+
+
 async def test_members_see_and_revoke_their_own_keys_only(lab: Lab) -> None:
     second = lab.ledger.add_key("second", "ada", named_scopes=(Scope.READ,))
     bobs = (await lab.ledger.keys(9, "bob"))[0].key_id

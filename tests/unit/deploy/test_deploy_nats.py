@@ -312,6 +312,8 @@ API_MAY_NOT_PUBLISH = [
     "$JS.API.STREAM.DELETE.COMMANDS",
     "$JS.API.CONSUMER.MSG.NEXT.COMMANDS.scheduler",
 ]
+WEBHOOKS_MAY_NOT_PUBLISH = ["cmd.main.SubmitBuild", "evt.main.job.1.completed.v1", OTHERS_WORK, "bus.main.bench"]
+WEBHOOKS_MAY_NOT_SUBSCRIBE = [">", "cmd.>", "ans.>", "work.>", "bus.main.*"]
 API_MAY_NOT_SUBSCRIBE = [">", "cmd.>", "work.>", "bus.main.*", f"{subjects.inbox(OWN_DURABLE)}.>"]
 
 
@@ -321,6 +323,7 @@ API_MAY_NOT_SUBSCRIBE = [">", "cmd.>", "work.>", "bus.main.*", f"{subjects.inbox
         (f"agent-{AGENT}", AGENT_MAY_NOT_PUBLISH, AGENT_MAY_NOT_SUBSCRIBE),
         ("builder", BUILDER_MAY_NOT_PUBLISH, BUILDER_MAY_NOT_SUBSCRIBE),
         ("api", API_MAY_NOT_PUBLISH, API_MAY_NOT_SUBSCRIBE),
+        ("webhooks", WEBHOOKS_MAY_NOT_PUBLISH, WEBHOOKS_MAY_NOT_SUBSCRIBE),
     ],
 )
 async def test_foreign_subjects_are_denied(
@@ -470,7 +473,7 @@ def test_keys_are_kept_and_private(tmp_path: Path) -> None:
     labs = accounts.parse_labs(labs_toml())
     accounts.write(labs, tmp_path)
     seeds = {path: path.read_text() for path in tmp_path.glob("seeds/*/*.nk")}
-    assert len(seeds) == 3 + 2 + 1 + 1 + 3 + 1
+    assert len(seeds) == 4 + 2 + 1 + 1 + 4 + 1
     accounts.write(labs, tmp_path)
     assert {path: path.read_text() for path in seeds} == seeds
     secret = [*seeds, tmp_path / "leaf-lyon" / "remote.conf"]

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from lutlab_api.adapters.audit import NatsPost, PostgresAudit
 from lutlab_api.adapters.changes import NatsChanges
+from lutlab_api.adapters.follow import PostgresFollow
 from lutlab_api.adapters.github import GitHub
 from lutlab_api.adapters.hooks import PostgresHooks
 from lutlab_api.adapters.messaging import NatsBus, NatsMessaging
@@ -26,6 +27,7 @@ from lutlab_api.adapters.shared import PostgresShared
 from lutlab_api.app.cancelling import end
 from lutlab_api.settings import Settings
 from lutlab_api.web.application import VERSION, create_app
+from lutlab_api.web.routes_live import tell
 from lutlab_api.web.services import Ports, wire
 from lutlab_transport.clock import RandomIds, SteadyClock
 from lutlab_transport.logging import setup_logging
@@ -66,9 +68,10 @@ def build(settings: Settings) -> FastAPI:
         shared=PostgresShared(postgres),
         changes=changes,
         hooks=PostgresHooks(postgres),
+        log_source=PostgresFollow(postgres),
         identities=GitHub(settings.github_api_url) if settings.github_api_url else None,
     )
-    services = wire(settings, ports)
+    services = wire(settings, ports, tell)
     background: set[asyncio.Task[None]] = set()
 
     async def start() -> None:
@@ -76,6 +79,7 @@ def build(settings: Settings) -> FastAPI:
         await messaging.start()
         background.add(asyncio.create_task(services.bootstrap.run()))
         background.add(asyncio.create_task(services.usage.run()))
+        background.add(asyncio.create_task(services.follower.run()))
 
     async def stop() -> None:
         await end(background)
@@ -116,6 +120,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     serve(settings)
 
 
+class Server(uvicorn.Server):
+    """uvicorn, with streams that end by themselves once it is told to stop."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop."""
+        app = self.config.app
+        assert isinstance(app, FastAPI)
+        app.state.services.follower.close()
+        super().handle_exit(sig, frame)
+
+
 def serve(settings: Settings) -> None:
     """Serve the application."""
     config = uvicorn.Config(
@@ -139,7 +154,7 @@ def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
     try:
-        uvicorn.Server(config).run()
+        Server(config).run()
     finally:
         log.info("api_stopped")
 

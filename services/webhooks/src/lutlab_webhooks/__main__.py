@@ -11,6 +11,7 @@ import contextlib
 import random
 import signal
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -23,6 +24,7 @@ from lutlab_hooks.secrets import Vault
 from lutlab_transport.clock import RandomIds, SystemClock
 from lutlab_transport.logging import setup_logging
 from lutlab_webhooks.adapters.http import HttpSender
+from lutlab_webhooks.adapters.metrics import serve_metrics
 from lutlab_webhooks.adapters.nats_link import NatsLink
 from lutlab_webhooks.adapters.postgres import PostgresStore, leading
 from lutlab_webhooks.app.delivery import Courier
@@ -45,6 +47,9 @@ async def serve(settings: Settings) -> None:
     link = NatsLink(
         settings.nats_url, site=settings.site, clock=clock, ids=ids, seed_file=settings.nats_nkey_seed_file, token=token
     )
+    attempted: Counter[str] = Counter()
+    if settings.webhooks_metrics_port:
+        serve_metrics(attempted, settings.webhooks_metrics_port)
     while True:
         try:
             async with leading(settings.database_url) as store:
@@ -56,6 +61,7 @@ async def serve(settings: Settings) -> None:
                     clock=clock,
                     jitter=random.random,
                     disable_after=timedelta(hours=settings.webhooks_disable_after_h),
+                    attempted=attempted,
                 )
                 await _deliver(courier, store, link, settings)
         except StoreUnavailable as error:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import nats.errors
 from nats.aio.client import Client
@@ -15,6 +15,8 @@ from nats.aio.msg import Msg
 from lutlab_events import subjects
 
 PENDING_MAX = 65_536
+ALL = "*"
+"""Stands for every stream among the watchers."""
 
 
 class NatsChanges:
@@ -32,9 +34,15 @@ class NatsChanges:
     async def _on_event(self, message: Msg) -> None:
         if not self._watchers:
             return
+        for watcher in self._watchers.get(ALL, ()):
+            watcher.set()
         aggregate, _, rest = message.subject.removeprefix(self._prefix).partition(".")
         for watcher in self._watchers.get(f"{aggregate}-{rest.partition('.')[0]}", ()):
             watcher.set()
+
+    def watch_all(self) -> AbstractContextManager[asyncio.Event]:
+        """An event that is set whenever anything happened."""
+        return self.watch(ALL)
 
     @contextmanager
     def watch(self, stream: str) -> Iterator[asyncio.Event]:

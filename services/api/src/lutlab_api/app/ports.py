@@ -252,6 +252,10 @@ class Changes(Protocol):
         """An event that is set whenever something happened on a stream, for the time of the block."""
         ...
 
+    def watch_all(self) -> AbstractContextManager[asyncio.Event]:
+        """The same for every stream."""
+        ...
+
 
 class Monotonic(Protocol):
     """A clock for durations."""

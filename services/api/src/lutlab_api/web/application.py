@@ -17,6 +17,8 @@ from lutlab_api.web import (
     routes_boards,
     routes_jobs,
     routes_keys,
+    routes_live,
+    routes_ops,
     routes_service,
     routes_v1,
     routes_v1_boards,
@@ -44,6 +46,8 @@ ROUTES = (
     routes_v1_webhooks,
     routes_audit,
     routes_service,
+    routes_live,
+    routes_ops,
     websocket,
 )
 DESCRIPTION = """
@@ -100,6 +104,7 @@ def create_app(
         strict_content_type=False,
     )
     app.state.services = services
+    app.state.metrics = routes_ops.Metrics(services)
     app.openapi = partial(_document, app)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
     errors.install(app)
     app.add_api_route("/health", health, methods=["GET"], tags=["health"], summary="Is the lab all right?")
@@ -109,6 +114,7 @@ def create_app(
     limits = BodyLimits(upload_bytes_max=settings.upload_bytes_max, json_bytes_max=settings.json_bytes_max)
     app.add_middleware(Limits, services=services)
     app.add_middleware(Edge, ids=ids, limits=limits)
+    app.add_middleware(routes_ops.Measure)
     return app
 
 

@@ -23,7 +23,7 @@ LIMIT_HEADERS = "lutlab.limit_headers"
 """Where a request's scope keeps the rate limit's headers; see `lutlab_api.web.limits`."""
 SHOWABLE = re.compile(r"[\x21-\x7e]{1,128}")
 MULTIPART_OVERHEAD_BYTES = 64 << 10
-QUIET_PATHS = frozenset({"/health"})
+QUIET_PATHS = frozenset({"/health", "/ready", "/metrics"})
 """Asked every second by supervisors: logged only when something is wrong."""
 FAILED = 500
 

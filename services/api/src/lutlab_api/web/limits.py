@@ -65,6 +65,10 @@ class Limits:
         if problem is not None:
             await response_of(problem, scope["path"])(scope, receive, send)
             return
+        followed = scope["path"] == "/api/v1/events" and "text/event-stream" in Headers(scope=scope).get("accept", "")
+        if followed:  # the follower has a limit of its own
+            await self._app(scope, receive, send)
+            return
         self._in_flight += 1
         try:
             await self._app(scope, receive, send)

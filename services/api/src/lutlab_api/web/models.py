@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, Strict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, Strict, field_validator
 
 from lutlab_api.app.asking import Accepted as AcceptedValue
 from lutlab_api.app.health import Health as HealthValue
@@ -300,6 +300,17 @@ class NewKey(Model):
     scopes: list[Scope] | None = Field(None, description="what it is good for; left out: everything its role allows")
     team: str | None = Field(None, pattern=OWNER, description="whose jobs its owner may read beside the own ones")
     expires_at: AwareDatetime | None = Field(None, description="when it stops working; left out: never")
+
+    @field_validator("expires_at")
+    @classmethod
+    def _in_utc(cls, value: datetime | None) -> datetime | None:
+        """In UTC: Postgres refuses offsets of 16 hours and more, which ISO 8601 allows."""
+        if value is None:
+            return None
+        try:
+            return value.astimezone(UTC)
+        except OverflowError:
+            raise ValueError("it lies beyond the years 1 to 9999 in UTC") from None
 
     def wish(self) -> KeyWish:
         """For the use case."""

@@ -65,7 +65,7 @@ async def get_own_key(api: Api, caller: Caller) -> Key:
     "/keys/me",
     status_code=status.HTTP_204_NO_CONTENT,
     summary="Revoke your key",
-    responses=errors(*ASK),
+    responses=errors(*ASK, Rejection.KEY_NOT_FOUND, Rejection.NOTHING_TO_DO),
 )
 async def revoke_own_key(api: Api, asked: Asked) -> Response:
     """Make the key this request was sent with worthless, within two seconds everywhere."""
@@ -77,7 +77,7 @@ async def revoke_own_key(api: Api, asked: Asked) -> Response:
     "/keys/{key_id}",
     status_code=status.HTTP_204_NO_CONTENT,
     summary="Revoke a key",
-    responses=errors(*ASK, Code.VALIDATION_ERROR, Code.ADMIN_ONLY, Rejection.KEY_NOT_FOUND),
+    responses=errors(*ASK, Code.VALIDATION_ERROR, Code.ADMIN_ONLY, Rejection.KEY_NOT_FOUND, Rejection.NOTHING_TO_DO),
 )
 async def revoke_key(key_id: UUID, api: Api, asked: Asked) -> Response:
     """Make any key worthless (admins only, except for one's own)."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import StreamingResponse
 
 from lutlab_api.domain.errors import Code
 from lutlab_api.web.asked import Api, FpgaId, Reader, Reading
 from lutlab_api.web.documented import BOARD, READ, errors_v1
 from lutlab_api.web.models import BoardLink, Events
+from lutlab_api.web.routes_live import SSE, follow_events, wants_events
 
 EVENTS_LISTED_DEFAULT = 100
 EVENTS_LISTED_MAX = 1000
@@ -36,7 +38,21 @@ async def board_link(fpga_id: FpgaId, api: Api, reader: Reader) -> BoardLink:
     return BoardLink.model_validate(await api.links.stats(fpga_id))
 
 
-@router.get("/events", summary="The log", responses=errors_v1(*READ, Code.VALIDATION_ERROR))
-async def events(api: Api, caller: Reading, after: After = 0, limit: Limit = EVENTS_LISTED_DEFAULT) -> Events:
-    """What happened, oldest first: everything for admins; for members the boards' events and their own jobs' events."""
+FOLLOWED: dict[int | str, dict[str, Any]] = {
+    200: {"content": {SSE: {"schema": {"type": "string"}}}, "description": "events, or a stream of them"}
+}
+
+
+@router.get(
+    "/events", summary="The log", response_model=Events, responses=errors_v1(*READ, Code.VALIDATION_ERROR) | FOLLOWED
+)
+async def events(
+    request: Request, api: Api, caller: Reading, after: After = 0, limit: Limit = EVENTS_LISTED_DEFAULT
+) -> Events | StreamingResponse:
+    """What happened, oldest first: everything for admins; for members the boards' events and their own jobs' events.
+
+    With `Accept: text/event-stream` it goes on as it happens, each event once: `id` is its position, `event` its type.
+    """
+    if wants_events(request):
+        return await follow_events(request, api, caller, after)
     return Events.of(await api.reads.events(caller, after, limit), after)

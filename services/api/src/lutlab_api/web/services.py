@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from lutlab_api.app.artifacts import Artifacts
@@ -9,7 +10,9 @@ from lutlab_api.app.asking import Asking
 from lutlab_api.app.audit import Audit, AuditLog, Post
 from lutlab_api.app.auth import Authenticator
 from lutlab_api.app.control import Control
+from lutlab_api.app.follow import Follower, LogSource
 from lutlab_api.app.health import HealthChecks
+from lutlab_api.app.job_stream import JobStreams
 from lutlab_api.app.keys import Bootstrap, Keys
 from lutlab_api.app.limits import Limiter
 from lutlab_api.app.links import Links
@@ -36,6 +39,7 @@ from lutlab_api.app.throttle import Throttle
 from lutlab_api.app.usage import KeyUsage
 from lutlab_api.app.waiting import Waiting
 from lutlab_api.app.webhooks import Hooks, Webhooks
+from lutlab_api.domain.views import EventView
 from lutlab_api.settings import Settings
 from lutlab_hooks.addresses import networks
 
@@ -58,6 +62,7 @@ class Ports:
     shared: Shared
     changes: Changes
     hooks: Hooks
+    log_source: LogSource
     identities: IdentityProvider | None = None
 
 
@@ -83,11 +88,14 @@ class Services:
     seats: Seats
     waiting: Waiting
     webhooks: Webhooks
+    follower: Follower
+    job_streams: JobStreams
     artifacts: Artifacts
 
 
-def wire(settings: Settings, ports: Ports) -> Services:
+def wire(settings: Settings, ports: Ports, tell: Callable[[EventView], bytes]) -> Services:
     """The use cases over these ports."""
+    follower = Follower(ports.log_source, ports.changes, tell)
     asking = Asking(ports.commands, ports.ids, timeout_s=settings.command_timeout_s)
     usage = KeyUsage(ports.shared, ports.clock)
     throttle = Throttle(ports.monotonic, failures_max=settings.failed_attempts_max)
@@ -144,6 +152,8 @@ def wire(settings: Settings, ports: Ports) -> Services:
         limiter=Limiter(ports.shared, ports.clock),
         seats=Seats(ports.shared, ports.clock, ports.ids, seats_max=settings.websockets_max),
         artifacts=Artifacts(reads, ports.blobs),
+        follower=follower,
+        job_streams=JobStreams(ports.log_source, ports.ledger, ports.changes, follower),
         webhooks=Webhooks(
             asking=asking,
             hooks=ports.hooks,

@@ -11,6 +11,7 @@ import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from lutlab_events import subjects
 from lutlab_events.ids import derived
 from lutlab_events.webhooks import DisableWebhook
 from lutlab_transport.commands import Clock, CommandClient, Ids
@@ -56,7 +57,7 @@ class NatsLink:
         async def wake(message: Msg) -> None:
             woken.set()
 
-        await self._client.subscribe("evt.>", cb=wake, pending_msgs_limit=PENDING_MAX)
+        await self._client.subscribe(f"evt.{subjects.token(self._site)}.>", cb=wake, pending_msgs_limit=PENDING_MAX)
         try:
             await asyncio.Event().wait()
         finally:

@@ -60,6 +60,7 @@ class Courier:
         clock: Clock,
         jitter: Callable[[], float],
         disable_after: timedelta = DISABLE_AFTER,
+        attempted: Counter[str] | None = None,
     ) -> None:
         self._store = store
         self._sender = sender
@@ -71,7 +72,7 @@ class Courier:
         self._window: deque[Recorded] = deque(maxlen=WINDOW_MAX)
         self._under_way: dict[UUID, Delivery] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self.attempted: Counter[str] = Counter()
+        self.attempted: Counter[str] = Counter() if attempted is None else attempted
         """Attempts by outcome, for the metrics."""
         self.woken = asyncio.Event()
         """Set when there may be something to do."""

@@ -1,0 +1,42 @@
+"""`/ready` and `/metrics`."""
+
+from __future__ import annotations
+
+from api_fakes import ADA, Lab
+
+from lutlab_api.app.ports import MessagingHealth
+
+
+async def test_ready_says_what_is_missing_and_when_it_stops() -> None:
+    lab = Lab()
+    async with lab.client(None) as client:
+        good = await client.get("/ready")
+        assert (good.status_code, good.json()["ready"]) == (200, True)
+
+        async def away() -> MessagingHealth:
+            return MessagingHealth(nats=True, scheduler=False)
+
+        whole = lab.messaging.health
+        lab.messaging.health = away  # type: ignore[method-assign]
+        bad = await client.get("/ready")
+        assert (bad.status_code, bad.json()["scheduler"], bad.headers["Retry-After"]) == (503, False, "2")
+        lab.messaging.health = whole  # type: ignore[method-assign]
+        lab.services.follower.close()
+        stopping = await client.get("/ready")
+        assert (stopping.status_code, stopping.json()["stopping"]) == (503, True)
+
+
+async def test_metrics_count_by_route_and_not_by_what_clients_write() -> None:
+    lab = Lab()
+    async with lab.client(ADA) as client:
+        await client.get("/jobs/0b0c0000-0000-0000-0000-000000000000")
+        await client.get("/nowhere-secret-path")
+        await client.request("BREW", "/fpga")
+        text = (await client.get("/metrics")).text
+    assert 'lutlab_http_requests_total{method="GET",route="/jobs/{job_id}",status="404"} 1.0' in text
+    assert 'route="none",status="404"' in text
+    assert 'method="other"' in text
+    assert "nowhere" not in text
+    assert "BREW" not in text
+    assert 'lutlab_dependency_up{dependency="postgres"} 1.0' in text
+    assert "lutlab_log_followers 0.0" in text
