@@ -3,14 +3,15 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BOARD_TOOLS := tests/conformance:tests/integration/virtual_board
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	if "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo "$$p"; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check clean
+.PHONY: help demo up test check conformance-board bench-board clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/make \1#\2/p' $(MAKEFILE_LIST) | awk -F'#' '{ printf "  %-12s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/make \1#\2/p' $(MAKEFILE_LIST) | awk -F'#' '{ printf "  %-18s %s\n", $$1, $$2 }'
 
 demo: $(STAMP) ## start a lab with two virtual boards, build two designs, run them, show what happened
 	@$(BIN)/lutlab demo
@@ -26,6 +27,12 @@ check: $(STAMP) ## lint, formatting, types, and which room may import which
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+conformance-board: $(STAMP) ## hold the virtual board against its oracles: 30 designs, a million cycles each (half an hour)
+	PYTHONPATH=$(BOARD_TOOLS) $(BIN)/python tests/conformance/board.py
+
+bench-board: $(STAMP) ## speed of the virtual board beside CXXRTL and Verilator on the same designs (some minutes)
+	PYTHONPATH=$(BOARD_TOOLS) $(BIN)/python benchmarks/board/bench.py
 
 clean: ## delete the environment and every cache in this folder
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
