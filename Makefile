@@ -3,14 +3,16 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BOARD_TOOLS := tests/conformance:tests/integration/virtual_board
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	if "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo "$$p"; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check sim sim-mutants fuzz-gateware fuzz-api chaos bench-bus bench-bus-faults bench-ledger bench-api clean
+.PHONY: help demo up test check clean sim sim-mutants chaos fuzz-gateware fuzz-api conformance-board bench-board bench-bus \
+	bench-bus-faults bench-ledger bench-api bench-sse
 
 help: ## list the targets
-	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/make \1#\2/p' $(MAKEFILE_LIST) | awk -F'#' '{ printf "  %-12s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/make \1#\2/p' $(MAKEFILE_LIST) | awk -F'#' '{ printf "  %-18s %s\n", $$1, $$2 }'
 
 demo: $(STAMP) ## start a lab with two virtual boards, build two designs, run them, show what happened
 	@$(BIN)/lutlab demo
@@ -57,9 +59,14 @@ fuzz-api: $(STAMP) ## send 20,000 requests made from the OpenAPI document to the
 bench-api: $(STAMP) ## measure the API: 64 clients mixing status polls, submits and runs
 	$(BIN)/python -m pytest -s tests/conformance/bench_api.py
 
-.PHONY: bench-sse
 bench-sse: $(STAMP) ## measure 1,000 followers of the log: each sees every event once, in order
 	$(BIN)/python benchmarks/sse.py
+
+conformance-board: $(STAMP) ## hold the virtual board against its oracles: 30 designs, a million cycles each (half an hour)
+	PYTHONPATH=$(BOARD_TOOLS) $(BIN)/python tests/conformance/board.py
+
+bench-board: $(STAMP) ## speed of the virtual board beside CXXRTL and Verilator on the same designs (some minutes)
+	PYTHONPATH=$(BOARD_TOOLS) $(BIN)/python benchmarks/board/bench.py
 
 clean: ## delete the environment and every cache in this folder
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage

@@ -36,6 +36,7 @@ BUILDS: dict[str, Builder] = {
     "soc": lambda folder: build(folder, "soc", SOC),
     "soc85": lambda folder: build(folder, "soc", SOC, "lfe5um5g-85f"),
     "pll": lambda folder: build(folder, "pll", [*SOC, "pll.v"]),
+    "domains": lambda folder: build(folder, "domains", ["everything.v", "domains.v"]),
     "gsr": lambda folder: build(folder, "gsr", ["gsr.v"]),
     "sgsr": lambda folder: build(folder, "gsr", ["gsr.v"], parameters={"SYNC": 1}),
     **{

@@ -69,7 +69,7 @@ def yosys(commands: list[str], folder: Path) -> None:
 def pins_of(profile: DeviceProfile) -> dict[str, str]:
     """Ports with a fixed meaning, and their pins."""
     pins = {"clk": profile.pins.clk, "rx": profile.pins.rx, "tx": profile.pins.tx}
-    pins |= {f"led[{i}]": pin for i, pin in enumerate(profile.pins.leds)}
+    pins |= {f"{name}[{i}]": pin for name in ("led", "leds") for i, pin in enumerate(profile.pins.leds)}
     return pins | {f"o[{i}]": pin for i, pin in enumerate(SPARE_PINS[profile.package])}
 
 
@@ -86,7 +86,10 @@ def build(
     """Synthesize, place, route and pack a design; `bels` fixes places of cells."""
     profile = lutlab_profiles.get(profile_name)
     result = Build(folder, name or top)
-    read = [f"read_verilog -sv {DESIGNS / source}" for source in sources]
+    read = [
+        f"read_rtlil {source}" if source.endswith(".il") else f"read_verilog -sv {DESIGNS / source}"
+        for source in sources
+    ]
     chparam = [f"chparam -set {key} {value} {top}" for key, value in (parameters or {}).items()]
     fixed = [f'setattr -set BEL "{bel}" c:{cell}' for cell, bel in (bels or {}).items()]
     yosys([*read, *chparam, f"synth_ecp5 -top {top}", *fixed, f"write_json {result.path('json')}"], folder)
@@ -144,14 +147,14 @@ int main(int, char **argv) {{
 
 
 def simulate(
-    folder: Path, top: str, sources: list[str], cycles: int, parameters: dict[str, int] | None = None
+    folder: Path, top: str, sources: list[str], cycles: int, parameters: dict[str, int] | None = None, main: str = _MAIN
 ) -> list[int]:
     """The value of port `o` before each rising edge of `clk`, by CXXRTL on the sources, with SIMULATION defined."""
     read = [f"read_verilog -sv -D SIMULATION {DESIGNS / source}" for source in sources]
     chparam = [f"chparam -set {key} {value} {top}" for key, value in (parameters or {}).items()]
     passes = [*chparam, f"hierarchy -top {top}", f"rename -top {top}", "proc", "flatten", "memory_nordff", "opt_clean"]
     yosys([*read, *passes, f"write_cxxrtl -g0 {top}.cc"], folder)
-    (folder / f"{top}_main.cc").write_text(_MAIN.format(top=top))
+    (folder / f"{top}_main.cc").write_text(main.format(top=top))
     spec = importlib.util.find_spec("pyosys")
     assert spec is not None and spec.origin is not None
     runtime = Path(spec.origin).parent / "share" / "include" / "backends" / "cxxrtl" / "runtime"

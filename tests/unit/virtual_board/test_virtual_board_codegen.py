@@ -40,7 +40,7 @@ class Builder:
 
     def __init__(self, seed: int, functions: int = 60) -> None:
         self.random = random.Random(seed)
-        self.netlist = Netlist(clock_hz=1e6)
+        self.netlist = Netlist()
         self.nets: list[Net] = [ZERO, ONE, *(self.netlist.add(PinInput(pin)) for pin in PINS)]
         self.falling = self.random.random() < 0.5
         if self.falling:
@@ -167,7 +167,7 @@ def test_generated_code_does_what_the_netlist_says(seed: int) -> None:
 
 def echo(bit_offset: int = 0) -> Netlist:
     """A design whose serial output is its serial input, some cycles later."""
-    netlist = Netlist(clock_hz=1e6)
+    netlist = Netlist()
     net = netlist.add(PinInput("rx"))
     for index in range(3 + bit_offset):
         netlist.registers.append(Register(net, ONE, ZERO, 1, False, f"r{index}"))
@@ -219,7 +219,7 @@ def test_two_loads_of_one_design_have_their_own_state() -> None:
 def test_a_design_without_a_serial_output_is_silent() -> None:
     compiler = find_tcc()
     assert compiler is not None
-    netlist = Netlist(clock_hz=1e6)
+    netlist = Netlist()
     fabric = Fabric(compile_now(compiler, generate(netlist, Line("rx", "tx", 1e6)).source.encode()))
     fabric.push(b"anything")
     assert run_all(fabric) == b""

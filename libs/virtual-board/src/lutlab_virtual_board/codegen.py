@@ -7,11 +7,13 @@ clock edge will load, and then loads it. The serial line and the entry points ar
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, field
+from fractions import Fraction
 from importlib import resources
 
 from lutlab_virtual_board.netlist import ONE, ZERO, ClockLevel, Netlist, PinInput
-from lutlab_virtual_board.schedule import ALWAYS, Group, plan, reachable
+from lutlab_virtual_board.schedule import ALWAYS, Group, clock_of, plan, reachable
 from lutlab_virtual_board.state import State
 from lutlab_virtual_board.values import Values
 from lutlab_virtual_board.writer import Statement, Writer
@@ -42,7 +44,7 @@ struct mul { u a, b, next_a, next_b; w product, next_product, output, next_outpu
 struct state {
   w now, bit, host_edge, board_sample, board_flush;
   int host_bit, board_state, board_bit;
-  u line, host_frame, board_shift, host_head, host_tail, board_head, board_tail, changed, quiet, clk;
+  u line, host_frame, board_shift, host_head, host_tail, board_head, board_tail, changed, still, quiet, edges, level;
   unsigned char host_queue[HOST_QUEUE], board_queue[BOARD_QUEUE];
 """
 
@@ -110,9 +112,8 @@ class _Generator:
         self.inputs = sorted({driver.pin for driver in drivers if isinstance(driver, PinInput)})
         self.outputs = list(netlist.outputs)
         self.rx = self.inputs.index(line.rx_pin) if line.rx_pin in self.inputs else -1
-        self.both_edges = any(group.falling for group in self.schedule.groups) or any(
-            isinstance(driver, ClockLevel) for driver in drivers
-        )
+        self.edges = self.schedule.edges
+        self.levels = sorted({driver.clock for driver in drivers if isinstance(driver, ClockLevel)})
         self.values = Values(netlist, self.schedule, self.inputs)
         self.state = State(netlist, self.schedule, self.values)
         self.writer = Writer()
@@ -149,18 +150,22 @@ class _Generator:
             f"#define RX_INPUT {self.rx}",
             f"#define CLOCK_HZ {self.line.clock_hz!r}",
             f"#define USERCODE {self.line.usercode}u",
+            f"#define STILL_CYCLES {self._still_cycles()}",
             f'#define LAYOUT "{layout}"',
         ]
 
     def _struct(self) -> list[str]:
         counts = [max(1, count) for count in (len(self.inputs), len(self.outputs), self.writer.field_count)]
-        return [*self.state.structure(), "  unsigned char in[{}], out[{}], t[{}];".format(*counts), "};"]
+        fields = "  unsigned char in[{}], out[{}], t[{}];".format(*counts)
+        clocks = f"  w at[{len(self.edges)}]; unsigned char clk[{max(1, len(self.netlist.clocks))}];"
+        return [*self.state.structure(), fields, clocks, "};"]
 
     def _initial(self) -> list[str]:
         pulls = ",".join(str(self.line.pulls.get(pin, 0)) for pin in self.inputs) or "0"
         return [
             "static struct state S = {",
             f"  .bit = {_INITIAL_BIT_CYCLES << 16}, .host_bit = -1, .line = 1, .in = {{{pulls}}},",
+            f"  .at = {{{','.join(str(first) for first, _ in self._times())}}},",
             *self.state.initial(),
             "};",
         ]
@@ -169,29 +174,110 @@ class _Generator:
         """Preparation of one group, under the condition that makes it change."""
         fires = Statement(f"S.fires[{number}] = 1;")
         statements = [*self.values.compute(number), *self.state.prepare(number, group)]
+        edge = ""
+        if len(self.edges) > 1 and group.kind != "force":
+            edge = f"S.edges & {1 << self.edges.index(group.edge)}u"
         if group.enable == ONE and group.reset == ZERO:
-            self.writer.add([*statements, *([] if group.kind == "registers" else [fires])])
+            if edge:
+                self.writer.add_guarded(edge, [*statements, fires])
+            else:
+                self.writer.add([*statements, *([] if group.kind == "registers" else [fires])])
             return
-        enable = self.values.read(group.enable)
+        enable = _both(edge, self.values.read(group.enable))
         if group.reset == ZERO:
             self.writer.add_guarded(enable, [*statements, fires])
             return
         reset = [*self.state.reset(group), fires]
-        self.writer.add_choice(self.values.read(group.reset), reset, enable, [*statements, fires])
+        self.writer.add_choice(_both(edge, self.values.read(group.reset)), reset, enable, [*statements, fires])
 
     def _cycle(self, calls: list[str], sample: str) -> list[str]:
         """The function that runs one clock cycle and gives the level of the serial output before its edge."""
         tx = self.line.tx_pin
         level = f"S.out[{self.outputs.index(tx)}]" if tx in self.outputs else "1"
-        clear = [f"  {{ int i; for (i = 0; i < {len(self.schedule.groups)}; i++) S.fires[i] = 0; }}"]
+        clear = f"{{ int i; for (i = 0; i < {len(self.schedule.groups)}; i++) S.fires[i] = 0; }}"
+        receive = [f"  S.in[{self.rx}] = line;"] if self.rx >= 0 else []
         compute = [f"  {call}" for call in calls]
-        lines = ["static u cycle(u line) {", "  u level;", "  S.changed = 0;"]
-        if self.rx >= 0:
-            lines.append(f"  S.in[{self.rx}] = line;")
-        if self.both_edges:
-            lines.append("  S.clk = 0;")
-        lines += [*compute, f"  {sample}();", f"  level = {level};"]
-        lines += [*(f"  {text}" for text in self.state.edges.rising), *clear]
-        if self.both_edges:
-            lines += ["  S.clk = 1;", *compute, *(f"  {text}" for text in self.state.edges.falling), *clear]
-        return [*lines, "  return level;", "}"]
+        loads = [f"  {text}" for text in self.state.loads]
+        if len(self.edges) == 1:
+            head = ["static u cycle(u line) {", "  u level;", "  S.changed = 0;", *receive]
+            return [
+                *head,
+                *compute,
+                f"  {sample}();",
+                f"  level = {level};",
+                *loads,
+                f"  {clear}",
+                "  return level;",
+                "}",
+            ]
+        return [*self._step(compute, sample, level, loads, clear), *self._event_loop(receive)]
+
+    def _step(self, compute: list[str], sample: str, level: str, loads: list[str], clear: str) -> list[str]:
+        """The function that runs the edges of one moment: what they load is what was there before any of them."""
+        changes = [
+            f"  if (S.edges & {1 << index}u) S.clk[{clock}] = {0 if falling else 1};"
+            for index, (clock, falling) in enumerate(self.edges)
+            if clock in self.levels
+        ]
+        head = ["static void step(void) {", *compute]
+        observe = f"  if (S.edges & {self._reference_bit()}u) {{ {sample}(); S.level = {level}; }}"
+        return [*head, observe, *loads, f"  {clear}", *changes, "}"]
+
+    def _event_loop(self, receive: list[str]) -> list[str]:
+        """The function that runs all moments from one rising edge of the reference clock until before the next."""
+        periods = ",".join(str(period) for _, period in self._times())
+        reference = self.edges.index((self.schedule.reference, False))
+        return [
+            f"static const w periods[{len(self.edges)}] = {{{periods}}};",
+            "static w earliest(void) {",
+            "  w next = S.at[0]; int i;",
+            f"  for (i = 1; i < {len(self.edges)}; i++) if (S.at[i] < next) next = S.at[i];",
+            "  return next;",
+            "}",
+            "static void moment(w now) {",
+            "  int i;",
+            "  S.edges = 0;",
+            f"  for (i = 0; i < {len(self.edges)}; i++)",
+            "    if (S.at[i] == now) { S.edges |= 1u << i; S.at[i] += periods[i]; }",
+            "  step();",
+            "}",
+            "static u cycle(u line) {",
+            # A clock that is read as data makes the design's answer depend on when it comes.
+            f"  S.changed = {int(bool(self.levels) and len(self.netlist.clocks) > 1)};",
+            *receive,
+            f"  do moment(earliest()); while (!(S.edges & {self._reference_bit()}u));",
+            "  {",
+            "    w now;",
+            f"    while ((now = earliest()) < S.at[{reference}]) moment(now);",
+            "  }",
+            "  return S.level;",
+            "}",
+        ]
+
+    def _reference_bit(self) -> int:
+        return 1 << self.edges.index((self.schedule.reference, False))
+
+    def _times(self) -> list[tuple[int, int]]:
+        """For each edge the time of its first occurrence and its period, in the largest unit that makes all whole."""
+        times: list[tuple[Fraction, Fraction]] = []
+        for number, falling in self.edges:
+            clock = clock_of(self.netlist, number)
+            first = (clock.first_s + clock.period_s / 2) if falling else clock.first_s
+            times.append((first, clock.period_s))
+        parts = [part for pair in times for part in pair]
+        scale = math.lcm(*(part.denominator for part in parts))
+        unit = math.gcd(*(int(part * scale) for part in parts)) or 1
+        return [(int(first * scale) // unit, int(period * scale) // unit) for first, period in times]
+
+    def _still_cycles(self) -> int:
+        """Cycles without any change after which nothing can change: every clock has had an edge of each kind."""
+        if len(self.edges) == 1:
+            return 1
+        reference = clock_of(self.netlist, self.schedule.reference).period_s
+        longest = max(clock_of(self.netlist, number).period_s for number, _ in self.edges)
+        return math.ceil(longest / reference) + 1
+
+
+def _both(first: str, second: str) -> str:
+    """A condition that holds where two do; an empty one always does."""
+    return f"({first}) && {second}" if first else second

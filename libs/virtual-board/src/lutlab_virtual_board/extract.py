@@ -47,7 +47,6 @@ def extract(configuration: Configuration, package: str, clock_pin: str, clock_hz
         wire, net = context.pending.pop()
         if context.netlist.drivers[net] is None:
             _expand(context, wire, net)
-    context.netlist.clock_hz = context.design_clock_hz()
     return context.netlist
 
 

@@ -18,14 +18,13 @@ _EXECUTED = re.compile(
     r"|EBR[0-3]\..*|MULT18_[0145]\..*|DSP_(LEFT|RIGHT)\.CIBOUT"
     r"|ALU54_[37]\..*"  # shares most of its bits with the multipliers beside it, and is looked at as a whole
     r"|GSR\.(GSRMODE|SYNCMODE)|DCC_[LRTB]\d+\.MODE"
-    r"|PIO[A-D]\.BASE_TYPE"
+    r"|PIO[A-D]\.BASE_TYPE|OSC\.(MODE|DIV)"
 )
 _HARMLESS = re.compile(
     r"PIO[A-D]\.(CLAMP|DRIVE|HYSTERESIS|OPENDRAIN|PULLMODE|SLEWRATE|DIFFRESISTOR|TERMINATION\w*)"
     r"|BANK\..*|SYSCONFIG\..*|BOOTADDR|CCLK\.SLEWRATE"
 )
 _PLL_TILE = re.compile(r"PLL[01]_.*|BANKREF[48]")
-_OSCILLATOR_DIVIDER = "OSC.DIV"
 _CELL_OF = {
     "OSC": "OSCG",
     "CCLK": "USRMCLK",
@@ -84,8 +83,6 @@ def _check(tile: TileConfiguration, name: str) -> None:
         return
     prefix = name.partition(".")[0]
     value = tile.choices.get(name) or str(tile.words.get(name))
-    if name == _OSCILLATOR_DIVIDER and "OSC.MODE" not in tile.choices:
-        return
     raise UnsupportedCell(_cell_name(prefix), f"tile {tile.tile.name}", f"{name} is {value}")
 
 

@@ -1,12 +1,13 @@
 """The design as a graph of one-bit nets: what a configured chip computes.
 
 Nets 0 and 1 are the constants. Every other net has one driver. State lives in registers, distributed RAMs, block RAMs
-and multipliers, which all run on one clock; `falling` ones act on its falling edge.
+and multipliers, each on one of the design's clocks; `falling` ones act on its falling edge.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 Net = int
 ZERO: Net = 0
@@ -35,7 +36,9 @@ class PinInput:
 
 @dataclass(frozen=True, slots=True)
 class ClockLevel:
-    """The clock seen as data: zero before its rising edge, one before its falling edge."""
+    """A clock seen as data: zero before its rising edge, one before its falling edge."""
+
+    clock: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ Driver = Function | PinInput | ClockLevel | RegisterOutput | RamOutput | BlockRa
 
 @dataclass(slots=True)
 class Register:
-    """A flip-flop with enable and synchronous reset; asynchronous resets are functions after it.
+    """A flip-flop with enable and reset; where that is asynchronous, functions after it show it at once.
 
     Attributes:
         d: data.
@@ -82,6 +85,8 @@ class Register:
         value: after configuration and after a reset.
         falling: acts on the falling edge.
         place: for messages.
+        clock: number of its clock.
+        force: what resets it without its clock; included in `reset`.
     """
 
     d: Net
@@ -90,6 +95,8 @@ class Register:
     value: int
     falling: bool
     place: str
+    clock: int = 0
+    force: Net = ZERO
 
 
 @dataclass(slots=True)
@@ -104,6 +111,7 @@ class DistributedRam:
         value: initial contents, bit n at address n.
         falling: writes on the falling edge.
         place: for messages.
+        clock: number of its clock.
     """
 
     read: tuple[Net, ...]
@@ -113,6 +121,7 @@ class DistributedRam:
     value: int
     falling: bool
     place: str
+    clock: int = 0
 
 
 @dataclass(slots=True)
@@ -133,6 +142,7 @@ class RamPort:
         register_enable: that register loads when one.
         outputs: first output bit of the port, and how many it has.
         falling: acts on the falling edge.
+        clock: number of its clock.
     """
 
     width: int
@@ -147,6 +157,7 @@ class RamPort:
     register_enable: Net
     outputs: tuple[int, int]
     falling: bool
+    clock: int = 0
 
 
 @dataclass(slots=True)
@@ -178,6 +189,7 @@ class Multiplier:
         stage_a, stage_b, stage_product, stage_output: registers, or None.
         falling: they act on the falling edge.
         place: for messages.
+        clock: number of their clock.
     """
 
     a: tuple[Net, ...]
@@ -190,6 +202,27 @@ class Multiplier:
     stage_output: Stage | None
     falling: bool
     place: str
+    clock: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """A clock that drives cells.
+
+    Attributes:
+        name: where it comes from, e.g. `pin G2`.
+        period_s: its period in seconds.
+        first_s: time of its first rising edge, less than the period.
+    """
+
+    name: str
+    period_s: Fraction
+    first_s: Fraction = Fraction(0)
+
+    @property
+    def hz(self) -> float:
+        """Its frequency."""
+        return float(1 / self.period_s)
 
 
 @dataclass(slots=True)
@@ -200,7 +233,7 @@ class Netlist:
         drivers: by net; None for the constants.
         outputs: net of each pin that is driven.
         registers, rams, block_rams, multipliers: the state.
-        clock_hz: frequency of the design's one clock; None where nothing is clocked.
+        clocks: the design's clocks; empty where nothing is clocked.
         names: wires of nets, for messages.
     """
 
@@ -210,7 +243,7 @@ class Netlist:
     rams: list[DistributedRam] = field(default_factory=list)
     block_rams: list[BlockRam] = field(default_factory=list)
     multipliers: list[Multiplier] = field(default_factory=list)
-    clock_hz: float | None = None
+    clocks: list[Clock] = field(default_factory=list)
     names: dict[Net, str] = field(default_factory=dict)
 
     def add(self, driver: Driver | None) -> Net:

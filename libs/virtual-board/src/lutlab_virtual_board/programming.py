@@ -15,6 +15,7 @@ from lutlab_virtual_board.codegen import Line, Program, generate
 from lutlab_virtual_board.configuration import Configuration
 from lutlab_virtual_board.extract import extract, pulls
 from lutlab_virtual_board.netlist import Netlist
+from lutlab_virtual_board.schedule import reference_hz
 from lutlab_virtual_board.simplify import simplify
 
 
@@ -42,14 +43,14 @@ class Translator:
     """
 
     def __init__(self, profile: DeviceProfile, cache: Path | None) -> None:
-        self._profile = profile
+        self.profile = profile
         self._cache = cache
         self._database: trellis.Database | None = None
 
     def database(self) -> trellis.Database:
         """The chip database, loaded when first needed."""
         if self._database is None:
-            self._database = trellis.load(self._profile.device, self._cache)
+            self._database = trellis.load(self.profile.device, self._cache)
         return self._database
 
     def translate(self, stream: bytes, observed: Iterable[str] | None = None) -> Translation:
@@ -62,12 +63,12 @@ class Translator:
         Raises:
             VirtualBoardError: the stream or the design cannot be executed.
         """
-        profile, database = self._profile, self.database()
+        profile, database = self.profile, self.database()
         bitstream = parse(stream, database.device)
         configuration = Configuration(database, bitstream)
         netlist = extract(configuration, profile.package, profile.pins.clk, profile.clk_hz)
         small = simplify(netlist, [profile.pins.tx] if observed is None else observed)
-        clock_hz = netlist.clock_hz or float(profile.clk_hz)
+        clock_hz = reference_hz(small) or float(profile.clk_hz)
         open_pins = pulls(configuration, profile.package, small) | {profile.pins.rx: 1}
         line = Line(profile.pins.rx, profile.pins.tx, clock_hz, bitstream.usercode, open_pins)
         program = generate(small, line)
@@ -75,7 +76,7 @@ class Translator:
 
     def key(self, stream: bytes) -> str:
         """A name for what `translate` makes of a stream: of the stream, the board model and this software."""
-        parts = [repr(self._profile).encode(), _software_digest(), trellis.wheel_version().encode(), stream]
+        parts = [repr(self.profile).encode(), _software_digest(), trellis.wheel_version().encode(), stream]
         digest = hashlib.sha256()
         for part in parts:
             digest.update(len(part).to_bytes(8))

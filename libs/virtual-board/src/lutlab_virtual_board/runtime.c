@@ -46,13 +46,15 @@ static void monitor_step(unsigned level) { /* the host's end receives */
 long vb_run(long limit) {
   long done = 0;
   while (done < limit) {
-    unsigned level;
+    unsigned level, before = S.line;
     line_step();
+    if (S.line != before) S.still = 0;
     level = cycle(S.line);
     monitor_step(level);
     S.now += ONE_CYCLE;
     done++;
-    if (!S.changed && S.host_bit < 0 && S.host_head == S.host_tail && S.board_state == IDLE) { S.quiet = 1; break; }
+    S.still = S.changed ? 0 : S.still + (S.still < STILL_CYCLES);
+    if (S.still >= STILL_CYCLES && S.host_bit < 0 && S.host_head == S.host_tail && S.board_state == IDLE) { S.quiet = 1; break; }
     S.quiet = 0;
     if (S.board_state == IDLE && S.board_head != S.board_tail &&
         (S.now >= S.board_flush || S.board_head - S.board_tail >= BOARD_QUEUE / 2)) break;

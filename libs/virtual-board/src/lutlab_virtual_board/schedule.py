@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from lutlab_virtual_board.expressions import Tree, tree_of
 from lutlab_virtual_board.netlist import (
     ONE,
     ZERO,
     BlockRam,
+    Clock,
+    ClockLevel,
     Function,
     Multiplier,
     Net,
@@ -28,6 +31,9 @@ from lutlab_virtual_board.simplify import combinational_order
 EXPRESSION_COST_MAX = 48
 """Operations in one C expression; more are cut into variables, which keeps small compilers' recursion flat."""
 
+Edge = tuple[int, bool]
+"""A clock's number, and whether it is the falling edge."""
+
 ALWAYS = -1
 """Owner of what is computed every cycle."""
 
@@ -37,7 +43,7 @@ class Group:
     """State that changes together.
 
     Attributes:
-        kind: `registers`, `ram`, `port` or `stage`.
+        kind: `registers`, `ram`, `port`, `output` or `stage`; `force` is registers that are reset without a clock.
         falling: on the falling edge.
         enable: must be one for a change other than a reset.
         reset: sets every register to its reset value; ZERO for other kinds.
@@ -53,6 +59,12 @@ class Group:
     index: tuple[int, int] = (0, 0)
     stage: str = ""
     nets: list[Net] = field(default_factory=list)
+    clock: int = 0
+
+    @property
+    def edge(self) -> Edge:
+        """Which clock's edge changes it."""
+        return self.clock, self.falling
 
 
 @dataclass(slots=True)
@@ -65,6 +77,8 @@ class Schedule:
         order: computed nets, sources first.
         inlined: nets that are written out inside their one reader.
         trees: expression of every net that a function drives.
+        edges: clock edges at which something happens.
+        reference: the fastest clock in use; the board's cycles are its.
     """
 
     groups: list[Group]
@@ -72,11 +86,17 @@ class Schedule:
     order: list[Net]
     inlined: set[Net]
     trees: dict[Net, Tree]
+    edges: list[Edge]
+    reference: int
 
 
 def plan(netlist: Netlist) -> Schedule:
     """Plan a simplified netlist."""
     groups = _groups(netlist)
+    edges, reference = _edges(netlist, groups)
+    # On a single edge a forced register is reset at every step by its own group.
+    if len(edges) > 1:
+        groups += _force_groups(netlist)
     always = [*netlist.outputs.values()]
     for group in groups:
         always += [group.enable, group.reset]
@@ -89,7 +109,14 @@ def plan(netlist: Netlist) -> Schedule:
     }
     owner = _owners(netlist, groups, always, order)
     reading = _Reading(groups, always, order, owner, trees)
-    return Schedule(groups, owner, order, _inlined(netlist, reading), trees)
+    return Schedule(groups, owner, order, _inlined(netlist, reading), trees, edges, reference)
+
+
+def reference_hz(netlist: Netlist) -> float | None:
+    """Frequency of the fastest clock that a netlist runs on; None where it names no clock."""
+    if not netlist.clocks:
+        return None
+    return clock_of(netlist, _edges(netlist, _groups(netlist))[1]).hz
 
 
 def _is_computed(netlist: Netlist, net: Net) -> bool:
@@ -142,22 +169,45 @@ def _groups(netlist: Netlist) -> list[Group]:
     return groups
 
 
-def _register_groups(netlist: Netlist) -> list[Group]:
-    found: dict[tuple[bool, Net, Net], Group] = {}
+def _edges(netlist: Netlist, groups: list[Group]) -> tuple[list[Edge], int]:
+    """Every edge at which a group acts or a clock that is read as data changes, and the fastest clock."""
+    levels = {driver.clock for driver in netlist.drivers if isinstance(driver, ClockLevel)}
+    edges = {group.edge for group in groups} | {(clock, falling) for clock in levels for falling in (False, True)}
+    used = sorted({clock for clock, _ in edges}) or [0]
+    reference = min(used, key=lambda clock: clock_of(netlist, clock).period_s)
+    return sorted(edges | {(reference, False)}), reference
+
+
+def clock_of(netlist: Netlist, number: int) -> Clock:
+    """A clock by its number; where the netlist names none, cells run on an unnamed one."""
+    return netlist.clocks[number] if number < len(netlist.clocks) else Clock("clock", Fraction(1))
+
+
+def _force_groups(netlist: Netlist) -> list[Group]:
+    found: dict[Net, Group] = {}
     for index, register in enumerate(netlist.registers):
-        key = (register.falling, register.enable, register.reset)
-        group = found.setdefault(key, Group("registers", *key))
+        if register.force != ZERO:
+            found.setdefault(register.force, Group("force", False, register.force, ZERO)).members.append(index)
+    return list(found.values())
+
+
+def _register_groups(netlist: Netlist) -> list[Group]:
+    found: dict[tuple[bool, Net, Net, int], Group] = {}
+    for index, register in enumerate(netlist.registers):
+        key = (register.falling, register.enable, register.reset, register.clock)
+        group = found.setdefault(key, Group("registers", *key[:3], clock=register.clock))
         group.members.append(index)
         group.nets.append(register.d)
     return list(found.values())
 
 
 def _ram_groups(netlist: Netlist) -> list[Group]:
-    found: dict[tuple[bool, Net, tuple[Net, ...]], Group] = {}
+    found: dict[tuple[bool, Net, tuple[Net, ...], int], Group] = {}
     for index, ram in enumerate(netlist.rams):
         if ram.enable == ZERO:
             continue
-        group = found.setdefault((ram.falling, ram.enable, ram.write), Group("ram", ram.falling, ram.enable, ZERO))
+        key = (ram.falling, ram.enable, ram.write, ram.clock)
+        group = found.setdefault(key, Group("ram", ram.falling, ram.enable, ZERO, clock=ram.clock))
         group.members.append(index)
         group.nets.append(ram.data)
         group.nets += ram.write
@@ -168,13 +218,13 @@ def _port_groups(index: int, block: BlockRam) -> list[Group]:
     """Two groups a port: its access, and its output register or reset, which do not wait for its enable."""
     groups = []
     for number, port in enumerate(block.ports):
-        access = Group("port", port.falling, port.enable, ZERO, index=(index, number))
+        access = Group("port", port.falling, port.enable, ZERO, index=(index, number), clock=port.clock)
         access.nets = [*port.address, *port.data, port.write]
         if port.reset_stops_writes:
             access.nets.append(port.reset)
         groups.append(access)
         if port.reset != ZERO or port.register:
-            output = Group("output", port.falling, ONE, ZERO, index=(index, number))
+            output = Group("output", port.falling, ONE, ZERO, index=(index, number), clock=port.clock)
             output.nets = [port.reset, port.register_enable]
             groups.append(output)
     return groups
@@ -187,6 +237,7 @@ def _stage_groups(index: int, multiplier: Multiplier) -> list[Group]:
         # Stages nearer to the output come first: each takes what the one before it held.
         if stage:
             group = Group("stage", multiplier.falling, stage.enable, stage.reset, index=(index, 0), stage=name)
+            group.clock = multiplier.clock
             group.nets = list(nets)
             groups.append(group)
 

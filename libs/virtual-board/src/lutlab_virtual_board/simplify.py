@@ -108,7 +108,7 @@ def simplify(netlist: Netlist, observed: Iterable[str]) -> Netlist:
 class _Simplifier:
     def __init__(self, netlist: Netlist) -> None:
         self.old = netlist
-        self.new = Netlist(clock_hz=netlist.clock_hz)
+        self.new = Netlist(clocks=netlist.clocks)
         self.map: dict[Net, Net] = {ZERO: ZERO, ONE: ONE}
         self.shared: dict[Driver, Net] = {}
 
@@ -194,6 +194,8 @@ class _Simplifier:
             value=r.value,
             falling=r.falling,
             place=r.place,
+            clock=r.clock,
+            force=self.get(r.force),
         )
 
     def copy_ram(self, old: int) -> None:
@@ -206,6 +208,7 @@ class _Simplifier:
             value=r.value,
             falling=r.falling,
             place=r.place,
+            clock=r.clock,
         )
 
     def copy_block_ram(self, old: int) -> None:
@@ -227,6 +230,7 @@ class _Simplifier:
             register_enable=self.get(p.register_enable),
             outputs=p.outputs,
             falling=p.falling,
+            clock=p.clock,
         )
 
     def copy_multiplier(self, old: int) -> None:
@@ -242,6 +246,7 @@ class _Simplifier:
             stage_output=self.stage(m.stage_output),
             falling=m.falling,
             place=m.place,
+            clock=m.clock,
         )
 
     def stage(self, stage: Stage | None) -> Stage | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
 
 from lutlab_virtual_board.device import BRAM_WORDS
 from lutlab_virtual_board.netlist import ONE, ZERO, Netlist, RamPort
@@ -12,18 +11,6 @@ from lutlab_virtual_board.values import Values
 from lutlab_virtual_board.writer import Statement
 
 _RAM_BITS_MASK = 0x3FFF
-
-
-@dataclass(slots=True)
-class Edges:
-    """What the clock's edges do: statements for the rising and for the falling one."""
-
-    rising: list[str] = field(default_factory=list)
-    falling: list[str] = field(default_factory=list)
-
-    def of(self, falling: bool) -> list[str]:
-        """The statements of one edge."""
-        return self.falling if falling else self.rising
 
 
 class State:
@@ -39,8 +26,9 @@ class State:
         self.netlist = netlist
         self.schedule = schedule
         self.values = values
-        self.edges = Edges()
-        self.constants: list[str] = []
+        self.loads: list[str] = []
+        """What a step does last; `S.fires` says which groups change in it."""
+        self.several_edges = len(schedule.edges) > 1
         self._accesses: dict[int, list[tuple[int, Group]]] = defaultdict(list)
 
     def structure(self) -> list[str]:
@@ -77,6 +65,7 @@ class State:
         kinds = {
             "registers": self._registers,
             "ram": self._ram,
+            "force": self._force,
             "port": self._port,
             "output": self._output,
             "stage": self._stage,
@@ -95,23 +84,29 @@ class State:
     def finish(self) -> None:
         """Note what the edges do with block RAMs, all of whose ports read before any of them writes."""
         for index, accesses in self._accesses.items():
-            for falling in (False, True):
-                self._block_ram_edge(index, [a for a in accesses if a[1].falling == falling], falling)
+            self._block_ram_edge(index, accesses)
 
     def _registers(self, number: int, group: Group) -> list[str]:
         first = self.values.register_place[group.members[0]]
         count = len(group.members)
         load = f"LOAD({first}, {count})" if count > 1 else f"LOAD1({first})"
-        always = group.enable == ONE and group.reset == ZERO
-        self.edges.of(group.falling).append(f"{load};" if always else f"if (S.fires[{number}]) {load};")
+        always = group.enable == ONE and group.reset == ZERO and not self.several_edges
+        self.loads.append(f"{load};" if always else f"if (S.fires[{number}]) {load};")
         return [
             f"S.n[{self.values.register_place[m]}] = {self.values.read(self.netlist.registers[m].d)};"
             for m in group.members
         ]
 
+    def _force(self, number: int, group: Group) -> list[str]:
+        places = {m: self.values.register_place[m] for m in group.members}
+        self.loads.append(f"if (S.fires[{number}]) {{")
+        self.loads += [f"  LOAD1({place});" for place in places.values()]
+        self.loads.append("}")
+        return [f"S.n[{place}] = {self.netlist.registers[m].value};" for m, place in places.items()]
+
     def _ram(self, number: int, group: Group) -> list[str]:
         write = self.netlist.rams[group.members[0]].write
-        edge = self.edges.of(group.falling)
+        edge = self.loads
         edge.append(f"if (S.fires[{number}]) {{")
         edge += [f"  WRITE_RAM({m}, S.address[{number}]);" for m in group.members]
         edge.append("}")
@@ -148,7 +143,7 @@ class State:
     def _stage(self, number: int, group: Group) -> list[str]:
         index, stage = group.index[0], group.stage
         place = f"S.mul[{index}]"
-        self.edges.of(group.falling).append(f"if (S.fires[{number}]) SET({place}.{stage}, {place}.next_{stage});")
+        self.loads.append(f"if (S.fires[{number}]) SET({place}.{stage}, {place}.next_{stage});")
         multiplier = self.netlist.multipliers[index]
         if stage == "a":
             value = self.values.gather(multiplier.a)
@@ -162,16 +157,17 @@ class State:
 
     # -- block RAM edges --------------------------------------------------------------------------------------------
 
-    def _block_ram_edge(self, block: int, groups: list[tuple[int, Group]], falling: bool) -> None:
-        edge = self.edges.of(falling)
+    def _block_ram_edge(self, block: int, groups: list[tuple[int, Group]]) -> None:
+        edge = self.loads
         accesses = [(number, group) for number, group in groups if group.kind == "port"]
-        outputs = [group for _, group in groups if group.kind == "output"]
+        outputs = [(number, group) for number, group in groups if group.kind == "output"]
         ports = self.netlist.block_rams[block].ports
         place = f"S.block[{block}]"
-        for group in outputs:
+        for number, group in outputs:
             index = group.index[1]
             if ports[index].register:
-                edge.append(f"if ({place}.port[{index}].load) SET({place}.out[{index}], {place}.latch[{index}]);")
+                load = f"if (S.fires[{number}] && {place}.port[{index}].load)"
+                edge.append(f"{load} SET({place}.out[{index}], {place}.latch[{index}]);")
         for number, group in accesses:
             port, index = ports[group.index[1]], group.index[1]
             if port.outputs[1] and port.write_mode != "WRITETHROUGH":
@@ -185,10 +181,10 @@ class State:
             port, index = ports[group.index[1]], group.index[1]
             if port.outputs[1] and port.write_mode == "WRITETHROUGH":
                 edge.append(f"if (S.fires[{number}]) {place}.next[{index}] = {_read(place, index, port)};")
-        for group in outputs:
+        for number, group in outputs:
             index = group.index[1]
             if ports[index].reset != ZERO:
-                edge.append(f"if ({place}.port[{index}].reset) {place}.next[{index}] = 0;")
+                edge.append(f"if (S.fires[{number}] && {place}.port[{index}].reset) {place}.next[{index}] = 0;")
         for index in {group.index[1] for _, group in groups}:
             if ports[index].outputs[1]:
                 edge.append(f"SET({place}.latch[{index}], {place}.next[{index}]);")

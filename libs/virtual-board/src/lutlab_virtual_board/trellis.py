@@ -169,7 +169,7 @@ def build(device: str, root: Path) -> Database:
     """Read a device's database from text; see `load`."""
     geometry = _geometry(device, root)
     folder = root / "ECP5" / device
-    die = _die(device)
+    die = die_prefix(device)
     tiles = _tiles(folder)
     kinds: dict[str, msgspec.Raw] = {}
     fixed: dict[str, list[FixedArc]] = {}
@@ -194,7 +194,8 @@ def build(device: str, root: Path) -> Database:
     )
 
 
-def _die(device: str) -> str:
+def die_prefix(device: str) -> str:
+    """The prefix of names that are for a device's die only."""
     match = re.search(r"-(12|25|45|85)F", device)
     if match is None:
         raise DatabaseError(f"{device!r} is not an ECP5 device; expected a name such as LFE5U-25F")

@@ -66,7 +66,7 @@ class Values:
         if isinstance(driver, PinInput):
             return f"S.in[{self._inputs[driver.pin]}]"
         if isinstance(driver, ClockLevel):
-            return "S.clk"
+            return f"S.clk[{driver.clock}]"
         if isinstance(driver, BlockRamOutput):
             return self._block_ram_bit(driver)
         return token(net)

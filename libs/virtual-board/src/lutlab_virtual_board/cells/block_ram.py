@@ -118,9 +118,11 @@ def _both(context: Context, first: Net, second: Net) -> Net:
     return first if second == ONE else context.function(0b1000, first, second)
 
 
-def _clock_falls(cell: _Cell, port: str) -> bool:
-    require_clock(cell.context, cell.wire(f"CLK{port}"), cell.where)
-    return cell.choice(f"CLK{port}MUX") == "INV"
+def _clock(cell: _Cell, port: str, enable: Net = ONE) -> tuple[int, bool]:
+    """The number of a port's clock, and whether it acts on the falling edge; a port that never acts needs none."""
+    if enable == ZERO:
+        return 0, False
+    return require_clock(cell.context, cell.wire(f"CLK{port}"), cell.where), cell.choice(f"CLK{port}MUX") == "INV"
 
 
 def _reset(cell: _Cell, port: str, registered: bool) -> tuple[Net, bool]:
@@ -146,6 +148,7 @@ def _port(cell: _Cell, port: str) -> RamPort:
     enable = _selected(cell, port)
     registered = cell.choice(f"REGMODE_{port}") == "OUTREG"
     reset, asynchronous = _reset(cell, port, registered) if enable != ZERO else (ZERO, False)
+    clock, falling = _clock(cell, port, enable)
     return RamPort(
         width=int(cell.choice(f"DP16KD.DATA_WIDTH_{port}") or "18"),
         address=cell.address(port),
@@ -158,7 +161,8 @@ def _port(cell: _Cell, port: str) -> RamPort:
         register=registered,
         register_enable=cell.pin(f"OCE{port}"),
         outputs=(0 if port == "A" else _DATA_BITS, _DATA_BITS),
-        falling=_clock_falls(cell, port) if enable != ZERO else False,
+        falling=falling,
+        clock=clock,
     )
 
 
@@ -166,6 +170,7 @@ def _write_port(cell: _Cell) -> RamPort:
     """The 36-bit write port of a PDPW16KD. The inverters of WEA and OCEA are part of the mode's bit pattern."""
     context = cell.context
     enable = _selected(cell, "A")
+    clock, falling = _clock(cell, "A", enable)
     return RamPort(
         width=36,
         address=cell.address("A"),
@@ -178,7 +183,8 @@ def _write_port(cell: _Cell) -> RamPort:
         register=False,
         register_enable=ONE,
         outputs=(0, 0),
-        falling=_clock_falls(cell, "A") if enable != ZERO else False,
+        falling=falling,
+        clock=clock,
     )
 
 
@@ -187,6 +193,7 @@ def _read_port(cell: _Cell) -> RamPort:
     width = int(cell.choice("PDPW16KD.DATA_WIDTH_R") or "36")
     registered = cell.choice("REGMODE_B") == "OUTREG"
     reset, asynchronous = _reset(cell, "B", registered)
+    clock, falling = _clock(cell, "B")
     return RamPort(
         width=width,
         address=cell.address("B"),
@@ -199,5 +206,6 @@ def _read_port(cell: _Cell) -> RamPort:
         register=registered,
         register_enable=cell.pin("OCEB"),
         outputs=(0, 2 * _DATA_BITS) if width == 36 else (_DATA_BITS, _DATA_BITS),
-        falling=_clock_falls(cell, "B"),
+        falling=falling,
+        clock=clock,
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from fractions import Fraction
 
-from lutlab_virtual_board.cells.context import OR, Clock, Context, place
+from lutlab_virtual_board.cells.context import OR, Context, place
 from lutlab_virtual_board.errors import UnsupportedCell, UnsupportedConfiguration
-from lutlab_virtual_board.netlist import ONE, ZERO, Net, Register, RegisterOutput
+from lutlab_virtual_board.netlist import ONE, ZERO, Clock, Net, Register, RegisterOutput
 from lutlab_virtual_board.trellis import Tile
 from lutlab_virtual_board.wires import Wire
 
@@ -20,12 +21,20 @@ _PLL_TILES = {
 }
 """Tiles that hold the configuration of the PLL next to a tile of that type."""
 
+_OSCILLATOR_HZ = 310_000_000
+_OUTPUT_LETTERS = {"CLKOP": "A", "CLKOS": "B", "CLKOS2": "C", "CLKOS3": "D"}
+
 _PLL_OFFSET = {"PLL0_UL": (1, 0), "PLL0_LL": (0, -1), "PLL0_LR": (0, -1), "PLL0_UR": (-1, 0)}
 """Where a PLL's wires are, from its first tile."""
 
 
-def require_clock(context: Context, wire: Wire, where: str) -> None:
-    """Check that a cell's clock input carries the design's clock, and note which one that is.
+def oscillator(context: Context) -> Clock:
+    """The clock that the board feeds into the chip."""
+    return Clock(f"pin {context.clock_pin}", Fraction(1, context.clock_hz))
+
+
+def require_clock(context: Context, wire: Wire, where: str) -> int:
+    """The number of the clock at a cell's clock input.
 
     Raises:
         UnsupportedCell: the clock is gated, divided or made by logic.
@@ -33,7 +42,7 @@ def require_clock(context: Context, wire: Wire, where: str) -> None:
     source = context.routing.source(wire)
     if not isinstance(source, Wire):
         raise UnsupportedCell("cell without a running clock", where, "its clock input is constant")
-    context.note_clock(source, _clock(context, source, where))
+    return context.clock_number(_clock(context, source, where))
 
 
 def _clock(context: Context, source: Wire, where: str) -> Clock:
@@ -56,10 +65,23 @@ def _trace_clock(context: Context, source: Wire, where: str) -> Clock:
             raise UnsupportedCell(
                 "clock from a pin without an oscillator", f"pin {pin or source}", f"it clocks {where}"
             )
-        return Clock(f"pin {pin}", float(context.clock_hz))
+        return oscillator(context)
     if source.name.startswith("JCLKO"):
         return _pll_clock(context, source)
+    if source.name == "G_JOSC_OSC":
+        return _internal_oscillator(context)
     raise UnsupportedCell("clock made by logic", str(source), f"it clocks {where}")
+
+
+def _internal_oscillator(context: Context) -> Clock:
+    """OSCG: 310 MHz nominally, divided (Lattice FPGA-TN-02200, "Internal Oscillator")."""
+    kinds = context.configuration.database.tiles
+    tiles = [tile for tile in kinds if context.configuration.patterns(tile, "OSC.DIV")]
+    divider = context.configuration.group_choice(tiles, "OSC.DIV")
+    if divider is None or not any(context.configuration.group_choice([t], "OSC.MODE") == "OSCG" for t in tiles):
+        raise UnsupportedConfiguration("the internal oscillator clocks a cell, but it is not switched on")
+    # The database calls the largest divider, 128, by the number that its bits stand for (nextpnr: `write_osc`).
+    return Clock("OSCG", Fraction(128 if divider == "127" else int(divider), _OSCILLATOR_HZ))
 
 
 def _buffer_input(context: Context, output: Wire) -> Wire:
@@ -118,8 +140,23 @@ def _pll_clock(context: Context, wire: Wire) -> Clock:
         raise UnsupportedCell("EHXPLLL", where, "it has no reference clock")
     source = _clock(context, reference, where)
     feedback = _feedback_output(context, wire, choice("FEEDBK_PATH") or "", where)
-    oscillator_hz = source.hz / divider("CLKI") * divider("CLKFB") * divider(feedback)
-    return Clock(f"{output} of the PLL at R{wire.y}C{wire.x}", oscillator_hz / divider(output))
+    mux = f"OUTDIVIDER_MUX{_OUTPUT_LETTERS[output]}"
+    if choice(mux) == "REFCLK":
+        raise UnsupportedCell("EHXPLLL", where, f"{mux} is REFCLK")
+    # Period of the PLL's own oscillator. The output that closes the loop rises with the reference.
+    step_s = source.period_s * divider("CLKI") / (divider("CLKFB") * divider(feedback))
+    period_s = step_s * divider(output)
+    late = _pll_phase(context, tiles, output, where) - _pll_phase(context, tiles, feedback, where)
+    return Clock(f"{output} of the PLL at R{wire.y}C{wire.x}", period_s, (source.first_s + late * step_s) % period_s)
+
+
+def _pll_phase(context: Context, tiles: list[Tile], output: str, where: str) -> Fraction:
+    """By how many periods of the PLL's oscillator an output is late."""
+    coarse = context.configuration.group_word(tiles, f"{output}_CPHASE")
+    fine = context.configuration.group_word(tiles, f"{output}_FPHASE")
+    if coarse is None or fine is None:
+        raise UnsupportedCell("EHXPLLL", where, f"the phase of its output {output} is unknown")
+    return coarse + Fraction(fine, 8)
 
 
 def _feedback_output(context: Context, wire: Wire, path: str, where: str) -> str:
@@ -188,8 +225,8 @@ def _reset_net(context: Context, wire: Wire, mode: str) -> Net:
         return active
     # Synchronous release: the reset begins at once, and ends one edge of the design's clock after its input.
     where = place(wire, "SGSR")
-    require_clock(context, Wire(wire.x, wire.y, "JCLK_GSR"), where)
-    held = Register(d=active, enable=ONE, reset=ZERO, value=0, falling=False, place=where)
+    clock = require_clock(context, Wire(wire.x, wire.y, "JCLK_GSR"), where)
+    held = Register(d=active, enable=ONE, reset=ZERO, value=0, falling=False, place=where, clock=clock)
     context.netlist.registers.append(held)
     late = context.netlist.add(RegisterOutput(len(context.netlist.registers) - 1))
     return context.function(OR, active, late)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from lutlab_virtual_board.configuration import Configuration
 from lutlab_virtual_board.errors import DatabaseError, UnsupportedConfiguration
-from lutlab_virtual_board.netlist import ONE, ZERO, ClockLevel, Function, Net, Netlist, PinInput
+from lutlab_virtual_board.netlist import ONE, ZERO, Clock, ClockLevel, Function, Net, Netlist, PinInput
 from lutlab_virtual_board.routing import Routing, Source, Tie
 from lutlab_virtual_board.wires import Wire
 
@@ -18,19 +18,6 @@ AND = 0b1000
 OR = 0b1110
 SELECT = 0b11001010
 """Truth table of (otherwise, chosen, select)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """A clock that drives cells.
-
-    Attributes:
-        name: where it comes from, e.g. `pin G2`.
-        hz: its frequency.
-    """
-
-    name: str
-    hz: float
 
 
 @dataclass
@@ -63,10 +50,9 @@ class Context:
         self._pin_names = {place: pin for pin, place in self.pins.items()}
         self.routing = Routing(self.configuration)
         self._nets: dict[Wire, Net] = {}
-        self._clocks: dict[Wire, Clock] = {}
         self._functions: dict[tuple[int, tuple[Net, ...]], Net] = {}
         self._pins: dict[str, Net] = {}
-        self._level: Net | None = None
+        self._levels: dict[int, Net] = {}
 
     # -- nets ---------------------------------------------------------------------------------------------------
 
@@ -131,31 +117,20 @@ class Context:
             self._pins[pin] = self.netlist.add(PinInput(pin))
         return self._pins[pin]
 
-    def clock_level(self) -> Net:
-        """The design's clock as data."""
-        if self._level is None:
-            self._level = self.netlist.add(ClockLevel())
-        return self._level
+    def clock_level(self, clock: Clock) -> Net:
+        """A clock as data."""
+        number = self.clock_number(clock)
+        if number not in self._levels:
+            self._levels[number] = self.netlist.add(ClockLevel(number))
+        return self._levels[number]
 
     # -- clocks -------------------------------------------------------------------------------------------------
 
-    def note_clock(self, wire: Wire, clock: Clock) -> None:
-        """Record that some cell runs on the clock that arrives from `wire`."""
-        self._clocks[wire] = clock
-
-    def design_clock_hz(self) -> float | None:
-        """The frequency of the one clock everything runs on.
-
-        Raises:
-            UnsupportedConfiguration: there are several.
-        """
-        clocks = {clock.name: clock for clock in self._clocks.values()}
-        if len(clocks) > 1:
-            raise UnsupportedConfiguration(
-                f"the design has {len(clocks)} clock domains ({', '.join(sorted(clocks))}); the virtual board runs "
-                "designs with one"
-            )
-        return next(iter(clocks.values())).hz if clocks else None
+    def clock_number(self, clock: Clock) -> int:
+        """The number of a clock that some cell runs on."""
+        if clock not in self.netlist.clocks:
+            self.netlist.clocks.append(clock)
+        return self.netlist.clocks.index(clock)
 
     # -- settings -----------------------------------------------------------------------------------------------
 

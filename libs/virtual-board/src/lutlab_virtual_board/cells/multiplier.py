@@ -38,6 +38,7 @@ class _Cell:
             tile for column in range(_BLOCK_TILES) for tile in context.configuration.tiles_at(start + column, wire.y)
         ]
         self.falling: bool | None = None
+        self.clock: int | None = None
 
     def choice(self, name: str) -> str | None:
         return self.context.configuration.group_choice(self.tiles, f"{self.name}.{name}")
@@ -56,11 +57,11 @@ class _Cell:
         if clock in (None, "NONE"):
             return None
         assert clock is not None
-        require_clock(self.context, Wire(self.x, self.y, f"J{clock}_MULT18"), self.where)
+        number = require_clock(self.context, Wire(self.x, self.y, f"J{clock}_MULT18"), self.where)
         falling = self.choice(f"{clock}MUX") == "INV"
-        if self.falling not in (None, falling):
-            raise UnsupportedCell("MULT18X18D on both clock edges", self.where)
-        self.falling = falling
+        if self.falling not in (None, falling) or self.clock not in (None, number):
+            raise UnsupportedCell("MULT18X18D on several clocks or both edges", self.where)
+        self.falling, self.clock = falling, number
         if self.choice("RESETMODE") == "ASYNC":
             raise UnsupportedCell("MULT18X18D with asynchronous reset", self.where)
         return Stage(enable=self.enable(name), reset=self.reset(name))
@@ -110,6 +111,7 @@ def expand(context: Context, wire: Wire, net: Net) -> None:
         stage_output=cell.stage("OUTPUT"),
         falling=bool(cell.falling),
         place=cell.where,
+        clock=cell.clock or 0,
     )
     context.netlist.multipliers.append(multiplier)
     index = len(context.netlist.multipliers) - 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lutlab_virtual_board.cells.clocking import oscillator
 from lutlab_virtual_board.cells.context import SELECT, Context
 from lutlab_virtual_board.errors import UnsupportedCell
 from lutlab_virtual_board.netlist import ONE, ZERO, Net
@@ -77,7 +78,7 @@ def expand_input(context: Context, wire: Wire, net: Net) -> None:
     if pin is None:
         raise UnsupportedCell("pad", str(wire), f"it is not bonded out in package {context.package}")
     if pin == context.clock_pin:
-        context.drive(net, _BUFFER, context.clock_level())
+        context.drive(net, _BUFFER, context.clock_level(oscillator(context)))
         return
     outside = context.pin_input(pin)
     if _driven(context, wire.x, wire.y, letter):

@@ -124,7 +124,7 @@ def _distributed_ram(context: Context, wire: Wire, net: Net, index: int) -> None
     if _mode(context, x, y, 4) != "RAMW":
         raise UnsupportedCell("DPRAM", place(wire, _slice(index)), "slice C of its tile is not in mode RAMW")
     letter, half = _WRITE_DATA[index]
-    require_clock(context, Wire(x, y, f"WCK{index // 2}_SLICE"), place(wire, _slice(index)))
+    clock = require_clock(context, Wire(x, y, f"WCK{index // 2}_SLICE"), place(wire, _slice(index)))
     ram = DistributedRam(
         # A read and a write address bit pair where they have the same pin, in the LUT and in slice C.
         read=_inputs(context, x, y, index),
@@ -134,6 +134,7 @@ def _distributed_ram(context: Context, wire: Wire, net: Net, index: int) -> None
         value=_init(context, x, y, index),
         falling=context.choice(x, y, "CLK1.CLKMUX", "CLK") == "INV",
         place=place(wire, _slice(index)),
+        clock=clock,
     )
     context.netlist.rams.append(ram)
     context.netlist.drivers[net] = RamOutput(len(context.netlist.rams) - 1)
@@ -158,13 +159,15 @@ def expand_register(context: Context, wire: Wire, net: Net) -> None:
     direct = context.choice(x, y, f"{register}.SD", "1") == "0"
     d = _pin(context, x, y, index, "M") if direct else context.net(Wire(x, y, f"DI{index}_SLICE"))
     reset, asynchronous = _register_reset(context, x, y, index, where)
+    clock, falling = _register_clock(context, x, y, index, where)
     state = Register(
         d=d,
         enable=_register_enable(context, x, y, index),
         reset=reset,
         value=value,
-        falling=_register_edge(context, x, y, index, where),
+        falling=falling,
         place=where,
+        clock=clock,
     )
     context.netlist.registers.append(state)
     driver = RegisterOutput(len(context.netlist.registers) - 1)
@@ -174,6 +177,7 @@ def expand_register(context: Context, wire: Wire, net: Net) -> None:
         if chip is not None:
             state.reset = context.function(OR, reset, chip)
             force = context.function(OR, force, chip)
+    state.force = force
     if force == ZERO:
         context.netlist.drivers[net] = driver
         return
@@ -190,13 +194,13 @@ def _register_enable(context: Context, x: int, y: int, index: int) -> Net:
     return context.invert(enable) if mux == "INV" else enable
 
 
-def _register_edge(context: Context, x: int, y: int, index: int, where: str) -> bool:
-    """Whether the register acts on the falling edge of the design's clock."""
+def _register_clock(context: Context, x: int, y: int, index: int, where: str) -> tuple[int, bool]:
+    """The number of the register's clock, and whether it acts on the falling edge."""
     line = context.configuration.arcs.get(Wire(x, y, f"MUXCLK{index // 2}"))
     if line is None:
         raise UnsupportedCell("FF without a clock", where)
-    require_clock(context, line, where)
-    return context.choice(x, y, f"{line.name}.CLKMUX", "CLK") == "INV"
+    clock = require_clock(context, line, where)
+    return clock, context.choice(x, y, f"{line.name}.CLKMUX", "CLK") == "INV"
 
 
 def _register_reset(context: Context, x: int, y: int, index: int, where: str) -> tuple[Net, bool]:

@@ -1,0 +1,105 @@
+"""The corpus of designs that the virtual board is held against its oracles with."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from vb_conformance import SOC_PORTS, Case, bus_traffic, noise
+from vb_random_design import random_design
+from vb_riscv import write_program
+from vb_toolchain import DESIGNS
+
+import lutlab_profiles
+from lutlab_gateware.contract import find_amaranth_target
+from lutlab_gateware.emit import emit_rtlil
+from lutlab_gateware.soc import Soc, VerilogTarget
+
+SDK = "manhattan-reasoning-gym==0.1.11"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+TOP = "lutlab_soc"
+LARGE_PROFILE = "lfe5um5g-85f"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A case that is written when it is its turn.
+
+    Attributes:
+        name: of the case.
+        write: writes the sources into a folder and gives the case.
+        long: takes minutes, so only the long form has it.
+    """
+
+    name: str
+    write: Callable[[Path], Case]
+    long: bool = False
+
+
+def entries(sdk: Path | None, seeds: int) -> Iterator[Entry]:
+    """Every entry; those of the reference SDK only where its unpacked source is given."""
+    for name in ("echo_memory", "mac"):
+        yield Entry(name, lambda folder, name=name: soc(folder, name, EXAMPLES / name / "design.py"))
+    yield Entry("counter", lambda folder: soc(folder, "counter", EXAMPLES / "counter" / "design.v"))
+    yield Entry("riscv", riscv)
+    for top, sources in (("everything", ("everything.v",)), ("gsr", ("gsr.v",))):
+        yield Entry(top, lambda folder, top=top, sources=sources: Case(top, top, sources))
+    for seed in range(1, seeds + 1):
+        yield Entry(f"random_{seed}", lambda folder, seed=seed: generated(folder, seed))
+    for index, profile in enumerate(lutlab_profiles.names()):
+        yield Entry(f"device_{profile}", lambda folder, p=profile, n=1001 + index: generated(folder, n, p), long=True)
+    if sdk:
+        examples = sdk / "examples"
+        yield Entry(
+            "sdk_hello_wishbone", lambda folder: soc(folder, "hello", examples / "hello_wishbone" / "design.py")
+        )
+        yield Entry("sdk_sat_solver", lambda folder: soc(folder, "sat", examples / "sat_solver" / "design.py"))
+        design = examples / "ffn_accel" / "design.py"
+        yield Entry("sdk_ffn_accel", lambda folder: soc(folder, "ffn", design, LARGE_PROFILE), long=True)
+
+
+def fetch_sdk(folder: Path) -> Path:
+    """Download the reference SDK's source and unpack it into a folder; it is never kept in the repository."""
+    pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check"]
+    command = [*pip, "download", "--no-binary", ":all:", "--no-deps", "--ignore-requires-python", "-d", str(folder)]
+    subprocess.run([*command, SDK], check=True, timeout=300)
+    with tarfile.open(next(folder.glob("*.tar.gz"))) as archive:
+        archive.extractall(folder, filter="data")
+    return next(path for path in folder.iterdir() if path.is_dir())
+
+
+def soc(folder: Path, name: str, design: Path, profile: str = "lfe5u-25f") -> Case:
+    """A user's design behind the product's own bridge, under bus traffic."""
+    if design.suffix == ".v":
+        target, sources = VerilogTarget(name), [str(design)]
+    else:
+        spec = importlib.util.spec_from_file_location(f"corpus_{name}", design)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[module.__name__] = module
+        spec.loader.exec_module(module)
+        target, sources = find_amaranth_target(module), []
+    text = emit_rtlil(Soc(target, divider=4, build_id=0x5EED, clk_hz=50_000_000), TOP)
+    path = folder / "soc.il"
+    path.write_text(text)
+    return Case(name, TOP, (str(path), *sources), SOC_PORTS, profile, bus_traffic(512))
+
+
+def riscv(folder: Path) -> Case:
+    """A processor that runs a program from block RAM."""
+    program = write_program(folder / "program.hex")
+    path = folder / "rv32_with_program.v"
+    path.write_text(f'`define PROGRAM "{program}"\n{(DESIGNS / "rv32.v").read_text()}')
+    return Case("riscv", "rv32", (str(path),), stimulus=noise)
+
+
+def generated(folder: Path, seed: int, profile: str = "lfe5u-25f") -> Case:
+    """A random design."""
+    path = folder / "chip.v"
+    path.write_text(random_design(seed))
+    return Case(f"random {seed}", "chip", (str(path),), profile=profile, stimulus=noise)

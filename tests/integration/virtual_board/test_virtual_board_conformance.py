@@ -1,0 +1,30 @@
+"""A processor and a random design against every oracle: the short form of `make conformance-board`."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from vb_conformance import Case, check, noise
+from vb_random_design import random_design
+from vb_riscv import write_program
+from vb_toolchain import DESIGNS
+
+pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="the reference simulator needs g++")
+
+
+def test_a_processor_runs_its_program(tmp_path: Path, cache: Path) -> None:
+    program = write_program(tmp_path / "program.hex")
+    source = tmp_path / "rv32_with_program.v"
+    source.write_text(f'`define PROGRAM "{program}"\n{(DESIGNS / "rv32.v").read_text()}')
+    verdict = check(Case("riscv", "rv32", (str(source),), stimulus=noise), tmp_path, cache, cycles=60_000)
+    assert verdict.changes > 10_000 and verdict.luts > 500 and verdict.registers > 100
+
+
+def test_a_random_design_on_another_die(tmp_path: Path, cache: Path) -> None:
+    source = tmp_path / "chip.v"
+    source.write_text(random_design(seed=4, pieces=24))
+    case = Case("random", "chip", (str(source),), profile="lfe5u-12f", stimulus=noise)
+    verdict = check(case, tmp_path, cache, cycles=20_000)
+    assert verdict.changes > 10_000 and verdict.luts > 100 and verdict.registers > 100

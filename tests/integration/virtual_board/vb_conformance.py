@@ -1,0 +1,244 @@
+"""One design through every oracle: outputs each cycle, nextpnr's netlist, ecpunpack's configuration."""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+import subprocess
+from binascii import crc_hqx
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lutlab_bus.framer import pack_header
+from vb_oracles import Oracle, check_luts, check_registers, configuration_differences
+from vb_toolchain import DESIGNS, Build, build, pins_of, unpack, yosys
+
+import lutlab_profiles
+from lutlab_bus import wire
+from lutlab_virtual_board.bitstream import parse
+from lutlab_virtual_board.compiler import compile_now, find_gcc, find_tcc
+from lutlab_virtual_board.configuration import Configuration
+from lutlab_virtual_board.extract import extract
+from lutlab_virtual_board.fabric import Fabric
+from lutlab_virtual_board.netlist import (
+    BlockRamOutput,
+    Driver,
+    Function,
+    Net,
+    Netlist,
+    ProductOutput,
+    RamOutput,
+    RegisterOutput,
+)
+from lutlab_virtual_board.programming import Translator
+
+SOC_PORTS = (("tx", 1), ("leds", 4))
+CHIP_PORTS = (("o", 16),)
+CHUNK_CYCLES = 50_000
+
+Stimulus = Callable[[random.Random], Iterator[int]]
+"""Levels of the serial input, one a cycle, for ever."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One design of the corpus.
+
+    Attributes:
+        name: in reports.
+        top: its top module.
+        sources: Verilog files or RTLIL (`.il`); names are in `designs`, others absolute.
+        ports: its outputs, and their bits.
+        profile: the board model it is built for.
+        stimulus: what its port rx sees; None where it has none.
+        parameters: of the top module.
+    """
+
+    name: str
+    top: str
+    sources: tuple[str, ...]
+    ports: tuple[tuple[str, int], ...] = CHIP_PORTS
+    profile: str = "lfe5u-25f"
+    stimulus: Stimulus | None = None
+    parameters: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What agreed: cycles compared, changes of outputs among them, LUTs, registers and settings checked."""
+
+    cycles: int
+    changes: int
+    luts: int
+    registers: int
+    settings: int
+
+
+class Difference(AssertionError):
+    """The board and an oracle disagree; the message names the first cell and cycle."""
+
+
+def noise(source: random.Random) -> Iterator[int]:
+    """Random levels that stay for one to eight cycles."""
+    while True:
+        level = source.getrandbits(1)
+        for _ in range(source.randint(1, 8)):
+            yield level
+
+
+def bus_traffic(words: int, divider: int = 4) -> Stimulus:
+    """Valid requests of the bus protocol at random, each with time to answer, and sometimes a spoiled one."""
+
+    def levels(source: random.Random) -> Iterator[int]:
+        tag = 0
+        yield from (1 for _ in range(3000))
+        while True:
+            count = source.randint(1, 12)
+            address = source.randrange(words)
+            writes = source.random() < 0.6
+            op = wire.Op.BASE | (wire.Op.WRITE if writes else 0) | (wire.Op.FIXED if source.random() < 0.2 else 0)
+            frame = pack_header(op, tag, count, address) + (source.randbytes(4 * count) if writes else b"")
+            spoiled = source.random() < 0.05
+            crc = crc_hqx(frame, wire.CRC_INIT) ^ spoiled
+            tag = (tag + 1) & 0xFF
+            for byte in frame + wire.CRC.pack(crc) + bytes([wire.SYNC]) * ((wire.SYNC_RUN + 2) * spoiled):
+                for bit in (0, *(byte >> index & 1 for index in range(8)), 1):
+                    yield from (bit for _ in range(divider))
+            yield from (1 for _ in range(source.randint(50, 60 * divider * count + 400)))
+
+    return levels
+
+
+def check(case: Case, folder: Path, cache: Path, cycles: int, seed: int = 1) -> Verdict:
+    """Build a case and hold it against every oracle.
+
+    Raises:
+        Difference: an oracle disagrees.
+    """
+    profile = lutlab_profiles.get(case.profile)
+    built = build(folder, case.top, list(case.sources), case.profile, dict(case.parameters), pack_raw=False)
+    translator = Translator(profile, cache)
+    database = translator.database()
+    configuration = Configuration(database, parse(built.bit.read_bytes(), database.device))
+    netlist = extract(configuration, profile.package, profile.pins.clk, profile.clk_hz)
+    oracle = Oracle(built.path("pnr.json"))
+    luts, _ = check_luts(oracle, netlist)
+    registers = check_registers(oracle, netlist)
+    settings, differences = configuration_differences(built, profile.device, cache, unpack(built))
+    if differences:
+        raise Difference(f"{case.name}: ecpunpack and the board read the configuration differently: {differences[:3]}")
+    changes = _compare(case, built, translator, netlist, cycles, seed)
+    return Verdict(cycles, changes, luts, registers, settings)
+
+
+def _compare(case: Case, built: Build, translator: Translator, netlist: Netlist, cycles: int, seed: int) -> int:
+    profile = lutlab_profiles.get(case.profile)
+    pins = pins_of(profile)
+    names = [f"{port}[{bit}]" if bits > 1 else port for port, bits in case.ports for bit in range(bits)]
+    observed = [pins[name] for name in names if pins[name] in netlist.outputs]
+    if len(observed) != len(names):
+        raise Difference(f"{case.name}: the board does not drive {set(names) - set(observed)}")
+    program = translator.translate(built.bit.read_bytes(), observed).program
+    compiler = find_gcc() or find_tcc()
+    assert compiler is not None
+    fabric = Fabric(compile_now(compiler, program.source.encode()))
+    inputs = program.inputs
+    assert set(inputs) <= {profile.pins.rx}
+    levels = case.stimulus(random.Random(seed)) if case.stimulus else iter(lambda: 1, 0)
+    changes = 0
+    last = b""
+    stimulus_file = built.path("stimulus")
+    stimulus_file.write_bytes(bytes(next(levels) for _ in range(cycles)))
+    with (
+        stimulus_file.open("rb") as stimuli,
+        stimulus_file.open("rb") as again,
+        subprocess.Popen([simulator(built.folder, case)], stdin=again, stdout=subprocess.PIPE) as reference,
+    ):
+        assert reference.stdout is not None
+        for start in range(0, cycles, CHUNK_CYCLES):
+            count = min(CHUNK_CYCLES, cycles - start)
+            stimulus = stimuli.read(count)
+            wanted = reference.stdout.read(count * len(names))
+            got = fabric.trace(stimulus if inputs else b"", count, len(names))
+            if got != wanted:
+                index = next(i for i, (mine, theirs) in enumerate(zip(got, wanted, strict=True)) if mine != theirs)
+                cycle, output = start + index // len(names), names[index % len(names)]
+                cell = behind(netlist, netlist.outputs[pins[output]])
+                reference.kill()
+                raise Difference(f"{case.name}: output {output}, driven by {cell}, differs first in cycle {cycle}")
+            rows = [wanted[i : i + len(names)] for i in range(0, len(wanted), len(names))]
+            changes += sum(a != b for a, b in zip([last, *rows[:-1]], rows, strict=True))
+            last = rows[-1]
+    fabric.close()
+    return changes
+
+
+def behind(netlist: Netlist, net: Net) -> str:
+    """The cell that drives a net, logic that passes one net on aside."""
+    driver: Driver | None = netlist.drivers[net]
+    while isinstance(driver, Function) and len(driver.inputs) == 1:
+        net = driver.inputs[0]
+        driver = netlist.drivers[net]
+    match driver:
+        case RegisterOutput():
+            return netlist.registers[driver.index].place
+        case RamOutput():
+            return netlist.rams[driver.index].place
+        case BlockRamOutput():
+            return netlist.block_rams[driver.index].place
+        case ProductOutput():
+            return netlist.multipliers[driver.index].place
+    return netlist.names.get(net, f"net {net}")
+
+
+_MAIN = """
+#include "{top}.cc"
+#include <cstdio>
+int main() {{
+  cxxrtl_design::{mangled} top;
+  unsigned char in[1], out[{width}];
+  top.step();
+  while (fread(in, 1, 1, stdin) == 1) {{
+    // The board's inputs change between a falling and a rising edge.
+    top.p_clk.set<bool>(false);
+    top.step();
+    top.step();
+    {drive}
+    top.step();
+    unsigned char *put = out;
+    {sample}
+    fwrite(out, 1, sizeof out, stdout);
+    top.p_clk.set<bool>(true);
+    top.step();
+    top.step();
+  }}
+}}
+"""
+
+
+def simulator(folder: Path, case: Case) -> Path:
+    """An independent simulation of the sources: a byte of input a cycle in, a byte for each output bit out."""
+    top = case.top
+    read = [
+        f"read_rtlil {source}" if source.endswith(".il") else f"read_verilog -sv -D SIMULATION {DESIGNS / source}"
+        for source in case.sources
+    ]
+    chparam = [f"chparam -set {key} {value} {top}" for key, value in case.parameters]
+    passes = [*chparam, f"hierarchy -top {top}", f"rename -top {top}", "proc", "flatten", "memory_nordff", "opt_clean"]
+    yosys([*read, *passes, f"write_cxxrtl -g0 {top}.cc"], folder)
+    sample = " ".join(
+        f"{{ unsigned v = top.p_{port}.get<uint32_t>(); for (int i = 0; i < {bits}; i++) *put++ = v >> i & 1; }}"
+        for port, bits in case.ports
+    )
+    drive = "top.p_rx.set<bool>(in[0]);" if case.stimulus else ""
+    width = sum(bits for _, bits in case.ports)
+    text = _MAIN.format(top=top, mangled="p_" + top.replace("_", "__"), width=width, drive=drive, sample=sample)
+    (folder / f"{top}_main.cc").write_text(text)
+    spec = importlib.util.find_spec("pyosys")
+    assert spec is not None and spec.origin is not None
+    runtime = Path(spec.origin).parent / "share" / "include" / "backends" / "cxxrtl" / "runtime"
+    program = folder / f"{top}_simulation"
+    command = ["g++", "-std=c++14", "-O1", "-I", str(runtime), f"{top}_main.cc", "-o", str(program)]
+    subprocess.run(command, cwd=folder, check=True)
+    return program
