@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import random
+import struct
 import subprocess
-from binascii import crc_hqx
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from zlib import crc32
 
-from lutlab_bus.framer import pack_header
+from cobs import cobs
 from vb_oracles import Oracle, check_luts, check_registers, configuration_differences
 from vb_toolchain import DESIGNS, Build, build, pins_of, unpack, yosys
 
@@ -88,26 +89,44 @@ def noise(source: random.Random) -> Iterator[int]:
 
 
 def bus_traffic(words: int, divider: int = 4) -> Stimulus:
-    """Valid requests of the bus protocol at random, each with time to answer, and sometimes a spoiled one."""
+    """A session of the bus protocol: random reads and writes, each with time to answer; some damaged and repeated."""
 
     def levels(source: random.Random) -> Iterator[int]:
-        tag = 0
-        yield from (1 for _ in range(3000))
-        while True:
-            count = source.randint(1, 12)
-            address = source.randrange(words)
-            writes = source.random() < 0.6
-            op = wire.Op.BASE | (wire.Op.WRITE if writes else 0) | (wire.Op.FIXED if source.random() < 0.2 else 0)
-            frame = pack_header(op, tag, count, address) + (source.randbytes(4 * count) if writes else b"")
-            spoiled = source.random() < 0.05
-            crc = crc_hqx(frame, wire.CRC_INIT) ^ spoiled
-            tag = (tag + 1) & 0xFF
-            for byte in frame + wire.CRC.pack(crc) + bytes([wire.SYNC]) * ((wire.SYNC_RUN + 2) * spoiled):
+        def send(line: bytes) -> Iterator[int]:
+            for byte in line:
                 for bit in (0, *(byte >> index & 1 for index in range(8)), 1):
                     yield from (bit for _ in range(divider))
-            yield from (1 for _ in range(source.randint(50, 60 * divider * count + 400)))
+
+        yield from (1 for _ in range(3000))
+        sequence = source.randrange(wire.SEQUENCE_MODULUS)
+        yield from send(bytes(1) + sealed(wire.Head.CONTROL | sequence, source.randbytes(wire.NONCE_BYTES)))
+        yield from (1 for _ in range(60 * divider * 40))
+        while True:
+            sequence = (sequence + 1) % wire.SEQUENCE_MODULUS
+            count = source.randint(1, 12)
+            line = sealed(sequence, operation(source, words, count))
+            if source.random() < 0.05:
+                at = source.randrange(len(line) - 1)
+                yield from send(line[:at] + bytes([line[at] ^ 1 or 2]) + line[at + 1 :])
+                yield from (1 for _ in range(400))
+            yield from send(line)
+            yield from (1 for _ in range(source.randint(50, 60 * divider * count + 800)))
 
     return levels
+
+
+def operation(source: random.Random, words: int, count: int) -> bytes:
+    """A random read or write of some words."""
+    kind = source.choice((wire.Kind.READ, wire.Kind.WRITE))
+    fixed = wire.Op.FIXED if source.random() < 0.2 else 0
+    head = struct.pack("<BHH", kind | wire.Op.COUNT | fixed, count - 1, source.randrange(words))
+    return head + (source.randbytes(4 * count) if kind is wire.Kind.WRITE else b"")
+
+
+def sealed(head: int, body: bytes) -> bytes:
+    """A long frame as it goes over the line."""
+    content = bytes([wire.Head.LONG | head]) + body
+    return cobs.encode(content + struct.pack("<I", crc32(content))) + bytes([wire.DELIMITER])
 
 
 def check(case: Case, folder: Path, cache: Path, cycles: int, seed: int = 1) -> Verdict:
