@@ -40,7 +40,7 @@ class Settings(BaseSettings):
         log_level: LUTLAB_LOG_LEVEL.
         id: LUTLAB_BUILDER_ID, this builder's name; every run adds something of its own to it.
         concurrency: builds at once.
-        profiles: device profiles whose base design this builder provides, separated by commas; all if empty.
+        profiles: device profiles whose base design this builder provides, separated by commas, or `all`.
         tools_dir: compiled tools; a folder in `cache_dir` if not set. May be shared by several builders of one host.
         cache_mib_max: what finished builds may take on disk.
         allow_unsandboxed: build user code with the builder's own rights on a host where no sandbox works.
@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     log_level: str = Field(default="INFO", validation_alias="LUTLAB_LOG_LEVEL")
     id: str = Field(default_factory=default_builder_id)
     concurrency: int = Field(default=2, ge=1, le=32)
-    profiles: str = ""
+    profiles: str = lutlab_profiles.DEFAULT_PROFILE
     tools_dir: Path | None = None
     cache_mib_max: int = Field(default=2048, ge=16)
     allow_unsandboxed: bool = False
@@ -80,8 +80,10 @@ class Settings(BaseSettings):
 
     def profile_names(self) -> list[str]:
         """The profiles in `profiles`. Raises: UnknownProfile."""
+        if self.profiles.strip() == "all":
+            return lutlab_profiles.names()
         wanted = [name.strip() for name in self.profiles.split(",") if name.strip()]
-        return [lutlab_profiles.get(name).name for name in wanted] or lutlab_profiles.names()
+        return [lutlab_profiles.get(name).name for name in wanted]
 
     def limits(self) -> StageLimits:
         """The limits of each stage."""
