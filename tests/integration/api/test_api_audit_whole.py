@@ -184,7 +184,15 @@ async def test_the_commands_of_the_command_line(lab: Whole, helper: Hands, postg
 
     end = (await run("audit", "verify")).strip()
     follower = await asyncio.create_subprocess_exec(
-        BIN / "lutlab", "events", "--follow", "--after", "1", env=env, stdout=asyncio.subprocess.PIPE
+        BIN / "lutlab",
+        "events",
+        "--follow",
+        "--after",
+        "1",
+        env=env,
+        stdout=asyncio.subprocess.PIPE,
+        # Whoever runs the tests in the background has them ignore the interrupts of a terminal.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert follower.stdout is not None
     first = (await asyncio.wait_for(follower.stdout.readline(), 20)).split()

@@ -522,6 +522,12 @@ class SimJetStream:
             consumer.next_seq = next(iter(self._stream(stream).messages), self._stream(stream).last_seq + 1)
             consumers[config.durable_name] = consumer
 
+    async def delete_consumer(self, stream: str, durable: str) -> None:
+        """What it had not acknowledged is delivered again by the next consumer, which begins at the first message."""
+        await self._round_trip()
+        if self._stream(stream).consumers.pop(durable, None) is None:
+            raise nats.js.errors.NotFoundError
+
     async def consumer_info(self, stream: str, durable: str) -> None:
         await self._round_trip()
         if durable not in self._stream(stream).consumers:

@@ -6,7 +6,7 @@ import ast
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -16,8 +16,9 @@ from pydantic_settings import BaseSettings
 from lutlab_api.settings import Settings as ApiSettings
 from lutlab_board_agent.settings import AgentSettings
 from lutlab_builder.settings import Settings as BuilderSettings
-from lutlab_events import commands
+from lutlab_events import commands, webhooks
 from lutlab_scheduler.settings import Settings as SchedulerSettings
+from lutlab_webhooks.settings import Settings as WebhooksSettings
 
 accounts = load_accounts()
 SETTINGS: dict[str, type[BaseSettings]] = {
@@ -25,6 +26,7 @@ SETTINGS: dict[str, type[BaseSettings]] = {
     "lutlab-scheduler": SchedulerSettings,
     "lutlab-builder": BuilderSettings,
     "lutlab-board-agent": AgentSettings,
+    "lutlab-webhooks": WebhooksSettings,
 }
 SCRIPTS = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["scripts"]
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
@@ -175,12 +177,23 @@ def test_containers_have_no_capability_and_no_root() -> None:
 def commands_named_in(service: str) -> set[str]:
     """Names of commands that a service's shipped modules mention: those are what it can send."""
     kinds = {kind.__name__ for kind in vars(commands).values() if isinstance(kind, type)}
+    kinds |= {kind.__name__ for kind in get_args(webhooks.WebhookCommand)}
     found: set[str] = set()
     for path in (REPO / "services" / service / "src").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.module == "lutlab_events.commands":
+        tree = ast.parse(path.read_text())
+        imported = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        modules = {
+            alias.asname or alias.name
+            for node in imported
+            if node.module == "lutlab_events"
+            for alias in node.names
+            if alias.name in ("commands", "webhooks")
+        }
+        for node in imported:
+            if node.module in ("lutlab_events.commands", "lutlab_events.webhooks"):
                 found |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "commands":
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
                 found.add(node.attr)
     return found & kinds
 
@@ -191,6 +204,7 @@ def commands_named_in(service: str) -> set[str]:
         ("board-agent", accounts.AGENT_COMMANDS),
         ("builder", accounts.BUILDER_COMMANDS),
         ("api", accounts.API_COMMANDS),
+        ("webhooks", accounts.WEBHOOKS_COMMANDS),
     ],
 )
 def test_a_service_may_send_exactly_the_commands_it_sends(service: str, granted: tuple[type, ...]) -> None:

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import structlog
 
+from lutlab_events.commands import ReportSessionUsed
 from lutlab_events.envelope import Answer, CommandEnvelope
 from lutlab_events.ids import job_stream
 from lutlab_events.rejections import Rejection
@@ -237,9 +238,9 @@ class Writer:
             answer = Answer(command_id=command.command_id, code="ok", data=outcome, position=position)
             batch.events += tx.events
             touched.update(dict.fromkeys(event.stream for event in tx.events))
-        if answer.code != Rejection.NOTHING_TO_DO:
-            # What changed nothing need not be remembered: it can be decided again. Bounds the table, because agents
-            # report the use of a session every few seconds.
+        if not (answer.code == Rejection.NOTHING_TO_DO and isinstance(command.body, ReportSessionUsed)):
+            # A use that renews nothing can be decided again, and agents report one every few seconds: to remember them
+            # all would only fill the table.
             batch.commands.append(DecidedCommand(envelope=command, answer=answer, received_at=now))
         return answer
 
