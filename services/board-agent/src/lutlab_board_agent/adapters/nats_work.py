@@ -11,12 +11,12 @@ import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.client import JetStreamContext
-from nats.js.errors import Error as JetStreamError
 
 from lutlab_board_agent.app.program_board import Later, ProgramService
 from lutlab_events import codec, subjects
 from lutlab_events.work import ProgramWork
 from lutlab_transport.streams import pull_consumer
+from lutlab_transport.work import NATS_ERRORS, bury, keep_alive
 
 log = structlog.get_logger(__name__)
 
@@ -26,7 +26,6 @@ IN_PROGRESS_S = subjects.PROGRAM_ACK_WAIT_S / 3
 CRASH_RETRY_S = 5.0
 DELIVERIES_PER_BOARD = 4
 """Work a board may have in hand: one running, newer orders that supersede it, and their repetitions."""
-NATS_ERRORS = (nats.errors.Error, JetStreamError, OSError)
 
 
 class WorkQueue:
@@ -121,13 +120,13 @@ class WorkQueue:
             work = codec.decode_work(message.data)
         except codec.Undecodable as error:
             log.error("work_undecodable", error=str(error))
-            await self._bury(message)
+            await bury(self._js, self._site, message)
             return
         if not isinstance(work, ProgramWork):
             log.error("work_unexpected", kind=type(work).__name__)
-            await self._bury(message)
+            await bury(self._js, self._site, message)
             return
-        alive = asyncio.create_task(_keep_alive(message))
+        alive = asyncio.create_task(keep_alive(message, every_s=IN_PROGRESS_S))
         try:
             outcome = await self._service.handle(work, tries=tries)
             if isinstance(outcome, Later):
@@ -147,20 +146,3 @@ class WorkQueue:
                 await message.nak(delay=CRASH_RETRY_S)
         finally:
             alive.cancel()
-
-    async def _bury(self, message: Msg) -> None:
-        """Keep what cannot be understood for a person to see, and take it off the queue."""
-        try:
-            where = {subjects.H_DEAD_SUBJECT: message.subject}
-            await self._js.publish(subjects.dead(self._site, subjects.WORK.name), message.data, headers=where)
-            await message.term()
-        except NATS_ERRORS as error:
-            log.warning("work_not_buried", error=repr(error))  # it comes again
-
-
-async def _keep_alive(message: Msg) -> None:
-    """Tell the server that the work is still being carried out."""
-    while True:
-        await asyncio.sleep(IN_PROGRESS_S)
-        with contextlib.suppress(*NATS_ERRORS):
-            await message.in_progress()

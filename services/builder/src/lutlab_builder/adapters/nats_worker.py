@@ -20,6 +20,7 @@ from lutlab_builder.domain.errors import BuildFailure
 from lutlab_events import codec, subjects
 from lutlab_events.work import BuildCancelled, BuildWork
 from lutlab_transport.streams import pull_consumer
+from lutlab_transport.work import bury, keep_alive
 
 log = structlog.get_logger(__name__)
 
@@ -119,13 +120,13 @@ class BuildQueue:
             work = codec.decode_work(message.data)
         except codec.Undecodable as error:
             log.error("work_undecodable", error=str(error))
-            await self._bury(message)
+            await bury(self._js, self._site, message)
             return
         if not isinstance(work, BuildWork):
             log.error("work_unexpected", kind=type(work).__name__)
-            await self._bury(message)
+            await bury(self._js, self._site, message)
             return
-        alive = asyncio.create_task(_keep_alive(message))
+        alive = asyncio.create_task(keep_alive(message, every_s=IN_PROGRESS_S))
         try:
             await self._settle(message, await self._build(work, message.metadata.num_delivered))
         except asyncio.CancelledError:
@@ -165,15 +166,6 @@ class BuildQueue:
         except NATS_ERRORS as error:
             log.warning("work_ack_lost", error=repr(error))  # it comes again, and is found built
 
-    async def _bury(self, message: Msg) -> None:
-        """Keep what cannot be understood for a person to see, and take it off the queue."""
-        try:
-            where = {subjects.H_DEAD_SUBJECT: message.subject}
-            await self._js.publish(subjects.dead(self._site, subjects.WORK.name), message.data, headers=where)
-            await message.term()
-        except NATS_ERRORS as error:
-            log.warning("work_not_buried", error=repr(error))  # it comes again
-
     async def _on_control(self, message: Msg) -> None:
         try:
             control = codec.decode_control(message.data)
@@ -188,14 +180,6 @@ class BuildQueue:
         build = self._builds.get(control.job_id)
         if build is not None:
             build.cancel()
-
-
-async def _keep_alive(message: Msg) -> None:
-    """Tell the server that the work is still being carried out."""
-    while True:
-        await asyncio.sleep(IN_PROGRESS_S)
-        with contextlib.suppress(*NATS_ERRORS):
-            await message.in_progress()
 
 
 class _Unheard:
