@@ -99,7 +99,7 @@ async def test_children_that_hold_the_output_do_not_delay_the_end() -> None:
     assert outcome.stopped is Stop.TIME
     assert outcome.seconds < 5
     async with asyncio.timeout(5):
-        while not gone(int(lines[0])):  # killed, but the kernel may still be at it
+        while not gone(int(lines[0])):  # noqa: ASYNC110 - killed, but the kernel may still be at it
             await asyncio.sleep(0.01)
 
 
