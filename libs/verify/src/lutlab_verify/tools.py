@@ -49,7 +49,7 @@ class ToolCall:
     """One call of a tool.
 
     Attributes:
-        tool: its name as `/health` and the catalogue (`lutlab_verify.catalogue`) show it: `verilator`, `icarus`, `yosys` ...
+        tool: its name as `/health` shows it (`lutlab_verify.catalogue`): `verilator`, `icarus`, `yosys` ...
         argv: the arguments, the program first: a bare name, looked up by whoever runs the call.
         limits: what it may use.
         environment: variables beside the few every tool has.
