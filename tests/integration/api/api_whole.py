@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 import signal
 import socket
@@ -25,6 +26,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from lutlab_api.app.cancelling import end
+from lutlab_bus import LinkCounters
 from lutlab_events import codec, subjects
 from lutlab_events import commands as c
 from lutlab_events.busmsg import BusHeaders, BusReply, BusStatus, BusVerb
@@ -41,6 +43,14 @@ PROFILE = "lfe5u-25f"
 AGENT = "bench"
 START_TIMEOUT_S = 30.0
 WAIT_S = 10.0
+LINK = {
+    "open": True,
+    "in_step": True,
+    "device": None,
+    "line_baud": None,
+    "latency_timer": None,
+    "counters": LinkCounters().as_dict(),
+}
 T = TypeVar("T")
 
 
@@ -250,6 +260,8 @@ class Hands:
 
     def _reply(self, request: BusHeaders, frame: bytes) -> BusReply:
         board, stream = request.lease.fpga_id, request.stream_id
+        if request.verb is BusVerb.STATS:
+            return BusReply(status=BusStatus.OK, frame=json.dumps(LINK).encode())
         if self.leases.get(board) != (request.lease.session_id, request.lease.epoch):
             return BusReply(status=BusStatus.STALE_LEASE)
         if self.broken:

@@ -50,8 +50,9 @@ class Fuzz:
         """Send about `examples` requests an operation whose label contains `only`, half of them breaking the schema.
 
         Raises:
-            schemathesis' FailureGroup: an answer is a server error, or not as documented.
+            ExceptionGroup: an answer is a server error, or not as documented; the first of each operation.
         """
+        problems: list[Exception] = []
         with self.session:
             for operation in operations(document):
                 if only not in operation.label:
@@ -59,7 +60,12 @@ class Fuzz:
                 known = self.known()
                 for mode in GenerationMode:
                     if mode is GenerationMode.POSITIVE or _can_be_wrong(operation):
-                        self._fuzz(operation, mode, max(1, examples // 2), known)
+                        try:
+                            self._fuzz(operation, mode, max(1, examples // 2), known)
+                        except Exception as error:
+                            problems.append(error)
+        if problems:
+            raise ExceptionGroup(f"{len(problems)} wrong answers", problems)
 
     def _fuzz(self, operation: Any, mode: GenerationMode, examples: int, known: Mapping[str, Sequence[object]]) -> None:
         is_about_keys = "/keys" in operation.label

@@ -24,6 +24,9 @@ async def test_the_agents_words_are_passed_on(lab: Lab, ada: httpx.AsyncClient) 
     [
         (BusReply(status=BusStatus.UNKNOWN_BOARD), "board_unreachable"),
         (BusReply(status=BusStatus.OK, frame=b"nonsense"), "board_link_failed"),
+        (BusReply(status=BusStatus.OK, frame=b"[1]"), "board_link_failed"),
+        (BusReply(status=BusStatus.OK, frame=b"{}"), "board_link_failed"),
+        (BusReply(status=BusStatus.STALE_LEASE), "board_link_failed"),
     ],
 )
 async def test_an_agent_that_cannot_tell(lab: Lab, ada: httpx.AsyncClient, reply: BusReply, code: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
@@ -11,6 +11,7 @@ import asyncpg
 import structlog
 
 from lutlab_api.adapters import rows
+from lutlab_api.adapters.gather import Gather
 from lutlab_api.adapters.sql import Query, events_query, jobs_count_query, jobs_query
 from lutlab_api.app.ports import Clock, EventFilter, JobFilter
 from lutlab_api.domain.errors import Unavailable
@@ -45,6 +46,10 @@ _DOWN = (
 )
 
 
+async def _as_it_is(connection: object) -> None:
+    """Instead of asyncpg's reset, a round trip after every query: nothing here sets, listens or locks a session."""
+
+
 class Postgres:
     """Implements the ports `Ledger` and `Blobs`."""
 
@@ -53,6 +58,9 @@ class Postgres:
         self._clock = clock
         self._connections_max = connections_max
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._boards = Gather(self._read_boards)
+        self._details = Gather(self._read_details)
+        self._keys = Gather(self._read_keys)
 
     async def start(self) -> None:
         """Make the pool; connects to nothing yet."""
@@ -63,6 +71,7 @@ class Postgres:
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=QUERY_TIMEOUT_S,
             server_settings={"application_name": "lutlab-api"},
+            reset=_as_it_is,
         )
 
     async def stop(self) -> None:
@@ -110,8 +119,11 @@ class Postgres:
 
     async def board(self, fpga_id: int) -> BoardView | None:
         """One board."""
-        row = await self._row(rows.BOARDS + " where fpga_id = $1", fpga_id)
-        return None if row is None else rows.board(row)
+        return await self._boards.get(fpga_id)
+
+    async def _read_boards(self, numbers: Sequence[int]) -> dict[int, BoardView]:
+        found = await self._rows(Query(rows.BOARDS + " where fpga_id = any($1::int[])", (numbers,)))
+        return {row["fpga_id"]: rows.board(row) for row in found}
 
     async def job(self, job_id: UUID) -> JobView | None:
         """One job."""
@@ -120,8 +132,11 @@ class Postgres:
 
     async def job_detail(self, job_id: UUID) -> JobDetail | None:
         """One job with everything known about it."""
-        row = await self._row("select * from jobs where job_id = $1", job_id)
-        return None if row is None else rows.job_detail(row)
+        return await self._details.get(job_id)
+
+    async def _read_details(self, job_ids: Sequence[UUID]) -> dict[UUID, JobDetail]:
+        found = await self._rows(Query("select * from jobs where job_id = any($1::uuid[])", (job_ids,)))
+        return {row["job_id"]: rows.job_detail(row) for row in found}
 
     async def jobs(self, wanted: JobFilter) -> list[JobView]:
         """Jobs, newest first."""
@@ -152,8 +167,13 @@ class Postgres:
 
     async def key(self, key_sha256: str) -> KeyView | None:
         """The key that has this digest, or had it before its last rotation; revoked or not."""
-        row = await self._row(rows.KEYS + " where k.key_sha256 = $1 or k.previous_sha256 = $1", key_sha256)
-        return None if row is None else rows.key(row)
+        return await self._keys.get(key_sha256)
+
+    async def _read_keys(self, digests: Sequence[str]) -> dict[str, KeyView]:
+        where = " where k.key_sha256 = any($1::text[]) or k.previous_sha256 = any($1::text[])"
+        found = [rows.key(row) for row in await self._rows(Query(rows.KEYS + where, (digests,)))]
+        before = {key.previous_sha256: key for key in found if key.previous_sha256 is not None}
+        return before | {key.key_sha256: key for key in found}
 
     async def keys(self, limit: int, owner: str | None = None) -> list[KeyView]:
         """Keys, newest first; of one owner if given."""

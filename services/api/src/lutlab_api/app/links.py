@@ -27,17 +27,21 @@ class Links:
         """What the agent says about a board's line.
 
         Raises:
-            Missing: no such board. BoardFailure: its agent does not answer.
+            Missing: no such board. BoardFailure: its agent does not answer, or nothing sensible.
         """
         board = await self._reads.board(fpga_id)
         lease = Lease(fpga_id=fpga_id, session_id=NOBODY, epoch=board.epoch)
         headers = BusHeaders(verb=BusVerb.STATS, lease=lease)
         reply = await self._bus.request(board.agent_id, headers, b"", STATS_TIMEOUT_S)
         problem = bus_problem(fpga_id, reply)
-        if problem is not None:
+        if isinstance(problem, BoardFailure):
             raise problem
+        if problem is not None:  # the question needs no session: an agent that asks for one is not of this version
+            raise BoardFailure(Code.BOARD_LINK_FAILED, f"board {fpga_id}: its agent does not tell ({problem.message})")
         try:
             stats = json.loads(reply.frame)
-        except ValueError as error:
-            raise BoardFailure(Code.BOARD_LINK_FAILED, f"board {fpga_id}: its agent answered nonsense") from error
-        return dict(stats)
+        except ValueError:
+            stats = None
+        if not isinstance(stats, dict):
+            raise BoardFailure(Code.BOARD_LINK_FAILED, f"board {fpga_id}: its agent answered nonsense")
+        return stats

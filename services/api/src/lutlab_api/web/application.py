@@ -30,6 +30,7 @@ from lutlab_api.web import (
 from lutlab_api.web.asked import Api
 from lutlab_api.web.documented import unreadable
 from lutlab_api.web.edge import BodyLimits, Edge
+from lutlab_api.web.hot import Hot
 from lutlab_api.web.limits import Limits
 from lutlab_api.web.models import Health
 from lutlab_api.web.services import Services
@@ -112,6 +113,7 @@ def create_app(
         app.include_router(module.router)
     settings = services.settings
     limits = BodyLimits(upload_bytes_max=settings.upload_bytes_max, json_bytes_max=settings.json_bytes_max)
+    app.add_middleware(Hot)
     app.add_middleware(Limits, services=services)
     app.add_middleware(Edge, ids=ids, limits=limits)
     app.add_middleware(routes_ops.Measure)

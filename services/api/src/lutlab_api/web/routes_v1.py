@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
+from pydantic import ValidationError
 
-from lutlab_api.domain.errors import Code
+from lutlab_api.domain.errors import BoardFailure, Code
 from lutlab_api.web.asked import Api, FpgaId, Reader, Reading
 from lutlab_api.web.documented import BOARD, READ, errors_v1
 from lutlab_api.web.models import BoardLink, Events
@@ -35,7 +36,11 @@ async def board_events(
 @router.get("/boards/{fpga_id}/link", summary="How a board's line does", responses=errors_v1(*READ, *BOARD, *LINK))
 async def board_link(fpga_id: FpgaId, api: Api, reader: Reader) -> BoardLink:
     """Counters of the serial line since the agent started, its speed, and what the bitstream told about itself."""
-    return BoardLink.model_validate(await api.links.stats(fpga_id))
+    stats = await api.links.stats(fpga_id)
+    try:
+        return BoardLink.model_validate(stats)
+    except ValidationError as error:
+        raise BoardFailure(Code.BOARD_LINK_FAILED, f"board {fpga_id}: its agent answered nonsense") from error
 
 
 FOLLOWED: dict[int | str, dict[str, Any]] = {
