@@ -215,9 +215,6 @@ class FakeAudit:
             raise Unavailable("the lab's database does not answer")
         return [row for row in self.rows if row.position > wanted.after][: wanted.limit]
 
-    async def end(self) -> int:
-        return max((row.position for row in self.rows), default=0)
-
     async def commands(self, wanted: CommandFilter) -> list[CommandRow]:
         self.asked.append(wanted)
         return self.command_rows[: wanted.limit]

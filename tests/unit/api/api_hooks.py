@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import islice
 from uuid import UUID
 
-from lutlab_api.app.follow import Followed, LogPiece
+from lutlab_api.app.audit import AuditFilter
+from lutlab_api.app.follow import Followed, LogPiece, is_wanted
 from lutlab_api.app.webhooks import AttemptView, DeliveryView, WebhookView
+from lutlab_api.domain.errors import Unavailable
 
 
 class FakeHooks:
@@ -51,13 +54,17 @@ class FakeLogSource:
         self.events: list[Followed] = []
         self.pieces: list[LogPiece] = []
         self.reads = 0
+        self.is_down = False
 
     async def head(self) -> int:
         return len(self.events)
 
-    async def after(self, position: int, limit: int) -> Sequence[Followed]:
+    async def after(self, wanted: AuditFilter) -> Sequence[Followed]:
         self.reads += 1
-        return self.events[position : position + limit]
+        if self.is_down:
+            raise Unavailable("the lab's database does not answer")
+        later = islice(self.events, wanted.after, None)
+        return list(islice((e for e in later if is_wanted(wanted, e)), wanted.limit))
 
     async def lines_after(self, job_id: UUID, attempt: int, seq: int, limit: int) -> Sequence[LogPiece]:
         return [piece for piece in self.pieces if (piece.attempt, piece.seq) >= (attempt, seq)][:limit]

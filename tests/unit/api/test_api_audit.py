@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import io
 import json
@@ -14,8 +13,7 @@ import pytest
 from api_fakes import BOB, ROOT, T0, Lab, error_of
 
 from lutlab_api.app import audit as app_audit
-from lutlab_api.app.audit import AuditFilter, AuditRow, CommandFilter, CommandRow, Letter
-from lutlab_api.domain.errors import Unavailable
+from lutlab_api.app.audit import AuditRow, CommandFilter, CommandRow, Letter
 from lutlab_api.domain.views import Caller
 from lutlab_events.queries import StateAnswer, StateQuery
 from lutlab_events.values import Role
@@ -119,35 +117,6 @@ async def test_a_database_that_is_away_is_a_503_in_every_form(full: Lab, ada: ht
     full.audit.is_down = True
     for form in ("json", "jsonl", "csv"):
         assert error_of(await ada.get(f"/api/v1/audit?format={form}"))[0] == 503
-
-
-async def test_following_goes_on_from_a_position_and_outlives_a_restart(
-    full: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(app_audit, "FOLLOW_POLL_S", 0.01)
-    pages = full.services.audit.follow(ADMIN, AuditFilter(after=5))
-    assert list(await anext(pages)) == []
-    assert [r.position for r in await anext(pages)] == [6, 7]
-    full.audit.is_down = True
-    following = asyncio.ensure_future(anext(pages))
-    await asyncio.sleep(0.03)
-    full.audit.is_down = False
-    full.audit.rows.append(row(8))
-    assert [r.position for r in await following] == [8]
-    await pages.aclose()
-
-
-async def test_silence_is_broken_and_followers_are_counted(full: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app_audit, "FOLLOW_POLL_S", 0.01)
-    monkeypatch.setattr(app_audit, "KEEPALIVE_S", 0.02)
-    monkeypatch.setattr(app_audit, "FOLLOWERS_MAX", 1)
-    pages = full.services.audit.follow(ADMIN, AuditFilter(after=7))
-    await anext(pages)
-    assert list(await anext(pages)) == []
-    with pytest.raises(Unavailable, match="follow the log already"):
-        await anext(full.services.audit.follow(ADMIN, AuditFilter()))
-    await pages.aclose()
-    await anext(full.services.audit.follow(ADMIN, AuditFilter()))
 
 
 async def test_the_past_is_asked_by_position_or_moment(full: Lab, ada: httpx.AsyncClient) -> None:

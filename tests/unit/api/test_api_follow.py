@@ -13,18 +13,18 @@ from api_fakes import FakeChanges
 from api_hooks import FakeLogSource
 
 from lutlab_api.app import follow
+from lutlab_api.app.audit import AuditFilter, AuditRow
 from lutlab_api.app.cancelling import end
 from lutlab_api.app.follow import Followed, Follower, LogPiece
 from lutlab_api.app.job_stream import Cursor, JobStreams
 from lutlab_api.domain.errors import ApiError, Invalid
-from lutlab_api.domain.views import EventView
 
 NOW = datetime(2026, 3, 4, tzinfo=UTC)
 JOB = UUID(int=7)
 
 
-def event(position: int, kind: str = "board.lost.v1", version: int = 0, **data: Any) -> EventView:
-    return EventView(
+def event(position: int, kind: str = "board.lost.v1", version: int = 0, **data: Any) -> AuditRow:
+    return AuditRow(
         position=position,
         stream="board-1" if kind.startswith("board") else f"job-{JOB}",
         version=version or position,
@@ -33,12 +33,16 @@ def event(position: int, kind: str = "board.lost.v1", version: int = 0, **data: 
         actor="test",
         correlation_id=JOB,
         data=data,
+        site="main",
+        event_id=UUID(int=position),
+        causation_id=JOB,
+        hash="ab" * 32,
     )
 
 
 async def collect(follower: Follower, after: int, count: int) -> list[int]:
     got: list[int] = []
-    async for batch in follower.follow(after, 5.0):
+    async for batch in follower.follow(AuditFilter(after=after), 5.0):
         got += [entry.event.position for entry in batch.entries]
         if len(got) >= count:
             break
@@ -84,14 +88,65 @@ async def test_many_followers_cost_one_read_a_batch(monkeypatch: pytest.MonkeyPa
     await end([running])
 
 
+@pytest.mark.parametrize("window", [8, 4096])
+async def test_a_follower_hears_what_it_wants_whether_it_catches_up_or_not(
+    window: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "WINDOW_MAX", window)
+    monkeypatch.setattr(follow, "BATCH_MAX", 5)
+    source, changes = FakeLogSource(), FakeChanges()
+    kinds = ("board.lost.v1", "job.failed.v1", "board.reset.v1")
+    source.events = [Followed(event(p, kinds[p % 3]), "ada" if p % 2 else "bob") for p in range(1, 41)]
+    follower = Follower(source, changes, lambda e: b"")
+    running = asyncio.create_task(follower.run())
+    asked = {
+        "type": (AuditFilter(type="board."), [p for p in range(1, 81) if p % 3 != 1]),
+        "stream": (AuditFilter(stream=f"job-{JOB}", after=9), [p for p in range(10, 81) if p % 3 == 1]),
+        "visible": (AuditFilter(visible_to="ada"), [p for p in range(1, 81) if p % 3 != 1 or p % 2]),
+        "nothing yet": (AuditFilter(type="job.failed.v1", after=78), [79]),
+    }
+
+    async def heard(wanted: AuditFilter, enough: int) -> list[int]:
+        got: list[int] = []
+        async for batch in follower.follow(wanted, 5.0):
+            got += [entry.event.position for entry in batch.entries]
+            if len(got) >= enough:
+                break
+        return got
+
+    tasks = [asyncio.create_task(heard(wanted, len(right))) for wanted, right in asked.values()]
+    for position in range(41, 81):
+        source.events.append(Followed(event(position, kinds[position % 3]), "ada" if position % 2 else "bob"))
+        changes.happened("*")
+        await asyncio.sleep(0)
+    assert await asyncio.wait_for(asyncio.gather(*tasks), 5) == [right for _, right in asked.values()]
+    await end([running])
+
+
+async def test_following_outlives_a_database_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "LOOK_EVERY_S", 0.01)
+    source = FakeLogSource()
+    follower = Follower(source, FakeChanges(), lambda e: b"")
+    running = asyncio.create_task(follower.run())
+    following = asyncio.create_task(collect(follower, 0, 3))
+    await asyncio.sleep(0.02)
+    source.is_down = True
+    source.events = [Followed(event(p), None) for p in range(1, 4)]
+    await asyncio.sleep(0.03)
+    assert not following.done()
+    source.is_down = False
+    assert await asyncio.wait_for(following, 5) == [1, 2, 3]
+    await end([running])
+
+
 async def test_there_is_a_limit_and_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follow, "FOLLOWERS_MAX", 1)
     follower = Follower(FakeLogSource(), FakeChanges(), lambda e: b"")
-    first = follower.follow(0, 60)
+    first = follower.follow(AuditFilter(), 60)
     waiting = asyncio.ensure_future(anext(first))
     await asyncio.sleep(0.01)
     with pytest.raises(ApiError, match="overloaded"):
-        await anext(follower.follow(0, 1))
+        await anext(follower.follow(AuditFilter(), 1))
     follower.close()
     with pytest.raises(StopAsyncIteration):
         await asyncio.wait_for(waiting, 1)
@@ -103,10 +158,10 @@ async def test_there_is_a_limit_and_an_end(monkeypatch: pytest.MonkeyPatch) -> N
 class FakeEvents:
     """Just the events of one job."""
 
-    def __init__(self, events: list[EventView]) -> None:
+    def __init__(self, events: list[AuditRow]) -> None:
         self.found = events
 
-    async def events(self, wanted: Any) -> list[EventView]:
+    async def events(self, wanted: Any) -> list[AuditRow]:
         return self.found
 
 

@@ -14,6 +14,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from lutlab_api.adapters.audit import NatsPost, PostgresAudit
 from lutlab_api.adapters.changes import NatsChanges
@@ -27,6 +28,7 @@ from lutlab_api.adapters.shared import PostgresShared
 from lutlab_api.app.cancelling import end
 from lutlab_api.settings import Settings
 from lutlab_api.web.application import VERSION, create_app
+from lutlab_api.web.edge import CUT
 from lutlab_api.web.routes_live import tell
 from lutlab_api.web.services import Ports, wire
 from lutlab_transport.clock import RandomIds, SteadyClock
@@ -120,6 +122,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     serve(settings)
 
 
+class Protocol(HttpToolsProtocol):
+    """uvicorn's, whose connections can be cut: a client that does not read cannot be told that this is the end."""
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self.scope[CUT] = self.transport.abort  # type: ignore[literal-required]  # servers may extend a scope
+
+
 class Server(uvicorn.Server):
     """uvicorn, with streams that end by themselves once it is told to stop."""
 
@@ -138,7 +149,7 @@ def serve(settings: Settings) -> None:
         host=settings.api_host,
         port=settings.api_port,
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
         ws="websockets-sansio",
         ws_max_size=settings.stream_message_bytes_max,
         ws_per_message_deflate=False,

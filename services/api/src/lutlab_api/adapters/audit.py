@@ -27,7 +27,7 @@ COMMANDS = "select command_id, type, actor, site, code, answer, received_at from
 LETTERS = "select letter_id, origin, subject, reason, data, arrived_at, replayed_at, replayed_by from dead_letters"
 
 
-def audit_query(wanted: AuditFilter) -> Query:
+def audit_query(wanted: AuditFilter, select: str = AUDIT) -> Query:
     """Events, oldest first."""
     where = Where()
     where.add("position > ?", wanted.after)
@@ -47,7 +47,7 @@ def audit_query(wanted: AuditFilter) -> Query:
         where.add("at < ?", wanted.before)
     if wanted.visible_to is not None:
         visible(where, wanted.visible_to)
-    return where.query(AUDIT, "position" if wanted.stream is None else "version", wanted.limit)
+    return where.query(select, "position" if wanted.stream is None else "version", wanted.limit)
 
 
 def commands_query(wanted: CommandFilter) -> Query:
@@ -66,7 +66,7 @@ def commands_query(wanted: CommandFilter) -> Query:
     return where.query(COMMANDS, "received_at desc, command_id", wanted.limit)
 
 
-def _event(row: Any) -> AuditRow:
+def event(row: Any) -> AuditRow:
     data: dict[str, Any] = json.loads(row["data"])
     return AuditRow(
         position=row["position"],
@@ -110,12 +110,7 @@ class PostgresAudit:
 
     async def audit(self, wanted: AuditFilter) -> Sequence[AuditRow]:
         """Events, oldest first."""
-        return [_event(row) for row in await self._postgres.rows(audit_query(wanted))]
-
-    async def end(self) -> int:
-        """The position of the newest event."""
-        found = await self._postgres.rows(Query("select coalesce(max(position), 0) from events"))
-        return int(found[0][0])
+        return [event(row) for row in await self._postgres.rows(audit_query(wanted))]
 
     async def commands(self, wanted: CommandFilter) -> Sequence[CommandRow]:
         """Commands, newest first."""

@@ -6,19 +6,18 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from lutlab_api.adapters import rows
+from lutlab_api.adapters.audit import audit_query, event
 from lutlab_api.adapters.postgres import Postgres
+from lutlab_api.app.audit import AuditFilter
 from lutlab_api.app.follow import Followed, LogPiece
 
 if TYPE_CHECKING:
     from lutlab_api.adapters.postgres import Connection
 
 SQL_HEAD = "select coalesce(max(position), 0) as position from events"
-SQL_AFTER = """
-select e.position, e.stream, e.version, e.type, e.at, e.actor, e.correlation_id, e.data, j.owner
-from events e left join jobs j on j.job_id = case when e.stream like 'job-%' then substr(e.stream, 5)::uuid end
-where e.position > $1 order by e.position limit $2
-"""
+SELECT = """select position, event_id, stream, version, type, data, causation_id, correlation_id, actor, site, at, hash,
+    (select owner from jobs where job_id = case when stream like 'job-%' then substr(stream, 5)::uuid end) as owner
+    from events"""
 SQL_LINES = """
 select attempt, seq, stage, text, at from job_logs
 where job_id = $1 and (attempt, seq) >= ($2, $3) order by attempt, seq limit $4
@@ -35,10 +34,10 @@ class PostgresFollow:
         """The end of the log."""
         return int((await self._fetch(SQL_HEAD))[0]["position"])
 
-    async def after(self, position: int, limit: int) -> Sequence[Followed]:
-        """Events after a position, oldest first."""
-        found = await self._fetch(SQL_AFTER, position, limit)
-        return [Followed(rows.event(row), row["owner"]) for row in found]
+    async def after(self, wanted: AuditFilter) -> Sequence[Followed]:
+        """Events, oldest first."""
+        found = await self._postgres.rows(audit_query(wanted, SELECT))
+        return [Followed(event(row), row["owner"]) for row in found]
 
     async def lines_after(self, job_id: UUID, attempt: int, seq: int, limit: int) -> Sequence[LogPiece]:
         """Pieces of a job's log."""

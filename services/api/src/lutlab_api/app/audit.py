@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -11,17 +10,12 @@ from uuid import UUID
 
 from lutlab_api.app.auth import require_admin
 from lutlab_api.app.ports import Clock
-from lutlab_api.domain.errors import Code, Invalid, Missing, NotAllowed, Unavailable
+from lutlab_api.domain.errors import Code, Invalid, Missing, NotAllowed
 from lutlab_api.domain.views import Caller
 from lutlab_events.queries import StateAnswer, StateQuery
 
 PAGE_MAX = 1000
 """Most rows of one query; longer answers are made of several."""
-FOLLOWERS_MAX = 200
-"""How many may follow the log at once through one API process."""
-FOLLOW_POLL_S = 0.2
-KEEPALIVE_S = 10.0
-"""A follower hears something at least this often, so that proxies keep the connection and the dead are noticed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,10 +106,6 @@ class AuditLog(Protocol):
         """Events, oldest first."""
         ...
 
-    async def end(self) -> int:
-        """The position of the newest event, 0 if there is none."""
-        ...
-
     async def commands(self, wanted: CommandFilter) -> Sequence[CommandRow]:
         """Commands, newest first."""
         ...
@@ -152,24 +142,20 @@ class Audit:
         self._log = log
         self._post = post
         self._clock = clock
-        self._followers = 0
 
-    def _seen_by(self, caller: Caller, wanted: AuditFilter) -> AuditFilter:
+    def seen_by(self, caller: Caller, wanted: AuditFilter) -> AuditFilter:
+        """What of the wanted events the caller may see."""
         return replace(wanted, visible_to=None if caller.is_admin else caller.owner)
 
     async def page(self, caller: Caller, wanted: AuditFilter) -> Sequence[AuditRow]:
         """Up to `wanted.limit` events, at most `PAGE_MAX`."""
-        return await self._log.audit(self._seen_by(caller, wanted))
-
-    async def end(self) -> int:
-        """The position of the newest event, 0 if there is none."""
-        return await self._log.end()
+        return await self._log.audit(self.seen_by(caller, wanted))
 
     async def everything(
         self, caller: Caller, wanted: AuditFilter, limit: int | None
     ) -> AsyncIterator[Sequence[AuditRow]]:
         """All events there are now, or `limit` of them, in pages."""
-        wanted = self._seen_by(caller, wanted)
+        wanted = self.seen_by(caller, wanted)
         left = limit
         while left is None or left > 0:
             size = PAGE_MAX if left is None else min(left, PAGE_MAX)
@@ -180,39 +166,6 @@ class Audit:
             if len(rows) < size:
                 return
             left = None if left is None else left - len(rows)
-
-    async def follow(self, caller: Caller, wanted: AuditFilter) -> AsyncIterator[Sequence[AuditRow]]:
-        """Events as they come, for ever; an empty page at least every `KEEPALIVE_S` while nothing comes.
-
-        Raises:
-            Unavailable: too many follow already; before the first page only.
-        """
-        if self._followers >= FOLLOWERS_MAX:
-            raise Unavailable(f"{FOLLOWERS_MAX} clients follow the log already; try again later")
-        wanted = replace(self._seen_by(caller, wanted), limit=PAGE_MAX)
-        self._followers += 1
-        try:
-            quiet_s = 0.0
-            yield ()  # at once, so that the caller knows that it is heard
-            while True:
-                rows = await self._patient(wanted)
-                if rows:
-                    wanted = replace(wanted, after=rows[-1].position)
-                if rows or quiet_s >= KEEPALIVE_S:
-                    yield rows
-                    quiet_s = 0.0
-                if len(rows) < PAGE_MAX:
-                    await asyncio.sleep(FOLLOW_POLL_S)
-                    quiet_s += FOLLOW_POLL_S
-        finally:
-            self._followers -= 1
-
-    async def _patient(self, wanted: AuditFilter) -> Sequence[AuditRow]:
-        """A page; none while the database is away: a follower outlives its restart."""
-        try:
-            return await self._log.audit(wanted)
-        except Unavailable:
-            return ()
 
     async def state_at(self, caller: Caller, query: StateQuery) -> StateAnswer:
         """What the log said of a stream at some moment.

@@ -1,4 +1,5 @@
-"""Following the log: one reader a process, any number of followers, each of which keeps nothing but its position.
+"""Following the log: one reader a process, any number of followers, each of which keeps nothing but its position and
+what it wants to hear.
 
 A follower that is up to date is served from a window of the newest events; one that fell behind reads from the ledger
 until it has caught up. So a slow follower costs no memory, misses nothing, and sees everything once and in order.
@@ -11,15 +12,15 @@ import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
 import structlog
 
+from lutlab_api.app.audit import AuditFilter, AuditRow
 from lutlab_api.domain.errors import ApiError, Code, Unavailable
-from lutlab_api.domain.views import EventView
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +35,7 @@ FOLLOWERS_MAX = 5000
 class Followed:
     """An event, whose job it is about, and how followers are told."""
 
-    event: EventView
+    event: AuditRow
     owner: str | None
     told: bytes = b""
 
@@ -57,8 +58,8 @@ class LogSource(Protocol):
         """The end of the log."""
         ...
 
-    async def after(self, position: int, limit: int) -> Sequence[Followed]:
-        """Events after a position, oldest first."""
+    async def after(self, wanted: AuditFilter) -> Sequence[Followed]:
+        """Events, oldest first."""
         ...
 
     async def lines_after(self, job_id: UUID, attempt: int, seq: int, limit: int) -> Sequence[LogPiece]:
@@ -76,11 +77,32 @@ class News(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a follower gets next; `behind` is how far it is from the end of the log, if it had to catch up."""
+    """What a follower gets next, perhaps nothing, and where it is then; `behind` is how far that is from the end of the
+    log, if it had to catch up."""
 
     entries: Sequence[Followed]
     position: int
     behind: int = 0
+
+
+def is_wanted(wanted: AuditFilter, followed: Followed) -> bool:
+    """Whether a follower wants, and may see, an event; its place in the log is not looked at."""
+    event = followed.event
+    kind = wanted.type
+    return (
+        (wanted.stream is None or event.stream == wanted.stream)
+        and (kind is None or (event.type.startswith(kind) if kind.endswith(".") else event.type == kind))
+        and (wanted.actor is None or event.actor == wanted.actor)
+        and (wanted.correlation_id is None or event.correlation_id == wanted.correlation_id)
+        and (wanted.until is None or event.position <= wanted.until)
+        and (wanted.since is None or event.at >= wanted.since)
+        and (wanted.before is None or event.at < wanted.before)
+        and (
+            wanted.visible_to is None
+            or event.stream.startswith("board-")
+            or (followed.owner is not None and followed.owner == wanted.visible_to)
+        )
+    )
 
 
 class Follower:
@@ -90,7 +112,7 @@ class Follower:
         tell: how followers are told of an event; done once for all of them.
     """
 
-    def __init__(self, source: LogSource, news: News, tell: Callable[[EventView], bytes]) -> None:
+    def __init__(self, source: LogSource, news: News, tell: Callable[[AuditRow], bytes]) -> None:
         self._source = source
         self._news = news
         self._tell = tell
@@ -113,7 +135,7 @@ class Follower:
     async def _read(self) -> None:
         if self._position is None:
             self._position = await self._source.head()
-        while found := await self._source.after(self._position, BATCH_MAX):
+        while found := await self._source.after(AuditFilter(after=self._position, limit=BATCH_MAX)):
             self._window.extend(Followed(f.event, f.owner, self._tell(f.event)) for f in found)
             self._position = found[-1].event.position
             self._wake()
@@ -127,8 +149,12 @@ class Follower:
         self.closing = True
         self._wake()
 
-    async def follow(self, after: int, wait_s: float) -> AsyncIterator[Batch]:
-        """What happened after a position, for ever; an empty batch where nothing did for `wait_s`.
+    async def end(self) -> int:
+        """The end of the log. Raises: Unavailable."""
+        return await self._source.head()
+
+    async def follow(self, wanted: AuditFilter, wait_s: float) -> AsyncIterator[Batch]:
+        """What happened after `wanted.after`, for ever; an empty batch where nothing did for `wait_s`.
 
         Raises:
             ApiError: `overloaded`: too many follow already.
@@ -140,28 +166,35 @@ class Follower:
         try:
             while not self.closing:
                 grown = self._grown
-                batch = await self._next(after)
+                batch = await self._next(wanted)
                 if batch is None:
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(grown.wait(), wait_s)
                         continue
-                    batch = Batch((), after)
-                after = batch.position
+                    batch = Batch((), wanted.after)
+                wanted = replace(wanted, after=batch.position)
                 yield batch
         finally:
             self.followers -= 1
 
-    async def _next(self, after: int) -> Batch | None:
-        """The next events after a position, None if there are none yet."""
+    async def _next(self, wanted: AuditFilter) -> Batch | None:
+        """The next events, None if nothing happened yet."""
+        after = wanted.after
         if self._position is not None and after >= self._position:
             return None
         if self._window and after + 1 >= self._window[0].event.position:
             start = after + 1 - self._window[0].event.position
             entries = [self._window[i] for i in range(start, min(start + BATCH_MAX, len(self._window)))]
-            return Batch(entries, entries[-1].event.position)
-        found = await self._source.after(after, BATCH_MAX)
-        if not found:
-            return None
+            return Batch([e for e in entries if is_wanted(wanted, e)], entries[-1].event.position)
+        return await self._catch_up(wanted)
+
+    async def _catch_up(self, wanted: AuditFilter) -> Batch | None:
+        head = self._position or 0
+        found = await self._source.after(replace(wanted, limit=BATCH_MAX))
         told = [Followed(f.event, f.owner, self._tell(f.event)) for f in found]
-        last = told[-1].event.position
+        last = told[-1].event.position if told else wanted.after
+        if len(told) < BATCH_MAX:  # nothing more is wanted of what there was before the query
+            last = max(last, head)
+        if last == wanted.after:
+            return None
         return Batch(told, last, behind=max((self._position or 0) - last, 0))

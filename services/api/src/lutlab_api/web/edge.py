@@ -21,6 +21,8 @@ log = structlog.get_logger(__name__)
 REQUEST_ID = "X-Request-ID"
 LIMIT_HEADERS = "lutlab.limit_headers"
 """Where a request's scope keeps the rate limit's headers; see `lutlab_api.web.limits`."""
+CUT = "lutlab.cut"
+"""Where a connection's scope keeps what ends it at once, whatever is still to be sent; set by the server's protocol."""
 SHOWABLE = re.compile(r"[\x21-\x7e]{1,128}")
 MULTIPART_OVERHEAD_BYTES = 64 << 10
 QUIET_PATHS = frozenset({"/health", "/ready", "/metrics"})

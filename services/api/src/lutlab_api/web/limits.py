@@ -65,8 +65,7 @@ class Limits:
         if problem is not None:
             await response_of(problem, scope["path"])(scope, receive, send)
             return
-        followed = scope["path"] == "/api/v1/events" and "text/event-stream" in Headers(scope=scope).get("accept", "")
-        if followed:  # the follower has a limit of its own
+        if self._is_followed(scope):  # the follower has a limit of its own
             await self._app(scope, receive, send)
             return
         self._in_flight += 1
@@ -74,6 +73,12 @@ class Limits:
             await self._app(scope, receive, send)
         finally:
             self._in_flight -= 1
+
+    @staticmethod
+    def _is_followed(scope: AsgiScope) -> bool:
+        if scope["path"] == "/api/v1/events":
+            return "text/event-stream" in Headers(scope=scope).get("accept", "")
+        return bool(scope["path"] == "/api/v1/events/stream")
 
     async def _problem(self, scope: AsgiScope) -> ApiError | None:
         path: str = scope["path"]

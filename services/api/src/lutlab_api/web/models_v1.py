@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from pydantic import Field
 
 from lutlab_api.app.artifacts import Artifact as ArtifactValue
+from lutlab_api.app.audit import AuditRow
 from lutlab_api.app.keys import RotatedKey as RotatedKeyValue
 from lutlab_api.domain.views import AgentView, JobView
 from lutlab_api.web.models import Fpga, Job, Key, Model, NewKey, RunBody, Session
@@ -15,6 +17,42 @@ from lutlab_api.web.paging import Page, Strict
 from lutlab_events.values import JobStatus
 
 GRACE_S_MAX = 7 * 86400
+RECORDED = (
+    "position",
+    "at",
+    "stream",
+    "version",
+    "type",
+    "actor",
+    "site",
+    "event_id",
+    "causation_id",
+    "correlation_id",
+    "hash",
+)
+"""Everything recorded about an event beside its data."""
+
+
+class Recorded(Model):
+    """An event with everything recorded about it."""
+
+    position: int = Field(description="its place in the whole log, without gaps")
+    at: datetime
+    stream: str = Field(examples=["board-3"])
+    version: int = Field(description="its place in its stream")
+    type: str = Field(examples=["board.programmed.v1"])
+    actor: str = Field(description="who caused it")
+    site: str
+    event_id: UUID
+    causation_id: UUID = Field(description="the command that caused it")
+    correlation_id: UUID = Field(description="shared by everything one request caused")
+    hash: str = Field(description="SHA-256 over the hash before and this row, in hexadecimal")
+    data: dict[str, Any]
+
+    @staticmethod
+    def of(row: AuditRow) -> Recorded:
+        """From the ledger."""
+        return Recorded(**{name: getattr(row, name) for name in RECORDED}, data=dict(row.data))
 
 
 class Boards(Page):

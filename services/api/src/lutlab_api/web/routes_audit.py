@@ -7,41 +7,29 @@ import csv
 import io
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError
 
 from lutlab_api.app.audit import PAGE_MAX, AuditFilter, AuditRow, CommandFilter, CommandRow, Letter
 from lutlab_api.domain.errors import Code, Invalid
-from lutlab_api.web.asked import Api, Asked, Key
+from lutlab_api.web.asked import Api, Asked, Reading
 from lutlab_api.web.documented import ASK, READ, errors_v1
 from lutlab_api.web.models import Model
+from lutlab_api.web.models_v1 import RECORDED, Recorded
+from lutlab_api.web.routes_live import FOLLOWING, follow_events
 from lutlab_events.queries import StateAnswer, StateQuery
 from lutlab_events.rejections import Rejection
 
 POSITION_MAX = 2**63 - 1
 PAGE_DEFAULT = 100
 LETTER_TEXT_CHARS_MAX = 2000
-CSV_COLUMNS = (
-    "position",
-    "at",
-    "stream",
-    "version",
-    "type",
-    "actor",
-    "site",
-    "event_id",
-    "causation_id",
-    "correlation_id",
-    "hash",
-    "data",
-)
+CSV_COLUMNS = (*RECORDED, "data")
 SECRETS = frozenset({"key_sha256", "secret_box", "previous_box"})
 """Fields of states that are shown to nobody."""
 MOMENT: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
@@ -86,28 +74,6 @@ class AuditQuery(WhichEvents):
         description=f"most events; default {PAGE_DEFAULT} and at most {PAGE_MAX} in a JSON page, otherwise all of them",
     )
     format: Format | None = Field(None, description="default: what `Accept` asks for, else a JSON page")
-
-
-class Recorded(Model):
-    """An event with everything recorded about it."""
-
-    position: int = Field(description="its place in the whole log, without gaps")
-    at: datetime
-    stream: str = Field(examples=["board-3"])
-    version: int = Field(description="its place in its stream")
-    type: str = Field(examples=["board.programmed.v1"])
-    actor: str = Field(description="who caused it")
-    site: str
-    event_id: UUID
-    causation_id: UUID = Field(description="the command that caused it")
-    correlation_id: UUID = Field(description="shared by everything one request caused")
-    hash: str = Field(description="SHA-256 over the hash before and this row, in hexadecimal")
-    data: dict[str, Any]
-
-    @staticmethod
-    def of(row: AuditRow) -> Recorded:
-        """From the ledger."""
-        return Recorded(**{name: getattr(row, name) for name in CSV_COLUMNS[:-1]}, data=dict(row.data))
 
 
 class RecordedPage(Model):
@@ -211,7 +177,7 @@ def _csv(rows: Sequence[AuditRow], first: bool) -> str:
     for row in rows:
         values = Recorded.of(row).model_dump(mode="json")
         data = json.dumps(values["data"], ensure_ascii=False, separators=(",", ":"))
-        writer.writerow([*(values[name] for name in CSV_COLUMNS[:-1]), data])
+        writer.writerow([*(values[name] for name in RECORDED), data])
     return text.getvalue()
 
 
@@ -244,7 +210,7 @@ def _format(query: AuditQuery, accept: str) -> Format:
     },
 )
 async def audit(
-    api: Api, caller: Key, query: Annotated[AuditQuery, Query()], accept: Annotated[str, Header()] = ""
+    api: Api, caller: Reading, query: Annotated[AuditQuery, Query()], accept: Annotated[str, Header()] = ""
 ) -> Response | RecordedPage:
     """Events with everything recorded about them, oldest first: a JSON page, or all of them as JSON Lines or CSV.
 
@@ -268,45 +234,22 @@ async def audit(
     return StreamingResponse(body(), media_type=media_type)
 
 
-@router.get(
-    "/events/stream",
-    summary="Follow the log",
-    response_class=StreamingResponse,
-    responses={200: {"content": {"text/event-stream": {}}}, **errors_v1(*READ, Code.VALIDATION_ERROR)},
-)
+@router.get("/events/stream", summary="Follow the log", **FOLLOWING)
 async def follow(
+    request: Request,
     api: Api,
-    caller: Key,
+    caller: Reading,
     query: Annotated[WhichEvents, Query()],
-    last_event_id: Annotated[int | None, Header(ge=0, le=POSITION_MAX, description="as browsers send it")] = None,
     from_now: Annotated[
         bool, Query(description="begin with what happens next, unless `Last-Event-ID` is there")
     ] = False,
 ) -> StreamingResponse:
     """Server-sent events, for ever: each has its position as `id`, its type as `event`, and itself as JSON in `data`.
 
-    Begins after `after`, or after `Last-Event-ID` where a connection is resumed: nothing is missed or told twice.
+    Begins after `after`, or after `Last-Event-ID` where a connection is resumed: nothing is missed or told twice. What
+    `/api/v1/events` says of slow readers holds here too.
     """
-    start = query.after
-    if last_event_id is not None:
-        start = max(start, last_event_id)
-    elif from_now:
-        start = await api.audit.end()
-    wanted = replace(query.wanted(), after=start)
-    pages = api.audit.follow(caller, wanted)
-    await anext(pages)
-
-    async def body() -> AsyncIterator[str]:
-        yield f": following\nid: {start}\n\n"
-        async for rows in pages:
-            yield "".join(_server_sent(row) for row in rows) or ": still here\n\n"
-
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(body(), media_type="text/event-stream", headers=headers)
-
-
-def _server_sent(row: AuditRow) -> str:
-    return f"id: {row.position}\nevent: {row.type}\ndata: {Recorded.of(row).model_dump_json()}\n\n"
+    return await follow_events(request, api, caller, query.wanted(), from_now=from_now)
 
 
 # -- the past ----------------------------------------------------------------------------------------
@@ -320,7 +263,7 @@ def _server_sent(row: AuditRow) -> str:
 async def state(
     stream: str,
     api: Api,
-    caller: Key,
+    caller: Reading,
     at: Annotated[str | None, Query(description="a position, or a moment with its zone; default: now")] = None,
 ) -> Believed:
     """What the system believed of a board, a job, an agent, a key or a profile at some moment."""
@@ -359,7 +302,7 @@ class CommandsQuery(BaseModel):
     summary="Commands and their answers",
     responses=errors_v1(*READ, Code.VALIDATION_ERROR, Code.ADMIN_ONLY),
 )
-async def commands(api: Api, caller: Key, query: Annotated[CommandsQuery, Query()]) -> list[Command]:
+async def commands(api: Api, caller: Reading, query: Annotated[CommandsQuery, Query()]) -> list[Command]:
     """What was asked of the lab and how it was answered, newest first; refusals with their reason."""
     return [Command.of(row) for row in await api.audit.commands(caller, CommandFilter(**query.model_dump()))]
 
@@ -367,7 +310,7 @@ async def commands(api: Api, caller: Key, query: Annotated[CommandsQuery, Query(
 @router.get("/deadletters", summary="Dead letters", responses=errors_v1(*READ, Code.VALIDATION_ERROR, Code.ADMIN_ONLY))
 async def letters(
     api: Api,
-    caller: Key,
+    caller: Reading,
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = PAGE_DEFAULT,
     replayed: Annotated[bool, Query(description="also those that were sent again")] = False,
 ) -> list[DeadLetter]:

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import Any
 
+import structlog
 from fastapi import APIRouter, Request, WebSocket
 from fastapi.responses import StreamingResponse
+from starlette.types import Message, Receive, Send
+from starlette.types import Scope as AsgiScope
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
-from lutlab_api.app.follow import Followed
+from lutlab_api.app.audit import AuditFilter, AuditRow
+from lutlab_api.app.auth import require_scope
 from lutlab_api.app.job_stream import Cursor
 from lutlab_api.domain.errors import ApiError, Code, Invalid, Unavailable
-from lutlab_api.domain.views import Caller, EventView
+from lutlab_api.domain.views import Caller
 from lutlab_api.web.asked import address_of, secret_in, services_of
+from lutlab_api.web.documented import READ, errors_v1
+from lutlab_api.web.edge import CUT
 from lutlab_api.web.errors import response_of
-from lutlab_api.web.models import Event
+from lutlab_api.web.models_v1 import Recorded
 from lutlab_api.web.services import Services
 from lutlab_api.web.websocket import socket_caller
 from lutlab_events.values import Scope
+
+log = structlog.get_logger(__name__)
 
 SSE = "text/event-stream"
 QUIET_S = 10.0
@@ -33,10 +43,30 @@ GOING_AWAY, TOO_SLOW, TRY_AGAIN = 1001, 1008, 1013
 router = APIRouter()
 
 
-def tell(event: EventView) -> bytes:
+FOLLOWING: dict[str, Any] = {
+    "response_class": StreamingResponse,
+    "responses": {
+        200: {"content": {SSE: {"schema": {"type": "string"}}}, "description": "events, for ever"},
+        **errors_v1(*READ, Code.VALIDATION_ERROR),
+    },
+    "openapi_extra": {
+        "parameters": [
+            {
+                "name": "last-event-id",
+                "in": "header",
+                "required": False,
+                "schema": {"type": "string", "pattern": r"^[0-9]{1,18}$"},
+                "description": "the position of the last event that was heard, as browsers send it",
+            }
+        ]
+    },
+}
+"""What is said of a route that follows the log and of nothing else."""
+
+
+def tell(event: AuditRow) -> bytes:
     """An event of the log as a server-sent event; its id is its position."""
-    data = Event.of(event).model_dump_json()
-    return f"id: {event.position}\nevent: {event.type}\ndata: {data}\n\n".encode()
+    return f"id: {event.position}\nevent: {event.type}\ndata: {Recorded.of(event).model_dump_json()}\n\n".encode()
 
 
 def wants_events(request: Request) -> bool:
@@ -44,43 +74,77 @@ def wants_events(request: Request) -> bool:
     return SSE in request.headers.get("accept", "")
 
 
-async def follow_events(request: Request, api: Services, caller: Caller, after: int) -> StreamingResponse:
+class EventStream(StreamingResponse):
+    """Server-sent events for one client; one that takes nothing for `slow_s` is cut off.
+
+    Nothing can be told to a client that does not read, so its connection is cut rather than ended: a stream that had
+    ended well would look complete. What was told so far and where to go on (`retry`, `id`) it has been sent before.
+    """
+
+    media_type = SSE
+
+    def __init__(self, content: AsyncIterator[bytes], slow_s: float) -> None:
+        super().__init__(content, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        self._slow_s = slow_s
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Send until the client is gone or does not keep up."""
+
+        async def bounded(message: Message) -> None:
+            async with asyncio.timeout(self._slow_s):
+                await send(message)
+
+        try:
+            await super().__call__(scope, receive, bounded)
+        except TimeoutError:
+            log.info("slow_follower_cut", path=scope["path"], taken_nothing_for_s=self._slow_s)
+            cut = scope.get(CUT)
+            if cut is not None:
+                cut()
+                await receive()  # that the client is gone
+
+
+async def follow_events(
+    request: Request, api: Services, caller: Caller, wanted: AuditFilter, *, from_now: bool = False
+) -> EventStream:
     """What happens after a position, for ever. `Last-Event-ID`, which browsers send again, counts more than `after`."""
     last = request.headers.get("last-event-id")
+    start = None
     if last is not None:
         if not (last.isascii() and last.isdecimal() and len(last) <= POSITION_DIGITS_MAX):
             raise Invalid(Code.VALIDATION_ERROR, f"Last-Event-ID {last[:40]!r} must be the position of an event")
-        after = int(last)
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(_events(request, api, caller, after), media_type=SSE, headers=headers)
+        wanted = replace(wanted, after=int(last))
+    elif from_now:
+        start = await api.follower.end()
+        wanted = replace(wanted, after=start)
+    events = _events(request, api, api.audit.seen_by(caller, wanted), start)
+    return EventStream(events, api.settings.follower_slow_s)
 
 
-async def _events(request: Request, api: Services, caller: Caller, after: int) -> AsyncIterator[bytes]:
-    secret, looked_at = secret_in(request.headers), asyncio.get_running_loop().time()
-    yield b"retry: 2000\n\n"
-    was_behind = False
+async def _events(
+    request: Request, api: Services, wanted: AuditFilter, start: int | None
+) -> AsyncGenerator[bytes, None]:
+    clock = asyncio.get_running_loop().time
+    secret, looked_at, said_at = secret_in(request.headers), clock(), clock()
+    yield b"retry: 2000\n\n" if start is None else f"retry: 2000\nid: {start}\n\n".encode()
+    after, was_behind = wanted.after, False
     try:
-        async for batch in api.follower.follow(after, QUIET_S):
-            now = asyncio.get_running_loop().time()
+        async for batch in api.follower.follow(wanted, QUIET_S):
+            now = clock()
             if now - looked_at >= QUIET_S:
                 looked_at = now
-                await api.authenticator.caller(secret, address_of(request.scope))
+                require_scope(await api.authenticator.caller(secret, address_of(request.scope)), Scope.READ)
             after = batch.position
+            told = b"".join(entry.told for entry in batch.entries)
             if batch.behind and not was_behind:
-                yield b"event: behind\ndata: " + json.dumps({"events": batch.behind}).encode() + b"\n\n"
+                told = b"event: behind\ndata: " + json.dumps({"events": batch.behind}).encode() + b"\n\n" + told
             was_behind = bool(batch.behind)
-            told = b"".join(entry.told for entry in batch.entries if _may_see(caller, entry))
-            yield told or f": {after}\n\n".encode()
+            if told or now - said_at >= QUIET_S:
+                said_at = now
+                yield told or f": {after}\n\n".encode()
         yield b"event: closing\ndata: " + json.dumps({"after": after}).encode() + b"\n\n"
     except ApiError as error:
         yield b"event: error\ndata: " + json.dumps({"code": error.code, "message": error.message}).encode() + b"\n\n"
-
-
-def _may_see(caller: Caller, entry: Followed) -> bool:
-    """As `Reads.events`: everything for admins; for others the boards' events and those of their own jobs."""
-    if caller.is_admin or entry.event.stream.startswith("board-"):
-        return True
-    return entry.owner is not None and entry.owner == caller.owner
 
 
 @router.websocket("/api/v1/jobs/{job_id}/stream")

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 
+from lutlab_api.app.audit import AuditFilter
 from lutlab_api.domain.errors import BoardFailure, Code
 from lutlab_api.web.asked import Api, FpgaId, Reader, Reading
 from lutlab_api.web.documented import BOARD, READ, errors_v1
@@ -56,8 +57,10 @@ async def events(
 ) -> Events | StreamingResponse:
     """What happened, oldest first: everything for admins; for members the boards' events and their own jobs' events.
 
-    With `Accept: text/event-stream` it goes on as it happens, each event once: `id` is its position, `event` its type.
+    With `Accept: text/event-stream` it goes on as it happens, each event once: `id` is its position, `event` its type,
+    `data` all that is recorded of it. `/api/v1/events/stream` is the same with filters. Whoever has to catch up is told
+    with an event `behind`; a client that takes nothing for half a minute is cut off, and goes on with `Last-Event-ID`.
     """
     if wants_events(request):
-        return await follow_events(request, api, caller, after)
+        return await follow_events(request, api, caller, AuditFilter(after=after))
     return Events.of(await api.reads.events(caller, after, limit), after)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lutlab_api.app.artifacts import Artifacts
 from lutlab_api.app.asking import Asking
-from lutlab_api.app.audit import Audit, AuditLog, Post
+from lutlab_api.app.audit import Audit, AuditLog, AuditRow, Post
 from lutlab_api.app.auth import Authenticator
 from lutlab_api.app.control import Control
 from lutlab_api.app.follow import Follower, LogSource
@@ -39,7 +39,6 @@ from lutlab_api.app.throttle import Throttle
 from lutlab_api.app.usage import KeyUsage
 from lutlab_api.app.waiting import Waiting
 from lutlab_api.app.webhooks import Hooks, Webhooks
-from lutlab_api.domain.views import EventView
 from lutlab_api.settings import Settings
 from lutlab_hooks.addresses import networks
 
@@ -93,7 +92,7 @@ class Services:
     artifacts: Artifacts
 
 
-def wire(settings: Settings, ports: Ports, tell: Callable[[EventView], bytes]) -> Services:
+def wire(settings: Settings, ports: Ports, tell: Callable[[AuditRow], bytes]) -> Services:
     """The use cases over these ports."""
     follower = Follower(ports.log_source, ports.changes, tell)
     asking = Asking(ports.commands, ports.ids, timeout_s=settings.command_timeout_s)

@@ -1,0 +1,72 @@
+"""A follower that does not read, through the server as it is shipped: it is cut, and the others are not."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager, suppress
+from threading import Thread
+from typing import Any
+
+import pytest
+import uvicorn
+from api_fakes import ROOT, Lab
+from test_api_follow import event
+
+from lutlab_api.__main__ import Protocol
+from lutlab_api.app.follow import Followed
+
+EVENTS, EVENT_BYTES = 4000, 10_000
+"""More than any socket's buffers hold."""
+ASK = f"GET /api/v1/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nX-API-Key: {ROOT}\r\n\r\n".encode()
+
+
+@contextmanager
+def served(lab: Lab) -> Iterator[int]:
+    server = uvicorn.Server(uvicorn.Config(lab.app, port=0, log_level="error", lifespan="off", http=Protocol))
+    thread = Thread(target=lambda: asyncio.run(server.serve()))
+    thread.start()
+    try:
+        while not server.started:
+            thread.join(0.01)
+        yield int(server.servers[0].sockets[0].getsockname()[1])
+    finally:
+        lab.services.follower.close()
+        server.should_exit = True
+        thread.join()
+
+
+def connected(port: int) -> socket.socket:
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.settimeout(10)
+    client.connect(("127.0.0.1", port))
+    client.sendall(ASK)
+    return client
+
+
+def test_who_reads_nothing_is_cut_and_who_reads_gets_everything(
+    logged: list[MutableMapping[str, Any]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    lab = Lab(follower_slow_s=0.5)
+    lab.log_source.events = [Followed(event(p, text="x" * EVENT_BYTES), None) for p in range(1, EVENTS + 1)]
+    with served(lab) as port, connected(port) as lazy, connected(port) as eager:
+        seen, tail = 0, b""
+        while seen < EVENTS:
+            data = eager.recv(1 << 20)
+            assert data, f"cut after {seen} events"
+            seen += (tail[-4:] + data).count(b"\nid: ") - tail[-4:].count(b"\nid: ")
+            tail = data
+        assert seen == EVENTS
+        while not any(line["event"] == "slow_follower_cut" for line in logged):
+            eager.settimeout(0.05)
+            with suppress(TimeoutError):
+                eager.recv(1 << 16)
+        got = b""
+        with suppress(ConnectionResetError):
+            while data := lazy.recv(1 << 20):
+                got += data
+        assert b"\nid: 1\n" in got and not got.endswith(b"0\r\n\r\n")
+        assert got.count(b"\nid: ") < EVENTS
+    assert "Traceback" not in capfd.readouterr().err
