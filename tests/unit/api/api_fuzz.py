@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
@@ -50,9 +51,9 @@ class Fuzz:
         """Send about `examples` requests an operation whose label contains `only`, half of them breaking the schema.
 
         Raises:
-            ExceptionGroup: an answer is a server error, or not as documented; the first of each operation.
+            BaseExceptionGroup: an answer is a server error, or not as documented; the first of each operation.
         """
-        problems: list[Exception] = []
+        problems: list[BaseException] = []
         with self.session:
             for operation in operations(document):
                 if only not in operation.label:
@@ -62,10 +63,10 @@ class Fuzz:
                     if mode is GenerationMode.POSITIVE or _can_be_wrong(operation):
                         try:
                             self._fuzz(operation, mode, max(1, examples // 2), known)
-                        except Exception as error:
+                        except (Exception, FailureGroup) as error:
                             problems.append(error)
         if problems:
-            raise ExceptionGroup(f"{len(problems)} wrong answers", problems)
+            raise BaseExceptionGroup(f"{len(problems)} wrong answers", problems)
 
     def _fuzz(self, operation: Any, mode: GenerationMode, examples: int, known: Mapping[str, Sequence[object]]) -> None:
         is_about_keys = "/keys" in operation.label

@@ -113,6 +113,12 @@ async def test_what_makes_no_sense_is_refused(full: Lab, ada: httpx.AsyncClient,
     assert error_of(await ada.get(f"/api/v1/audit?{query}"))[:2] == (422, "validation_error")
 
 
+async def test_no_events_are_an_empty_answer_in_every_form(full: Lab, ada: httpx.AsyncClient) -> None:
+    answers = [await ada.get(f"/api/v1/audit?after=7&format={form}") for form in ("jsonl", "csv")]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[0].text == "" and answers[1].text.startswith("position,") and answers[1].text.count("\n") == 1
+
+
 async def test_a_database_that_is_away_is_a_503_in_every_form(full: Lab, ada: httpx.AsyncClient) -> None:
     full.audit.is_down = True
     for form in ("json", "jsonl", "csv"):

@@ -224,7 +224,8 @@ async def audit(
     media_type, write = WRITERS[form]
     pages = api.audit.everything(caller, query.wanted(), query.limit)
     # The first page is read before the answer begins, so that a database that is away is still a 503.
-    head = await anext(pages, ())
+    # (A list: with a tuple as the default, CPython 3.11 fails where there is no page.)
+    head = await anext(pages, list[AuditRow]())
 
     async def body() -> AsyncIterator[str]:
         yield write(head, True)
