@@ -41,7 +41,6 @@ from lutlab_stack.postgres import prepare_postgres, remove_postgres
 from lutlab_stack.running import running
 from lutlab_transport.clock import SystemClock
 
-READ = 5000
 GC_THRESHOLDS = (50_000, 20, 100)
 """As the shipped scheduler sets them; they hold for the peer as well."""
 
@@ -119,11 +118,10 @@ async def append(server: str, clients: int, seconds: float) -> float:
 async def replay(url: str) -> tuple[float, float]:
     """Decoded and folded events a second: by the clock, and by this process's processor time."""
     async with Ledger(url).lead() as leadership:
-        began, cpu, position, world = time.perf_counter(), time.process_time(), 0, World()
-        while events := await leadership.store.read(position, READ):
-            world.replay(events)
-            position = events[-1].position
-        return position / (time.perf_counter() - began), position / (time.process_time() - cpu)
+        began, cpu, world = time.perf_counter(), time.process_time(), World()
+        end = (await leadership.store.head()).position
+        await leadership.store.replay(world.replay)
+        return end / (time.perf_counter() - began), end / (time.process_time() - cpu)
 
 
 def matching(boards: int, jobs: int) -> float:

@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 
 from lutlab_events import commands as c
 from lutlab_events import events as e
-from lutlab_events.envelope import Answer, CommandEnvelope, EventEnvelope
+from lutlab_events.envelope import Answer, CommandEnvelope, EventEnvelope, Happened
 from lutlab_events.events import Event
 from lutlab_events.ids import derived, event_id
 from lutlab_events.values import Role
@@ -19,6 +20,7 @@ from lutlab_ledger.chain import GENESIS, chain_hash
 from lutlab_scheduler.adapters.memory import MemoryDatabase, MemoryPositions, MemoryStore
 from lutlab_scheduler.adapters.postgres import Ledger, PostgresPositions, PostgresStore, log_row
 from lutlab_scheduler.app.ports import (
+    AlreadyRecorded,
     AppendConflict,
     Batch,
     DecidedCommand,
@@ -164,6 +166,34 @@ async def test_what_is_appended_is_read_back_exactly(stores: Stores) -> None:
     }
 
 
+async def test_a_replay_gives_what_a_fold_needs_of_every_event(stores: Stores) -> None:
+    store = await stores.store()
+    label = 'quotes " and \\ and \n and \x01 and \x7f and ✓ and \u2028'
+    odd = msgspec.structs.replace(ISSUED, label=label)
+    head = await store.append(batch("first", await store.head(), [odd, REVOKED]), await store.head())
+    await store.append(batch("second", head, [ISSUED], stream='key-"2'), head)
+
+    def needed(events: Sequence[Happened]) -> list[tuple[Any, ...]]:
+        return [(x.position, x.stream, x.version, x.body, x.correlation_id, x.site, x.at) for x in events]
+
+    for streams in (None, ["key-1"], ['key-"2', "key-none"], ["key-none"]):
+        found: list[Happened] = []
+        await store.replay(found.extend, streams)
+        wanted = await (store.read(0, 10) if streams is None else store.load(streams))
+        assert needed(found) == needed(wanted)
+
+
+async def test_a_replay_of_many_blocks_has_every_event_once(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lutlab_scheduler.adapters.postgres_scan.BLOCK_BYTES", 1000)
+    store = await stores.store()
+    head = await store.head()
+    for number in range(40):
+        head = await store.append(batch(f"n{number}", head, [ISSUED, REVOKED] * 5, stream=f"key-{number}"), head)
+    found: list[Happened] = []
+    await store.replay(found.extend)
+    assert [event.position for event in found] == list(range(1, 401))
+
+
 async def test_the_hashes_are_a_chain(stores: Stores) -> None:
     store = await stores.store()
     first = batch("first", await store.head(), [ISSUED, REVOKED])
@@ -207,8 +237,10 @@ async def test_a_version_is_taken_once(stores: Stores) -> None:
 async def test_a_command_is_recorded_once(stores: Stores) -> None:
     store = await stores.store()
     head = await store.append(batch("first", await store.head(), [ISSUED]), await store.head())
-    with pytest.raises(AppendConflict):
+    with pytest.raises(AlreadyRecorded):
         await store.append(batch("first", head, []), head)
+    with pytest.raises(AlreadyRecorded):
+        await store.append(batch("first", head, [REVOKED], version=2), head)
 
 
 async def test_views_are_written_with_the_events_and_replaced_whole(stores: Stores) -> None:

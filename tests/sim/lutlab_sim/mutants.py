@@ -133,7 +133,14 @@ def _dedupe_forgotten() -> Planted:
             self._database.commands.pop(command.envelope.command_id, None)
         real(self, batch, head)
 
-    with patch.object(store.SimStore, "recorded", recorded), patch.object(MemoryStore, "_check", check):
+    async def known(self: Any, tickets: Any) -> dict[Any, Any]:
+        return {}
+
+    with (
+        patch.object(store.SimStore, "recorded", recorded),
+        patch.object(MemoryStore, "_check", check),
+        patch.object(writer.Writer, "_known", known),
+    ):
         yield
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from uuid import UUID
 
 from lutlab_events.commands import Command
-from lutlab_events.envelope import EventEnvelope
+from lutlab_events.envelope import EventEnvelope, Happened
 from lutlab_events.work import LogChunk
 from lutlab_scheduler.adapters.memory import MemoryDatabase, MemoryPositions, MemoryStore
 from lutlab_scheduler.adapters.postgres import STANDBY_POLL_S
@@ -121,6 +121,10 @@ class SimStore(MemoryStore):
     async def load(self, streams: Iterable[str]) -> Sequence[EventEnvelope]:
         await self._connection.pause()
         return await super().load(streams)
+
+    async def replay(self, take: Callable[[Sequence[Happened]], None], streams: Sequence[str] | None = None) -> None:
+        await self._connection.pause()
+        await super().replay(take, streams)
 
     async def live_streams(self) -> list[str]:
         await self._connection.pause()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lutlab_events import codec, events, values
 from lutlab_events.commands import Command
-from lutlab_events.envelope import CommandEnvelope, EventEnvelope
+from lutlab_events.envelope import CommandEnvelope, EventEnvelope, Recorded
 from lutlab_events.ids import derived
 
 SAMPLES = Path(__file__).parent / "stored_events.jsonl"
@@ -150,3 +150,25 @@ def test_stored_envelopes_are_decoded_together_old_versions_too(monkeypatch: pyt
     assert codec.decode_event_envelopes([]) == []
     with pytest.raises(codec.Undecodable, match="unknown"):
         codec.decode_event_envelopes([text.replace("board.reset.v1", "unknown.v1")])
+
+
+def test_recorded_events_are_decoded_line_by_line_old_versions_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = Recorded(
+        position=7,
+        stream="board-3",
+        version=2,
+        body=events.BoardReset(epoch=4),
+        correlation_id=UUID(int=3),
+        site="main",
+        at=datetime(2026, 1, 1, 12, 0, 0, 250, tzinfo=UTC),
+    )
+    line = codec.encode(recorded) + b"\n"
+    old = line.replace(b"board.reset.v1", b"board.reset.v0").replace(b'"epoch"', b'"era"')
+    monkeypatch.setitem(
+        codec.UPCASTERS, "board.reset.v0", lambda fields: {"type": "board.reset.v1", "epoch": fields["era"]}
+    )
+    assert codec.decode_recorded(line + line) == [recorded, recorded]
+    assert codec.decode_recorded(memoryview(line + old)) == [recorded, recorded]
+    assert codec.decode_recorded(b"") == []
+    with pytest.raises(codec.Undecodable, match="unknown"):
+        codec.decode_recorded(line.replace(b"board.reset.v1", b"unknown.v1"))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
 import pytest
 
-from lutlab_ledger.chain import GENESIS, LogRow, chain_hash
+from lutlab_ledger.chain import GENESIS, LogRow, canonical, chain_hash
 from lutlab_ledger.verify import ChainWalk, Noted, Verdict
 
 Rows = list[tuple[LogRow, bytes]]
@@ -99,3 +101,14 @@ def test_an_end_can_be_kept_as_text() -> None:
     for text in ("", "6", "x:00", "6:00"):
         with pytest.raises(ValueError):
             Noted.parse(text)
+
+
+@pytest.mark.parametrize("text", ["plain", "", 'quotes " \\ /', "\n\t\x00\x1f\x7f", "é ✓ \u2028 😀", "\ud800"])
+def test_a_row_is_hashed_as_a_json_array_in_ascii_without_white_space(text: str) -> None:
+    """As the log has always been hashed: whoever changes this makes every log that exists look tampered with."""
+    row = msgspec.structs.replace(written(1)[0][0], stream=text, data=text, actor=text, type=text, site=text)
+    micros = 1_767_225_601_000_000
+    columns = [1, str(row.event_id), text, 1, text, text, str(row.causation_id), str(row.correlation_id), text, text]
+    expected = json.dumps([*columns, micros], ensure_ascii=True, separators=(",", ":")).encode()
+    assert canonical(row) == expected
+    assert chain_hash(GENESIS, row) == hashlib.sha256(GENESIS + expected).digest()

@@ -40,8 +40,10 @@ class CountingStore(MemoryStore):
         self.broken: Exception | None = None
         self.gate = asyncio.Event()
         self.gate.set()
+        self.appending = asyncio.Event()
 
     async def append(self, batch: Batch, head: Head) -> Head:
+        self.appending.set()
         await self.gate.wait()
         if self.broken is not None:
             raise self.broken
@@ -112,6 +114,22 @@ async def test_a_command_is_carried_out_once_and_answered_the_same_for_ever() ->
         assert await after_a_restart.ask(build(g.JOB), "submit", "f") == first
 
 
+async def test_what_memory_has_forgotten_is_answered_from_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lutlab_scheduler.app.writer.RECENT_MAX", 1)
+    async with bench() as b:
+        first = await b.ask(build(g.JOB), "one", "f")
+        await b.ask(build(g.OTHER_JOB), "two")
+        tickets = [
+            await b.submit(build(derived("third")), "three"),
+            await b.submit(build(g.JOB), "one", "f"),
+            await b.submit(build(g.JOB), "one", "another request"),
+        ]
+        third, again, other = [await ticket.done for ticket in tickets]
+        assert (third.code, third.position) == ("ok", 3)
+        assert again == first and other.code == "idempotency_mismatch"
+        assert [event.position for event in b.database.events] == [1, 2, 3]
+
+
 async def test_a_refusal_is_recorded_and_stays() -> None:
     async with bench() as b:
         refused = await b.ask(build(g.JOB, fpga_id=0), "submit")
@@ -125,7 +143,7 @@ async def test_what_gathers_during_a_commit_is_one_batch_and_a_repetition_in_it_
     async with bench() as b:
         b.store.gate.clear()
         tickets = [await b.submit(build(g.JOB), "zero")]
-        await asyncio.sleep(0)
+        await b.store.appending.wait()
         names = ["one", "two", "one", "three"]
         tickets += [await b.submit(build(derived(name)), name) for name in names]
         b.store.gate.set()
@@ -173,7 +191,7 @@ async def test_a_value_that_cannot_be_stored_hurts_only_its_own_command() -> Non
         b.store.poison = {derived("poison")}
         b.store.gate.clear()
         await b.submit(REGISTER, "register")
-        await asyncio.sleep(0)
+        await b.store.appending.wait()
         good = await b.submit(build(derived("good")), "good")
         bad = await b.submit(build(derived("bad")), "poison")
         late = await b.submit(build(derived("late")), "late")

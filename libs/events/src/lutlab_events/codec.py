@@ -7,7 +7,7 @@ from typing import Any, TypeVar, get_args
 
 import msgspec
 
-from lutlab_events.envelope import Answer, CommandEnvelope, EventEnvelope
+from lutlab_events.envelope import Answer, CommandEnvelope, EventEnvelope, Recorded
 from lutlab_events.events import Event
 from lutlab_events.work import AgentHeartbeat, Control, LogChunk, Work
 
@@ -27,6 +27,7 @@ _decoders: dict[Any, msgspec.json.Decoder[Any]] = {
         CommandEnvelope,
         EventEnvelope,
         list[EventEnvelope],
+        Recorded,
         Answer,
         Event,
         Work,
@@ -102,6 +103,29 @@ def _decode_stored(text: str) -> EventEnvelope:
     fields = msgspec.json.decode(text)
     fields["body"] = msgspec.to_builtins(event)
     return decode_event_envelope(msgspec.json.encode(fields))
+
+
+def decode_recorded(lines: bytes | bytearray | memoryview) -> list[Recorded]:
+    """Stored events, each as the JSON of `Recorded` on a line of its own, ended by a newline.
+
+    Raises:
+        Undecodable: one of them is of no known type, current or old.
+    """
+    try:
+        return _decoders[Recorded].decode_lines(lines)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        # Some are of an old version, or damaged.
+        return [_decode_one_recorded(line) for line in bytes(lines).splitlines()]
+
+
+def _decode_one_recorded(line: bytes) -> Recorded:
+    fields = msgspec.json.decode(line, type=list[msgspec.Raw])
+    place = Recorded.__struct_fields__.index("body")
+    body = bytes(fields[place])
+    event = decode_event_body(msgspec.json.decode(body, type=_Tag).type, body)
+    fields[place] = msgspec.Raw(_encoder.encode(event))
+    result: Recorded = _decode(Recorded, _encoder.encode(fields))
+    return result
 
 
 def decode_work(data: bytes) -> Work:

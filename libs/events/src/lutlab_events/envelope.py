@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Protocol
 from uuid import UUID
 
 import msgspec
@@ -79,5 +80,52 @@ class EventEnvelope(Frozen, frozen=True, kw_only=True):
     causation_id: UUID
     correlation_id: UUID
     actor: str
+    site: str
+    at: datetime
+
+
+class Happened(Protocol):
+    """What the fold of an aggregate looks at: an `EventEnvelope` has it, and so has the leaner `Recorded`."""
+
+    @property
+    def position(self) -> int:
+        """Its place in the whole log."""
+
+    @property
+    def stream(self) -> str:
+        """The aggregate."""
+
+    @property
+    def version(self) -> int:
+        """Its place in the stream."""
+
+    @property
+    def body(self) -> Event:
+        """The event."""
+
+    @property
+    def correlation_id(self) -> UUID:
+        """Shared by everything one request caused."""
+
+    @property
+    def site(self) -> str:
+        """The lab."""
+
+    @property
+    def at(self) -> datetime:
+        """When it was decided."""
+
+
+class Recorded(Frozen, frozen=True, kw_only=True, array_like=True):
+    """A recorded event as a replay reads it, a JSON array in this order; half as long as an envelope to write and read.
+
+    Attributes: see `EventEnvelope`.
+    """
+
+    position: int
+    stream: str
+    version: int
+    body: Event
+    correlation_id: UUID
     site: str
     at: datetime

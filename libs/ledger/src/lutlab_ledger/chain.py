@@ -4,8 +4,8 @@ changed, removed or slipped in without every later hash being wrong."""
 from __future__ import annotations
 
 import hashlib
-import json
 from datetime import UTC, datetime, timedelta
+from json.encoder import encode_basestring_ascii as _quoted
 from uuid import UUID
 
 import msgspec
@@ -14,6 +14,7 @@ GENESIS = bytes(32)
 """The hash before the first event."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class LogRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,21 +34,15 @@ class LogRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def canonical(row: LogRow) -> bytes:
-    """A row as it is hashed: a JSON array of its columns in table order, `at` in microseconds since 1970."""
-    columns = [
-        row.position,
-        str(row.event_id),
-        row.stream,
-        row.version,
-        row.type,
-        row.data,
-        str(row.causation_id),
-        str(row.correlation_id),
-        row.actor,
-        row.site,
-        (row.at - _EPOCH) // timedelta(microseconds=1),
-    ]
-    return json.dumps(columns, ensure_ascii=True, separators=(",", ":")).encode()
+    """A row as it is hashed: a JSON array of its columns in table order, `at` in microseconds since 1970.
+
+    There is no white space between them, and every character that is not printable ASCII is escaped.
+    """
+    return (
+        f'[{row.position},"{row.event_id}",{_quoted(row.stream)},{row.version},{_quoted(row.type)},{_quoted(row.data)},'
+        f'"{row.causation_id}","{row.correlation_id}",{_quoted(row.actor)},{_quoted(row.site)},'
+        f"{(row.at - _EPOCH) // _MICROSECOND}]"
+    ).encode()
 
 
 def chain_hash(previous: bytes, row: LogRow) -> bytes:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from uuid import UUID
 
 import msgspec
 
-from lutlab_events.envelope import EventEnvelope
+from lutlab_events.envelope import EventEnvelope, Happened
 from lutlab_events.values import Json
 from lutlab_ledger.chain import GENESIS, chain_hash
 from lutlab_scheduler.adapters.postgres import log_row
-from lutlab_scheduler.app.ports import AppendConflict, Batch, Head, RecordedCommand
+from lutlab_scheduler.app.ports import AlreadyRecorded, AppendConflict, Batch, Head, RecordedCommand
 from lutlab_scheduler.app.projections import KEYS
 
 STREAM_KINDS = {"boards": "board", "agents": "agent", "api_keys": "key", "profiles": "profile", "webhooks": "webhook"}
@@ -49,6 +49,10 @@ class MemoryStore:
         wanted = set(streams)
         return [event for event in self._database.events if event.stream in wanted]
 
+    async def replay(self, take: Callable[[Sequence[Happened]], None], streams: Sequence[str] | None = None) -> None:
+        """Give `take` all events of these streams, or of all, in log order."""
+        take(self._database.events if streams is None else await MemoryStore.load(self, streams))
+
     async def live_streams(self) -> list[str]:
         """Every stream but those of jobs that have ended."""
         views = self._database.views
@@ -85,7 +89,7 @@ class MemoryStore:
         database = self._database
         idents = [c.envelope.command_id for c in batch.commands]
         if len(set(idents)) < len(idents) or any(ident in database.commands for ident in idents):
-            raise AppendConflict("a command of the batch is recorded already")
+            raise AlreadyRecorded("a command of the batch is recorded already")
         if batch.events and head.position != len(database.events):
             raise AppendConflict(f"the log ends at {len(database.events)}, not at {head.position}")
         versions: dict[str, int] = {}

@@ -7,7 +7,7 @@ of that the unique keys of `events` refuse a second event at the same position o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from typing import Any
@@ -25,13 +25,15 @@ from lutlab_events.codec import (
     encode_event_body,
     event_type,
 )
-from lutlab_events.envelope import EventEnvelope
+from lutlab_events.envelope import EventEnvelope, Recorded
 from lutlab_events.ids import derived, digest
 from lutlab_events.work import LogChunk
 from lutlab_ledger import tables
 from lutlab_ledger.chain import GENESIS, LogRow, chain_hash
 from lutlab_scheduler.adapters.cancellation import raise_if_cancelled
+from lutlab_scheduler.adapters.postgres_scan import SQL_ALL, SQL_STREAMS, scan
 from lutlab_scheduler.app.ports import (
+    AlreadyRecorded,
     AppendConflict,
     Batch,
     BlobUnavailable,
@@ -54,8 +56,10 @@ STANDBY_POLL_S = 0.25
 """How often a standby looks whether it may lead."""
 KEEPALIVES = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3"}
 """A leader whose host vanished is noticed by Postgres after about 11 s; one that died, at once."""
-LOG_KEYS = {"events_pkey", "events_event_id_key", "events_stream_version", "commands_pkey"}
+LOG_KEYS = {"events_pkey", "events_stream_version"}
 """Unique keys whose violation means that somebody else wrote."""
+COMMAND_KEYS = {"commands_pkey", "events_event_id_key"}
+"""Unique keys whose violation means that a command is recorded: ids of events are derived from it."""
 
 GONE = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What asyncpg raises when a connection breaks, the last one if that happens in the middle of an answer."""
@@ -143,10 +147,15 @@ select 1
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Foreign exceptions as this service's own. Raises: AppendConflict, Unstorable, StoreUnavailable."""
+    """Foreign exceptions as this service's own.
+
+    Raises: AlreadyRecorded, AppendConflict, Unstorable, StoreUnavailable.
+    """
     try:
         yield
     except asyncpg.UniqueViolationError as error:
+        if error.constraint_name in COMMAND_KEYS:
+            raise AlreadyRecorded(str(error)) from error
         if error.constraint_name in LOG_KEYS:
             raise AppendConflict(f"somebody else wrote: {error}") from error
         raise Unstorable(str(error)) from error
@@ -212,6 +221,14 @@ class PostgresStore:
             rows = await self._writer.fetch(SQL_LOAD, list(streams))
         return decode_event_envelopes([row[0] for row in rows])
 
+    async def replay(self, take: Callable[[list[Recorded]], None], streams: Sequence[str] | None = None) -> None:
+        """Give `take` all events of these streams, or of all, in log order."""
+        with translated():
+            if streams is None:
+                await scan(self._writer, SQL_ALL, 0, take=take)
+            else:
+                await scan(self._writer, SQL_STREAMS, list(streams), take=take)
+
     async def live_streams(self) -> list[str]:
         """Every stream but those of jobs that have ended."""
         with translated():
@@ -233,7 +250,7 @@ class PostgresStore:
         }
 
     async def append(self, batch: Batch, head: Head) -> Head:
-        """Store a batch after `head`. Raises: AppendConflict, Unstorable, StoreUnavailable."""
+        """Store a batch after `head`. Raises: AlreadyRecorded, AppendConflict, Unstorable, StoreUnavailable."""
         position, last_hash = head.position, head.hash
         rows: list[LogRow] = []
         hashes: list[bytes] = []

@@ -16,9 +16,11 @@ from dataclasses import dataclass
 import asyncpg
 import msgspec
 
+from lutlab_events.envelope import Recorded
 from lutlab_events.values import Json
 from lutlab_ledger import tables
-from lutlab_scheduler.adapters.postgres import COLUMNS, envelope_of, translated
+from lutlab_scheduler.adapters.postgres import translated
+from lutlab_scheduler.adapters.postgres_scan import SQL_KINDS, scan
 from lutlab_scheduler.app.ports import SchedulerError
 from lutlab_scheduler.app.projections import KEYS
 from lutlab_scheduler.app.rebuild import Folding, stream_kind
@@ -31,10 +33,6 @@ DIFFERENCES_MAX = 50
 SWAP_TIMEOUT_MS = 60_000
 """How long a rebuild may wait for its turn between appends."""
 
-SQL_READ = (
-    f"select {COLUMNS} from events where position > $1 and position <= $2 "  # noqa: S608 - constants
-    "and split_part(stream, '-', 1) = any($3::text[]) order by position limit $4"
-)
 SQL_END = "select coalesce(max(position), 0) from events"
 
 Progress = Callable[[str, int, int], None]
@@ -132,14 +130,16 @@ class Rebuild:
     async def _fold(self, end: int, what: str) -> None:
         """Fold up to `end` into the session's tables."""
         while self._position < end:
-            records = await self._connection.fetch(SQL_READ, self._position, end, self._kinds, BATCH_EVENTS)
-            rows = self._folding.take(envelope_of(record) for record in records)
+            events: list[Recorded] = []
+            scope = (self._position, end, self._kinds, BATCH_EVENTS)
+            await scan(self._connection, SQL_KINDS, *scope, take=events.extend)
+            rows = self._folding.take(events)
             for view in self._views:
                 values = [row.values for row in rows if row.table == view]
                 if values:
                     await self._connection.execute(_write(view), msgspec.json.encode(values).decode())
-            self._events += len(records)
-            self._position = records[-1]["position"] if len(records) == BATCH_EVENTS else end
+            self._events += len(events)
+            self._position = events[-1].position if len(events) == BATCH_EVENTS else end
             self._progress(what, self._position, end)
 
     async def _outcome(self) -> Outcome:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from lutlab_events.envelope import Answer, CommandEnvelope, EventEnvelope
+from lutlab_events.envelope import Answer, CommandEnvelope, EventEnvelope, Happened
 from lutlab_events.values import Json
 from lutlab_events.work import Control, LogChunk, Work
 
@@ -29,6 +29,13 @@ class AppendConflict(SchedulerError):
     """Somebody else appended meanwhile: this process's picture of the log is old; start over."""
 
     code = "append_conflict"
+
+
+class AlreadyRecorded(AppendConflict):
+    """A command of the batch is recorded already; nothing of the batch was stored.
+
+    Only if `EventStore.recorded` knows none of them, somebody else appended meanwhile.
+    """
 
 
 class Unstorable(SchedulerError):
@@ -125,6 +132,13 @@ class EventStore(EventReader, Protocol):
         """All events of these streams, in log order."""
         ...
 
+    async def replay(self, take: Callable[[Sequence[Happened]], None], streams: Sequence[str] | None = None) -> None:
+        """Give `take` all events of these streams, or of all, in log order, some thousands at a time.
+
+        The fastest way to read many; nothing else can be asked of the store meanwhile.
+        """
+        ...
+
     async def live_streams(self) -> list[str]:
         """Every stream but those of jobs that have ended."""
         ...
@@ -137,8 +151,8 @@ class EventStore(EventReader, Protocol):
         """Store a batch in one transaction after `head`; the new end of the log.
 
         Raises:
-            AppendConflict: the log does not end at `head`, or a stream is not at the version before, or a command is
-                recorded already.
+            AlreadyRecorded: a command is recorded already.
+            AppendConflict: the log does not end at `head`, or a stream is not at the version before.
             Unstorable: a value cannot be stored.
             StoreUnavailable: it is unknown whether the batch was stored.
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lutlab_events.envelope import EventEnvelope
+from lutlab_events.envelope import Happened
 from lutlab_scheduler.app.ports import Row
 from lutlab_scheduler.app.projections import project
 from lutlab_scheduler.app.world import State, evolve
@@ -25,7 +25,7 @@ class Folding:
     def __init__(self) -> None:
         self._states: dict[str, State] = {}
 
-    def take(self, events: Iterable[EventEnvelope]) -> list[Row]:
+    def take(self, events: Iterable[Happened]) -> list[Row]:
         """The rows that these events, the next ones of the log, change. Raises: IllegalTransition, UnknownStream."""
         touched: dict[str, None] = {}
         for event in events:

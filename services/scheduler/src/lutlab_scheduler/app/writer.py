@@ -7,6 +7,7 @@ command learns what became of it from its `Ticket`, and only after the commit.
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -18,7 +19,16 @@ from lutlab_events.envelope import Answer, CommandEnvelope
 from lutlab_events.ids import job_stream
 from lutlab_events.rejections import Rejection
 from lutlab_scheduler.app.handlers import HANDLERS
-from lutlab_scheduler.app.ports import Batch, Clock, DecidedCommand, EventStore, Head, RecordedCommand, Unstorable
+from lutlab_scheduler.app.ports import (
+    AlreadyRecorded,
+    Batch,
+    Clock,
+    DecidedCommand,
+    EventStore,
+    Head,
+    RecordedCommand,
+    Unstorable,
+)
 from lutlab_scheduler.app.projections import project
 from lutlab_scheduler.app.tail import Tail
 from lutlab_scheduler.app.transaction import Transaction
@@ -29,10 +39,14 @@ log = structlog.get_logger(__name__)
 
 BATCH_MAX = 256
 QUEUE_MAX = 1024
+GATHER_TURNS = 3
+"""Turns of the event loop between an answer and the next command of who got it: wake up, ask, be queued."""
+RECENT_MAX = 8192
+"""How many answers are remembered, so that a command that comes again soon is answered from memory."""
 SUBJECTS = ("job_id", "fpga_id", "agent_id", "epoch", "attempt")
 """What a command is about, for its line in the log of the process."""
-STREAMS_AT_ONCE = 64
-"""How many streams a recovery has in hand at a time: a board's may be long."""
+STREAMS_AT_ONCE = 4096
+"""How many streams a recovery asks for at a time."""
 ABOUT_A_JOB = frozenset(
     {Rejection.JOB_EXISTS, Rejection.JOB_NOT_FOUND, Rejection.JOB_NOT_CANCELLABLE, Rejection.NOT_YOUR_JOB}
 )
@@ -54,7 +68,7 @@ async def recover(store: EventStore) -> Recovered:
     streams = await store.live_streams()
     world, draft = World(), World()
     for first in range(0, len(streams), STREAMS_AT_ONCE):
-        world.replay(await store.load(streams[first : first + STREAMS_AT_ONCE]))
+        await store.replay(world.replay, streams[first : first + STREAMS_AT_ONCE])
     for stream in streams:
         state = world.state(stream)
         assert state is not None, f"{stream} is alive in a view but has no event"
@@ -92,6 +106,7 @@ class Writer:
         self._rules = rules
         self._clock = clock
         self._queue: asyncio.Queue[Ticket] = asyncio.Queue(QUEUE_MAX)
+        self._recent: OrderedDict[UUID, RecordedCommand] = OrderedDict()
 
     @property
     def world(self) -> World:
@@ -115,7 +130,11 @@ class Writer:
             self._abandon(batch)
 
     async def _gather(self) -> list[Ticket]:
+        """Everything that waits, at least one command."""
         batch = [await self._queue.get()]
+        for _ in range(GATHER_TURNS):
+            # Whoever was answered by the batch before, and asks the next thing at once, is in this batch.
+            await asyncio.sleep(0)
         while len(batch) < BATCH_MAX and not self._queue.empty():
             batch.append(self._queue.get_nowait())
         return batch
@@ -129,26 +148,53 @@ class Writer:
             ticket.done.cancel()
 
     async def _carry_out(self, tickets: list[Ticket]) -> None:
-        """Decide and store a batch; if a value in it cannot be stored, one command at a time."""
+        """Decide and store a batch; if a value in it cannot be stored, one command at a time.
+
+        That a command was decided before is rare, and the unique key of commands notices: so the ledger is asked about
+        it only when the batch was refused. That saves every other batch a question.
+        """
         started = self._clock.now()
-        recorded = await self._store.recorded({t.envelope.command_id for t in tickets})
         await self._load(tickets)
-        batch = Batch()
-        answers = self._decide(tickets, recorded, batch)
+        known = await self._known(tickets)
         try:
-            if batch.commands:
-                self._head = await self._store.append(batch, self._head)
-        except Unstorable as error:
+            batch = await self._attempt(tickets, known)
+        except (AlreadyRecorded, Unstorable) as error:
             self._draft.undo()
-            await self._one_by_one(tickets, error)
-            return
-        self._commit({event.stream for event in batch.events})
-        self._tail.extend(batch.events)
-        for ticket, answer in answers:
-            self._resolve(ticket, answer)
+            found = await self._store.recorded({t.envelope.command_id for t in tickets} - known.keys())
+            if found:
+                batch = await self._attempt(tickets, known | found)
+            elif isinstance(error, Unstorable):
+                await self._one_by_one(tickets, error)
+                return
+            else:
+                raise
         if batch.commands:
             took_ms = (self._clock.now() - started).total_seconds() * 1000
             log.debug("batch_committed", commands=len(batch.commands), events=len(batch.events), took_ms=took_ms)
+
+    async def _attempt(self, tickets: list[Ticket], known: dict[UUID, RecordedCommand]) -> Batch:
+        """Decide and store a batch, and tell whoever waits. Raises: what the store's `append` raises."""
+        batch = Batch()
+        answers = self._decide(tickets, known, batch)
+        if batch.commands:
+            self._head = await self._store.append(batch, self._head)
+        self._commit({event.stream for event in batch.events})
+        self._tail.extend(batch.events)
+        for command in batch.commands:
+            self._recent[command.envelope.command_id] = RecordedCommand(command.envelope.fingerprint, command.answer)
+        while len(self._recent) > RECENT_MAX:
+            self._recent.popitem(last=False)
+        for ticket, answer in answers:
+            self._resolve(ticket, answer)
+        return batch
+
+    async def _known(self, tickets: list[Ticket]) -> dict[UUID, RecordedCommand]:
+        """Which of these commands were decided before, as far as that shows now."""
+        idents = {ticket.envelope.command_id: ticket.envelope.body for ticket in tickets}
+        known = {ident: self._recent[ident] for ident in idents if ident in self._recent}
+        # These may leave no trace when they are decided again, so nothing would notice.
+        traceless = {i for i, body in idents.items() if isinstance(body, ReportSessionUsed) and i not in known}
+        return known | (await self._store.recorded(traceless) if traceless else {})
 
     def _commit(self, streams: Iterable[str]) -> None:
         """What the draft says of these streams is the truth now."""

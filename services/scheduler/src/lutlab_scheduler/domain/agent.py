@@ -13,7 +13,7 @@ from uuid import UUID
 
 from lutlab_events import commands as c
 from lutlab_events import events as e
-from lutlab_events.envelope import EventEnvelope
+from lutlab_events.envelope import Happened
 from lutlab_events.rejections import Rejection
 from lutlab_scheduler.domain.machine import START, Table, follow
 from lutlab_scheduler.domain.outcome import Rejected
@@ -49,7 +49,7 @@ class Agent:
     updated_at: datetime
 
 
-def evolve(agent: Agent | None, envelope: EventEnvelope) -> Agent:
+def evolve(agent: Agent | None, envelope: Happened) -> Agent:
     """The agent after a recorded event. Raises: IllegalTransition."""
     event = envelope.body
     state = follow(TRANSITIONS, envelope.stream, START if agent is None else agent.state, event)

@@ -26,7 +26,7 @@ import msgspec
 from msgspec.structs import replace
 
 from lutlab_events import events as e
-from lutlab_events.envelope import EventEnvelope
+from lutlab_events.envelope import Happened
 from lutlab_events.values import BitstreamRef, BoardState, Withdrawal
 from lutlab_scheduler.domain.machine import START, Table, follow
 from lutlab_scheduler.domain.outcome import HEALTH_CHECK_EVERY_S, RESET_ATTEMPTS_MAX, RESET_RETRY_WAITS_S
@@ -187,7 +187,7 @@ class Board(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return f"fpga {self.fpga_id}"
 
 
-def evolve(board: Board | None, envelope: EventEnvelope) -> Board:
+def evolve(board: Board | None, envelope: Happened) -> Board:
     """The board after a recorded event. Raises: IllegalTransition."""
     event = envelope.body
     if board is None:
@@ -198,7 +198,7 @@ def evolve(board: Board | None, envelope: EventEnvelope) -> Board:
     return replace(changed, state=state, version=envelope.version, updated_at=envelope.at)
 
 
-def _registered(envelope: EventEnvelope) -> Board:
+def _registered(envelope: Happened) -> Board:
     event = envelope.body
     state = follow(TRANSITIONS, envelope.stream, START, event)
     assert isinstance(event, e.BoardRegistered)

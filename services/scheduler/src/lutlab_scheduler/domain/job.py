@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from lutlab_events import commands as c
 from lutlab_events import events as e
-from lutlab_events.envelope import EventEnvelope
+from lutlab_events.envelope import Happened
 from lutlab_events.rejections import Rejection
 from lutlab_events.values import BitstreamRef, JobStatus, JobType, Json
 from lutlab_scheduler.domain.machine import START, Table, follow
@@ -142,7 +142,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 # -- evolve ------------------------------------------------------------------------------------------
 
 
-def evolve(job: Job | None, envelope: EventEnvelope) -> Job:
+def evolve(job: Job | None, envelope: Happened) -> Job:
     """The job after a recorded event. Raises: IllegalTransition."""
     event = envelope.body
     if job is None:
@@ -152,7 +152,7 @@ def evolve(job: Job | None, envelope: EventEnvelope) -> Job:
     return replace(changed, state=state, version=envelope.version, updated_at=envelope.at)
 
 
-def _first(envelope: EventEnvelope) -> Job:
+def _first(envelope: Happened) -> Job:
     event = envelope.body
     wanted = None
     if isinstance(event, e.RunRecorded):
@@ -186,7 +186,7 @@ def _first(envelope: EventEnvelope) -> Job:
     )
 
 
-def _run_recorded(event: e.RunRecorded, envelope: EventEnvelope, state: JobState) -> Job:
+def _run_recorded(event: e.RunRecorded, envelope: Happened, state: JobState) -> Job:
     failure = event.failure
     return Job(
         job_id=event.job_id,

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from lutlab_events import commands as c
 from lutlab_events import events as e
-from lutlab_events.envelope import EventEnvelope
+from lutlab_events.envelope import Happened
 from lutlab_events.rejections import Rejection
 from lutlab_events.values import Role, Scope
 from lutlab_scheduler.domain.machine import START, Table, follow
@@ -61,7 +61,7 @@ class Key:
         return self.digests[-2] if len(self.digests) > 1 else None
 
 
-def evolve(key: Key | None, envelope: EventEnvelope) -> Key:
+def evolve(key: Key | None, envelope: Happened) -> Key:
     """The key after a recorded event. Raises: IllegalTransition."""
     event = envelope.body
     state = follow(TRANSITIONS, envelope.stream, START if key is None else key.state, event)

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from lutlab_events import commands as c
 from lutlab_events import events as e
-from lutlab_events.envelope import EventEnvelope
+from lutlab_events.envelope import Happened
 from lutlab_events.rejections import Rejection
 from lutlab_events.values import BitstreamRef
 from lutlab_scheduler.domain.machine import START, Table, follow
@@ -43,7 +43,7 @@ class Profile:
     updated_at: datetime
 
 
-def evolve(profile: Profile | None, envelope: EventEnvelope) -> Profile:
+def evolve(profile: Profile | None, envelope: Happened) -> Profile:
     """The profile after a recorded event. Raises: IllegalTransition."""
     event = envelope.body
     state = follow(TRANSITIONS, envelope.stream, START if profile is None else profile.state, event)

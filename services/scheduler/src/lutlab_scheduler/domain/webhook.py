@@ -12,7 +12,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from lutlab_events import webhooks as w
-from lutlab_events.envelope import EventEnvelope
+from lutlab_events.envelope import Happened
 from lutlab_events.rejections import Rejection
 from lutlab_scheduler.domain.machine import START, Table, follow
 from lutlab_scheduler.domain.outcome import Rejected
@@ -63,7 +63,7 @@ class Webhook:
     message: str | None = None
 
 
-def evolve(webhook: Webhook | None, envelope: EventEnvelope) -> Webhook:
+def evolve(webhook: Webhook | None, envelope: Happened) -> Webhook:
     """The endpoint after a recorded event. Raises: IllegalTransition."""
     event = envelope.body
     state = follow(TRANSITIONS, envelope.stream, START if webhook is None else webhook.state, event)
