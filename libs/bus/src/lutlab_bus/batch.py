@@ -1,9 +1,9 @@
 """Several operations as one message and their results as another, for one bus round between API and agent.
 
 Big-endian. A request is one piece after the other, each in the form of a public stream message (`lutlab_bus.stream`):
-op, word count (24 bits), byte address (32 bits), words. Beyond those it has fixed-address reads (0x82), modify (3; mask,
-value) and poll (4; timeout in cycles, mask, value). The reply has a piece for each: `Status` (8 bits), word count (24
-bits), words.
+op, word count (24 bits), byte address (32 bits), words. Beyond those it has fixed-address reads (0x82), modify (3;
+mask, value) and poll (4; timeout in cycles, mask, value). The reply has a piece for each: `Status` (8 bits), word
+count (24 bits), words.
 """
 
 from __future__ import annotations
