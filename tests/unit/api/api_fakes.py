@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import msgspec
 from api_hooks import FakeHooks, FakeLogSource
 
 from lutlab_api.app.audit import AuditFilter, AuditRow, CommandFilter, CommandRow, Letter
@@ -34,7 +35,8 @@ from lutlab_api.settings import Settings
 from lutlab_api.web.application import create_app
 from lutlab_api.web.routes_live import tell
 from lutlab_api.web.services import Ports, wire
-from lutlab_bus import LinkCounters
+from lutlab_bus import LinkCounters, Modify, Operation, Poll, Result, Status, Write, batch
+from lutlab_bus.operations import as_words
 from lutlab_events.busmsg import BusHeaders, BusReply, BusStatus, BusVerb
 from lutlab_events.commands import Command, IssueKey, RecordRun, RevokeKey, RotateKey
 from lutlab_events.envelope import Answer
@@ -326,8 +328,18 @@ def _run_job(body: RecordRun) -> JobView:
         owner=body.owner,
         assigned_fpga_id=body.fpga_id,
         failure=failure,
-        result={"ok": failure is None, "data": list(body.data)},
+        result={"ok": failure is None, "data": list(body.data)} | _ops_of(body),
     )
+
+
+def _ops_of(body: RecordRun) -> dict[str, Any]:
+    if not body.ops:
+        return {}
+    told = [{"ok": step.failure is None, "data": list(step.data), "error": step.failure} for step in body.ops]
+    return {
+        "data": [word for step in body.ops for word in step.data],
+        "ops": [each | {"error": each["error"] and msgspec.to_builtins(each["error"])} for each in told],
+    }
 
 
 STATS = {
@@ -369,6 +381,10 @@ class FakeBus:
     def _answer(self, headers: BusHeaders, frame: bytes) -> BusReply:
         if headers.verb is BusVerb.EXCHANGE:
             return BusReply(status=BusStatus.OK, frame=self.exchange(frame))
+        if headers.verb is BusVerb.BATCH:
+            return BusReply(
+                status=BusStatus.OK, frame=batch.encode_results([self._do(op) for op in batch.decode(frame)])
+            )
         if headers.verb is BusVerb.STATS:
             return BusReply(status=BusStatus.OK, frame=json.dumps(STATS).encode())
         if headers.verb is BusVerb.OPEN:
@@ -378,6 +394,18 @@ class FakeBus:
         elif headers.verb is BusVerb.CLOSE and self.holder == headers.stream_id:
             self.holder = ""
         return BusReply(status=BusStatus.OK)
+
+    def _do(self, op: Operation) -> Result:
+        if isinstance(op, Write):
+            for i, word in enumerate(op.words):
+                self.memory[op.address_words + (0 if op.fixed else i)] = word
+            return Result(Status.OK)
+        at = [op.address_words + (0 if getattr(op, "fixed", False) else i) for i in range(op.count)]
+        words = [self.memory.get(each, 0) for each in at]
+        if isinstance(op, Modify):
+            self.memory[op.address_words] = (words[0] & ~op.mask) | (op.value & op.mask)
+        met = not isinstance(op, Poll) or not (words[0] ^ op.value) & op.mask
+        return Result(Status.OK if met else Status.POLL_TIMEOUT, as_words(words))
 
     def exchange(self, frame: bytes) -> bytes:
         if len(frame) < 12:

@@ -11,7 +11,7 @@ import scheduler_given as g
 from lutlab_events import commands as c
 from lutlab_events import events as e
 from lutlab_events.rejections import Rejection as R
-from lutlab_events.values import BusFailure, JobStatus, JobType
+from lutlab_events.values import BusFailure, JobStatus, JobType, RunStep
 from lutlab_scheduler.domain import job as jobs
 from lutlab_scheduler.domain.job import DECIDERS, AssignTo, Complete, Fail, decide, record_run, submit_build
 from lutlab_scheduler.domain.machine import START, IllegalTransition
@@ -189,3 +189,33 @@ def test_a_run_is_over_when_it_is_recorded(failure: BusFailure | None, status: s
     assert run.result is not None and run.result["data"] == [7] and run.result["ok"] is (failure is None)
     with pytest.raises(IllegalTransition):
         g.job([*recorded, e.JobCompleted()])
+
+
+def test_a_batch_is_one_run_that_tells_of_each_operation() -> None:
+    nack = BusFailure(code="bus_timeout", message="m")
+    steps = (
+        RunStep(op=1, address_bytes=4, count=2, data=(7, 8)),
+        RunStep(op=2, address_bytes=8, failure=nack),
+        RunStep(op=4, address_bytes=8, data=(1,), mask=1, value=1, timeout_cycles=9),
+    )
+    command = c.RecordRun(
+        job_id=g.JOB,
+        owner="ada",
+        fpga_id=3,
+        session_id=g.SESSION,
+        op=0,
+        address_bytes=4,
+        count=4,
+        fixed_address=False,
+        failure=BusFailure(code="bus_error", message="ops[1]: m"),
+        ops=steps,
+    )
+    recorded = record_run(command)
+    assert not isinstance(recorded, Rejected)
+    result = g.job(recorded).result
+    assert result is not None and result["data"] == [7, 8, 1]
+    assert [(op["ok"], op["data"], op["error"]) for op in result["ops"]] == [
+        (True, [7, 8], None),
+        (False, [], {"code": "bus_timeout", "message": "m"}),
+        (True, [1], None),
+    ]

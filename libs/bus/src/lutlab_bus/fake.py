@@ -148,19 +148,24 @@ class FakeBridge:
             elif kind == wire.Kind.WRITE:
                 self._transfer(at, take(4))
             elif kind == wire.Kind.MODIFY:
-                yield self._modify(at, take(4), take(4))
+                yield from self._modify(at, take)
             else:
-                yield self._poll(at, take(4), take(4), take(4))
+                yield self._poll(at, take)
         yield bytes([self._status])
 
-    def _modify(self, at: int, mask: int, value: int) -> bytes:
+    def _modify(self, at: int, take: Callable[[int], int]) -> Iterator[bytes]:
+        """The word is read before its operands are looked at, and told byte by byte as the value comes."""
         word = self._transfer(at, None)
+        mask, value = take(4), 0
+        for index in range(4):
+            value |= take(1) << 8 * index
+            yield word.to_bytes(4, "little")[index : index + 1]
         self._transfer(at, word & ~mask | value & mask)
-        return word.to_bytes(4, "little")
 
-    def _poll(self, at: int, timeout: int, mask: int, value: int) -> bytes:
-        reads = POLL_READS_MAX if timeout else 1
+    def _poll(self, at: int, take: Callable[[int], int]) -> bytes:
+        reads = POLL_READS_MAX if take(4) else 1
         word = self._transfer(at, None)
+        mask, value = take(4), take(4)
         while self._status == wire.STATUS_OK and (word ^ value) & mask:
             reads -= 1
             if not reads:

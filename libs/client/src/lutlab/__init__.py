@@ -12,11 +12,13 @@ with Client() as lab:
 ```
 """
 
+from lutlab.batch import Batch
 from lutlab.client import Client
 from lutlab.errors import JobFailed, LutlabError, NotConfigured, Refused, StreamFailed, TimedOut, Unreachable
 from lutlab.stream import BoardStream
 
 __all__ = [
+    "Batch",
     "BoardStream",
     "Client",
     "JobFailed",

@@ -16,6 +16,7 @@ from typing import Any, Self, TypeVar
 import httpx
 import msgspec
 
+from lutlab.batch import OP_READ, OP_WRITE, Batch
 from lutlab.config import resolve
 from lutlab.errors import JobFailed, LutlabError, Refused, TimedOut, Unreachable
 from lutlab.models import (
@@ -27,6 +28,7 @@ from lutlab.models import (
     IssuedKey,
     Job,
     JobDetail,
+    OpResult,
     RunResult,
     Session,
     Submitted,
@@ -35,7 +37,6 @@ from lutlab.stream import BoardStream
 
 T = TypeVar("T")
 
-OP_WRITE, OP_READ = 1, 2
 TIMEOUT_S = 30.0
 ATTEMPTS_MAX = 6
 RETRY_WAIT_S = 1.0
@@ -212,10 +213,28 @@ class Client:
         result = self._run(fpga_id, {"op": OP_READ, "address": address, "data": [], "count": count})
         return result.data
 
-    def _run(self, fpga_id: int, body: Mapping[str, Any]) -> RunResult:
+    def run_batch(self, fpga_id: int, batch: Batch, *, check: bool = True) -> list[OpResult]:
+        """Carry out several operations in their order, in one request and one bus round.
+
+        Args:
+            batch: 1 to 256 operations, with at most 2,048 words.
+            check: raise if one of them failed; without it, look at each result's `ok`. The others ran all the same.
+
+        Raises:
+            Refused: a field breaks a rule (nothing ran), or, with `check`, the first failure of an operation.
+        """
+        result = self._run_once(fpga_id, {"ops": batch.ops})
+        if check and result.error is not None:
+            raise Refused(result.error.code, result.error.message, status=200)
+        return result.ops
+
+    def _run_once(self, fpga_id: int, body: Mapping[str, Any]) -> RunResult:
         job = self._post(f"/fpga/{fpga_id}/run", Submitted, json=body)
         self.wait(job.job_id, timeout_s=TIMEOUT_S)
-        result = self._get(f"/jobs/{job.job_id}/result", RunResult)
+        return self._get(f"/jobs/{job.job_id}/result", RunResult)
+
+    def _run(self, fpga_id: int, body: Mapping[str, Any]) -> RunResult:
+        result = self._run_once(fpga_id, body)
         if not result.ok:
             error = result.error or Failure(code="bus_error", message="the design answered with a bus error")
             raise Refused(error.code, error.message, status=200)

@@ -128,12 +128,26 @@ class JobDetail(Job, frozen=True, kw_only=True):
     report: BuildReport | None = None
 
 
-class RunResult(Model, frozen=True, kw_only=True):
-    """What a bus transaction yielded: the words read, or those written."""
+class OpResult(Model, frozen=True, kw_only=True):
+    """How one operation of a batch went.
+
+    Attributes:
+        data: words read or written; of a modify the word before, of a poll the word read last.
+        error: why it is not `ok`: `bus_error`, `bus_timeout` or `poll_timeout`.
+    """
 
     ok: bool
     data: list[int] = []
     error: Failure | None = None
+
+
+class RunResult(Model, frozen=True, kw_only=True):
+    """What a bus transaction yielded: the words read, or those written; of a batch also each operation's."""
+
+    ok: bool
+    data: list[int] = []
+    error: Failure | None = None
+    ops: list[OpResult] = []
 
 
 class Event(Model, frozen=True, kw_only=True):

@@ -4,6 +4,8 @@ Verbs (header `Lutlab-Verb`):
 - `open`: take the board's stream for `Lutlab-Stream`; answers `ok` or `busy`. Held for `STREAM_LOCK_S` after the last
   message.
 - `exchange`: one request frame of the public stream format (docs/bus-protocol.md); answers `ok` with one reply frame.
+- `batch`: several operations for one bus round, and their results (`lutlab_bus.batch`).
+- `bridge`: how to reach the board over TCP under this lease; answers `ok` with `BridgeWay` as JSON.
 - `keep`: renew the stream lock. `close`: give it back.
 """
 
@@ -32,6 +34,8 @@ class BusVerb(StrEnum):
 
     OPEN = "open"
     EXCHANGE = "exchange"
+    BATCH = "batch"
+    BRIDGE = "bridge"
     KEEP = "keep"
     CLOSE = "close"
     STATS = "stats"
@@ -90,8 +94,16 @@ class BusHeaders(Frozen, frozen=True, kw_only=True):
             raise ValueError(f"bus request without header {error.args[0]}") from error
 
 
+class BridgeWay(Frozen, frozen=True, kw_only=True):
+    """Where a board's TCP bridge listens, and the token that opens it while the lease lasts."""
+
+    host: str
+    port: int
+    token: str
+
+
 class BusReply(Frozen, frozen=True, kw_only=True):
-    """The agent's answer to a bus request: a status, a sentence, and for `exchange` one reply frame."""
+    """The agent's answer to a bus request: a status, a sentence, and what the verb brings back as a frame."""
 
     status: BusStatus
     message: str = ""

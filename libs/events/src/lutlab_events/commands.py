@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from lutlab_events.values import BitstreamRef, BoardReport, BusFailure, Frozen, Json, Role, Scope
+from lutlab_events.values import BitstreamRef, BoardReport, BusFailure, Frozen, Json, Role, RunStep, Scope
 from lutlab_events.webhooks import WebhookCommand
 
 
@@ -52,11 +52,13 @@ class RecordRun(Frozen, frozen=True, kw_only=True, tag=True):
     """Record a finished bus transaction as a job of type `run`.
 
     Attributes:
-        op: 1 write, 2 read.
-        address_bytes: byte address, a multiple of 4.
-        data: words written, or words read.
-        failure: why it failed, None if it succeeded.
+        op: 1 write, 2 read, 0 a batch.
+        address_bytes: byte address, a multiple of 4; of a batch, that of its first operation.
+        count: words transferred; of a batch, all of them.
+        data: words written, or words read; empty for a batch.
+        failure: why it failed, None if it succeeded; of a batch, the first failure.
         is_admin: whether the caller may use anyone's session.
+        ops: the operations of a batch.
     """
 
     job_id: UUID
@@ -70,6 +72,7 @@ class RecordRun(Frozen, frozen=True, kw_only=True, tag=True):
     data: tuple[int, ...] = ()
     failure: BusFailure | None = None
     is_admin: bool = False
+    ops: tuple[RunStep, ...] = ()
 
 
 class ResetBoard(Frozen, frozen=True, kw_only=True, tag=True):

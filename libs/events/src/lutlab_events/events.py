@@ -12,6 +12,7 @@ from lutlab_events.values import (
     JobType,
     Json,
     Role,
+    RunStep,
     Scope,
     SessionEnd,
     Withdrawal,
@@ -279,7 +280,7 @@ class JobCancelled(Frozen, frozen=True, kw_only=True, tag="job.cancelled.v1"):
 
 
 class RunRecorded(Frozen, frozen=True, kw_only=True, tag="job.run_recorded.v1"):
-    """A whole bus transaction, from request to outcome, as one job."""
+    """A whole bus transaction or a batch of them, from request to outcome, as one job; see `commands.RecordRun`."""
 
     job_id: UUID
     owner: str
@@ -291,6 +292,7 @@ class RunRecorded(Frozen, frozen=True, kw_only=True, tag="job.run_recorded.v1"):
     fixed_address: bool
     data: tuple[int, ...] = ()
     failure: BusFailure | None = None
+    ops: tuple[RunStep, ...] = ()
 
 
 # -- agents, keys, profiles ----------------------------------------------------------------------

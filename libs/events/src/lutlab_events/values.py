@@ -152,3 +152,27 @@ class BusFailure(Frozen, frozen=True, kw_only=True):
 
     code: str
     message: str
+
+
+class RunStep(Frozen, frozen=True, kw_only=True):
+    """One operation of a batch and what came of it.
+
+    Attributes:
+        op: 1 write, 2 read, 3 modify, 4 poll.
+        address_bytes: byte address, a multiple of 4.
+        count: words it transfers.
+        data: words written or read; of a modify the word before, of a poll the word read last.
+        mask, value: of a modify or poll.
+        timeout_cycles: of a poll.
+        failure: why it failed, None if it succeeded.
+    """
+
+    op: int
+    address_bytes: int
+    count: int = 1
+    fixed_address: bool = False
+    data: tuple[int, ...] = ()
+    mask: int | None = None
+    value: int | None = None
+    timeout_cycles: int | None = None
+    failure: BusFailure | None = None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from lutlab_api.app.auth import require_admin
@@ -15,11 +17,19 @@ from lutlab_events.values import TERMINAL, JobStatus, JobType
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """How a job went: `data` has the words of a transaction; `failure` says why it is not `ok`."""
+    """How a job went: `data` has the words of a transaction; `failure` says why it is not `ok`; `ops` are a batch's."""
 
     ok: bool
     data: tuple[int, ...] = ()
     failure: Failure | None = None
+    ops: tuple[Result, ...] = ()
+
+
+def _step(told: Mapping[str, Any]) -> Result:
+    """One operation of a batch, as the view has it."""
+    error = told["error"]
+    failure = None if error is None else Failure(code=error["code"], message=error["message"])
+    return Result(ok=told["ok"], data=tuple(told["data"]), failure=failure)
 
 
 QUEUE_LISTED_MAX = 10_000
@@ -163,10 +173,11 @@ class Reads:
         if job.status is JobStatus.CANCELLED:
             message = f"job {job.job_id} was cancelled and has no result"
             raise Conflict(Code.JOB_NOT_COMPLETE, message, job_id=job.job_id)
+        told = (job.result or {}) if job.type is JobType.RUN else {}
+        ops = tuple(_step(each) for each in told.get("ops", ()))
         if job.failure is not None:
-            return Result(ok=False, failure=job.failure)
-        words = (job.result or {}).get("data", ()) if job.type is JobType.RUN else ()
-        return Result(ok=True, data=tuple(words))
+            return Result(ok=False, failure=job.failure, ops=ops)
+        return Result(ok=True, data=tuple(told.get("data", ())), ops=ops)
 
     async def board_events(self, fpga_id: int, after: int, limit: int) -> list[EventView]:
         """A board's history. Raises: Missing."""

@@ -11,9 +11,12 @@ from lutlab_api.app.asking import Accepted, Asking, Request, job_id_of, require_
 from lutlab_api.app.leasing import bus_problem, lease_of
 from lutlab_api.app.ports import Bus, Clock, Ledger
 from lutlab_api.app.reads import Reads
+from lutlab_api.app.run_batch import LIMITS, operations_of, outcome, record_of
+from lutlab_api.domain.batch import StepRequest, check_batch
 from lutlab_api.domain.errors import BoardFailure, Code, Conflict, Refused, Unavailable
 from lutlab_api.domain.transaction import WORD_BYTES, Op, Transaction, check_transaction
 from lutlab_api.domain.views import BoardView, Failure
+from lutlab_bus import batch
 from lutlab_bus.errors import MalformedRequest
 from lutlab_bus.operations import Read, Write
 from lutlab_bus.stream import WORDS_MAX, decode_reply, encode_request
@@ -39,8 +42,15 @@ class RunRequest:
     fixed_address: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class BatchRequest:
+    """The operations of a run request with `ops`, unchecked; see `check_batch`."""
+
+    ops: tuple[StepRequest, ...]
+
+
 class Run:
-    """Carries out transactions."""
+    """Carries out transactions and batches of them."""
 
     def __init__(
         self,
@@ -61,8 +71,8 @@ class Run:
         self._unrecorded: OrderedDict[UUID, RecordRun] = OrderedDict()
         self._under_way: set[UUID] = set()
 
-    async def run(self, request: Request, fpga_id: int, asked: RunRequest) -> Accepted:
-        """Carry out a transaction and record it.
+    async def run(self, request: Request, fpga_id: int, asked: RunRequest | BatchRequest) -> Accepted:
+        """Carry out a transaction, or a batch in one bus round, and record it as one job.
 
         Raises:
             Invalid: it does not fit the board.
@@ -71,9 +81,7 @@ class Run:
             Unavailable: it ran, but the scheduler did not confirm recording it.
         """
         command_id = self._asking.command_id(request)
-        fingerprint = request.fingerprint(
-            fpga_id, asked.op, asked.address, asked.data, asked.count, asked.fixed_address
-        )
+        fingerprint = _fingerprint(request, fpga_id, asked)
         if command_id in self._under_way:
             raise Conflict(Code.REQUEST_IN_PROGRESS, "a request with this Idempotency-Key is still being worked on")
         self._under_way.add(command_id)
@@ -101,26 +109,33 @@ class Run:
         return _told(job_id_of(command_id), fpga_id, failure)
 
     async def _run_once(
-        self, request: Request, fpga_id: int, asked: RunRequest, command_id: UUID, fingerprint: str
+        self, request: Request, fpga_id: int, asked: RunRequest | BatchRequest, command_id: UUID, fingerprint: str
     ) -> Accepted:
         record = self._unrecorded.get(command_id)
         if record is None:
             board = await self._reads.board(fpga_id)
             lease = lease_of(board, request.caller, self._clock.now())
-            transaction = check_transaction(
-                op=asked.op,
-                address=asked.address,
-                data=asked.data,
-                count=asked.count,
-                fixed_address=asked.fixed_address,
-                address_words=board.address_words,
-                words_max=WORDS_MAX,
-            )
-            record = await self._carry_out(request, board, lease, transaction, command_id)
+            record = await self._attempt(request, board, lease, asked, command_id)
         await self._record(request, record, command_id, fingerprint)
         failure = record.failure
         told = None if failure is None else Failure(code=failure.code, message=failure.message)
         return _told(record.job_id, fpga_id, told)
+
+    async def _attempt(
+        self, request: Request, board: BoardView, lease: Lease, asked: RunRequest | BatchRequest, command_id: UUID
+    ) -> RecordRun:
+        if isinstance(asked, BatchRequest):
+            return await self._carry_out_batch(request, board, lease, asked, command_id)
+        transaction = check_transaction(
+            op=asked.op,
+            address=asked.address,
+            data=asked.data,
+            count=asked.count,
+            fixed_address=asked.fixed_address,
+            address_words=board.address_words,
+            words_max=WORDS_MAX,
+        )
+        return await self._carry_out(request, board, lease, transaction, command_id)
 
     async def _carry_out(
         self, request: Request, board: BoardView, lease: Lease, transaction: Transaction, command_id: UUID
@@ -149,6 +164,35 @@ class Run:
             failure=failure,
         )
 
+    async def _carry_out_batch(
+        self, request: Request, board: BoardView, lease: Lease, asked: BatchRequest, command_id: UUID
+    ) -> RecordRun:
+        steps = check_batch(asked.ops, address_words=board.address_words, limits=LIMITS)
+        operations = operations_of(steps)
+        failure: BusFailure | None
+        try:
+            headers = BusHeaders(verb=BusVerb.BATCH, lease=lease)
+            reply = await self._bus.request(board.agent_id, headers, batch.encode(operations), self._timeout_s)
+            done, failure = outcome(board.fpga_id, steps, operations, reply)
+        except BoardFailure as error:
+            if error.code in NOT_RUN:
+                raise
+            failure = BusFailure(code=error.code, message=error.message)
+            done = tuple(record_of(step, failure=failure) for step in steps)
+        return RecordRun(
+            job_id=job_id_of(command_id),
+            owner=request.caller.owner,
+            is_admin=request.caller.is_admin,
+            fpga_id=board.fpga_id,
+            session_id=lease.session_id,
+            op=0,
+            address_bytes=steps[0].address_bytes,
+            count=sum(step.count for step in steps),
+            fixed_address=False,
+            failure=failure,
+            ops=done,
+        )
+
     async def _record(self, request: Request, record: RecordRun, command_id: UUID, fingerprint: str) -> None:
         try:
             await self._asking.ask(record, request, command_id=command_id, fingerprint=fingerprint)
@@ -165,6 +209,12 @@ class Run:
         self._unrecorded[command_id] = record
         if len(self._unrecorded) > UNRECORDED_MAX:
             self._unrecorded.popitem(last=False)
+
+
+def _fingerprint(request: Request, fpga_id: int, asked: RunRequest | BatchRequest) -> str:
+    if isinstance(asked, BatchRequest):
+        return request.fingerprint(fpga_id, asked.ops)
+    return request.fingerprint(fpga_id, asked.op, asked.address, asked.data, asked.count, asked.fixed_address)
 
 
 def _frame(transaction: Transaction) -> bytes:

@@ -43,6 +43,7 @@ class Code(StrEnum):
     INVALID_ADDRESS = "invalid_address"
     INVALID_COUNT = "invalid_count"
     INVALID_DATA = "invalid_data"
+    INVALID_OPS = "invalid_ops"
     INVALID_IDEMPOTENCY_KEY = "invalid_idempotency_key"
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
     REQUEST_IN_PROGRESS = "request_in_progress"
@@ -72,6 +73,8 @@ class Code(StrEnum):
     OVERLOADED = "overloaded"
     # -- what does not work just now
     BUS_ERROR = "bus_error"
+    BUS_TIMEOUT = "bus_timeout"
+    POLL_TIMEOUT = "poll_timeout"
     BOARD_LINK_FAILED = "board_link_failed"
     BOARD_TIMEOUT = "board_timeout"
     BOARD_UNREACHABLE = "board_unreachable"

@@ -64,29 +64,32 @@ def check_transaction(
         raise Invalid(Code.INVALID_OP, f"op {op} is unknown; use 1 to write or 2 to read")
     if op == Op.READ and fixed_address:
         raise Invalid(Code.INVALID_OP, "fixed_address is for writes only; read one word at a time instead")
-    words = _check_words(data) if op == Op.WRITE else ()
+    words = check_words(data) if op == Op.WRITE else ()
     number = len(words) if op == Op.WRITE else (1 if count is None else count)
-    _check_count(Op(op), number, words_max)
-    _check_range(address, 1 if fixed_address else number, address_words)
+    check_count(op == Op.WRITE, number, words_max)
+    check_range(address, 1 if fixed_address else number, address_words)
     return Transaction(op=Op(op), address_bytes=address, count=number, words=words, fixed_address=fixed_address)
 
 
-def _check_words(data: Sequence[int]) -> tuple[int, ...]:
+def check_words(data: Sequence[int]) -> tuple[int, ...]:
+    """Words to write. Raises: Invalid: one is no 32-bit word."""
     for index, word in enumerate(data):
         if not 0 <= word <= WORD_MAX:
             raise Invalid(Code.INVALID_DATA, f"data[{index}] is {word}; a word lies between 0 and {WORD_MAX}")
     return tuple(data)
 
 
-def _check_count(op: Op, number: int, words_max: int) -> None:
+def check_count(is_write: bool, number: int, words_max: int) -> None:
+    """Raises: Invalid: not 1 to `words_max` words."""
     if 1 <= number <= words_max:
         return
-    if op is Op.WRITE:
+    if is_write:
         raise Invalid(Code.INVALID_DATA, f"data has {number} words; a write has 1 to {words_max}")
     raise Invalid(Code.INVALID_COUNT, f"count is {number}; a read has 1 to {words_max} words")
 
 
-def _check_range(address: int, number: int, address_words: int) -> None:
+def check_range(address: int, number: int, address_words: int) -> None:
+    """Raises: Invalid: so many words from this byte address are not within the address space."""
     end = address_words * WORD_BYTES
     if address % WORD_BYTES:
         raise Invalid(Code.INVALID_ADDRESS, f"address {address:#x} is not a multiple of 4; addresses count bytes")

@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from lutlab_api.domain.errors import RETRY_AFTER_S, ApiError, Code
+from lutlab_api.web.models_run import BATCH_FORM, ONE_FORM
 from lutlab_api.web.paging import known_fields
 from lutlab_api.web.status import status_of
 from lutlab_events.rejections import Rejection
@@ -33,7 +34,8 @@ V1 = "/api/v1/"
 INPUT_CHARS_MAX = 80
 PROBLEMS_MAX = 5
 SIMILARITY_MIN = 0.5
-_PLACES = frozenset({"body", "path", "query", "header", "cookie"})
+_PLACES = frozenset({"body", "path", "query", "header", "cookie", ONE_FORM, BATCH_FORM})
+"""Parts of a problem's place that are no names of fields."""
 _STATUS_CODES = {400: Code.MALFORMED_BODY, 404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED, 413: Code.BODY_TOO_LARGE}
 
 

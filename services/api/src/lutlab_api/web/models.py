@@ -255,38 +255,29 @@ class Accepted(Model):
         return Accepted(job_id=accepted.job_id, fpga_id=accepted.fpga_id, status=JobStatus(accepted.status))
 
 
+class OpResult(Model):
+    """How one operation of a batch went."""
+
+    ok: bool
+    data: list[int] = Field(
+        description="words read or written; of a modify the word before, of a poll the one read last"
+    )
+    error: Problem | None = Field(None, description="why it is not ok; left out otherwise")
+
+
 class Result(Model):
     """How a job went."""
 
     ok: bool
-    data: list[int] = Field(description="words read, or words written; empty for other jobs")
-    error: Problem | None = Field(None, description="why it is not ok; left out otherwise")
+    data: list[int] = Field(description="words read, or words written; of a batch all of them; empty for other jobs")
+    error: Problem | None = Field(None, description="why it is not ok, of a batch the first reason; else left out")
+    ops: list[OpResult] | None = Field(None, description="of a batch: each operation; left out otherwise")
 
     @staticmethod
     def of(result: ResultValue) -> Result:
         """From the use case."""
-        return Result(ok=result.ok, data=list(result.data), error=Problem.of(result.failure))
-
-
-class RunBody(Model):
-    """A Wishbone transaction."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        json_schema_extra={
-            "examples": [
-                {"op": 1, "address": 0, "data": [42]},
-                {"op": 2, "address": 0, "count": 4},
-                {"op": 1, "address": 16, "data": [1, 2, 3], "fixed_address": True},
-            ]
-        },
-    )
-
-    op: StrictInt = Field(description="1 write, 2 read")
-    address: StrictInt = Field(description="byte address, a multiple of 4")
-    data: list[StrictInt] = Field(default_factory=list, description="words to write, 0 to 4294967295 each")
-    count: StrictInt | None = Field(None, description="words to read; one if left out. A write has as many as `data`")
-    fixed_address: bool = Field(False, description="write every word to the same address, as for a FIFO's port")
+        ops = [OpResult(ok=op.ok, data=list(op.data), error=Problem.of(op.failure)) for op in result.ops]
+        return Result(ok=result.ok, data=list(result.data), error=Problem.of(result.failure), ops=ops or None)
 
 
 class NewKey(Model):

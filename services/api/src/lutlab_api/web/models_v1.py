@@ -12,7 +12,7 @@ from lutlab_api.app.artifacts import Artifact as ArtifactValue
 from lutlab_api.app.audit import AuditRow
 from lutlab_api.app.keys import RotatedKey as RotatedKeyValue
 from lutlab_api.domain.views import AgentView, JobView
-from lutlab_api.web.models import Fpga, Job, Key, Model, NewKey, RunBody, Session
+from lutlab_api.web.models import Fpga, Job, Key, Model, NewKey, Session
 from lutlab_api.web.paging import Page, Strict
 from lutlab_events.values import JobStatus
 
@@ -168,10 +168,6 @@ class Keys(Page):
 
 class NewKeyV1(NewKey, Strict):
     """Whose key to issue."""
-
-
-class RunBodyV1(RunBody, Strict):
-    """A Wishbone transaction."""
 
 
 class Rotation(Strict):

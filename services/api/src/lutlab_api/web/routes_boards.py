@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response, status
 
-from lutlab_api.app.run import RunRequest
 from lutlab_api.domain.errors import Code
 from lutlab_api.web.asked import Api, FpgaId, Reader, Running, Submitting, reader_of, services_of
 from lutlab_api.web.documented import ASK, BOARD, READ, errors
-from lutlab_api.web.models import Accepted, Fpga, RunBody, Session
+from lutlab_api.web.models import Accepted, Fpga, Session
+from lutlab_api.web.models_run import RunOrBatch
 from lutlab_api.web.polling import NOT_MODIFIED, POLLED, tags_of
 from lutlab_api.web.uploads import UPLOAD_BODY, read_upload
 from lutlab_events.rejections import Rejection
@@ -38,6 +38,7 @@ RUN_ERRORS = (
     Code.INVALID_ADDRESS,
     Code.INVALID_COUNT,
     Code.INVALID_DATA,
+    Code.INVALID_OPS,
     Rejection.FPGA_NOT_RESERVED,
     Rejection.NOT_YOUR_SESSION,
     Code.FPGA_BUSY,
@@ -90,21 +91,21 @@ async def submit_to_fpga(fpga_id: FpgaId, request: Request, api: Api, asked: Sub
 @router.post(
     "/{fpga_id}/run",
     status_code=status.HTTP_202_ACCEPTED,
-    summary="Run one bus transaction",
+    summary="Run a bus transaction or a batch",
     responses=errors(*ASK, *BOARD, *RUN_ERRORS),
 )
-async def run(fpga_id: FpgaId, body: RunBody, api: Api, asked: Running) -> Accepted:
-    """Read or write words of the design on a board you have reserved.
+async def run(fpga_id: FpgaId, body: RunOrBatch, api: Api, asked: Running) -> Accepted:
+    """Read or write words of the design on a board you have reserved, or do several such things in one bus round.
 
     The transaction has been carried out when this answers: the job is already over and
     `GET /fpga/{fpga_id}/jobs/{job_id}/result` has its words. If the design answered with a bus error, the job is
     `complete` and its result says `ok: false` and why. If the way to the board failed, this answers 502 or 504 with the
     id of the failed job, or 503 `board_unreachable` if certainly nothing was run.
+
+    A batch (`ops`) also takes modify, poll and fixed-address reads. It is one job; its result has `ops` with how each
+    operation went. One that failed does not stop those behind it.
     """
-    wanted = RunRequest(
-        op=body.op, address=body.address, data=body.data, count=body.count, fixed_address=body.fixed_address
-    )
-    return Accepted.of(await api.run.run(asked, fpga_id, wanted))
+    return Accepted.of(await api.run.run(asked, fpga_id, body.wanted()))
 
 
 @router.post(

@@ -8,13 +8,13 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response, status
 
 from lutlab_api.app.auth import require_scope
-from lutlab_api.app.run import RunRequest
 from lutlab_api.domain.errors import Code
 from lutlab_api.domain.views import Caller
 from lutlab_api.web.asked import Api, FpgaId, Key, Reader, Reading, Running
 from lutlab_api.web.documented import ASK, BOARD, READ, errors_v1
 from lutlab_api.web.models import Accepted, Fpga, Session
-from lutlab_api.web.models_v1 import Agent, Agents, Boards, Queue, QueueEntry, RunBodyV1, Sessions
+from lutlab_api.web.models_run import RunOrBatchV1
+from lutlab_api.web.models_v1 import Agent, Agents, Boards, Queue, QueueEntry, Sessions
 from lutlab_api.web.paging import PageQuery, page_of
 from lutlab_api.web.polling import NOT_MODIFIED, Polled, answer_news
 from lutlab_api.web.routes_boards import RUN_ERRORS
@@ -53,15 +53,12 @@ async def get_board(fpga_id: FpgaId, api: Api, reader: Reader, request: Request,
 @router.post(
     "/boards/{fpga_id}/run",
     status_code=status.HTTP_202_ACCEPTED,
-    summary="Run one bus transaction",
+    summary="Run a bus transaction or a batch",
     responses=errors_v1(*ASK, *BOARD, *RUN_ERRORS),
 )
-async def run(fpga_id: FpgaId, body: RunBodyV1, api: Api, asked: Running) -> Accepted:
-    """Read or write words of the design on a board you have reserved; over when this answers."""
-    wanted = RunRequest(
-        op=body.op, address=body.address, data=body.data, count=body.count, fixed_address=body.fixed_address
-    )
-    return Accepted.of(await api.run.run(asked, fpga_id, wanted))
+async def run(fpga_id: FpgaId, body: RunOrBatchV1, api: Api, asked: Running) -> Accepted:
+    """Read or write words of the design on a board you have reserved, or run a batch; over when this answers."""
+    return Accepted.of(await api.run.run(asked, fpga_id, body.wanted()))
 
 
 @router.post(

@@ -54,6 +54,7 @@ MEANINGS: dict[str, Meaning] = {
     Code.INVALID_ADDRESS: Meaning(H.UNPROCESSABLE_ENTITY, "address 0x2 is not a multiple of 4; addresses count bytes"),
     Code.INVALID_COUNT: Meaning(H.UNPROCESSABLE_ENTITY, "count is 513; a read has 1 to 512 words"),
     Code.INVALID_DATA: Meaning(H.UNPROCESSABLE_ENTITY, "data[0] is -1; a word lies between 0 and 4294967295"),
+    Code.INVALID_OPS: Meaning(H.UNPROCESSABLE_ENTITY, "ops has 300 operations; a batch has 1 to 256"),
     Code.INVALID_IDEMPOTENCY_KEY: Meaning(
         H.UNPROCESSABLE_ENTITY, "Idempotency-Key must be 1 to 200 visible ASCII characters"
     ),
@@ -106,6 +107,8 @@ MEANINGS: dict[str, Meaning] = {
     Rejection.NOT_DUE: Meaning(H.CONFLICT, "not due yet"),
     # -- what does not work just now
     Code.BUS_ERROR: Meaning(H.BAD_GATEWAY, "the design answered the read of 1 words at 0x0 with a bus error"),
+    Code.BUS_TIMEOUT: Meaning(H.BAD_GATEWAY, "ops[2]: the design did not answer the read at 0x8; does it raise ack?"),
+    Code.POLL_TIMEOUT: Meaning(H.BAD_GATEWAY, "ops[1]: the value did not come within 1000 cycles"),
     Code.BOARD_LINK_FAILED: Meaning(
         H.BAD_GATEWAY, "the link to board 3 failed; the transaction may or may not have run"
     ),

@@ -11,7 +11,7 @@ import structlog
 
 from lutlab_board_agent.app.ports import Answer, Ticks
 from lutlab_board_agent.app.seat import Seat
-from lutlab_bus import BusFault, BusLink, MalformedRequest, Read, Write, stream
+from lutlab_bus import BusFault, BusLink, MalformedRequest, Operation, Result, batch, stream
 from lutlab_events.busmsg import BusReply, BusStatus
 
 log = structlog.get_logger(__name__)
@@ -30,12 +30,40 @@ QUEUED_S_MAX = 10.0
 
 @dataclass(slots=True)
 class Exchange:
-    """One request frame and the way its answer goes. `answered` makes sure that there is only one."""
+    """One request and the way its answer goes.
+
+    Attributes:
+        frame: one message of the public stream, or of `lutlab_bus.batch` if `is_batch`.
+        answered: makes sure that there is only one answer.
+        operations: what it asks for, once decoded; none if it is malformed, and `complaint` says why.
+    """
 
     frame: bytes
     answer: Answer
     arrived_s: float
+    is_batch: bool = False
     answered: bool = False
+    operations: tuple[Operation, ...] = ()
+    complaint: str = ""
+
+    def decode(self, space_words: int) -> None:
+        """Look at the frame; for a target with this many words."""
+        try:
+            if self.is_batch:
+                self.operations = tuple(batch.decode(self.frame, space_words=space_words))
+            else:
+                self.operations = (stream.decode_request(self.frame, space_words=space_words),)
+        except MalformedRequest as error:
+            self.operations, self.complaint = (), str(error)
+
+    def reply(self, results: list[Result]) -> BusReply:
+        """The answer once it was carried out."""
+        if not self.is_batch:
+            good = [stream.encode_reply(self.operations[0], result) for result in results]
+            return BusReply(status=BusStatus.OK, frame=good[0] if good else stream.ERROR_REPLY)
+        if self.complaint:
+            return BusReply(status=BusStatus.BAD_REQUEST, message=f"{self.complaint}; nothing was done")
+        return BusReply(status=BusStatus.OK, frame=batch.encode_results(results))
 
 
 class BusLane:
@@ -56,11 +84,11 @@ class BusLane:
         self._wake = asyncio.Event()
         self._farewells: set[asyncio.Task[None]] = set()
 
-    def submit(self, frame: bytes, answer: Answer) -> bool:
+    def submit(self, frame: bytes, answer: Answer, *, is_batch: bool = False) -> bool:
         """Queue an exchange; False if the queue is full, and nothing was done."""
         if len(self._waiting) >= QUEUE_EXCHANGES_MAX:
             return False
-        self._waiting.append(Exchange(frame, answer, self._ticks()))
+        self._waiting.append(Exchange(frame, answer, self._ticks(), is_batch))
         self._wake.set()
         return True
 
@@ -83,70 +111,61 @@ class BusLane:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            batch, operations = self._take()
-            self._running = batch
+            taken = self._take()
+            self._running = taken
             try:
-                await self._carry_out(batch, operations)
+                await self._carry_out(taken)
             except Exception as error:
-                # A defect must not silence the board for good: say so, and go on with the next batch.
+                # A defect must not silence the board for good: say so, and go on with the next ones.
                 log.exception("bus_batch_failed", board_key=self._seat.board.key)
-                await _answer_all(batch, _failed(f"the agent failed: {error!r}"))
+                await _answer_all(taken, _failed(f"the agent failed: {error!r}"))
             finally:
                 self._running = []
 
-    def _take(self) -> tuple[list[Exchange], list[Read | Write | None]]:
-        """The exchanges of the next batch and their operations, None for a malformed one."""
-        batch: list[Exchange] = []
-        operations: list[Read | Write | None] = []
+    def _take(self) -> list[Exchange]:
+        """The exchanges that travel together next, decoded; a batch travels alone, since it may take its time."""
+        taken: list[Exchange] = []
         words = 0
         link = self._seat.link
         space_words = 1 << link.info.address_bits if link is not None else stream.SPACE_WORDS
         while self._waiting:
-            operation = self._decode(self._waiting[0].frame, space_words)
-            words += operation.count if operation is not None else 0
-            if batch and words > BATCH_WORDS_MAX:
+            exchange = self._waiting[0]
+            exchange.decode(space_words)
+            words += sum(operation.count for operation in exchange.operations)
+            if taken and (words > BATCH_WORDS_MAX or exchange.is_batch or taken[0].is_batch):
                 break
-            batch.append(self._waiting.popleft())
-            operations.append(operation)
-        return batch, operations
+            if exchange.complaint:
+                log.info("bus_request_malformed", board_key=self._seat.board.key, error=exchange.complaint)
+            taken.append(self._waiting.popleft())
+        return taken
 
-    def _decode(self, frame: bytes, space_words: int) -> Read | Write | None:
-        try:
-            return stream.decode_request(frame, space_words=space_words)
-        except MalformedRequest as error:
-            log.info("bus_request_malformed", board_key=self._seat.board.key, error=str(error))
-            return None
-
-    async def _carry_out(self, batch: list[Exchange], operations: list[Read | Write | None]) -> None:
-        oldest_s = self._ticks() - batch[0].arrived_s
+    async def _carry_out(self, taken: list[Exchange]) -> None:
+        oldest_s = self._ticks() - taken[0].arrived_s
         if oldest_s > QUEUED_S_MAX:
             # Before the first await: a cut must find every exchange either here or there.
-            self._waiting.extendleft(reversed(batch[1:]))
-            self._running = batch[:1]
-            await _answer_all(batch[:1], _failed(f"the board was busy for {oldest_s:.1f} s; nothing was done"))
+            self._waiting.extendleft(reversed(taken[1:]))
+            self._running = taken[:1]
+            await _answer_all(taken[:1], _failed(f"the board was busy for {oldest_s:.1f} s; nothing was done"))
             return
         try:
             link = await self._ready_link()
-            if self._running is not batch:
+            if self._running is not taken:
                 return  # cut while waiting for the link: it now belongs to another load
-            good = [operation for operation in operations if operation is not None]
-            results = iter(await link.execute(good, EXECUTE_TIMEOUT_S) if good else ())
+            operations = [operation for exchange in taken for operation in exchange.operations]
+            results = iter(await link.execute(operations, EXECUTE_TIMEOUT_S) if operations else ())
         except (BusFault, OSError) as fault:
-            if self._running is not batch:
+            if self._running is not taken:
                 return  # cut: `cut` answers
             log.warning("bus_link_failed", board_key=self._seat.board.key, error=str(fault))
             self._seat.doubt.set()
-            await _answer_all(batch, _failed(f"{fault}; operations may or may not have run"))
+            await _answer_all(taken, _failed(f"{fault}; operations may or may not have run"))
             return
-        frames = [
-            stream.ERROR_REPLY if operation is None else stream.encode_reply(operation, next(results))
-            for operation in operations
-        ]
-        if self._running is not batch:
+        replies = [exchange.reply([next(results) for _ in exchange.operations]) for exchange in taken]
+        if self._running is not taken:
             return
         self._used()
-        for exchange, frame in zip(batch, frames, strict=True):
-            await _answer(exchange, BusReply(status=BusStatus.OK, frame=frame))
+        for exchange, reply in zip(taken, replies, strict=True):
+            await _answer(exchange, reply)
 
     async def _ready_link(self) -> BusLink:
         """The open link. The line may have ended since its last use; the watch opens it again if the board is there."""

@@ -21,6 +21,8 @@ from lutlab_events.commands import ReportSessionUsed
 
 log = structlog.get_logger(__name__)
 
+CARRIED = frozenset({BusVerb.EXCHANGE, BusVerb.BATCH})
+"""What goes down the board's lane; a single one needs no stream of its own."""
 _OK = BusReply(status=BusStatus.OK)
 
 
@@ -66,11 +68,12 @@ class BoardBus:
             self._lock = stream_lock.drop(self._lock, request.stream_id)
             return _OK
         busy = self._hold(request)
-        if busy is not None or request.verb is not BusVerb.EXCHANGE:
+        if busy is not None or request.verb not in CARRIED:
             return busy or _OK
-        if len(frame) > stream.REQUEST_BYTES_MAX:
+        is_batch = request.verb is BusVerb.BATCH
+        if not is_batch and len(frame) > stream.REQUEST_BYTES_MAX:
             return BusReply(status=BusStatus.OK, frame=stream.ERROR_REPLY)
-        if not self.lane.submit(frame, answer):
+        if not self.lane.submit(frame, answer, is_batch=is_batch):
             message = f"{QUEUE_EXCHANGES_MAX} exchanges already wait for this board; send fewer at once"
             return BusReply(status=BusStatus.BUSY, message=message)
         return None
@@ -79,7 +82,7 @@ class BoardBus:
         """Take or renew the stream lock for a request; the refusal if another stream has the board."""
         now_s = self._ticks()
         if not request.stream_id:
-            if request.verb is not BusVerb.EXCHANGE:
+            if request.verb not in CARRIED:
                 return BusReply(status=BusStatus.BAD_REQUEST, message=f"{request.verb.value} needs a stream id")
             if stream_lock.holder(self._lock, now_s) is None:
                 return None

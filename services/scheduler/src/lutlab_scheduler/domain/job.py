@@ -186,6 +186,29 @@ def _first(envelope: Happened) -> Job:
     )
 
 
+def _run_result(event: e.RunRecorded) -> Json:
+    """What the view shows of a run; the words of a batch one operation behind the other, and each for itself."""
+    result: Json = {
+        "ok": event.failure is None,
+        "data": list(event.data),
+        "op": event.op,
+        "address_bytes": event.address_bytes,
+        "count": event.count,
+        "fixed_address": event.fixed_address,
+    }
+    if event.ops:
+        result["data"] = [word for step in event.ops for word in step.data]
+        result["ops"] = [
+            {
+                "ok": step.failure is None,
+                "data": list(step.data),
+                "error": None if step.failure is None else msgspec.to_builtins(step.failure),
+            }
+            for step in event.ops
+        ]
+    return result
+
+
 def _run_recorded(event: e.RunRecorded, envelope: Happened, state: JobState) -> Job:
     failure = event.failure
     return Job(
@@ -200,14 +223,7 @@ def _run_recorded(event: e.RunRecorded, envelope: Happened, state: JobState) -> 
         updated_at=envelope.at,
         version=envelope.version,
         fpga_id=event.fpga_id,
-        result={
-            "ok": failure is None,
-            "data": list(event.data),
-            "op": event.op,
-            "address_bytes": event.address_bytes,
-            "count": event.count,
-            "fixed_address": event.fixed_address,
-        },
+        result=_run_result(event),
         error_code=failure.code if failure else None,
         error_message=failure.message if failure else None,
     )
@@ -331,6 +347,7 @@ def record_run(command: c.RecordRun) -> Decided:
             fixed_address=command.fixed_address,
             data=command.data,
             failure=command.failure,
+            ops=command.ops,
         )
     ]
 
