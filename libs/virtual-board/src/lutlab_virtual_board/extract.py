@@ -24,6 +24,7 @@ _EXPANDERS: tuple[tuple[re.Pattern[str], Callable[[Context, Wire, Net], None]], 
     (re.compile(r"JPADDI[A-D]_PIO"), pads.expand_input),
     (re.compile(r"G_CLKO_\w+"), clocking.expand_buffer),
     (re.compile(r"JLOCK_PLL"), clocking.expand_lock),
+    (re.compile(r"JCLKO\w*_PLL|G_JOSC_OSC|G_DCSOUT_DCS\d|JCDIVX_CLKDIV\d"), clocking.expand_clock),
 )
 
 

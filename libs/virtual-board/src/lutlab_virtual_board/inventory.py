@@ -18,6 +18,7 @@ _EXECUTED = re.compile(
     r"|EBR[0-3]\..*|MULT18_[0145]\..*|DSP_(LEFT|RIGHT)\.CIBOUT"
     r"|ALU54_[37]\..*"  # shares most of its bits with the multipliers beside it, and is looked at as a whole
     r"|GSR\.(GSRMODE|SYNCMODE)|DCC_[LRTB]\d+\.MODE"
+    r"|DCS\d\.DCSMODE|CLKDIV_[LR]\d\.(DIV|GSR)"
     r"|PIO[A-D]\.BASE_TYPE|OSC\.(MODE|DIV)"
 )
 _HARMLESS = re.compile(

@@ -136,7 +136,8 @@ class RamPort:
         write: write when one; ZERO on a read-only port.
         write_mode: `NORMAL` (outputs hold during a write), `WRITETHROUGH` (show the new word) or
             `READBEFOREWRITE` (show the old word).
-        reset: clears the outputs at the clock edge; an asynchronous reset is functions after the outputs.
+        reset: clears the outputs at the clock edge, an output register only where that is enabled; an asynchronous
+            reset is functions after the outputs too, and waits for neither.
         reset_stops_writes: while it is one, the port does not write.
         register: an output register follows.
         register_enable: that register loads when one.
@@ -171,10 +172,21 @@ class BlockRam:
 
 @dataclass(slots=True)
 class Stage:
-    """A rank of registers inside a multiplier."""
+    """A rank of registers inside a multiplier.
+
+    Attributes:
+        enable: load when one.
+        reset: clear when one.
+        asynchronous: the reset acts without the clock.
+        falling: acts on the falling edge.
+        clock: number of its clock.
+    """
 
     enable: Net
     reset: Net
+    asynchronous: bool = False
+    falling: bool = False
+    clock: int = 0
 
 
 @dataclass(slots=True)
@@ -187,9 +199,7 @@ class Multiplier:
         signed_a: the first factor is in two's complement.
         signed_b: the second factor is.
         stage_a, stage_b, stage_product, stage_output: registers, or None.
-        falling: they act on the falling edge.
         place: for messages.
-        clock: number of their clock.
     """
 
     a: tuple[Net, ...]
@@ -200,9 +210,7 @@ class Multiplier:
     stage_b: Stage | None
     stage_product: Stage | None
     stage_output: Stage | None
-    falling: bool
     place: str
-    clock: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +233,26 @@ class Clock:
         return float(1 / self.period_s)
 
 
+@dataclass(frozen=True, slots=True)
+class DerivedClock:
+    """A clock without a period of its own: its edges are the changes of its level.
+
+    Attributes:
+        kind: `logic` (the level of a net), `gate` (a clock that a latch lets pass, open while the clock is low) or
+            `select` (one of two clocks).
+        name: where it comes from.
+        nets: `logic`: the net; `gate`: the enable; `select`: SEL0, SEL1 and MODESEL.
+        sources: numbers of the clocks that it follows.
+        mode: how `select` changes over, in the vendor's spelling.
+    """
+
+    kind: str
+    name: str
+    nets: tuple[Net, ...]
+    sources: tuple[int, ...] = ()
+    mode: str = ""
+
+
 @dataclass(slots=True)
 class Netlist:
     """A design.
@@ -243,7 +271,7 @@ class Netlist:
     rams: list[DistributedRam] = field(default_factory=list)
     block_rams: list[BlockRam] = field(default_factory=list)
     multipliers: list[Multiplier] = field(default_factory=list)
-    clocks: list[Clock] = field(default_factory=list)
+    clocks: list[Clock | DerivedClock] = field(default_factory=list)
     names: dict[Net, str] = field(default_factory=dict)
 
     def add(self, driver: Driver | None) -> Net:

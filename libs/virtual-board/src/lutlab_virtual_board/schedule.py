@@ -18,6 +18,7 @@ from lutlab_virtual_board.netlist import (
     BlockRam,
     Clock,
     ClockLevel,
+    DerivedClock,
     Function,
     Multiplier,
     Net,
@@ -26,13 +27,22 @@ from lutlab_virtual_board.netlist import (
     RamOutput,
     Stage,
 )
-from lutlab_virtual_board.simplify import combinational_order
+from lutlab_virtual_board.simplify import (
+    combinational_inputs,
+    combinational_order,
+    factor_inputs,
+    held_reset,
+    product_inputs,
+)
 
 EXPRESSION_COST_MAX = 48
 """Operations in one C expression; more are cut into variables, which keeps small compilers' recursion flat."""
 
 Edge = tuple[int, bool]
 """A clock's number, and whether it is the falling edge."""
+
+WITHOUT_CLOCK = ("force", "clear", "clear_stage")
+"""Kinds of groups that act at every step, whatever edges it has."""
 
 ALWAYS = -1
 """Owner of what is computed every cycle."""
@@ -43,7 +53,8 @@ class Group:
     """State that changes together.
 
     Attributes:
-        kind: `registers`, `ram`, `port`, `output` or `stage`; `force` is registers that are reset without a clock.
+        kind: `registers`, `ram`, `port`, `output` or `stage`; `force`, `clear` and `clear_stage` are registers, block
+            RAM outputs and multipliers' registers that are reset without a clock.
         falling: on the falling edge.
         enable: must be one for a change other than a reset.
         reset: sets every register to its reset value; ZERO for other kinds.
@@ -77,8 +88,9 @@ class Schedule:
         order: computed nets, sources first.
         inlined: nets that are written out inside their one reader.
         trees: expression of every net that a function drives.
-        edges: clock edges at which something happens.
+        edges: clock edges at which something happens, those of clocks with a period first.
         reference: the fastest clock in use; the board's cycles are its.
+        derived: numbers of the derived clocks in use, each after those it follows.
     """
 
     groups: list[Group]
@@ -88,12 +100,17 @@ class Schedule:
     trees: dict[Net, Tree]
     edges: list[Edge]
     reference: int
+    derived: list[int]
+
+    def free_edges(self) -> list[Edge]:
+        """The edges of clocks with a period."""
+        return [edge for edge in self.edges if edge[0] not in self.derived]
 
 
 def plan(netlist: Netlist) -> Schedule:
     """Plan a simplified netlist."""
     groups = _groups(netlist)
-    edges, reference = _edges(netlist, groups)
+    edges, reference, derived = _edges(netlist, groups)
     # On a single edge a forced register is reset at every step by its own group.
     if len(edges) > 1:
         groups += _force_groups(netlist)
@@ -109,14 +126,13 @@ def plan(netlist: Netlist) -> Schedule:
     }
     owner = _owners(netlist, groups, always, order)
     reading = _Reading(groups, always, order, owner, trees)
-    return Schedule(groups, owner, order, _inlined(netlist, reading), trees, edges, reference)
+    return Schedule(groups, owner, order, _inlined(netlist, reading), trees, edges, reference, derived)
 
 
 def reference_hz(netlist: Netlist) -> float | None:
     """Frequency of the fastest clock that a netlist runs on; None where it names no clock."""
-    if not netlist.clocks:
-        return None
-    return clock_of(netlist, _edges(netlist, _groups(netlist))[1]).hz
+    number = _edges(netlist, _groups(netlist))[1]
+    return clock_of(netlist, number).hz if number < len(netlist.clocks) else None
 
 
 def _is_computed(netlist: Netlist, net: Net) -> bool:
@@ -125,26 +141,7 @@ def _is_computed(netlist: Netlist, net: Net) -> bool:
 
 def readers_inputs(netlist: Netlist, net: Net) -> tuple[Net, ...]:
     """The nets whose values computing `net` needs, state aside."""
-    driver = netlist.drivers[net]
-    if isinstance(driver, Function):
-        return driver.inputs
-    if isinstance(driver, RamOutput):
-        return netlist.rams[driver.index].read
-    if isinstance(driver, ProductOutput):
-        return product_inputs(netlist.multipliers[driver.index])
-    return ()
-
-
-def product_inputs(multiplier: Multiplier) -> tuple[Net, ...]:
-    """The nets that a multiplier's product follows without a clock."""
-    if multiplier.stage_product or multiplier.stage_output:
-        return ()
-    return (
-        *(() if multiplier.stage_a else multiplier.a),
-        *(() if multiplier.stage_b else multiplier.b),
-        multiplier.signed_a,
-        multiplier.signed_b,
-    )
+    return combinational_inputs(netlist, netlist.drivers[net])
 
 
 def reachable(netlist: Netlist, schedule: Schedule) -> set[Net]:
@@ -154,7 +151,22 @@ def reachable(netlist: Netlist, schedule: Schedule) -> set[Net]:
         nets |= {group.enable, group.reset, *group.nets}
     for net in schedule.order:
         nets |= set(readers_inputs(netlist, net))
+    roots = derived_roots(netlist, schedule.derived)
+    nets |= set(roots)
+    for net in combinational_order(netlist, roots):
+        nets |= set(readers_inputs(netlist, net))
     return nets
+
+
+def derived_roots(netlist: Netlist, derived: list[int]) -> list[Net]:
+    """The nets that derived clocks follow."""
+    return [net for number in derived for net in _derived(netlist, number).nets]
+
+
+def _derived(netlist: Netlist, number: int) -> DerivedClock:
+    clock = netlist.clocks[number]
+    assert isinstance(clock, DerivedClock)
+    return clock
 
 
 # -- groups -----------------------------------------------------------------------------------------------------------
@@ -169,18 +181,53 @@ def _groups(netlist: Netlist) -> list[Group]:
     return groups
 
 
-def _edges(netlist: Netlist, groups: list[Group]) -> tuple[list[Edge], int]:
-    """Every edge at which a group acts or a clock that is read as data changes, and the fastest clock."""
+def _edges(netlist: Netlist, groups: list[Group]) -> tuple[list[Edge], int, list[int]]:
+    """Every edge at which a group acts or a level that is read changes, the fastest clock, and the derived clocks."""
     levels = {driver.clock for driver in netlist.drivers if isinstance(driver, ClockLevel)}
+    used = {group.clock for group in groups} | levels
+    derived = _derived_order(netlist, used)
+    for number in derived:
+        followed = {*_derived(netlist, number).sources, *_cone_clocks(netlist, number)}
+        used |= {number} | followed
+        levels |= followed
     edges = {group.edge for group in groups} | {(clock, falling) for clock in levels for falling in (False, True)}
-    used = sorted({clock for clock, _ in edges}) or [0]
-    reference = min(used, key=lambda clock: clock_of(netlist, clock).period_s)
-    return sorted(edges | {(reference, False)}), reference
+    running = [number for number, clock in enumerate(netlist.clocks) if isinstance(clock, Clock)]
+    candidates = sorted(used - set(derived)) or running or [len(netlist.clocks)]
+    reference = min(candidates, key=lambda clock: clock_of(netlist, clock).period_s)
+    return sorted(edges | {(reference, False)}, key=lambda edge: (edge[0] in derived, edge)), reference, derived
+
+
+def _derived_order(netlist: Netlist, used: set[int]) -> list[int]:
+    """The derived clocks among some, and those that they follow, each after what it follows."""
+    order: list[int] = []
+    seen: set[int] = set()
+
+    def visit(number: int) -> None:
+        if number in seen or number >= len(netlist.clocks):
+            return
+        seen.add(number)
+        clock = netlist.clocks[number]
+        if isinstance(clock, DerivedClock):
+            for source in (*clock.sources, *_cone_clocks(netlist, number)):
+                visit(source)
+            order.append(number)
+
+    for number in sorted(used):
+        visit(number)
+    return order
+
+
+def _cone_clocks(netlist: Netlist, number: int) -> list[int]:
+    """The clocks whose levels a derived clock's nets follow."""
+    drivers = (netlist.drivers[net] for net in combinational_order(netlist, _derived(netlist, number).nets))
+    return sorted({driver.clock for driver in drivers if isinstance(driver, ClockLevel)})
 
 
 def clock_of(netlist: Netlist, number: int) -> Clock:
-    """A clock by its number; where the netlist names none, cells run on an unnamed one."""
-    return netlist.clocks[number] if number < len(netlist.clocks) else Clock("clock", Fraction(1))
+    """A running clock by its number; where the netlist names none, cells run on an unnamed one."""
+    clock = netlist.clocks[number] if number < len(netlist.clocks) else Clock("clock", Fraction(1))
+    assert isinstance(clock, Clock)
+    return clock
 
 
 def _force_groups(netlist: Netlist) -> list[Group]:
@@ -188,7 +235,32 @@ def _force_groups(netlist: Netlist) -> list[Group]:
     for index, register in enumerate(netlist.registers):
         if register.force != ZERO:
             found.setdefault(register.force, Group("force", False, register.force, ZERO)).members.append(index)
-    return list(found.values())
+    return [*found.values(), *_clear_groups(netlist)]
+
+
+def _clear_groups(netlist: Netlist) -> list[Group]:
+    """Asynchronous resets of block RAM outputs and of registers in multipliers."""
+    groups = []
+    for index, block in enumerate(netlist.block_rams):
+        for number, port in enumerate(block.ports):
+            if port.outputs[1] and not port.reset_stops_writes and port.reset != ZERO:
+                groups.append(Group("clear", False, port.reset, ZERO, index=(index, number)))
+    for index, multiplier in enumerate(netlist.multipliers):
+        for name, stage in stages_of(multiplier):
+            if stage.asynchronous and stage.reset != ZERO:
+                groups.append(Group("clear_stage", False, stage.reset, ZERO, index=(index, 0), stage=name))
+    return groups
+
+
+def stages_of(multiplier: Multiplier) -> list[tuple[str, Stage]]:
+    """A multiplier's ranks of registers by name, those nearer to the output first."""
+    stages = {
+        "output": multiplier.stage_output,
+        "product": multiplier.stage_product,
+        "a": multiplier.stage_a,
+        "b": multiplier.stage_b,
+    }
+    return [(name, stage) for name, stage in stages.items() if stage]
 
 
 def _register_groups(netlist: Netlist) -> list[Group]:
@@ -231,26 +303,22 @@ def _port_groups(index: int, block: BlockRam) -> list[Group]:
 
 
 def _stage_groups(index: int, multiplier: Multiplier) -> list[Group]:
+    factors = factor_inputs(multiplier)
+    nets = {
+        "output": () if multiplier.stage_product else factors,
+        "product": factors,
+        "a": multiplier.a,
+        "b": multiplier.b,
+    }
+    if multiplier.stage_product:
+        nets["output"] = held_reset(multiplier.stage_product)
     groups = []
-
-    def add(name: str, stage: Stage | None, nets: tuple[Net, ...]) -> None:
-        # Stages nearer to the output come first: each takes what the one before it held.
-        if stage:
-            group = Group("stage", multiplier.falling, stage.enable, stage.reset, index=(index, 0), stage=name)
-            group.clock = multiplier.clock
-            group.nets = list(nets)
-            groups.append(group)
-
-    factors = (
-        *(() if multiplier.stage_a else multiplier.a),
-        *(() if multiplier.stage_b else multiplier.b),
-        multiplier.signed_a,
-        multiplier.signed_b,
-    )
-    add("output", multiplier.stage_output, () if multiplier.stage_product else factors)
-    add("product", multiplier.stage_product, factors)
-    add("a", multiplier.stage_a, multiplier.a)
-    add("b", multiplier.stage_b, multiplier.b)
+    # Stages nearer to the output come first: each takes what the one before it held.
+    for name, stage in stages_of(multiplier):
+        group = Group("stage", stage.falling, stage.enable, stage.reset, index=(index, 0), stage=name)
+        group.clock = stage.clock
+        group.nets = list(nets[name])
+        groups.append(group)
     return groups
 
 

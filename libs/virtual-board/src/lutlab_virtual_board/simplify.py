@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable
+from dataclasses import replace
 from typing import NoReturn
 
 from lutlab_virtual_board.errors import CombinationalLoop
@@ -11,6 +12,8 @@ from lutlab_virtual_board.netlist import (
     ZERO,
     BlockRam,
     BlockRamOutput,
+    ClockLevel,
+    DerivedClock,
     DistributedRam,
     Driver,
     Function,
@@ -37,16 +40,29 @@ def combinational_inputs(netlist: Netlist, driver: Driver | None) -> tuple[Net, 
     if isinstance(driver, RamOutput):
         return netlist.rams[driver.index].read
     if isinstance(driver, ProductOutput):
-        multiplier = netlist.multipliers[driver.index]
-        if multiplier.stage_product or multiplier.stage_output:
-            return ()
-        return (
-            *(() if multiplier.stage_a else multiplier.a),
-            *(() if multiplier.stage_b else multiplier.b),
-            multiplier.signed_a,
-            multiplier.signed_b,
-        )
+        return product_inputs(netlist.multipliers[driver.index])
     return ()
+
+
+def product_inputs(multiplier: Multiplier) -> tuple[Net, ...]:
+    """The nets that a multiplier's outputs follow without a clock."""
+    last = multiplier.stage_output or multiplier.stage_product
+    return held_reset(last) if last else factor_inputs(multiplier)
+
+
+def factor_inputs(multiplier: Multiplier) -> tuple[Net, ...]:
+    """The nets that the product inside a multiplier follows without a clock."""
+    return (
+        *(held_reset(multiplier.stage_a) if multiplier.stage_a else multiplier.a),
+        *(held_reset(multiplier.stage_b) if multiplier.stage_b else multiplier.b),
+        multiplier.signed_a,
+        multiplier.signed_b,
+    )
+
+
+def held_reset(stage: Stage) -> tuple[Net, ...]:
+    """The net that a rank of registers follows without its clock, if there is one."""
+    return (stage.reset,) if stage.asynchronous and stage.reset != ZERO else ()
 
 
 def combinational_order(netlist: Netlist, roots: Iterable[Net], known: Container[Net] = ()) -> list[Net]:
@@ -108,7 +124,7 @@ def simplify(netlist: Netlist, observed: Iterable[str]) -> Netlist:
 class _Simplifier:
     def __init__(self, netlist: Netlist) -> None:
         self.old = netlist
-        self.new = Netlist(clocks=netlist.clocks)
+        self.new = Netlist(clocks=list(netlist.clocks))
         self.map: dict[Net, Net] = {ZERO: ZERO, ONE: ONE}
         self.shared: dict[Driver, Net] = {}
 
@@ -118,6 +134,7 @@ class _Simplifier:
         self.rams: dict[int, int] = {}
         self.block_rams: dict[int, int] = {}
         self.multipliers: dict[int, int] = {}
+        self.clocks: set[int] = set()
         self.waiting: list[tuple[str, int]] = []
         for pin in pins:
             self.new.outputs[pin] = self.get(self.old.outputs[pin])
@@ -150,6 +167,8 @@ class _Simplifier:
         if isinstance(driver, ProductOutput):
             return self.share(ProductOutput(self.index("multiplier", driver.index), driver.bit))
         assert driver is not None
+        if isinstance(driver, ClockLevel):
+            self.clock(driver.clock)
         return self.share(driver)
 
     def share(self, driver: Driver) -> Net:
@@ -185,6 +204,20 @@ class _Simplifier:
             self.waiting.append((kind, old))
         return table[old]
 
+    def clock(self, number: int) -> int:
+        """A clock by its number, which stays; what it is made of is copied later."""
+        if number not in self.clocks:
+            self.clocks.add(number)
+            self.waiting.append(("clock", number))
+        return number
+
+    def copy_clock(self, number: int) -> None:
+        clock = self.old.clocks[number] if number < len(self.old.clocks) else None
+        if isinstance(clock, DerivedClock):
+            for source in clock.sources:
+                self.clock(source)
+            self.new.clocks[number] = replace(clock, nets=self.get_all(clock.nets))
+
     def copy_register(self, old: int) -> None:
         r = self.old.registers[old]
         self.new.registers[self.registers[old]] = Register(
@@ -194,7 +227,7 @@ class _Simplifier:
             value=r.value,
             falling=r.falling,
             place=r.place,
-            clock=r.clock,
+            clock=self.clock(r.clock),
             force=self.get(r.force),
         )
 
@@ -208,7 +241,7 @@ class _Simplifier:
             value=r.value,
             falling=r.falling,
             place=r.place,
-            clock=r.clock,
+            clock=self.clock(r.clock),
         )
 
     def copy_block_ram(self, old: int) -> None:
@@ -230,7 +263,7 @@ class _Simplifier:
             register_enable=self.get(p.register_enable),
             outputs=p.outputs,
             falling=p.falling,
-            clock=p.clock,
+            clock=self.clock(p.clock),
         )
 
     def copy_multiplier(self, old: int) -> None:
@@ -244,13 +277,14 @@ class _Simplifier:
             stage_b=self.stage(m.stage_b),
             stage_product=self.stage(m.stage_product),
             stage_output=self.stage(m.stage_output),
-            falling=m.falling,
             place=m.place,
-            clock=m.clock,
         )
 
     def stage(self, stage: Stage | None) -> Stage | None:
-        return Stage(enable=self.get(stage.enable), reset=self.get(stage.reset)) if stage else None
+        if stage is None:
+            return None
+        enable, reset = self.get(stage.enable), self.get(stage.reset)
+        return replace(stage, enable=enable, reset=reset, clock=self.clock(stage.clock))
 
 
 def reduce_function(

@@ -29,6 +29,7 @@ class State:
         self.loads: list[str] = []
         """What a step does last; `S.fires` says which groups change in it."""
         self.several_edges = len(schedule.edges) > 1
+        self._clears: list[str] = []
         self._accesses: dict[int, list[tuple[int, Group]]] = defaultdict(list)
 
     def structure(self) -> list[str]:
@@ -66,6 +67,8 @@ class State:
             "registers": self._registers,
             "ram": self._ram,
             "force": self._force,
+            "clear": self._clear,
+            "clear_stage": self._clear_stage,
             "port": self._port,
             "output": self._output,
             "stage": self._stage,
@@ -85,6 +88,7 @@ class State:
         """Note what the edges do with block RAMs, all of whose ports read before any of them writes."""
         for index, accesses in self._accesses.items():
             self._block_ram_edge(index, accesses)
+        self.loads += self._clears
 
     def _registers(self, number: int, group: Group) -> list[str]:
         first = self.values.register_place[group.members[0]]
@@ -103,6 +107,15 @@ class State:
         self.loads += [f"  LOAD1({place});" for place in places.values()]
         self.loads.append("}")
         return [f"S.n[{place}] = {self.netlist.registers[m].value};" for m, place in places.items()]
+
+    def _clear(self, number: int, group: Group) -> list[str]:
+        block, index = group.index
+        self._clears.append(f"if (S.fires[{number}]) CLEAR(S.block[{block}], {index});")
+        return []
+
+    def _clear_stage(self, number: int, group: Group) -> list[str]:
+        self.loads.append(f"if (S.fires[{number}]) SET(S.mul[{group.index[0]}].{group.stage}, 0);")
+        return []
 
     def _ram(self, number: int, group: Group) -> list[str]:
         write = self.netlist.rams[group.members[0]].write
@@ -150,7 +163,7 @@ class State:
         elif stage == "b":
             value = self.values.gather(multiplier.b)
         elif stage == "output" and multiplier.stage_product:
-            value = f"{place}.product"
+            value = self.values.held(index, "product", multiplier.stage_product)
         else:
             value = self.values.product(index, *self.values.factors(index))
         return [f"{place}.next_{stage} = {value};"]
@@ -166,8 +179,7 @@ class State:
         for number, group in outputs:
             index = group.index[1]
             if ports[index].register:
-                load = f"if (S.fires[{number}] && {place}.port[{index}].load)"
-                edge.append(f"{load} SET({place}.out[{index}], {place}.latch[{index}]);")
+                edge += _register_load(number, place, index, ports[index])
         for number, group in accesses:
             port, index = ports[group.index[1]], group.index[1]
             if port.outputs[1] and port.write_mode != "WRITETHROUGH":
@@ -188,6 +200,19 @@ class State:
         for index in {group.index[1] for _, group in groups}:
             if ports[index].outputs[1]:
                 edge.append(f"SET({place}.latch[{index}], {place}.next[{index}]);")
+
+
+def _register_load(number: int, place: str, index: int, port: RamPort) -> list[str]:
+    """What the output register takes: the word before this edge, or zero under a reset.
+
+    A synchronous reset waits for the register's enable (as in the vendor's simulation model of the cell).
+    """
+    access = f"{place}.port[{index}]"
+    word = f"{place}.latch[{index}]"
+    if port.reset == ZERO:
+        return [f"if (S.fires[{number}] && {access}.load) SET({place}.out[{index}], {word});"]
+    condition = f"{access}.load" if port.reset_stops_writes else f"({access}.load || {access}.reset)"
+    return [f"if (S.fires[{number}] && {condition}) SET({place}.out[{index}], {access}.reset ? 0 : {word});"]
 
 
 def _read(place: str, index: int, port: RamPort) -> str:

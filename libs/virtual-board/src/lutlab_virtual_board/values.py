@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
-from lutlab_virtual_board.expressions import Tree
+from lutlab_virtual_board.expressions import Tree, tree_of
 from lutlab_virtual_board.netlist import (
     ONE,
     ZERO,
@@ -17,8 +18,10 @@ from lutlab_virtual_board.netlist import (
     ProductOutput,
     RamOutput,
     RegisterOutput,
+    Stage,
 )
-from lutlab_virtual_board.schedule import ALWAYS, Schedule, product_inputs
+from lutlab_virtual_board.schedule import ALWAYS, Schedule
+from lutlab_virtual_board.simplify import held_reset, product_inputs
 from lutlab_virtual_board.writer import Statement, token
 
 _SHORT_CIRCUIT_COST = 6
@@ -112,29 +115,23 @@ class Values:
     def factors(self, index: int) -> tuple[str, str]:
         """Expressions with a multiplier's factors after their input registers."""
         multiplier = self.netlist.multipliers[index]
-        a = f"S.mul[{index}].a" if multiplier.stage_a else self.gather(multiplier.a)
-        b = f"S.mul[{index}].b" if multiplier.stage_b else self.gather(multiplier.b)
+        a = self.held(index, "a", multiplier.stage_a) if multiplier.stage_a else self.gather(multiplier.a)
+        b = self.held(index, "b", multiplier.stage_b) if multiplier.stage_b else self.gather(multiplier.b)
         return a, b
+
+    def held(self, index: int, name: str, stage: Stage) -> str:
+        """What a rank of registers in a multiplier shows."""
+        place = f"S.mul[{index}].{name}"
+        if not held_reset(stage):
+            return place
+        return f"({self.read(stage.reset)} ? 0 : {place})"
 
     # -- pieces -------------------------------------------------------------------------------------------------
 
     def _expression(self, net: Net) -> str:
         driver = self.netlist.drivers[net]
         assert isinstance(driver, Function)
-        return self._tree(self.schedule.trees[net], driver)
-
-    def _tree(self, tree: Tree, driver: Function) -> str:
-        if tree.op == "var":
-            return self.read(driver.inputs[tree.value])
-        if tree.op == "const":
-            return str(tree.value)
-        args = [self._tree(arg, driver) for arg in tree.args]
-        if tree.op == "!":
-            return f"({args[0]} ^ 1)"
-        if tree.op == "?":
-            return _select(*args)
-        lazy = tree.op in "&|" and len(args[1]) > 16 * _SHORT_CIRCUIT_COST
-        return f"({args[0]} {tree.op * 2 if lazy else tree.op} {args[1]})"
+        return _text(self.schedule.trees[net], driver.inputs, self.read)
 
     def _block_ram_bit(self, driver: BlockRamOutput) -> str:
         for number, port in enumerate(self.netlist.block_rams[driver.index].ports):
@@ -165,8 +162,29 @@ class Values:
     def _product_word(self, index: int) -> str:
         multiplier = self.netlist.multipliers[index]
         if multiplier.stage_output:
-            return f"S.mul[{index}].output"
-        return f"S.mul[{index}].{'product' if multiplier.stage_product else 'now'}"
+            return self.held(index, "output", multiplier.stage_output)
+        if multiplier.stage_product:
+            return self.held(index, "product", multiplier.stage_product)
+        return f"S.mul[{index}].now"
+
+
+def expression(function: Function, read: Callable[[Net], str]) -> str:
+    """C of a function, whose inputs `read` writes."""
+    return _text(tree_of(function.table, len(function.inputs)), function.inputs, read)
+
+
+def _text(tree: Tree, inputs: tuple[Net, ...], read: Callable[[Net], str]) -> str:
+    if tree.op == "var":
+        return read(inputs[tree.value])
+    if tree.op == "const":
+        return str(tree.value)
+    args = [_text(arg, inputs, read) for arg in tree.args]
+    if tree.op == "!":
+        return f"({args[0]} ^ 1)"
+    if tree.op == "?":
+        return _select(*args)
+    lazy = tree.op in "&|" and len(args[1]) > 16 * _SHORT_CIRCUIT_COST
+    return f"({args[0]} {tree.op * 2 if lazy else tree.op} {args[1]})"
 
 
 def _select(condition: str, high: str, low: str) -> str:

@@ -1,6 +1,8 @@
-// Cells that have to be instantiated: registered multipliers and block RAM output registers. With SIMULATION they are written as behaviour, after the vendor's guides, for an independent simulator.
+// Cells that have to be instantiated: registered multipliers and block RAM output registers. With SIMULATION they are
+// written as behaviour, after the vendor's guides, for an independent simulator.
 
-module multiply #(parameter IA = 0, parameter IB = 0, parameter P = 0, parameter O = 0, parameter S = 0)
+module multiply #(parameter IA = 0, parameter IB = 0, parameter P = 0, parameter O = 0, parameter S = 0,
+                  parameter ASYNC = 0)
   (input clk, input [17:0] a, input [17:0] b, input ce, input rst, output [35:0] p);
 `ifdef SIMULATION
   reg [17:0] ra = 0, rb = 0;
@@ -10,10 +12,17 @@ module multiply #(parameter IA = 0, parameter IB = 0, parameter P = 0, parameter
   wire signed [35:0] signed_product = $signed(xa) * $signed(xb);
   wire [35:0] product = S ? signed_product : unsigned_product;
   wire [35:0] xp = P ? rp : product;
-  always @(posedge clk) begin
-    if (rst) begin ra <= 0; rb <= 0; rp <= 0; ro <= 0; end
-    else if (ce) begin ra <= a; rb <= b; rp <= product; ro <= xp; end
-  end
+  generate
+    if (ASYNC) begin
+      always @(posedge clk or posedge rst)
+        if (rst) begin ra <= 0; rb <= 0; rp <= 0; ro <= 0; end
+        else if (ce) begin ra <= a; rb <= b; rp <= product; ro <= xp; end
+    end else begin
+      always @(posedge clk)
+        if (rst) begin ra <= 0; rb <= 0; rp <= 0; ro <= 0; end
+        else if (ce) begin ra <= a; rb <= b; rp <= product; ro <= xp; end
+    end
+  endgenerate
   assign p = O ? ro : xp;
 `else
   MULT18X18D #(
@@ -21,7 +30,7 @@ module multiply #(parameter IA = 0, parameter IB = 0, parameter P = 0, parameter
     .REG_PIPELINE_CLK(P ? "CLK0" : "NONE"), .REG_OUTPUT_CLK(O ? "CLK0" : "NONE"),
     .REG_INPUTA_CE("CE0"), .REG_INPUTB_CE("CE0"), .REG_PIPELINE_CE("CE0"), .REG_OUTPUT_CE("CE0"),
     .REG_INPUTA_RST("RST0"), .REG_INPUTB_RST("RST0"), .REG_PIPELINE_RST("RST0"), .REG_OUTPUT_RST("RST0"),
-    .GSR("DISABLED"), .SOURCEB_MODE("B_SHIFT"), .RESETMODE("SYNC")
+    .GSR("DISABLED"), .SOURCEB_MODE("B_SHIFT"), .RESETMODE(ASYNC ? "ASYNC" : "SYNC")
   ) cell_ (
     .CLK0(clk), .CLK1(1'b0), .CLK2(1'b0), .CLK3(1'b0), .CE0(ce), .CE1(1'b1), .CE2(1'b1), .CE3(1'b1),
     .RST0(rst), .RST1(1'b0), .RST2(1'b0), .RST3(1'b0),
@@ -33,27 +42,36 @@ module multiply #(parameter IA = 0, parameter IB = 0, parameter P = 0, parameter
 `endif
 endmodule
 
-// 1024 words of 18 bits: written through port A, read through port B, which has an output register with an enable.
-module registered_ram (input clk, input [9:0] wa, input [17:0] wd, input we, input [9:0] ra, input re, input oe,
-                       output [17:0] q);
+// 1024 words of 18 bits: written through port A, read through port B, which has an output register with an enable and
+// a reset.
+module registered_ram #(parameter ASYNC = 0) (input clk, input [9:0] wa, input [17:0] wd, input we, input [9:0] ra, input re, input oe,
+                       input rst, output [17:0] q);
 `ifdef SIMULATION
   reg [17:0] m [0:1023];
   integer i;
   initial for (i = 0; i < 1024; i = i + 1) m[i] = 0;
   reg [17:0] latch = 0, out = 0;
-  always @(posedge clk) begin
-    if (we) m[wa] <= wd;
-    if (re) latch <= m[ra];
-    if (oe) out <= latch;
-  end
+  always @(posedge clk) if (we) m[wa] <= wd;
+  generate
+    if (ASYNC) begin
+      always @(posedge clk or posedge rst)
+        if (rst) begin latch <= 0; out <= 0; end
+        else begin if (re) latch <= m[ra]; if (oe) out <= latch; end
+    end else begin
+      always @(posedge clk) begin
+        if (rst) latch <= 0; else if (re) latch <= m[ra];
+        if (oe) out <= rst ? 0 : latch;
+      end
+    end
+  endgenerate
   assign q = out;
 `else
   DP16KD #(
-    .DATA_WIDTH_A(18), .DATA_WIDTH_B(18), .REGMODE_A("NOREG"), .REGMODE_B("OUTREG"), .RESETMODE("SYNC"),
+    .DATA_WIDTH_A(18), .DATA_WIDTH_B(18), .REGMODE_A("NOREG"), .REGMODE_B("OUTREG"), .RESETMODE(ASYNC ? "ASYNC" : "SYNC"),
     .CSDECODE_A("0b101"), .CSDECODE_B("0b000"), .WRITEMODE_A("NORMAL"), .WRITEMODE_B("NORMAL"), .GSR("DISABLED")
   ) cell_ (
     .CLKA(clk), .CEA(1'b1), .WEA(1'b1), .RSTA(1'b0), .OCEA(1'b1), .CSA0(we), .CSA1(1'b0), .CSA2(1'b1),
-    .CLKB(clk), .CEB(re), .WEB(1'b0), .RSTB(1'b0), .OCEB(oe), .CSB0(1'b0), .CSB1(1'b0), .CSB2(1'b0),
+    .CLKB(clk), .CEB(re), .WEB(1'b0), .RSTB(rst), .OCEB(oe), .CSB0(1'b0), .CSB1(1'b0), .CSB2(1'b0),
     .ADA0(1'b1), .ADA1(1'b1), .ADA2(1'b0), .ADA3(1'b0), .ADA4(wa[0]), .ADA5(wa[1]), .ADA6(wa[2]), .ADA7(wa[3]), .ADA8(wa[4]), .ADA9(wa[5]), .ADA10(wa[6]), .ADA11(wa[7]), .ADA12(wa[8]), .ADA13(wa[9]),
     .ADB0(1'b0), .ADB1(1'b0), .ADB2(1'b0), .ADB3(1'b0), .ADB4(ra[0]), .ADB5(ra[1]), .ADB6(ra[2]), .ADB7(ra[3]), .ADB8(ra[4]), .ADB9(ra[5]), .ADB10(ra[6]), .ADB11(ra[7]), .ADB12(ra[8]), .ADB13(ra[9]),
     .DIA0(wd[0]), .DIA1(wd[1]), .DIA2(wd[2]), .DIA3(wd[3]), .DIA4(wd[4]), .DIA5(wd[5]), .DIA6(wd[6]), .DIA7(wd[7]), .DIA8(wd[8]), .DIA9(wd[9]), .DIA10(wd[10]), .DIA11(wd[11]), .DIA12(wd[12]), .DIA13(wd[13]), .DIA14(wd[14]), .DIA15(wd[15]), .DIA16(wd[16]), .DIA17(wd[17]),
@@ -77,7 +95,35 @@ module instances (input clk, output [15:0] o);
   genvar i;
   generate for (i = 0; i < 7; i = i + 1) signature #(36) s (.clk(clk), .d(p[i]), .out(o[i])); endgenerate
   wire [17:0] q;
-  registered_ram ram (clk, {5'b0, r[4:0]}, t[17:0], r[20], {5'b0, r[9:5] ^ {4'b0, r[9:5] == r[4:0]}}, r[21], t[20], q);
+  registered_ram ram (clk, {5'b0, r[4:0]}, t[17:0], r[20], {5'b0, r[9:5] ^ {4'b0, r[9:5] == r[4:0]}}, r[21], t[20], 1'b0, q);
   signature #(18) s7 (.clk(clk), .d(q), .out(o[7]));
   assign o[15:8] = r[7:0];
+endmodule
+
+// Resets of the registers inside multipliers and block RAMs, with the clock and without.
+module resets (input clk, output [15:0] o);
+  wire [31:0] r, t;
+  noise #(32'h2545f491) n0 (.clk(clk), .r(r));
+  noise #(32'h0badf00d) n1 (.clk(clk), .r(t));
+  reg [3:0] rst = 4'b1111;
+  always @(posedge clk) rst <= {&t[31:29], &t[28:26], ~|r[4:2], ~|r[9:7]};
+  wire [35:0] p [0:4];
+  multiply #(1, 0, 0, 0, 0, 1) m0 (clk, r[18:1], t[18:1], r[31], rst[0], p[0]);
+  multiply #(1, 1, 0, 0, 1, 1) m1 (clk, r[19:2], t[19:2], r[30], rst[1], p[1]);
+  multiply #(1, 1, 1, 1, 0, 1) m2 (clk, r[20:3], t[20:3], 1'b1, rst[2], p[2]);
+  multiply #(0, 0, 1, 0, 1, 1) m3 (clk, r[21:4], t[21:4], r[28], rst[3], p[3]);
+  multiply #(0, 0, 0, 1, 1, 0) m4 (clk, r[22:5], t[22:5], 1'b1, rst[3], p[4]);
+  genvar i;
+  generate
+    for (i = 0; i < 5; i = i + 1) begin : products
+      signature #(36) s (.clk(clk), .d(p[i]), .out(o[i]));
+    end
+    for (i = 0; i < 2; i = i + 1) begin : rams
+      wire [17:0] q;
+      registered_ram #(i) ram (clk, {6'b0, r[3:0]}, t[17:0], r[20], {6'b0, r[8:5] ^ {3'b0, r[8:5] == r[3:0]}}, r[21],
+                               t[20], rst[i], q);
+      signature #(18) s (.clk(clk), .d(q), .out(o[5 + i]));
+    end
+  endgenerate
+  assign o[15:7] = {rst, r[4:0]};
 endmodule

@@ -1,7 +1,7 @@
 """Block RAMs: DP16KD with two ports, and PDPW16KD, the same cell with a 36-bit write port and a read port.
 
 Behaviour beyond the addressing (what a write shows, what resets do) follows the memory models of Yosys, which map
-designs onto these cells. Source: Lattice FPGA-TN-02204 "Memory Usage Guide"; Yosys `techlibs/lattice/brams_16kd.txt`.
+designs onto these cells; what a reset does to an output register, the vendor's description of the cell. Source: Lattice FPGA-TN-02204 "Memory Usage Guide"; Yosys `techlibs/lattice/brams_16kd.txt`.
 """
 
 from __future__ import annotations
@@ -125,11 +125,9 @@ def _clock(cell: _Cell, port: str, enable: Net = ONE) -> tuple[int, bool]:
     return require_clock(cell.context, cell.wire(f"CLK{port}"), cell.where), cell.choice(f"CLK{port}MUX") == "INV"
 
 
-def _reset(cell: _Cell, port: str, registered: bool) -> tuple[Net, bool]:
+def _reset(cell: _Cell, port: str) -> tuple[Net, bool]:
     """The reset net of a port, and whether it acts without the clock."""
     reset = cell.pin(f"RST{port}")
-    if reset != ZERO and registered:
-        raise UnsupportedCell("block RAM with output register and reset", cell.where)
     if cell.choice("GSR") == "ENABLED" and _design_uses_gsr(cell.context):
         raise UnsupportedCell("block RAM under the chip-wide reset", cell.where)
     return reset, cell.choice("RESETMODE") == "ASYNC"
@@ -147,7 +145,7 @@ def _port(cell: _Cell, port: str) -> RamPort:
     """A port of a DP16KD."""
     enable = _selected(cell, port)
     registered = cell.choice(f"REGMODE_{port}") == "OUTREG"
-    reset, asynchronous = _reset(cell, port, registered) if enable != ZERO else (ZERO, False)
+    reset, asynchronous = _reset(cell, port) if enable != ZERO else (ZERO, False)
     clock, falling = _clock(cell, port, enable)
     return RamPort(
         width=int(cell.choice(f"DP16KD.DATA_WIDTH_{port}") or "18"),
@@ -192,7 +190,7 @@ def _read_port(cell: _Cell) -> RamPort:
     """The read port of a PDPW16KD: 36 bits use all outputs, narrower words those of port B."""
     width = int(cell.choice("PDPW16KD.DATA_WIDTH_R") or "36")
     registered = cell.choice("REGMODE_B") == "OUTREG"
-    reset, asynchronous = _reset(cell, "B", registered)
+    reset, asynchronous = _reset(cell, "B")
     clock, falling = _clock(cell, "B")
     return RamPort(
         width=width,

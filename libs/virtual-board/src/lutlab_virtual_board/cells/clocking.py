@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from lutlab_virtual_board.cells.context import OR, Context, place
 from lutlab_virtual_board.errors import UnsupportedCell, UnsupportedConfiguration
-from lutlab_virtual_board.netlist import ONE, ZERO, Clock, Net, Register, RegisterOutput
+from lutlab_virtual_board.netlist import ONE, ZERO, Clock, DerivedClock, Net, Register, RegisterOutput
 from lutlab_virtual_board.trellis import Tile
 from lutlab_virtual_board.wires import Wire
 
@@ -37,7 +37,7 @@ def require_clock(context: Context, wire: Wire, where: str) -> int:
     """The number of the clock at a cell's clock input.
 
     Raises:
-        UnsupportedCell: the clock is gated, divided or made by logic.
+        UnsupportedCell: the clock comes from a cell that is not executed.
     """
     source = context.routing.source(wire)
     if not isinstance(source, Wire):
@@ -45,32 +45,99 @@ def require_clock(context: Context, wire: Wire, where: str) -> int:
     return context.clock_number(_clock(context, source, where))
 
 
-def _clock(context: Context, source: Wire, where: str) -> Clock:
+def _clock(context: Context, source: Wire, where: str) -> Clock | DerivedClock:
     """The clock that a routed source is."""
     key = ("clock", source)
     known = context.built.get(key)
-    if isinstance(known, Clock):
+    if isinstance(known, Clock | DerivedClock):
         return known
     clock = _trace_clock(context, source, where)
     context.built[key] = clock
     return clock
 
 
-def _trace_clock(context: Context, source: Wire, where: str) -> Clock:
+def _running(context: Context, source: Wire, where: str, what: str) -> Clock:
+    """A clock that has a period."""
+    clock = _clock(context, source, where)
+    if not isinstance(clock, Clock):
+        raise UnsupportedCell(what, where, f"its source {clock.name} is no running clock")
+    return clock
+
+
+def _trace_clock(context: Context, source: Wire, where: str) -> Clock | DerivedClock:
     if source.name.startswith("G_CLKO_"):
-        return _clock(context, _buffer_input(context, source), where)
-    if source.name.startswith("JPADDI"):
-        pin = context.pin_at(source)
-        if pin != context.clock_pin:
-            raise UnsupportedCell(
-                "clock from a pin without an oscillator", f"pin {pin or source}", f"it clocks {where}"
-            )
+        return _buffered(context, source, where)
+    if source.name.startswith("JPADDI") and context.pin_at(source) == context.clock_pin:
         return oscillator(context)
     if source.name.startswith("JCLKO"):
         return _pll_clock(context, source)
     if source.name == "G_JOSC_OSC":
         return _internal_oscillator(context)
-    raise UnsupportedCell("clock made by logic", str(source), f"it clocks {where}")
+    if source.name.startswith("G_DCSOUT_"):
+        return _selected(context, source)
+    if source.name.startswith("JCDIVX_"):
+        return _divided(context, source)
+    return DerivedClock("logic", str(source), (context.net_of(source),))
+
+
+def _buffered(context: Context, output: Wire, where: str) -> Clock | DerivedClock:
+    """The clock behind a buffer, DCCA, which passes it on while its enable is one."""
+    clock = _clock(context, _buffer_input(context, output), where)
+    enable = _buffer_enable(context, output)
+    if enable == ONE:
+        return clock
+    return DerivedClock("gate", _buffer_name(output), (enable,), (context.clock_number(clock),))
+
+
+def _buffer_enable(context: Context, output: Wire) -> Net:
+    """The net at a buffer's CE, or one where it is a mere buffer."""
+    name = _buffer_name(output)
+    for tiles in context.configuration.tiles.values():
+        if any(tile.choices.get(f"DCC_{name}.MODE") == "DCCA" for tile in tiles):
+            return context.net(Wire(0, 0, f"G_JCE_{name[0]}DCC{name[1:]}"))
+    return ONE
+
+
+def _buffer_name(output: Wire) -> str:
+    """A buffer's name as its setting has it: side and number."""
+    buffer = output.name.removeprefix("G_CLKO_")
+    return buffer[0] + buffer.removeprefix(f"{buffer[0]}DCC")
+
+
+def _selected(context: Context, output: Wire) -> DerivedClock:
+    """DCSC: one of two clocks (Lattice FPGA-TN-02200, "Dynamic Clock Select")."""
+    name = output.name.removeprefix("G_DCSOUT_")
+    where = place(output, "DCSC") if output.x else name
+    sources = []
+    for index in (0, 1):
+        source = context.routing.source(Wire(0, 0, f"G_CLK{index}_{name}"))
+        if not isinstance(source, Wire):
+            raise UnsupportedCell("DCSC", where, f"its input CLK{index} is constant")
+        sources.append(context.clock_number(_clock(context, source, where)))
+    nets = tuple(context.net(Wire(0, 0, f"G_J{pin}_{name}")) for pin in ("SEL0", "SEL1", "MODESEL"))
+    kinds = [tile for tile in context.configuration.database.tiles if "CMUX" in tile.kind]
+    mode = context.configuration.group_choice(kinds, f"{name}.DCSMODE") or "NEG"
+    return DerivedClock("select", f"DCSC {name}", nets, tuple(sources), mode)
+
+
+def _divided(context: Context, output: Wire) -> Clock:
+    """CLKDIVF: half of a clock. Its phase to its source after a reset is not modelled, so it must not have any."""
+    number = output.name[-1]
+    side = "L" if output.x < 2 else "R"
+    where = place(output, f"CLKDIV_{side}{number}")
+    for pin in ("RST", "ALIGNWD"):
+        source = context.routing.source(Wire(output.x, output.y, f"J{pin}_CLKDIV{number}"))
+        if isinstance(source, Wire) and context.net_of(source) not in (ZERO, ONE):
+            raise UnsupportedCell("CLKDIVF", where, f"its input {pin} is driven by logic")
+    kinds = [tile for tile in context.configuration.database.tiles if tile.kind.startswith("ECLK_")]
+    divider = context.configuration.group_choice(kinds, f"CLKDIV_{side}{number}.DIV")
+    if divider != "2.0":
+        raise UnsupportedCell("CLKDIVF", where, f"its divider is {divider}")
+    reference = context.routing.source(Wire(output.x, output.y, f"CLKI_CLKDIV{number}"))
+    if not isinstance(reference, Wire):
+        raise UnsupportedCell("CLKDIVF", where, "its input is constant")
+    source_clock = _running(context, reference, where, "CLKDIVF")
+    return Clock(f"CLKDIVF at R{output.y}C{output.x}", 2 * source_clock.period_s, source_clock.first_s)
 
 
 def _internal_oscillator(context: Context) -> Clock:
@@ -85,13 +152,8 @@ def _internal_oscillator(context: Context) -> Clock:
 
 
 def _buffer_input(context: Context, output: Wire) -> Wire:
-    """The source behind a clock buffer that lets the clock pass."""
+    """The source behind a clock buffer."""
     buffer = output.name.removeprefix("G_CLKO_")
-    side, number = buffer[0], buffer.removeprefix(f"{buffer[0]}DCC")
-    for tiles in context.configuration.tiles.values():
-        for tile in tiles:
-            if tile.choices.get(f"DCC_{side}{number}.MODE") == "DCCA":
-                raise UnsupportedCell("DCCA with clock enable", f"R{tile.tile.y}C{tile.tile.x} DCC_{side}{number}")
     source = context.routing.source(Wire(0, 0, f"G_CLKI_{buffer}"))
     if not isinstance(source, Wire):
         raise UnsupportedConfiguration(f"clock buffer {buffer} has no input")
@@ -100,7 +162,15 @@ def _buffer_input(context: Context, output: Wire) -> Wire:
 
 def expand_buffer(context: Context, wire: Wire, net: Net) -> None:
     """A buffered clock that is used as data."""
-    context.drive(net, _BUFFER, context.net_of(_buffer_input(context, wire)))
+    if _buffer_enable(context, wire) == ONE:
+        context.drive(net, _BUFFER, context.net_of(_buffer_input(context, wire)))
+    else:
+        context.drive(net, _BUFFER, context.clock_level(_clock(context, wire, str(wire))))
+
+
+def expand_clock(context: Context, wire: Wire, net: Net) -> None:
+    """The output of a cell that makes clocks, used as data."""
+    context.drive(net, _BUFFER, context.clock_level(_clock(context, wire, str(wire))))
 
 
 # -- phase-locked loops -----------------------------------------------------------------------------------------------
@@ -138,7 +208,7 @@ def _pll_clock(context: Context, wire: Wire) -> Clock:
     reference = context.routing.source(Wire(wire.x, wire.y, "CLKI_PLL"))
     if not isinstance(reference, Wire):
         raise UnsupportedCell("EHXPLLL", where, "it has no reference clock")
-    source = _clock(context, reference, where)
+    source = _running(context, reference, where, "EHXPLLL")
     feedback = _feedback_output(context, wire, choice("FEEDBK_PATH") or "", where)
     mux = f"OUTDIVIDER_MUX{_OUTPUT_LETTERS[output]}"
     if choice(mux) == "REFCLK":

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from lutlab_virtual_board.configuration import Configuration
 from lutlab_virtual_board.errors import DatabaseError, UnsupportedConfiguration
-from lutlab_virtual_board.netlist import ONE, ZERO, Clock, ClockLevel, Function, Net, Netlist, PinInput
+from lutlab_virtual_board.netlist import ONE, ZERO, Clock, ClockLevel, DerivedClock, Function, Net, Netlist, PinInput
 from lutlab_virtual_board.routing import Routing, Source, Tie
 from lutlab_virtual_board.wires import Wire
 
@@ -117,7 +117,7 @@ class Context:
             self._pins[pin] = self.netlist.add(PinInput(pin))
         return self._pins[pin]
 
-    def clock_level(self, clock: Clock) -> Net:
+    def clock_level(self, clock: Clock | DerivedClock) -> Net:
         """A clock as data."""
         number = self.clock_number(clock)
         if number not in self._levels:
@@ -126,7 +126,7 @@ class Context:
 
     # -- clocks -------------------------------------------------------------------------------------------------
 
-    def clock_number(self, clock: Clock) -> int:
+    def clock_number(self, clock: Clock | DerivedClock) -> int:
         """The number of a clock that some cell runs on."""
         if clock not in self.netlist.clocks:
             self.netlist.clocks.append(clock)

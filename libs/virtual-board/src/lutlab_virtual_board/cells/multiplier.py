@@ -37,8 +37,6 @@ class _Cell:
         self.tiles: list[Tile] = [
             tile for column in range(_BLOCK_TILES) for tile in context.configuration.tiles_at(start + column, wire.y)
         ]
-        self.falling: bool | None = None
-        self.clock: int | None = None
 
     def choice(self, name: str) -> str | None:
         return self.context.configuration.group_choice(self.tiles, f"{self.name}.{name}")
@@ -59,12 +57,8 @@ class _Cell:
         assert clock is not None
         number = require_clock(self.context, Wire(self.x, self.y, f"J{clock}_MULT18"), self.where)
         falling = self.choice(f"{clock}MUX") == "INV"
-        if self.falling not in (None, falling) or self.clock not in (None, number):
-            raise UnsupportedCell("MULT18X18D on several clocks or both edges", self.where)
-        self.falling, self.clock = falling, number
-        if self.choice("RESETMODE") == "ASYNC":
-            raise UnsupportedCell("MULT18X18D with asynchronous reset", self.where)
-        return Stage(enable=self.enable(name), reset=self.reset(name))
+        asynchronous = self.choice("RESETMODE") == "ASYNC"
+        return Stage(self.enable(name), self.reset(name), asynchronous, falling, number)
 
     def enable(self, name: str) -> Net:
         """The net that enables a rank of registers.
@@ -109,9 +103,7 @@ def expand(context: Context, wire: Wire, net: Net) -> None:
         stage_b=cell.stage("INPUTB"),
         stage_product=cell.stage("PIPELINE"),
         stage_output=cell.stage("OUTPUT"),
-        falling=bool(cell.falling),
         place=cell.where,
-        clock=cell.clock or 0,
     )
     context.netlist.multipliers.append(multiplier)
     index = len(context.netlist.multipliers) - 1
