@@ -67,7 +67,11 @@ def test_output_without_line_ends_is_cut_too() -> None:
 async def test_status_output_and_errors_come_back() -> None:
     outcome, lines = await run("import sys; print('out', flush=True); print('err', file=sys.stderr); sys.exit(3)")
     assert (outcome.exit_code, outcome.stopped, lines) == (3, None, ["out", "err"])
-    assert outcome.resident_peak_bytes > 0
+
+
+async def test_the_memory_of_a_program_is_seen_while_it_runs() -> None:
+    outcome, _ = await run("import time; held = bytearray(64 << 20); time.sleep(1)")
+    assert 64 << 20 < outcome.resident_peak_bytes < 256 << 20
 
 
 async def test_a_signal_is_128_and_its_number() -> None:
