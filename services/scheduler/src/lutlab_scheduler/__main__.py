@@ -64,7 +64,7 @@ async def serve(settings: Settings, clock: Clock | None = None) -> None:
     try:
         nc = await _connect(settings, reconnected)
         try:
-            await _terms(settings, clock or SteadyClock(), Around(nc, reconnected, gauges))
+            await _terms(settings, clock or SteadyClock(), nc, reconnected, gauges)
         finally:
             await nc.close()
     finally:
@@ -90,8 +90,11 @@ async def _connect(settings: Settings, reconnected: asyncio.Event) -> Client:
             await asyncio.sleep(wait_s)
 
 
-async def _terms(settings: Settings, clock: Clock, around: Around) -> None:
+async def _terms(
+    settings: Settings, clock: Clock, nc: Client, reconnected: asyncio.Event, gauges: Gauges | None = None
+) -> None:
     """One term of leadership after another; each begins with what the log says."""
+    around = Around(nc, reconnected, gauges or Gauges())
     ledger = Ledger(settings.database_url)
     attempt = 0
     while True:
