@@ -52,6 +52,7 @@ class Stack:
 
     data_dir: Path
     options: list[str] = field(default_factory=list)
+    env: dict[str, str] = field(default_factory=dict)
     ready: dict[str, Any] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
 
@@ -68,7 +69,7 @@ class Stack:
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=ROOT,
-            env={**os.environ, **SHORT_LIMITS},
+            env={**os.environ, **SHORT_LIMITS, **self.env},
         )
         output.close()
         self.ready = eventually("the stack being ready", self._read_ready, UP_TIMEOUT_S)
@@ -123,9 +124,9 @@ def up(data_dir: Path, *options: str) -> Stack:
 
 
 @contextlib.contextmanager
-def running(data_dir: Path, *options: str) -> Iterator[Stack]:
+def running(data_dir: Path, *options: str, env: dict[str, str] | None = None) -> Iterator[Stack]:
     """A stack that is stopped at the end, whatever happens."""
-    stack = Stack(data_dir=data_dir, options=list(options))
+    stack = Stack(data_dir=data_dir, options=list(options), env=env or {})
     try:
         yield stack.start()
     finally:

@@ -7,10 +7,12 @@ import asyncio
 import json
 import os
 import re
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -242,6 +244,37 @@ async def test_websockets_are_counted_over_all_processes(lab: Whole, helper: Han
         assert refused.value.response.headers["Retry-After"]
 
 
+async def test_the_command_line_issues_lists_rotates_and_revokes(lab: Whole, secrets: set[str]) -> None:
+    async def lutlab(*arguments: str, key: str = ADMIN_KEY) -> str:
+        env = {**os.environ, "LUTLAB_API_URL": lab.url(), "LUTLAB_API_KEY": key}
+        command = [Path(sys.executable).parent / "lutlab", "keys", *arguments]
+        process = await asyncio.create_subprocess_exec(*command, env=env, stdout=-1, stderr=-1)
+        printed, problem = await process.communicate()
+        assert process.returncode == 0, problem.decode()
+        return printed.decode().strip()
+
+    key = await lutlab("issue", "eve", "--scope", "read", "--scope", "run", "--team", "reds", "--expires", "2d")
+    async with lab.client(key) as eve:
+        told = (await eve.get("/auth/keys/me")).json()
+        assert (told["owner"], told["role"], told["team"]) == ("eve", "member", "reds")
+        assert sorted(told["scopes"]) == ["read", "run"]
+        left = datetime.fromisoformat(told["expires_at"]) - datetime.now(UTC)
+        assert timedelta(days=1, hours=23) < left <= timedelta(days=2)
+        refused = await eve.post("/submit", files={"file": ("design.v", b"// x")})
+        assert (refused.status_code, refused.json()["detail"]["error"]) == (403, "scope_missing")
+    other = await lutlab("rotate", "me", key=key)
+    secrets |= {key, other}
+    assert other != key and told["key_id"] in await lutlab("list", key=other)
+    await lutlab("revoke", told["key_id"])
+    async with lab.client(other) as eve:
+        assert (await eve.get("/auth/keys/me")).status_code == 401
+
+
+def test_the_first_look_is_the_documents(lab: Whole, secrets: set[str]) -> None:
+    document = httpx.get(f"{lab.url()}/openapi.json", timeout=10).json()
+    assert "/api/v1/jobs/{job_id}/artifacts/{name}" in document["paths"]
+
+
 async def test_no_secret_is_in_any_log_or_table(lab: Whole, postgres_url: str, secrets: set[str]) -> None:
     """Runs last: over everything that the tests above left behind."""
     assert len(secrets) >= 8
@@ -260,8 +293,3 @@ async def test_no_secret_is_in_any_log_or_table(lab: Whole, postgres_url: str, s
     assert "key-" in texts["events"]
     found = [(where, secret) for where, text in texts.items() for secret in secrets if secret in text]
     assert found == []
-
-
-def test_the_first_look_is_the_documents(lab: Whole) -> None:
-    document = httpx.get(f"{lab.url()}/openapi.json", timeout=10).json()
-    assert "/api/v1/jobs/{job_id}/artifacts/{name}" in document["paths"]

@@ -5,16 +5,19 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from lutlab import cli
 from lutlab.cli import app, exit_code
 from lutlab.client import Client
 from lutlab.commands import common
+from lutlab.commands.keys import parse_expiry
 from lutlab.errors import JobFailed, NotConfigured, Refused, TimedOut, Unreachable
 from lutlab.models import BuildReport, Usage
 from lutlab.report import report_text
@@ -81,8 +84,18 @@ def test_a_word_that_is_none_is_refused_before_anything_is_sent(lab: Lab, word: 
 
 def test_keys_are_issued_by_name(lab: Lab) -> None:
     answer = {"api_key": "secret", "key_id": "k", "owner": "ada", "role": "member", "label": ""}
-    lab(auth_keys=httpx.Response(201, json=answer))
+    lab(api_v1_keys=httpx.Response(201, json=answer))
     assert run("keys", "issue", "ada") == (0, "secret\n")
+
+
+def test_an_expiry_is_a_time_from_now_or_a_moment_with_its_zone() -> None:
+    now = datetime(2026, 3, 4, tzinfo=UTC)
+    assert parse_expiry("90d", now) == now + timedelta(days=90)
+    assert parse_expiry("12h", now) == now + timedelta(hours=12)
+    assert parse_expiry("2026-03-05T00:00:00+00:00", now) == now + timedelta(days=1)
+    for wrong in ("soon", "9", "-1d", "2026-03-05T00:00:00", "2026-03-05"):
+        with pytest.raises(typer.BadParameter, match="90d"):
+            parse_expiry(wrong, now)
 
 
 @pytest.mark.parametrize(

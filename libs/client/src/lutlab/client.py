@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -28,7 +29,10 @@ from lutlab.models import (
     IssuedKey,
     Job,
     JobDetail,
+    Key,
+    KeyPage,
     OpResult,
+    RotatedKey,
     RunResult,
     Session,
     Submitted,
@@ -246,9 +250,42 @@ class Client:
 
     # -- keys ------------------------------------------------------------------------------------
 
-    def issue_key(self, owner: str, *, role: str = "member", label: str = "") -> IssuedKey:
-        """A new API key for an owner; for admins."""
-        return self._post("/auth/keys", IssuedKey, json={"owner": owner, "role": role, "label": label})
+    def issue_key(
+        self,
+        owner: str,
+        *,
+        role: str = "member",
+        label: str = "",
+        scopes: Sequence[str] | None = None,
+        team: str | None = None,
+        expires_at: datetime | None = None,
+    ) -> IssuedKey:
+        """A new API key for an owner; for admins, or for oneself.
+
+        Args:
+            scopes: what it is good for; None for everything its role allows.
+            team: whose jobs its owner may read beside the own ones.
+            expires_at: when it stops working, with a zone; None for never.
+        """
+        wish: dict[str, Any] = {"owner": owner, "role": role, "label": label, "team": team}
+        wish["scopes"] = None if scopes is None else list(scopes)
+        wish["expires_at"] = None if expires_at is None else expires_at.isoformat()
+        return self._post("/api/v1/keys", IssuedKey, json={k: v for k, v in wish.items() if v is not None})
+
+    def keys(self) -> list[Key]:
+        """Your keys, newest first; for an admin everybody's."""
+        found: list[Key] = []
+        cursor: dict[str, Any] = {}
+        while True:
+            page = self._get("/api/v1/keys", KeyPage, params=cursor)
+            found += page.keys
+            if page.next_cursor is None:
+                return found
+            cursor = {"cursor": page.next_cursor}
+
+    def rotate_key(self, key_id: str, *, grace_s: int = 0) -> RotatedKey:
+        """Give a key (`me` for the one in use) another secret; the present one works for `grace_s` more seconds."""
+        return self._post(f"/api/v1/keys/{key_id}/rotate", RotatedKey, json={"grace_s": grace_s})
 
     # -- anything else ---------------------------------------------------------------------------
 

@@ -178,6 +178,35 @@ class IssuedKey(Model, frozen=True, kw_only=True):
     role: str = "member"
 
 
+class Key(Model, frozen=True, kw_only=True):
+    """An API key, without its secret, which is kept nowhere."""
+
+    key_id: str
+    owner: str
+    role: str
+    label: str = ""
+    scopes: list[str] = []
+    team: str | None = None
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+    last_used_at: datetime | None = None
+
+
+class KeyPage(Model, frozen=True, kw_only=True):
+    """Some of the keys, and where to go on."""
+
+    keys: list[Key]
+    next_cursor: str | None = None
+
+
+class RotatedKey(Model, frozen=True, kw_only=True):
+    """A key's new secret; it is shown only now."""
+
+    api_key: str
+    key_id: str
+    previous_until: datetime
+
+
 class Health(Model, frozen=True, kw_only=True):
     """How the lab feels: `ok` or `degraded`."""
 

@@ -16,6 +16,7 @@ from nats.js.errors import APIError, NoStreamResponseError
 from lutlab_events import codec, subjects
 from lutlab_events.commands import Command
 from lutlab_events.envelope import Answer, CommandEnvelope
+from lutlab_transport import tracing
 
 log = structlog.get_logger(__name__)
 
@@ -102,7 +103,13 @@ class CommandClient:
     async def _publish(self, envelope: CommandEnvelope) -> None:
         kind = type(envelope.body).__name__
         # No Nats-Msg-Id: the ledger recognises repetitions for ever, and a repetition must be answered again.
-        await self._js.publish(subjects.command(self._site, kind), codec.encode(envelope), timeout=PUBLISH_TIMEOUT_S)
+        with tracing.span(f"send {kind}", "producer", trace=envelope.correlation_id):
+            await self._js.publish(
+                subjects.command(self._site, kind),
+                codec.encode(envelope),
+                timeout=PUBLISH_TIMEOUT_S,
+                headers=tracing.carried(),
+            )
 
     async def send(self, body: Command, *, command_id: UUID | None = None, correlation_id: UUID | None = None) -> UUID:
         """Publish a command durably, retrying until NATS has it; nobody waits for its answer. Returns the command id.

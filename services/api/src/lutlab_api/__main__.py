@@ -33,6 +33,7 @@ from lutlab_api.web.routes_live import tell
 from lutlab_api.web.services import Ports, wire
 from lutlab_transport.clock import RandomIds, SteadyClock
 from lutlab_transport.logging import setup_logging
+from lutlab_transport.tracing import start_tracing, stop_tracing
 
 log = structlog.get_logger(__name__)
 
@@ -119,7 +120,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         problems = "; ".join(f"LUTLAB_{str(p['loc'][0]).upper()}: {p['msg']}" for p in error.errors())
         sys.exit(f"lutlab-api: {problems}")
     setup_logging("api", level=settings.log_level)
-    serve(settings)
+    start_tracing("api", settings.otlp_endpoint)
+    try:
+        serve(settings)
+    finally:
+        stop_tracing()
 
 
 class Protocol(HttpToolsProtocol):

@@ -21,6 +21,9 @@ class Settings(BaseSettings):
     nats_nkey_seed_file: Path | None = Field(None, description="file with the nkey seed, where NATS asks for one")
     nats_token: SecretStr | None = Field(None, description="NATS' token, where it asks for one")
     database_url: str = Field("postgresql://127.0.0.1:5432/lutlab", description="where the ledger is")
+    otlp_endpoint: str = Field(
+        "", description="where traces go by OTLP over HTTP, e.g. http://127.0.0.1:4318; empty: none are made"
+    )
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
 
     api_host: str = Field("127.0.0.1", description="address to listen on")

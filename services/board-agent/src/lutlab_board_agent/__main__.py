@@ -30,6 +30,8 @@ from lutlab_transport.clock import RandomIds, SteadyClock
 from lutlab_transport.commands import CommandClient
 from lutlab_transport.connection import connect
 from lutlab_transport.logging import setup_logging
+from lutlab_transport.metrics import serve_metrics
+from lutlab_transport.tracing import start_tracing, stop_tracing
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +51,9 @@ Environment:
   LUTLAB_NATS_NKEY_SEED_FILE, LUTLAB_NATS_TOKEN
                          how to log in to NATS, where it asks
   LUTLAB_LOG_LEVEL       DEBUG, INFO, WARNING or ERROR (INFO)
+  LUTLAB_AGENT_METRICS_PORT
+                         where Prometheus may ask; 0 for nowhere (0)
+  LUTLAB_OTLP_ENDPOINT   where traces go by OTLP over HTTP, e.g. http://127.0.0.1:4318 (nowhere)
 
 A lab file:
   [[board]]
@@ -80,6 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.check:
             sys.stdout.write("".join(f"board {b.key}: {b.profile}, serial line {b.serial.path}\n" for b in boards))
             return 0
+        start_tracing("board-agent", settings.otlp_endpoint)
         uvloop.run(_serve(settings, boards, programmer))
     except ValidationError as error:
         sys.stderr.write(f"lutlab-board-agent: {_explain(error)}\n")
@@ -87,6 +93,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (AgentError, OSError) as error:
         sys.stderr.write(f"lutlab-board-agent: {error}\n")
         return 2
+    finally:
+        stop_tracing()
     return 0
 
 
@@ -146,7 +154,11 @@ async def _serve(settings: AgentSettings, boards: Sequence[LabBoard], programmer
             clock=clock,
             ticks=time.monotonic,
         )
-        await agent.run(stop)
+        stop_metrics = serve_metrics(settings.metrics_port, agent.gauges)
+        try:
+            await agent.run(stop)
+        finally:
+            stop_metrics()
     finally:
         with contextlib.suppress(nats.errors.Error):
             await nc.flush(FLUSH_TIMEOUT_S)

@@ -6,7 +6,7 @@ With `__main__` it is the composition root: nothing else constructs adapters.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +22,7 @@ from lutlab_board_agent.app.seat import Seat
 from lutlab_board_agent.app.serve_bus import BoardBus, BusService
 from lutlab_board_agent.app.watch_board import BoardWatch
 from lutlab_board_agent.domain.lab import LabBoard
+from lutlab_transport.metrics import Sample
 
 log = structlog.get_logger(__name__)
 
@@ -71,6 +72,18 @@ class Agent:
         self._work = WorkQueue(nc, programs, site=site, agent_id=agent_id, boards=len(boards))
         self._server = BusServer(nc, BusService(self._buses), site=site, agent_id=agent_id)
         self._heartbeats = Heartbeats(nc, self._registration, site=site, agent_id=agent_id, incarnation=incarnation)
+
+    def gauges(self) -> Iterator[Sample]:
+        """How the boards and their lines do."""
+        for key, bus in self._buses.items():
+            labels = {"board": key}
+            yield Sample("lutlab_board_attached", float(bus.seat.attached), labels, "1 for a board that is plugged in")
+            yield Sample("lutlab_board_epoch", bus.seat.memory.epoch, labels, "the newest load of the board")
+            for name, value in bus.seat.counters.as_dict().items():
+                if isinstance(value, int):
+                    yield Sample(
+                        "lutlab_line", value, {**labels, "counter": name}, "totals of the line since the start"
+                    )
 
     def reconnected(self) -> None:
         """To be called when the NATS client connected again."""

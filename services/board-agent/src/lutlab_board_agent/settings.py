@@ -29,6 +29,8 @@ class AgentSettings(BaseSettings):
         data_dir: LUTLAB_AGENT_DATA_DIR, where epochs are remembered; must survive restarts of the host.
         loader: LUTLAB_AGENT_LOADER, an openFPGALoader binary to use instead of the one found.
         log_level: LUTLAB_LOG_LEVEL.
+        metrics_port: LUTLAB_AGENT_METRICS_PORT, where Prometheus may ask, 0 for nowhere.
+        otlp_endpoint: LUTLAB_OTLP_ENDPOINT, where traces go by OTLP over HTTP; empty: none are made.
     """
 
     model_config = SettingsConfigDict(env_prefix="LUTLAB_AGENT_", frozen=True, populate_by_name=True)
@@ -42,6 +44,8 @@ class AgentSettings(BaseSettings):
     lab_file: Path
     data_dir: Path = Path("/var/lib/lutlab/agent")
     loader: Path | None = None
+    metrics_port: int = Field(default=0, ge=0, le=65535)
+    otlp_endpoint: str = Field(default="", validation_alias="LUTLAB_OTLP_ENDPOINT")
 
     @field_validator("site", "id")
     @classmethod

@@ -40,6 +40,8 @@ from lutlab_transport.clock import RandomIds, SystemClock
 from lutlab_transport.commands import CommandClient
 from lutlab_transport.connection import connect
 from lutlab_transport.logging import setup_logging
+from lutlab_transport.metrics import serve_metrics
+from lutlab_transport.tracing import start_tracing, stop_tracing
 
 log = structlog.get_logger(__name__)
 
@@ -158,6 +160,7 @@ async def serve(nc: Client, room: Room, settings: Settings, stop: asyncio.Event,
         outlet=lambda work, delivery: NatsOutlet(nc, sender, work, delivery, site=settings.site, clock=clock),
     )
     queue = BuildQueue(nc, service, site=settings.site, slots=settings.concurrency)
+    stop_metrics = serve_metrics(settings.metrics_port, queue.gauges)
     log.info("builder_started", builder_id=builder_id, site=settings.site, sandboxed=room.sandboxed)
     tasks = [
         asyncio.create_task(queue.run()),
@@ -169,6 +172,7 @@ async def serve(nc: Client, room: Room, settings: Settings, stop: asyncio.Event,
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     await queue.stop()
+    stop_metrics()
     log.info("builder_stopped", builder_id=builder_id)
     for task in done:
         task.result()
@@ -247,6 +251,7 @@ def main() -> int:
     args = parser().parse_args()
     settings = Settings()
     setup_logging("builder", level=settings.log_level)
+    start_tracing("builder", settings.otlp_endpoint)
     try:
         return uvloop.run(run(args, settings))
     except (BuildFailure, hostfiles.PackageMissing, UnknownProfile) as failure:
@@ -254,6 +259,8 @@ def main() -> int:
         place = f" in {stage}" if stage else ""
         sys.stderr.write(f"error{place}: {failure}\n")
         return 1
+    finally:
+        stop_tracing()
 
 
 if __name__ == "__main__":

@@ -45,6 +45,8 @@ class Settings(BaseSettings):
         cache_mib_max: what finished builds may take on disk.
         allow_unsandboxed: build user code with the builder's own rights on a host where no sandbox works.
         seed: nextpnr's seed; fixed, so that builds repeat.
+        metrics_port: where Prometheus may ask, 0 for nowhere.
+        otlp_endpoint: LUTLAB_OTLP_ENDPOINT, where traces go by OTLP over HTTP; empty: none are made.
         *_wall_s: seconds a stage may take.
         *_memory_mib: memory a stage may use.
     """
@@ -64,6 +66,8 @@ class Settings(BaseSettings):
     cache_mib_max: int = Field(default=2048, ge=16)
     allow_unsandboxed: bool = False
     seed: int = Field(default=1, ge=1)
+    metrics_port: int = Field(default=0, ge=0, le=65535)
+    otlp_endpoint: str = Field(default="", validation_alias="LUTLAB_OTLP_ENDPOINT")
 
     elaborate_wall_s: float = Field(default=120, gt=0)
     elaborate_memory_mib: int = Field(default=1536, ge=256)

@@ -10,13 +10,17 @@ import argparse
 import asyncio
 import signal
 import sys
+from collections.abc import Coroutine
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import nats.errors
 import structlog
 import uvloop
 from nats.aio.client import Client
 
+from lutlab_scheduler.adapters.gauges import Gauges
 from lutlab_scheduler.adapters.nats_bus import NatsBlobs, NatsBus
 from lutlab_scheduler.adapters.nats_commands import CommandConsumer
 from lutlab_scheduler.adapters.nats_link import NatsLink
@@ -36,20 +40,35 @@ from lutlab_scheduler.settings import Settings
 from lutlab_transport.clock import SteadyClock
 from lutlab_transport.connection import connect, public
 from lutlab_transport.logging import setup_logging
+from lutlab_transport.metrics import serve_metrics
+from lutlab_transport.tracing import start_tracing, stop_tracing
 
 log = structlog.get_logger(__name__)
 
 RETRY_WAITS_S = (0.1, 0.25, 0.5, 1.0, 2.0)
 
 
+@dataclass(frozen=True)
+class Around:
+    """What outlives a term of leadership."""
+
+    nc: Client
+    reconnected: asyncio.Event
+    gauges: Gauges
+
+
 async def serve(settings: Settings, clock: Clock | None = None) -> None:
     """Lead whenever possible, until cancelled."""
-    reconnected = asyncio.Event()
-    nc = await _connect(settings, reconnected)
+    reconnected, gauges = asyncio.Event(), Gauges()
+    stop_metrics = serve_metrics(settings.scheduler_metrics_port, gauges.read)
     try:
-        await _terms(settings, clock or SteadyClock(), nc, reconnected)
+        nc = await _connect(settings, reconnected)
+        try:
+            await _terms(settings, clock or SteadyClock(), nc, reconnected, gauges)
+        finally:
+            await nc.close()
     finally:
-        await nc.close()
+        stop_metrics()
 
 
 async def _connect(settings: Settings, reconnected: asyncio.Event) -> Client:
@@ -71,15 +90,18 @@ async def _connect(settings: Settings, reconnected: asyncio.Event) -> Client:
             await asyncio.sleep(wait_s)
 
 
-async def _terms(settings: Settings, clock: Clock, nc: Client, reconnected: asyncio.Event) -> None:
+async def _terms(
+    settings: Settings, clock: Clock, nc: Client, reconnected: asyncio.Event, gauges: Gauges | None = None
+) -> None:
     """One term of leadership after another; each begins with what the log says."""
+    around = Around(nc, reconnected, gauges or Gauges())
     ledger = Ledger(settings.database_url)
     attempt = 0
     while True:
         began = asyncio.get_running_loop().time()
         try:
             # In a task of its own: before Python 3.13 a task group leaves its task marked as being cancelled.
-            await asyncio.create_task(_lead(settings, clock, nc, reconnected, ledger))
+            await asyncio.create_task(_lead(settings, clock, around, ledger))
         except* (StoreUnavailable, AppendConflict) as group:
             lasted_s = asyncio.get_running_loop().time() - began
             attempt = 0 if lasted_s > RETRY_WAITS_S[-1] else attempt + 1
@@ -88,14 +110,12 @@ async def _terms(settings: Settings, clock: Clock, nc: Client, reconnected: asyn
         await asyncio.sleep(wait_s)
 
 
-async def _lead(settings: Settings, clock: Clock, nc: Client, reconnected: asyncio.Event, ledger: Ledger) -> None:
+async def _lead(settings: Settings, clock: Clock, around: Around, ledger: Ledger) -> None:
     async with ledger.lead() as leadership:
-        await _term(settings, clock, nc, reconnected, leadership)
+        await _term(settings, clock, around, leadership)
 
 
-async def _term(
-    settings: Settings, clock: Clock, nc: Client, reconnected: asyncio.Event, leadership: Leadership
-) -> None:
+async def _term(settings: Settings, clock: Clock, around: Around, leadership: Leadership) -> None:
     recovered = await recover(leadership.store)
     calm()
     world, rules = recovered.world, settings.rules()
@@ -107,6 +127,7 @@ async def _term(
     writer = Writer(store=leadership.store, recovered=recovered, tail=tail, rules=rules, clock=clock)
     inside = Inside(writer, site=settings.site, clock=clock)
     leases = Leases(lease=timedelta(seconds=settings.agent_lease_s), clock=clock)
+    nc = around.nc
     bus, blobs = NatsBus(nc), NatsBlobs(nc)
     letters = PostgresLetters(leadership.pool, clock)
     carrier = Carrier(leadership.archive, blobs)
@@ -124,16 +145,23 @@ async def _term(
         world=world,
         letters=letters,
         history=leadership.history,
-        reconnected=reconnected,
+        reconnected=around.reconnected,
         replicas=settings.nats_replicas,
         monitor_url=settings.nats_monitor_url,
         allow_unsafe_sync=settings.allow_unsafe_sync,
     )
     log.info("leading", position=recovered.head.position, boards=len(world.boards()), open_jobs=len(world.open_jobs()))
+    with around.gauges.leading(world, tail):
+        await _work(
+            leadership, writer, link, keep_house(tail, world, inside, leases, clock, boards_max=rules.owner_boards_max)
+        )
+
+
+async def _work(leadership: Leadership, writer: Writer, link: NatsLink, house: Coroutine[Any, Any, None]) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(leadership.watch())
         tasks.create_task(writer.run())
-        tasks.create_task(keep_house(tail, world, inside, leases, clock, boards_max=rules.owner_boards_max))
+        tasks.create_task(house)
         tasks.create_task(link.run())
 
 
@@ -166,12 +194,15 @@ def main() -> None:
     parser.parse_args()
     settings = Settings()
     setup_logging("scheduler", level=settings.log_level)
+    start_tracing("scheduler", settings.otlp_endpoint)
     refusal = ""
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_until_signal(settings))
     except* UnsafeSync as group:
         refusal = first_reason(group)
+    finally:
+        stop_tracing()
     if refusal:
         sys.exit(f"lutlab-scheduler: {refusal}")
 

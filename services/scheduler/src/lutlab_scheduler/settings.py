@@ -30,6 +30,8 @@ class Settings(BaseSettings):
         nats_monitor_url: NATS' monitoring ports, separated by commas; how it syncs is read back there at start.
         allow_unsafe_sync: go on even if NATS acknowledges messages before they are on disk.
         nats_replicas: copies of each stream; 3 in a cluster.
+        scheduler_metrics_port: where Prometheus may ask, 0 for nowhere.
+        otlp_endpoint: where traces go by OTLP over HTTP, e.g. http://127.0.0.1:4318; empty: none are made.
         default_profile: what to build for if neither job nor boards say.
     """
 
@@ -54,6 +56,8 @@ class Settings(BaseSettings):
     quarantine_after: int = Field(default=QUARANTINE_AFTER, ge=1)
     queue_jobs_max: int = Field(default=1000, ge=1)
     job_log_bytes_max: int = Field(default=4 << 20, ge=1024)
+    scheduler_metrics_port: int = Field(default=0, ge=0, le=65535)
+    otlp_endpoint: str = ""
     default_profile: str = lutlab_profiles.DEFAULT_PROFILE
 
     def rules(self) -> Rules:

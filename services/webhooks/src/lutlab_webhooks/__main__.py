@@ -24,7 +24,7 @@ from lutlab_hooks.secrets import Vault
 from lutlab_transport.clock import RandomIds, SystemClock
 from lutlab_transport.logging import setup_logging
 from lutlab_webhooks.adapters.http import HttpSender
-from lutlab_webhooks.adapters.metrics import serve_metrics
+from lutlab_webhooks.adapters.metrics import serve_attempts
 from lutlab_webhooks.adapters.nats_link import NatsLink
 from lutlab_webhooks.adapters.postgres import PostgresStore, leading
 from lutlab_webhooks.app.delivery import Courier
@@ -48,8 +48,7 @@ async def serve(settings: Settings) -> None:
         settings.nats_url, site=settings.site, clock=clock, ids=ids, seed_file=settings.nats_nkey_seed_file, token=token
     )
     attempted: Counter[str] = Counter()
-    if settings.webhooks_metrics_port:
-        serve_metrics(attempted, settings.webhooks_metrics_port)
+    serve_attempts(attempted, settings.webhooks_metrics_port)
     while True:
         try:
             async with leading(settings.database_url) as store:

@@ -2,32 +2,116 @@
 
 from __future__ import annotations
 
+import re
+from datetime import datetime, timedelta
 from typing import Annotated
 
 import typer
 
 from lutlab.commands.common import ApiKey, ApiUrl, DataDir, client, note, out
+from lutlab.text import clock_time, or_dash, table
+from lutlab_events.values import Role, Scope
+from lutlab_transport.clock import SystemClock
 
-keys = typer.Typer(no_args_is_help=True, help="API keys; for admins.")
+keys = typer.Typer(no_args_is_help=True, help="API keys: issue, list, rotate, revoke.")
+
+UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+DURATION = re.compile(r"(\d{1,5})([hdw])")
+KeyId = Annotated[str, typer.Argument(help="The key's id, or `me` for the one in use.")]
 
 
 @keys.callback()
 def group() -> None:
-    """API keys; for admins."""
+    """API keys: issue, list, rotate, revoke."""
+
+
+def parse_expiry(text: str, now: datetime) -> datetime:
+    """A moment from `90d`, `12h`, `2w`, or ISO 8601 with a zone. Raises: typer.BadParameter."""
+    found = DURATION.fullmatch(text)
+    if found:
+        return now + int(found[1]) * UNITS[found[2]]
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise typer.BadParameter(f"{text!r}: say e.g. 90d, 12h, 2w, or 2027-01-31T12:00:00+01:00")
+    return moment
 
 
 @keys.command()
 def issue(
     *,
     owner: Annotated[str, typer.Argument(help="Whose key: jobs and sessions are recorded under this name.")],
-    admin: Annotated[bool, typer.Option("--admin", help="A key that may manage keys and act for anyone.")] = False,
+    role: Annotated[Role, typer.Option("--role", help="What it may do at most.")] = Role.MEMBER,
+    admin: Annotated[bool, typer.Option("--admin", help="As --role admin: manages keys, acts for anyone.")] = False,
+    scope: Annotated[
+        list[Scope] | None, typer.Option("--scope", help="Only this; may be repeated. Left out: all its role allows.")
+    ] = None,
+    team: Annotated[str | None, typer.Option("--team", help="Whose jobs its owner may read too.")] = None,
+    expires: Annotated[
+        str | None, typer.Option("--expires", help="When it stops working: 90d, 12h, 2w, or a moment. Left out: never.")
+    ] = None,
     label: Annotated[str, typer.Option("--label", help="What it is for.")] = "",
     api_url: ApiUrl = None,
     api_key: ApiKey = None,
     data_dir: DataDir = None,
 ) -> None:
     """Issue a new key. It is printed once and stored nowhere."""
+    until = None if expires is None else parse_expiry(expires, SystemClock().now())
     with client(api_url, api_key, data_dir) as lab:
-        issued = lab.issue_key(owner, role="admin" if admin else "member", label=label)
+        issued = lab.issue_key(
+            owner, role=Role.ADMIN if admin else role, label=label, scopes=scope or None, team=team, expires_at=until
+        )
     note(f"a key for {issued.owner} ({issued.role}); keep it, it is not shown again:")
     out(issued.api_key)
+
+
+@keys.command("list")
+def list_keys(*, api_url: ApiUrl = None, api_key: ApiKey = None, data_dir: DataDir = None) -> None:
+    """Your keys, for an admin everybody's: what each is good for, until when, when it was used last."""
+    with client(api_url, api_key, data_dir) as lab:
+        found = lab.keys()
+    head = ("key", "owner", "role", "scopes", "team", "expires", "last used", "label")
+    out(
+        table(
+            head,
+            [
+                (
+                    key.key_id,
+                    key.owner,
+                    f"{key.role}, revoked" if key.revoked_at else key.role,
+                    ",".join(key.scopes),
+                    or_dash(key.team),
+                    "never" if key.expires_at is None else clock_time(key.expires_at),
+                    "-" if key.last_used_at is None else clock_time(key.last_used_at),
+                    key.label,
+                )
+                for key in found
+            ],
+        )
+    )
+
+
+@keys.command()
+def rotate(
+    *,
+    key: KeyId,
+    grace_s: Annotated[int, typer.Option("--grace-s", min=0, help="How long the present secret works on.")] = 0,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Give a key another secret. It is printed once and stored nowhere."""
+    with client(api_url, api_key, data_dir) as lab:
+        rotated = lab.rotate_key(key, grace_s=grace_s)
+    note(f"key {rotated.key_id} has another secret; the one before ends at {clock_time(rotated.previous_until)}:")
+    out(rotated.api_key)
+
+
+@keys.command()
+def revoke(*, key: KeyId, api_url: ApiUrl = None, api_key: ApiKey = None, data_dir: DataDir = None) -> None:
+    """Make a key worthless."""
+    with client(api_url, api_key, data_dir) as lab:
+        lab.delete(f"/api/v1/keys/{key}")
+    note(f"key {key} is worthless within two seconds everywhere")

@@ -21,6 +21,7 @@ from lutlab_events import subjects
 from lutlab_events.busmsg import BusHeaders, BusReply
 from lutlab_events.commands import Command
 from lutlab_events.envelope import Answer
+from lutlab_transport import tracing
 from lutlab_transport.commands import CommandClient, CommandUnanswered
 from lutlab_transport.connection import connect
 
@@ -166,7 +167,9 @@ class NatsBus:
             raise BoardFailure(Code.BOARD_UNREACHABLE, f"board {fpga_id} cannot be reached: the message bus is down")
         subject = subjects.bus(self._site, agent_id)
         try:
-            message = await client.request(subject, frame, timeout=timeout_s, headers=headers.to_headers())
+            with tracing.span("bus request", "client", fpga_id=fpga_id):
+                told = tracing.carried(headers.to_headers())
+                message = await client.request(subject, frame, timeout=timeout_s, headers=told)
             return BusReply.from_message(message.headers, message.data)
         except nats.errors.NoRespondersError:
             raise BoardFailure(

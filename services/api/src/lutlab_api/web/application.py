@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from lutlab_api.app.ports import Ids
 from lutlab_api.web import (
     errors,
+    pages,
     routes_audit,
     routes_boards,
     routes_jobs,
@@ -50,6 +51,7 @@ ROUTES = (
     routes_live,
     routes_ops,
     websocket,
+    pages,
 )
 DESCRIPTION = """
 Submit a design, get a programmed board, talk Wishbone to it.
@@ -102,6 +104,8 @@ def create_app(
         version=VERSION,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
         strict_content_type=False,
     )
     app.state.services = services

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lutlab_api.app.ports import Ids
 from lutlab_api.domain.errors import ApiError, Code
 from lutlab_api.web.errors import body_of, response_of
+from lutlab_transport import tracing
 
 log = structlog.get_logger(__name__)
 
@@ -62,20 +63,37 @@ class Edge:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        shown, correlation_id = self._identify(headers.get(REQUEST_ID))
+        shown, correlation_id = self._identify(headers.get(REQUEST_ID), headers.get(tracing.TRACEPARENT))
         scope["lutlab.correlation_id"] = correlation_id
         structlog.contextvars.bind_contextvars(correlation_id=str(correlation_id))
         try:
             if scope["type"] == "websocket":
                 await self._app(scope, receive, send)
+                return
+            exchange = _Exchange(self._app, scope, shown, self._limits.of(headers.get("content-type", "")))
+            if tracing.is_tracing():
+                await self._traced(exchange, headers, correlation_id, receive, send)
             else:
-                await _Exchange(self._app, scope, shown, self._limits.of(headers.get("content-type", ""))).run(
-                    receive, send
-                )
+                await exchange.run(receive, send)
         finally:
             structlog.contextvars.unbind_contextvars("correlation_id")
 
-    def _identify(self, sent: str | None) -> tuple[str, UUID]:
+    async def _traced(
+        self, exchange: _Exchange, headers: Headers, correlation_id: UUID, receive: Receive, send: Send
+    ) -> None:
+        """As a span: the caller's child where it sent a `traceparent`, else the beginning of a trace."""
+        parent = tracing.parse_parent(headers)
+        its = headers if parent is not None and parent[0] == correlation_id.int else None
+        with tracing.span("request", "server", headers=its, trace=correlation_id, ident=correlation_id):
+            await exchange.run(receive, send)
+            name, about = exchange.described()
+            tracing.describe(name, **about)
+
+    def _identify(self, sent: str | None, traceparent: str | None) -> tuple[str, UUID]:
+        if sent is None and traceparent is not None and tracing.is_tracing():
+            parent = tracing.parse_parent({tracing.TRACEPARENT: traceparent})
+            if parent is not None:
+                return str(UUID(int=parent[0])), UUID(int=parent[0])
         if sent is not None and SHOWABLE.fullmatch(sent):
             try:
                 return sent, UUID(sent)
@@ -128,6 +146,12 @@ class _Exchange:
             await response_of(error, self._scope["path"])(self._scope, receive, noted)
         finally:
             self._log(time.perf_counter() - started)
+
+    def described(self) -> tuple[str, dict[str, str | int]]:
+        """The request by the route's pattern, and what came of it."""
+        route = str(getattr(self._scope.get("route"), "path", "none"))
+        about: dict[str, str | int] = {"http.request.method": self._scope["method"], "url.path": self._scope["path"]}
+        return f"{self._scope['method']} {route}", about | {"http.response.status_code": self._status or 0}
 
     def _declared_bytes(self) -> int:
         text = Headers(scope=self._scope).get("content-length", "0")

@@ -19,6 +19,7 @@ from lutlab_board_agent.app.serve_bus import BusService
 from lutlab_events import codec, subjects
 from lutlab_events.busmsg import BusReply
 from lutlab_events.work import AgentHeartbeat, RegistrationWanted
+from lutlab_transport import tracing
 from lutlab_transport.blobs import BlobCorrupt, BlobMissing, BlobStore
 
 log = structlog.get_logger(__name__)
@@ -67,7 +68,10 @@ class BusServer:
                 await self._subscription.unsubscribe()
 
     async def _on_request(self, message: Msg) -> None:
+        answered = tracing.begin("bus exchange", "server", message.headers)
+
         async def answer(reply: BusReply) -> None:
+            answered()
             if not message.reply:
                 return
             try:

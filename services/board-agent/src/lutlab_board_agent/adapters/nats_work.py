@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Coroutine
+from typing import Any
 
 import nats.errors
 import structlog
@@ -15,6 +16,7 @@ from nats.js.client import JetStreamContext
 from lutlab_board_agent.app.program_board import Later, ProgramService
 from lutlab_events import codec, subjects
 from lutlab_events.work import ProgramWork
+from lutlab_transport.metrics import handling
 from lutlab_transport.streams import pull_consumer
 from lutlab_transport.work import NATS_ERRORS, bury, keep_alive
 
@@ -128,7 +130,10 @@ class WorkQueue:
             return
         alive = asyncio.create_task(keep_alive(message, every_s=IN_PROGRESS_S))
         try:
-            outcome = await self._service.handle(work, tries=tries)
+            attributes: dict[str, Any] = {"board": work.board_key, "epoch": work.epoch}
+            with handling("program", headers=message.headers, trace=work.correlation_id, **attributes) as handled:
+                outcome = await self._service.handle(work, tries=tries)
+                handled.outcome = "postponed" if isinstance(outcome, Later) else "done"
             if isinstance(outcome, Later):
                 await message.nak(delay=outcome.wait_s)
             else:

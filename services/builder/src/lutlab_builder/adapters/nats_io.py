@@ -19,6 +19,7 @@ from lutlab_events.ids import derived
 from lutlab_events.rejections import Rejection
 from lutlab_events.values import BitstreamRef
 from lutlab_events.work import BuildWork, LogChunk
+from lutlab_transport import tracing
 from lutlab_transport.blobs import BlobCorrupt, BlobMissing, BlobStore
 from lutlab_transport.commands import Clock, CommandClient, CommandUnanswered
 
@@ -109,6 +110,7 @@ class NatsOutlet:
     async def stage(self, stage: Stage) -> None:
         """See `lutlab_builder.app.story.Outlet.stage`."""
         work = self._work
+        tracing.note("stage", stage=str(stage))
         body = commands.ReportBuildStage(job_id=work.job_id, attempt=work.attempt, stage=str(stage))
         ident = derived("build-stage", work.job_id, work.attempt, self._seq // SEQ_PER_DELIVERY, stage)
         await self._sender.send(body, command_id=ident, correlation_id=work.correlation_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from uuid import UUID
 
 import nats.errors
@@ -19,6 +19,7 @@ from lutlab_builder.app.ports import Stage
 from lutlab_builder.domain.errors import BuildFailure
 from lutlab_events import codec, subjects
 from lutlab_events.work import BuildCancelled, BuildWork
+from lutlab_transport.metrics import Sample, handling
 from lutlab_transport.streams import pull_consumer
 from lutlab_transport.work import bury, keep_alive
 
@@ -63,6 +64,10 @@ class BuildQueue:
                 failures += 1
                 log.warning("work_queue_unavailable", error=repr(error), wait_s=wait_s)
                 await asyncio.sleep(wait_s)
+
+    def gauges(self) -> Iterator[Sample]:
+        """How busy this builder is."""
+        yield Sample("lutlab_builds_in_hand", len(self._builds), help="builds that run here now")
 
     async def stop(self) -> None:
         """Kill the builds in hand and give their work back at once, for another builder."""
@@ -128,7 +133,12 @@ class BuildQueue:
             return
         alive = asyncio.create_task(keep_alive(message, every_s=IN_PROGRESS_S))
         try:
-            await self._settle(message, await self._build(work, message.metadata.num_delivered))
+            with handling(
+                "build", headers=message.headers, trace=work.correlation_id, job_id=str(work.job_id)
+            ) as handled:
+                outcome = await self._build(work, message.metadata.num_delivered)
+                handled.outcome = "postponed" if outcome else "done"
+            await self._settle(message, outcome)
         except asyncio.CancelledError:
             await self._settle(message, Later(0.0))
             raise

@@ -15,6 +15,7 @@ from lutlab_events.envelope import Answer, EventEnvelope
 from lutlab_events.work import Control, Work
 from lutlab_scheduler.adapters.cancellation import raise_if_cancelled
 from lutlab_scheduler.app.ports import BlobUnavailable, BusUnavailable
+from lutlab_transport import tracing
 from lutlab_transport.blobs import BlobCorrupt, BlobMissing, BlobStore
 
 PUBLISH_TIMEOUT_S = 5.0
@@ -41,12 +42,18 @@ class NatsBus:
 
     async def publish_event(self, envelope: EventEnvelope) -> None:
         """Publish a recorded event."""
-        subject = subjects.event(envelope.site, envelope.stream, codec.event_type(envelope.body))
-        await self._publish(subject, codec.encode(envelope), {MESSAGE_ID: str(envelope.event_id)})
+        kind = codec.event_type(envelope.body)
+        subject = subjects.event(envelope.site, envelope.stream, kind)
+        with (
+            tracing.under(envelope.correlation_id, envelope.causation_id),
+            tracing.span(f"relay {kind}", "producer", position=envelope.position),
+        ):
+            await self._publish(subject, codec.encode(envelope), {MESSAGE_ID: str(envelope.event_id)})
 
     async def publish_work(self, subject: str, message_id: str, work: Work) -> None:
         """Publish work."""
-        await self._publish(subject, codec.encode(work), {MESSAGE_ID: message_id})
+        with tracing.span(f"dispatch {type(work).__name__}", "producer", trace=work.correlation_id):
+            await self._publish(subject, codec.encode(work), {MESSAGE_ID: message_id})
 
     async def bury(self, origin: str, site: str, data: bytes, reason: str, subject: str = "") -> None:
         """Show a message that cannot be understood, with the reason, to whoever watches the dead letters."""
@@ -65,7 +72,7 @@ class NatsBus:
 
     async def _publish(self, subject: str, data: bytes, headers: dict[str, str]) -> None:
         with translated():
-            await self._js.publish(subject, data, timeout=PUBLISH_TIMEOUT_S, headers=headers)
+            await self._js.publish(subject, data, timeout=PUBLISH_TIMEOUT_S, headers=tracing.carried(headers))
 
 
 class NatsBlobs:

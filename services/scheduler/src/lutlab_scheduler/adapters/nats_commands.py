@@ -16,6 +16,7 @@ from lutlab_scheduler.adapters.nats_pull import pulling
 from lutlab_scheduler.app.intake import Intake
 from lutlab_scheduler.app.ports import BlobUnavailable, BusUnavailable, Letters
 from lutlab_scheduler.app.writer import Undecidable, Writer
+from lutlab_transport.metrics import Handling, handling
 
 log = structlog.get_logger(__name__)
 
@@ -74,14 +75,25 @@ class CommandConsumer:
         return envelope
 
     async def _carry_out(self, message: Msg, envelope: CommandEnvelope) -> None:
+        with handling(
+            f"decide {type(envelope.body).__name__}",
+            headers=message.headers,
+            trace=envelope.correlation_id,
+            ident=envelope.command_id,
+        ) as handled:
+            await self._decide(message, envelope, handled)
+
+    async def _decide(self, message: Msg, envelope: CommandEnvelope, handled: Handling) -> None:
         try:
             prepared = await self._intake.prepare(envelope)
             ticket = await self._writer.submit(prepared)
             answer = await ticket.done
         except BlobUnavailable as error:
+            handled.outcome = "postponed"
             log.warning("command_postponed", command_id=str(envelope.command_id), reason=str(error))
             await self._nak(message, NAK_DELAY_S)
         except Undecidable as error:
+            handled.outcome = "undecidable"
             await self._bury(message, str(error))
             code = Rejection.UNDECIDABLE.value
             await self._finish(message, envelope, Answer(command_id=envelope.command_id, code=code, message=str(error)))
@@ -90,6 +102,7 @@ class CommandConsumer:
             await self._nak(message, None)
             raise
         else:
+            handled.outcome = answer.code
             await self._finish(message, envelope, answer)
 
     async def _bury(self, message: Msg, reason: str) -> None:

@@ -11,6 +11,7 @@ from nats.aio.msg import Msg
 from nats.js.errors import NotFoundError
 
 from lutlab_events import codec, subjects
+from lutlab_events.envelope import EventEnvelope
 from lutlab_events.work import RegistrationWanted
 from lutlab_scheduler.adapters.nats_bus import NatsBus, translated
 from lutlab_scheduler.adapters.nats_commands import CommandConsumer
@@ -25,6 +26,7 @@ from lutlab_scheduler.app.ports import BusUnavailable, History, Letters, Positio
 from lutlab_scheduler.app.readers import follow_log
 from lutlab_scheduler.app.tail import Tail
 from lutlab_scheduler.app.world import World
+from lutlab_transport import tracing
 from lutlab_transport.streams import ensure_streams
 
 log = structlog.get_logger(__name__)
@@ -128,7 +130,11 @@ class NatsLink:
             count = await self.dispatcher.send_all()
             await self.positions.set(OWED, 0)
             log.info("work_sent_again", count=count)
-        await follow_log(DISPATCH, self.tail, self.positions, self.dispatcher.on_event)
+        await follow_log(DISPATCH, self.tail, self.positions, self._on_event)
+
+    async def _on_event(self, envelope: EventEnvelope) -> None:
+        with tracing.under(envelope.correlation_id, envelope.causation_id):
+            await self.dispatcher.on_event(envelope)
 
     async def _watch(self) -> None:
         """Wait until NATS was away or a stream is gone. Raises: BusUnavailable, always."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from lutlab_events.envelope import Answer, CommandEnvelope
 from lutlab_scheduler.app.ports import Clock
 from lutlab_scheduler.app.writer import Undecidable, Writer
 from lutlab_scheduler.domain.policies import Due
+from lutlab_transport import tracing
+from lutlab_transport.metrics import handling
 
 ACTOR = "scheduler"
 
@@ -28,8 +32,17 @@ class Inside:
             correlation_id=due.correlation_id or due.command_id,
             issued_at=self._clock.now(),
         )
-        ticket = await self._writer.submit(envelope)
-        try:
-            return await ticket.done
-        except Undecidable:
-            return None
+        # Nobody sent it: in a trace it belongs right under the request that began everything.
+        trace = envelope.correlation_id
+        with (
+            tracing.under(trace, trace) if due.correlation_id else nullcontext(),
+            handling(f"decide {type(due.command).__name__}", "internal", trace=trace, ident=due.command_id) as handled,
+        ):
+            ticket = await self._writer.submit(envelope)
+            try:
+                answer = await ticket.done
+            except Undecidable:
+                handled.outcome = "undecidable"
+                return None
+            handled.outcome = answer.code
+            return answer

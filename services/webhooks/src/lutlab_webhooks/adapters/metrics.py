@@ -1,12 +1,14 @@
-"""Prometheus metrics of the delivery, on a port of their own."""
+"""What Prometheus is told of the deliveries."""
 
 from __future__ import annotations
 
 from collections import Counter
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import REGISTRY
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from lutlab_transport.metrics import serve_metrics
 
 
 class AttemptCollector(Collector):
@@ -23,8 +25,8 @@ class AttemptCollector(Collector):
         return [family]
 
 
-def serve_metrics(attempted: Counter[str], port: int) -> None:
-    """Answer scrapes from a thread until the process ends."""
-    registry = CollectorRegistry()
-    registry.register(AttemptCollector(attempted))
-    start_http_server(port, registry=registry)
+def serve_attempts(attempted: Counter[str], port: int) -> None:
+    """Answer scrapes until the process ends, if the port is not 0; call it in the service's loop, once."""
+    if port:
+        REGISTRY.register(AttemptCollector(attempted))
+        serve_metrics(port)
