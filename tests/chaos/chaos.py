@@ -69,7 +69,8 @@ class Stack:
         """Start the second scheduler (again)."""
         info = self.info()
         where = {"LUTLAB_DATABASE_URL": info["database_url"], "LUTLAB_NATS_URL": info["nats_url"]}
-        where |= {"LUTLAB_SESSION_TTL_S": str(SESSION_TTL_S)}
+        # `lutlab up` has checked the server.
+        where |= {"LUTLAB_SESSION_TTL_S": str(SESSION_TTL_S), "LUTLAB_ALLOW_UNSAFE_SYNC": "true"}
         with (self.base / "standby.log").open("ab") as output:
             self.standby = subprocess.Popen(
                 [BIN / "lutlab-scheduler"],

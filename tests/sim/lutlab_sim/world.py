@@ -67,7 +67,12 @@ class World:
         self.seed = seed
         self.rng = random.Random(seed)
         self.settings = Settings(
-            site=SITE, session_ttl_s=12.0, program_deadline_s=8.0, build_deadline_s=15.0, agent_lease_s=6.0
+            site=SITE,
+            allow_unsafe_sync=True,
+            session_ttl_s=12.0,
+            program_deadline_s=8.0,
+            build_deadline_s=15.0,
+            agent_lease_s=6.0,
         )
         self.server = SimServer(self.rng, Weather())
         self.server.stored = self._stored
