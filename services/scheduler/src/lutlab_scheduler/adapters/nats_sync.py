@@ -46,6 +46,7 @@ async def check_sync(monitor_urls: str, *, allow_unsafe: bool) -> None:
     urls = [url.strip().rstrip("/") for url in monitor_urls.split(",") if url.strip()]
     if not urls:
         _unsafe("", UNCHECKED, allow_unsafe=allow_unsafe)
+        return
     silent: list[BusUnavailable] = []
     async with httpx.AsyncClient(timeout=TIMEOUT_S) as http:
         for url in urls:
@@ -59,7 +60,7 @@ async def check_sync(monitor_urls: str, *, allow_unsafe: bool) -> None:
                 log.info("nats_sync_read_back", server=url, sync="always")
             else:
                 _unsafe(url, problem, allow_unsafe=allow_unsafe)
-    if urls and len(silent) == len(urls):
+    if len(silent) == len(urls):
         raise silent[0]
 
 
