@@ -14,7 +14,7 @@ from nats.aio.msg import Msg
 
 from lutlab_events.subjects import STREAMS
 from lutlab_sim.loop import Process
-from lutlab_sim.nats_server import NANOS, Consumer, SimServer, Stream, matches
+from lutlab_sim.nats_server import Consumer, SimServer, Stream, matches
 
 API_TIMEOUT_S = 5.0
 OUTBOX_MAX = 1000
@@ -235,11 +235,6 @@ class SimJetStream:
         if durable not in self._stream(stream).consumers:
             raise nats.js.errors.NotFoundError
 
-    async def pull_subscribe_bind(self, durable: str, stream: str) -> SimPull:
-        pull = SimPull(self._client, f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}")
-        await pull.start()
-        return pull
-
     async def create_object_store(self, bucket: str, config: Any = None) -> None:
         await self._round_trip()
         self._server.buckets.setdefault(bucket, {})
@@ -255,41 +250,6 @@ class SimJetStream:
         if name not in self._server.buckets:
             raise nats.js.errors.NotFoundError
         return self._server.buckets[name]
-
-
-class SimPull:
-    """What the services use of nats-py's pull subscription: one message at a time."""
-
-    def __init__(self, client: SimClient, subject: str) -> None:
-        self._client = client
-        self._subject = subject
-        self._queue: asyncio.Queue[Msg] = asyncio.Queue()
-        self._inbox = client.new_inbox()
-        self._subscription: Any = None
-
-    async def start(self) -> None:
-        """Listen for what was asked for."""
-        self._subscription = await self._client.subscribe(self._inbox, self._arrived)
-
-    async def _arrived(self, message: Msg) -> None:
-        if message.data or (message.headers or {}).get("Status") == "409":
-            self._queue.put_nowait(message)
-
-    async def fetch(self, batch: int, timeout: float) -> list[Msg]:
-        if self._queue.empty():
-            body = {"batch": batch, "expires": int(timeout * NANOS)}
-            await self._client.publish(self._subject, json.dumps(body).encode(), reply=self._inbox)
-        try:
-            async with asyncio.timeout(timeout):
-                message = await self._queue.get()
-        except TimeoutError:
-            raise nats.errors.TimeoutError from None
-        if not message.data:
-            raise nats.js.errors.NotFoundError
-        return [message]
-
-    async def unsubscribe(self) -> None:
-        await self._subscription.unsubscribe()
 
 
 class SimBucket:
