@@ -108,6 +108,7 @@ def main() -> None:
             **os.environ,
             "LUTLAB_DATABASE_URL": cluster.url(),
             "LUTLAB_NATS_URL": server.url,
+            "LUTLAB_NATS_MONITOR_URL": server.monitor_url,
             "LUTLAB_BOOTSTRAP_KEY": KEY,
             "LUTLAB_API_PORT": str(port),
             "LUTLAB_LOG_LEVEL": "WARNING",

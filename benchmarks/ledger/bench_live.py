@@ -30,7 +30,7 @@ from lutlab_events.work import AgentHeartbeat, BuildWork, ProgramWork
 from lutlab_scheduler.domain import board as boards_
 from lutlab_scheduler.domain import job as jobs_
 from lutlab_scheduler.domain.matching import Waiting, match
-from lutlab_stack.nats import prepare_nats
+from lutlab_stack.nats import NatsServer, prepare_nats
 from lutlab_stack.running import running
 from lutlab_transport.blobs import BlobStore
 from lutlab_transport.clock import RandomIds, SystemClock
@@ -51,10 +51,11 @@ def percentile(values: list[float], part: float) -> float:
 
 
 @asynccontextmanager
-async def scheduler(database_url: str, nats_url: str) -> AsyncIterator[None]:
+async def scheduler(database_url: str, server: NatsServer) -> AsyncIterator[None]:
     """The scheduler as it is shipped."""
     command = [str(Path(sys.executable).parent / "lutlab-scheduler")]
-    settings = {"LUTLAB_DATABASE_URL": database_url, "LUTLAB_NATS_URL": nats_url, "LUTLAB_LOG_LEVEL": "WARNING"}
+    settings = {"LUTLAB_DATABASE_URL": database_url, "LUTLAB_LOG_LEVEL": "WARNING"}
+    settings |= {"LUTLAB_NATS_URL": server.url, "LUTLAB_NATS_MONITOR_URL": server.monitor_url}
     process = await asyncio.create_subprocess_exec(*command, env={**os.environ, **settings}, stderr=subprocess.DEVNULL)
     try:
         yield
@@ -64,7 +65,7 @@ async def scheduler(database_url: str, nats_url: str) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def client() -> AsyncIterator[tuple[str, Client, CommandClient]]:
+async def client() -> AsyncIterator[tuple[NatsServer, Client, CommandClient]]:
     """A NATS of its own, and one connection to it."""
     base = Path(tempfile.mkdtemp(prefix="lutlab-bench-nats-"))
     base.chmod(0o711)
@@ -74,7 +75,7 @@ async def client() -> AsyncIterator[tuple[str, Client, CommandClient]]:
             nc = await connect(server.url, name="bench")
             sender = CommandClient(nc, site=SITE, actor="bench", clock=SystemClock(), ids=RandomIds())
             await sender.start()
-            yield server.url, nc, sender
+            yield server, nc, sender
             await nc.close()
     finally:
         shutil.rmtree(base, ignore_errors=True)
@@ -91,16 +92,16 @@ async def served(sender: CommandClient) -> None:
 
 async def start_s(database_url: str) -> float:
     """Seconds from starting the process to its first answer."""
-    async with client() as (nats_url, _, sender):
+    async with client() as (server, _, sender):
         began = time.perf_counter()
-        async with scheduler(database_url, nats_url):
+        async with scheduler(database_url, server):
             await served(sender)
             return time.perf_counter() - began
 
 
 async def latencies(database_url: str, seconds: float) -> list[tuple[str, float, str]]:
     """(what, milliseconds, target)."""
-    async with client() as (nats_url, nc, sender), scheduler(database_url, nats_url):
+    async with client() as (server, nc, sender), scheduler(database_url, server):
         await served(sender)
         took = await answers(sender, seconds)
         handed = await handovers(database_url, nc, sender)

@@ -141,6 +141,7 @@ def whole(postgres_url: str, nats_url: str, folder: Path, apis: int = 1, **setti
         "LUTLAB_DATABASE_URL": postgres_url,
         "LUTLAB_NATS_URL": nats_url,
         "LUTLAB_BOOTSTRAP_KEY": ADMIN_KEY,
+        "LUTLAB_ALLOW_UNSAFE_SYNC": "true",
         **settings,
     }
     ports = [free_port() for _ in range(apis)]

@@ -41,4 +41,4 @@ def own_nats(server_folder: Path) -> Iterator[OwnNats]:
 @pytest.fixture
 def lab_settings(own_database_url: str, own_nats: OwnNats) -> Settings:
     """Settings for a scheduler on both; tests shorten times with `model_copy`."""
-    return Settings(database_url=own_database_url, nats_url=own_nats.url)
+    return Settings(database_url=own_database_url, nats_url=own_nats.url, allow_unsafe_sync=True)

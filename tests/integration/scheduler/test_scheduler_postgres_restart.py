@@ -33,7 +33,7 @@ def cluster(server_folder: Path) -> Iterator[PostgresCluster]:
 async def test_postgres_restarts_under_load(cluster: PostgresCluster, nats_url: str, server_folder: Path) -> None:
     log = server_folder / "postgres-restart.log"
     url = cluster.url("lutlab")
-    settings = Settings(database_url=url, nats_url=nats_url)
+    settings = Settings(database_url=url, nats_url=nats_url, allow_unsafe_sync=True)
     first = server_running(cluster, log)
     first.__enter__()
     server = first

@@ -22,7 +22,9 @@ BUSY_OWNERS = 8
 
 @pytest.fixture
 def settings(postgres_url: str, nats_url: str) -> Settings:
-    return Settings(database_url=postgres_url, nats_url=nats_url, agent_lease_s=60, queue_jobs_max=100_000)
+    return Settings(
+        database_url=postgres_url, nats_url=nats_url, allow_unsafe_sync=True, agent_lease_s=60, queue_jobs_max=100_000
+    )
 
 
 async def check(url: str) -> Outcome:

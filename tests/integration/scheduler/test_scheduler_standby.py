@@ -29,7 +29,7 @@ class Scheduler:
         with log.open("ab") as output:
             self.process = subprocess.Popen(
                 [Path(sys.executable).parent / "lutlab-scheduler"],
-                env={**os.environ, **env},
+                env={**os.environ, "LUTLAB_ALLOW_UNSAFE_SYNC": "true", **env},
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
@@ -60,7 +60,7 @@ class Pair:
 
 @pytest.fixture
 def pair(postgres_url: str, nats_url: str, tmp_path: Path) -> Iterator[Pair]:
-    pair = Pair(Settings(database_url=postgres_url, nats_url=nats_url), tmp_path)
+    pair = Pair(Settings(database_url=postgres_url, nats_url=nats_url, allow_unsafe_sync=True), tmp_path)
     yield pair
     for scheduler in pair.all:
         scheduler.end()
@@ -68,7 +68,7 @@ def pair(postgres_url: str, nats_url: str, tmp_path: Path) -> Iterator[Pair]:
 
 @pytest.fixture
 async def lab(postgres_url: str, nats_url: str) -> AsyncIterator[Lab]:
-    async with hands(Settings(database_url=postgres_url, nats_url=nats_url)) as lab:
+    async with hands(Settings(database_url=postgres_url, nats_url=nats_url, allow_unsafe_sync=True)) as lab:
         yield lab
 
 

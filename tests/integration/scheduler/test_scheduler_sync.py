@@ -71,17 +71,25 @@ def test_an_unsafe_server_is_refused_unless_told_otherwise(
             allowed.wait(10)
 
 
-@pytest.mark.parametrize("monitored", [True, False])
-def test_the_embedded_server_is_safe(server_folder: Path, postgres_url: str, tmp_path: Path, monitored: bool) -> None:
+def test_a_server_that_cannot_be_asked_is_refused(server_folder: Path, postgres_url: str) -> None:
     with nats_that_syncs(server_folder, "always") as server:
-        env = env_of(server, postgres_url, **({} if monitored else {"LUTLAB_NATS_MONITOR_URL": ""}))
+        env = env_of(server, postgres_url, LUTLAB_NATS_MONITOR_URL="")
+        refused = subprocess.run([PROGRAM], env=env, capture_output=True, text=True, timeout=30, check=False)
+        assert refused.returncode == 1
+        assert "set LUTLAB_NATS_MONITOR_URL" in refused.stderr
+
+
+@pytest.mark.parametrize("others", ["", ",http://127.0.0.1:1"])
+def test_the_embedded_server_is_safe(server_folder: Path, postgres_url: str, tmp_path: Path, others: str) -> None:
+    with nats_that_syncs(server_folder, "always") as server:
+        env = env_of(server, postgres_url, LUTLAB_NATS_MONITOR_URL=server.monitor_url + others)
         log = tmp_path / "scheduler.log"
         with log.open("wb") as output:
             process = subprocess.Popen([PROGRAM], env=env, stdout=output, stderr=output)
         try:
             says(log, "nats_link_up")
-            assert ("nats_sync_read_back" in log.read_text()) == monitored
-            assert ("nats_sync_unchecked" in log.read_text()) != monitored
+            assert "nats_sync_read_back" in log.read_text()
+            assert ("nats_sync_unread" in log.read_text()) == bool(others)
         finally:
             process.terminate()
             process.wait(10)

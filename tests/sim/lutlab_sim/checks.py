@@ -35,9 +35,16 @@ def unfinished(world: Any) -> list[str]:
     views = world.database.views
     problems = [f"job {k} is still {r['status']}" for k, r in views["jobs"].items() if r["status"] in OPEN]
     problems += [f"fpga {k} is still {r['state']}" for k, r in views["boards"].items() if r["state"] in UNSETTLED]
+    problems += [f"{key} is plugged in, but lost to the ledger" for key in _unseen(world)]
     if world.api.waiting or not world.load_over.is_set():
         problems.append(f"{world.api.waiting} commands are still unanswered")
     return problems
+
+
+def _unseen(world: Any) -> list[str]:
+    """Boards that are there, and that the ledger has for lost."""
+    lost = {row["board_key"] for row in world.database.views["boards"].values() if row["state"] == "lost"}
+    return [key for host in world.agents for key, board in host.boards.boards.items() if board.present and key in lost]
 
 
 def _log(world: Any) -> list[str]:

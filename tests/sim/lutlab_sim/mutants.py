@@ -269,7 +269,7 @@ ALL: dict[str, Callable[[], Any]] = {
     )
 }
 
-RARE = {"presence_is_told_once", "registration_renews_nothing", "streams_begin_at_one"}
+RARE = {"registration_renews_nothing"}
 """Bugs that the simulation found in the product itself; it takes luck to meet them. Each has a test of its own, too:
 test_scheduler_leases.py and test_transport_nats.py."""
 

@@ -6,7 +6,7 @@ import asyncio
 import random
 from typing import Any
 
-from lutlab_sim.nats import Weather
+from lutlab_sim.nats_server import Weather
 
 GAP_S = 3.0
 SKEW_S_MAX = 40.0
@@ -38,6 +38,8 @@ class Nemesis:
             self._unplug,
             self._power,
             self._loose_cable,
+            self._wipe_again_and_again,
+            self._unheard,
         ]
         chosen = rng.sample(faults, rng.randint(3, len(faults)))
         await asyncio.sleep(2.0 * rng.random())
@@ -100,13 +102,13 @@ class Nemesis:
         await self._while(15.0)
         server.weather = Weather()
 
-    async def _nats(self, *, wipe: bool = False, lose_tail: int = 0) -> None:
+    async def _nats(self, *, wipe: bool = False, lose_tail: int = 0, down_s: float = 5.0) -> None:
         server = self._world.server
         if not server.up:
             return
         self._note(f"nats down, wipe={wipe}, lose_tail={lose_tail}")
         server.crash(wipe=wipe, lose_tail=lose_tail)
-        await self._while(5.0)
+        await self._while(down_s)
         server.restart()
         self._note("nats up")
 
@@ -115,6 +117,33 @@ class Nemesis:
 
     async def _nats_wipe(self) -> None:
         await self._nats(wipe=True)
+
+    async def _wipe_again_and_again(self) -> None:
+        """Streams that are young when they go, and messages from before that arrive after."""
+        server, rng = self._world.server, self._rng
+        self._note("slow network")
+        server.weather = Weather(slow=0.5)
+        for _ in range(rng.randint(2, 4)):
+            await self._nats(wipe=True, down_s=0.5)
+            await self._while(3.0)
+        server.weather = Weather()
+
+    async def _unheard(self) -> None:
+        """A board comes back, and what its agent says of it is wiped away before anybody hears it."""
+        boards, key = self._board()
+        self._note(f"unplug {key}")
+        boards.unplug(key)
+        await asyncio.sleep(3.0 + 3.0 * self._rng.random())
+        dead = [host for host in self._world.schedulers if host.process.alive]
+        for host in dead:
+            self._note(f"kill {host.name}")
+            host.kill()
+        boards.plug(key)
+        await asyncio.sleep(2.0 + 2.0 * self._rng.random())
+        await self._nats(wipe=True, down_s=1.0)
+        for host in dead:
+            self._note(f"start {host.name}")
+            host.start()
 
     async def _nats_forgets(self) -> None:
         await self._nats(lose_tail=self._rng.randint(1, 3))

@@ -11,6 +11,7 @@ from nats.js.api import AckPolicy, ConsumerConfig
 
 from lutlab_events import codec, subjects
 from lutlab_sim.hosts import Host
+from lutlab_transport.pull import Pull
 
 
 class SubscriberHost(Host):
@@ -41,24 +42,13 @@ class SubscriberHost(Host):
                         durable_name="sim", filter_subject="evt.>", ack_policy=AckPolicy.EXPLICIT, ack_wait=5.0
                     ),
                 )
-                pull = await js.pull_subscribe_bind("sim", name)
-                await self._read(js, pull)
+                async with Pull(client, stream=name, durable="sim", batch_max=64).open() as pull:
+                    while True:
+                        for message in await pull.batch():
+                            self._take(message.data)
+                            await message.ack()
             except (nats.errors.Error, nats.js.errors.Error):
                 await asyncio.sleep(0.5)
-
-    async def _read(self, js: Any, pull: Any) -> None:
-        try:
-            while True:
-                try:
-                    messages = await pull.fetch(1, timeout=5.0)
-                except nats.errors.TimeoutError:
-                    await js.consumer_info(subjects.EVENTS.name, "sim")
-                    continue
-                for message in messages:
-                    self._take(message.data)
-                    await message.ack()
-        finally:
-            await pull.unsubscribe()
 
     def _take(self, data: bytes) -> None:
         event = codec.decode_event_envelope(data)

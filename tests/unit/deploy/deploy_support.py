@@ -102,12 +102,17 @@ def leaf_text(folder: Path) -> str:
 
 @dataclass(frozen=True)
 class Running:
-    """A started server and the seeds of its clients; `leaf_url` is empty where it takes no leaf nodes."""
+    """A started server and the seeds of its clients; `leaf_url` is empty where it takes no leaf nodes.
+
+    Attributes:
+        monitor_urls: its monitoring port, one URL for each address it is open on.
+    """
 
     url: str
     leaf_url: str
     seeds: Path
     pid: int
+    monitor_urls: list[str]
 
     @asynccontextmanager
     async def client(self, client: str, *, lab: str = "main", inbox: str = "_INBOX") -> AsyncIterator[Client]:
@@ -127,4 +132,6 @@ def started(folder: Path, name: str, text: str, seeds: Path) -> Iterator[Running
     server = NatsProcess(name, config)
     with running(server, folder / f"{name}.log", timeout_s=READY_TIMEOUT_S) as pid:
         listening = re.search(r"Listening for leafnode connections on (\S+)", (folder / f"{name}.log").read_text())
-        yield Running(server.ports(pid)["nats"][0], f"nats-leaf://{listening[1]}" if listening else "", seeds, pid)
+        leaf_url = f"nats-leaf://{listening[1]}" if listening else ""
+        ports = server.ports(pid)
+        yield Running(ports["nats"][0], leaf_url, seeds, pid, ports.get("monitoring", []))

@@ -154,6 +154,20 @@ def test_nothing_is_readable_without_a_key() -> None:
 
 def test_nats_writes_before_it_acknowledges() -> None:
     assert re.search(r"^\s*sync_interval: always$", (DEPLOY / "nats" / "hub.conf").read_text(), re.MULTILINE)
+    assert (
+        yaml.safe_load(TEXTS[Path("helm/nats-values.yaml")])["config"]["jetstream"]["merge"]["sync_interval"]
+        == "always"
+    )
+
+
+def test_the_scheduler_reads_that_back_wherever_it_runs() -> None:
+    assert COMPOSE["services"]["nats"]["command"] == ["-c", "/etc/nats/compose.conf"]
+    assert COMPOSE["services"]["scheduler"]["environment"]["LUTLAB_NATS_MONITOR_URL"] == "http://nats:8222"
+    assert "- name: LUTLAB_NATS_MONITOR_URL\n" in TEXTS[Path("helm/lutlab/templates/scheduler.yaml")]
+    assert len(yaml.safe_load(TEXTS[Path("helm/lutlab/values.yaml")])["nats"]["monitorUrl"].split(",")) == 3
+    assert re.search(r"^LUTLAB_NATS_MONITOR_URL=http", TEXTS[Path("systemd/lutlab.env.example")], re.MULTILINE)
+    for path, text in TEXTS.items():
+        assert path.suffix == ".md" or "ALLOW_UNSAFE_SYNC" not in text, path
 
 
 def test_user_code_is_never_built_without_a_sandbox() -> None:

@@ -64,16 +64,10 @@ async def ensure_blob_bucket(js: JetStreamContext, *, replicas: int = 1) -> bool
     return False
 
 
-async def pull_consumer(
-    js: JetStreamContext,
-    *,
-    stream: str,
-    durable: str,
-    subject: str,
-    ack_wait_s: float,
-    max_ack_pending: int,
-) -> JetStreamContext.PullSubscription:
-    """A durable pull consumer on one subject filter, created or found.
+async def ensure_consumer(
+    js: JetStreamContext, *, stream: str, durable: str, subject: str, ack_wait_s: float, max_ack_pending: int
+) -> None:
+    """Make sure that a durable pull consumer on one subject filter exists; `lutlab_transport.pull` reads from it.
 
     Messages are redelivered for ever, `ack_wait_s` after a delivery that was neither acknowledged nor extended.
     """
@@ -89,4 +83,13 @@ async def pull_consumer(
         max_ack_pending=max_ack_pending,
     )
     await js.add_consumer(stream, config)
+
+
+async def pull_consumer(
+    js: JetStreamContext, *, stream: str, durable: str, subject: str, ack_wait_s: float, max_ack_pending: int
+) -> JetStreamContext.PullSubscription:
+    """`ensure_consumer`, and nats-py's own way to fetch from it, for tests and benchmarks."""
+    await ensure_consumer(
+        js, stream=stream, durable=durable, subject=subject, ack_wait_s=ack_wait_s, max_ack_pending=max_ack_pending
+    )
     return await js.pull_subscribe_bind(durable, stream)

@@ -28,7 +28,7 @@ class Settings(BaseSettings):
         queue_jobs_max: how many build jobs may be open at once.
         job_log_bytes_max: how much of a job's log is kept.
         nats_monitor_url: NATS' monitoring ports, separated by commas; how it syncs is read back there at start.
-        allow_unsafe_sync: go on even if NATS acknowledges messages before they are on disk.
+        allow_unsafe_sync: go on even if NATS acknowledges messages before they are on disk, or cannot be asked.
         nats_replicas: copies of each stream; 3 in a cluster.
         scheduler_metrics_port: where Prometheus may ask, 0 for nowhere.
         otlp_endpoint: where traces go by OTLP over HTTP, e.g. http://127.0.0.1:4318; empty: none are made.

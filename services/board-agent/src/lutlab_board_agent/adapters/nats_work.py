@@ -7,22 +7,20 @@ import contextlib
 from collections.abc import Coroutine
 from typing import Any
 
-import nats.errors
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.js.client import JetStreamContext
 
 from lutlab_board_agent.app.program_board import Later, ProgramService
 from lutlab_events import codec, subjects
 from lutlab_events.work import ProgramWork
 from lutlab_transport.metrics import handling
-from lutlab_transport.streams import pull_consumer
+from lutlab_transport.pull import Pull
+from lutlab_transport.streams import ensure_consumer
 from lutlab_transport.work import NATS_ERRORS, bury, keep_alive
 
 log = structlog.get_logger(__name__)
 
-FETCH_TIMEOUT_S = 10.0
 RETRY_WAITS_S = (0.25, 0.5, 1.0, 2.0, 5.0)
 IN_PROGRESS_S = subjects.PROGRAM_ACK_WAIT_S / 3
 CRASH_RETRY_S = 5.0
@@ -59,9 +57,9 @@ class WorkQueue:
         while True:
             try:
                 self._reconnected.clear()
-                subscription = await self._bind()
-                failures = 0
-                await self._until_reconnected(self._fetch(subscription))
+                async with (await self._pull()).open() as pull:
+                    failures = 0
+                    await self._until_reconnected(self._fetch(pull))
             except NATS_ERRORS as error:
                 wait_s = RETRY_WAITS_S[min(failures, len(RETRY_WAITS_S) - 1)]
                 failures += 1
@@ -76,15 +74,17 @@ class WorkQueue:
             task.cancel()
         await asyncio.gather(*self._in_hand, return_exceptions=True)
 
-    async def _bind(self) -> JetStreamContext.PullSubscription:
-        return await pull_consumer(
+    async def _pull(self) -> Pull:
+        durable = subjects.agent_durable(self._site, self._agent_id)
+        await ensure_consumer(
             self._js,
             stream=subjects.WORK.name,
-            durable=subjects.agent_durable(self._site, self._agent_id),
+            durable=durable,
             subject=subjects.agent_work(self._site, self._agent_id),
             ack_wait_s=subjects.PROGRAM_ACK_WAIT_S,
             max_ack_pending=self._max_in_hand,
         )
+        return Pull(self._nc, stream=subjects.WORK.name, durable=durable, batch_max=self._max_in_hand)
 
     async def _until_reconnected(self, fetching: Coroutine[None, None, None]) -> None:
         tasks = {asyncio.create_task(fetching), asyncio.create_task(self._reconnected.wait())}
@@ -97,24 +97,14 @@ class WorkQueue:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _fetch(self, subscription: JetStreamContext.PullSubscription) -> None:
+    async def _fetch(self, pull: Pull) -> None:
         """Take messages until the consumer fails."""
         log.info("work_queue_bound", agent_id=self._agent_id)
-        try:
-            while True:
-                try:
-                    messages = await subscription.fetch(1, timeout=FETCH_TIMEOUT_S)
-                except nats.errors.TimeoutError:
-                    # Silence is normal; but a server that was wiped is silent too.
-                    await self._js.consumer_info(subjects.WORK.name, subjects.agent_durable(self._site, self._agent_id))
-                    continue
-                for message in messages:
-                    task = asyncio.create_task(self._handle(message))
-                    self._in_hand.add(task)
-                    task.add_done_callback(self._in_hand.discard)
-        finally:
-            with contextlib.suppress(*NATS_ERRORS):
-                await subscription.unsubscribe()
+        while True:
+            for message in await pull.batch():
+                task = asyncio.create_task(self._handle(message))
+                self._in_hand.add(task)
+                task.add_done_callback(self._in_hand.discard)
 
     async def _handle(self, message: Msg) -> None:
         tries = message.metadata.num_delivered

@@ -7,11 +7,9 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from uuid import UUID
 
-import nats.errors
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.js.client import JetStreamContext
 
 from lutlab_builder.adapters.nats_io import NATS_ERRORS, RETRY_WAITS_S
 from lutlab_builder.app.do_work import BuildService, Later
@@ -20,12 +18,12 @@ from lutlab_builder.domain.errors import BuildFailure
 from lutlab_events import codec, subjects
 from lutlab_events.work import BuildCancelled, BuildWork
 from lutlab_transport.metrics import Sample, handling
-from lutlab_transport.streams import pull_consumer
+from lutlab_transport.pull import Pull
+from lutlab_transport.streams import ensure_consumer
 from lutlab_transport.work import bury, keep_alive
 
 log = structlog.get_logger(__name__)
 
-FETCH_TIMEOUT_S = 10.0
 IN_PROGRESS_S = subjects.BUILD_ACK_WAIT_S / 3
 BUILDS_IN_HAND_MAX = 1000
 """Work that all builders of a site together may have in hand; each one takes no more than its own slots."""
@@ -56,9 +54,9 @@ class BuildQueue:
         failures = 0
         while True:
             try:
-                subscription = await self._bind()
-                failures = 0
-                await self._fetch(subscription)
+                async with (await self._pull()).open() as pull:
+                    failures = 0
+                    await self._fetch(pull)
             except NATS_ERRORS as error:
                 wait_s = RETRY_WAITS_S[min(failures, len(RETRY_WAITS_S) - 1)]
                 failures += 1
@@ -75,44 +73,34 @@ class BuildQueue:
             task.cancel()
         await asyncio.gather(*self._in_hand, return_exceptions=True)
 
-    async def _bind(self) -> JetStreamContext.PullSubscription:
-        return await pull_consumer(
+    async def _pull(self) -> Pull:
+        durable = subjects.builder_durable(self._site)
+        await ensure_consumer(
             self._js,
             stream=subjects.WORK.name,
-            durable=subjects.builder_durable(self._site),
+            durable=durable,
             subject=subjects.build_work(self._site),
             ack_wait_s=subjects.BUILD_ACK_WAIT_S,
             max_ack_pending=BUILDS_IN_HAND_MAX,
         )
+        # One at a time: work that waits here for a slot could be built elsewhere.
+        return Pull(self._nc, stream=subjects.WORK.name, durable=durable, batch_max=1)
 
-    async def _fetch(self, subscription: JetStreamContext.PullSubscription) -> None:
+    async def _fetch(self, pull: Pull) -> None:
         """Take messages until the consumer fails."""
         log.info("work_queue_bound", site=self._site)
-        try:
-            while True:
-                await self._slots.acquire()
-                message = None
-                try:
-                    message = await self._next(subscription)
-                finally:
-                    if message is None:
-                        self._slots.release()
-                if message is not None:
-                    task = asyncio.create_task(self._in_slot(message))
-                    self._in_hand.add(task)
-                    task.add_done_callback(self._in_hand.discard)
-        finally:
-            with contextlib.suppress(*NATS_ERRORS):
-                await subscription.unsubscribe()
-
-    async def _next(self, subscription: JetStreamContext.PullSubscription) -> Msg | None:
-        try:
-            messages = await subscription.fetch(1, timeout=FETCH_TIMEOUT_S)
-        except nats.errors.TimeoutError:
-            # Silence is normal; but a server that was wiped is silent too.
-            await self._js.consumer_info(subjects.WORK.name, subjects.builder_durable(self._site))
-            return None
-        return messages[0]
+        while True:
+            await self._slots.acquire()
+            messages: list[Msg] = []
+            try:
+                messages = await pull.batch()
+            finally:
+                if not messages:
+                    self._slots.release()
+            for message in messages:
+                task = asyncio.create_task(self._in_slot(message))
+                self._in_hand.add(task)
+                task.add_done_callback(self._in_hand.discard)
 
     async def _in_slot(self, message: Msg) -> None:
         try:

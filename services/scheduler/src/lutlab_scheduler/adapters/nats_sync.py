@@ -2,7 +2,8 @@
 
 A JetStream server syncs its files every `sync_interval`, two minutes by default, and acknowledges before. A command
 that was acknowledged and is lost when the power fails is only a command that is not answered, and is sent again; but a
-report of an agent or a builder would be gone. So anything but `sync_interval: always` is refused unless told otherwise.
+report of an agent or a builder would be gone. So anything but `sync_interval: always` is refused unless told otherwise,
+and so is a server that cannot be asked.
 """
 
 from __future__ import annotations
@@ -18,6 +19,11 @@ log = structlog.get_logger(__name__)
 
 TIMEOUT_S = 2.0
 NANOS_PER_S = 1_000_000_000
+UNCHECKED = (
+    "nobody can say whether NATS has messages on disk before it acknowledges them: set LUTLAB_NATS_MONITOR_URL to its "
+    "monitoring port (`http: ...` in its configuration, mostly port 8222), or LUTLAB_ALLOW_UNSAFE_SYNC=true to go on "
+    "all the same"
+)
 
 
 class UnsafeSync(SchedulerError):
@@ -27,28 +33,41 @@ class UnsafeSync(SchedulerError):
 
 
 async def check_sync(monitor_urls: str, *, allow_unsafe: bool) -> None:
-    """Ask every server's monitoring port (`/varz`) how it syncs.
+    """Ask every server's monitoring port (`/varz`) how it syncs; a server of a cluster may be away, but not all.
 
     Args:
         monitor_urls: `http://host:port`, several separated by commas; empty if there is none to ask.
         allow_unsafe: only warn.
 
     Raises:
-        UnsafeSync: a server does not sync before it acknowledges.
-        BusUnavailable: a monitoring port does not answer (yet).
+        UnsafeSync: a server does not sync before it acknowledges, or there is none to ask.
+        BusUnavailable: no monitoring port answers (yet).
     """
     urls = [url.strip().rstrip("/") for url in monitor_urls.split(",") if url.strip()]
     if not urls:
-        log.warning("nats_sync_unchecked", way_out="set LUTLAB_NATS_MONITOR_URL to NATS' monitoring port")
+        _unsafe("", UNCHECKED, allow_unsafe=allow_unsafe)
+        return
+    silent: list[BusUnavailable] = []
     async with httpx.AsyncClient(timeout=TIMEOUT_S) as http:
         for url in urls:
-            problem = unsafe(url, await _variables(http, url))
+            try:
+                problem = unsafe(url, await _variables(http, url))
+            except BusUnavailable as error:
+                log.warning("nats_sync_unread", server=url, reason=str(error))
+                silent.append(error)
+                continue
             if problem is None:
                 log.info("nats_sync_read_back", server=url, sync="always")
-            elif allow_unsafe:
-                log.warning("nats_sync_unsafe", server=url, problem=problem)
             else:
-                raise UnsafeSync(problem)
+                _unsafe(url, problem, allow_unsafe=allow_unsafe)
+    if len(silent) == len(urls):
+        raise silent[0]
+
+
+def _unsafe(url: str, problem: str, *, allow_unsafe: bool) -> None:
+    if not allow_unsafe:
+        raise UnsafeSync(problem)
+    log.warning("nats_sync_unsafe", server=url, problem=problem)
 
 
 async def _variables(http: httpx.AsyncClient, url: str) -> dict[str, Any]:
