@@ -28,6 +28,7 @@ class AgentSettings(BaseSettings):
         lab_file: LUTLAB_AGENT_LAB_FILE, the TOML file that declares this host's boards.
         data_dir: LUTLAB_AGENT_DATA_DIR, where epochs are remembered; must survive restarts of the host.
         loader: LUTLAB_AGENT_LOADER, an openFPGALoader binary to use instead of the one found.
+        bridge_host: LUTLAB_AGENT_BRIDGE_HOST, the address at which boards with a `bridge_port` are reached over TCP.
         log_level: LUTLAB_LOG_LEVEL.
     """
 
@@ -42,6 +43,7 @@ class AgentSettings(BaseSettings):
     lab_file: Path
     data_dir: Path = Path("/var/lib/lutlab/agent")
     loader: Path | None = None
+    bridge_host: str = "127.0.0.1"
 
     @field_validator("site", "id")
     @classmethod
