@@ -152,8 +152,7 @@ def same(device, memory, doubtful):
     """Are these the same replies? Of the doubtful ones the device may say something damaged instead."""
     if not doubtful:
         return without_naks(device) == without_naks(memory)
-    device = [line for line in without_naks(device) if is_undamaged(line)]
-    memory = without_naks(memory)
+    device, memory = ([line for line in without_naks(each) if is_undamaged(line)] for each in (device, memory))
     while memory and device != memory:
         at = next((i for i, (a, b) in enumerate(zip(device, memory, strict=False)) if a != b), len(device))
         if memory[at] not in doubtful:

@@ -37,7 +37,7 @@ from lutlab_api.web.routes_live import tell
 from lutlab_api.web.services import Ports, wire
 from lutlab_bus import LinkCounters, Modify, Operation, Poll, Result, Status, Write, batch
 from lutlab_bus.operations import as_words
-from lutlab_events.busmsg import BusHeaders, BusReply, BusStatus, BusVerb
+from lutlab_events.busmsg import BridgeWay, BusHeaders, BusReply, BusStatus, BusVerb
 from lutlab_events.commands import Command, IssueKey, RecordRun, RevokeKey, RotateKey
 from lutlab_events.envelope import Answer
 from lutlab_events.ids import derived, digest
@@ -342,6 +342,7 @@ def _ops_of(body: RecordRun) -> dict[str, Any]:
     }
 
 
+WAY = BridgeWay(host="10.1.1.1", port=1234, token="ab" * 32)
 STATS = {
     "open": True,
     "in_step": True,
@@ -385,6 +386,8 @@ class FakeBus:
             return BusReply(
                 status=BusStatus.OK, frame=batch.encode_results([self._do(op) for op in batch.decode(frame)])
             )
+        if headers.verb is BusVerb.BRIDGE:
+            return BusReply(status=BusStatus.OK, frame=msgspec.json.encode(WAY))
         if headers.verb is BusVerb.STATS:
             return BusReply(status=BusStatus.OK, frame=json.dumps(STATS).encode())
         if headers.verb is BusVerb.OPEN:

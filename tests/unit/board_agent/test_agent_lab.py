@@ -30,6 +30,18 @@ path = "/dev/ttyUSB1"
 """
 
 
+def test_bridges_are_off_unless_given_a_port() -> None:
+    assert [board.bridge_port for board in parse_lab(GOOD, name="lab.toml")] == [None, None]
+    on = GOOD.replace('key = "bench-0"', 'key = "bench-0"\nbridge_port = 1234')
+    assert [board.bridge_port for board in parse_lab(on, name="lab.toml")] == [1234, None]
+    for text, word in (
+        (on.replace("1234", "70000"), "line 3.*70000 is no TCP port"),
+        (on.replace('key = "bench-1"', 'key = "bench-1"\nbridge_port = 1234'), "the same bridge_port 1234"),
+    ):
+        with pytest.raises(LabFileInvalid, match=word):
+            parse_lab(text, name="lab.toml")
+
+
 def test_both_kinds_of_cable() -> None:
     first, second = parse_lab(GOOD, name="lab.toml")
     assert (first.key, first.labels, first.serial.path) == ("bench-0", ("fast", "fan"), "/dev/ttyUSB0")

@@ -22,6 +22,7 @@ from lutlab.config import resolve
 from lutlab.errors import JobFailed, LutlabError, Refused, TimedOut, Unreachable
 from lutlab.models import (
     Board,
+    BridgeWay,
     Event,
     EventPage,
     Failure,
@@ -247,6 +248,14 @@ class Client:
     def stream(self, fpga_id: int) -> BoardStream:
         """A live connection to a reserved board, for many transactions. Raises: StreamFailed."""
         return BoardStream.open(self.endpoint, fpga_id)
+
+    def bridge(self, fpga_id: int) -> BridgeWay:
+        """The way to the raw TCP bridge of a board you have reserved; for `lutlab.bridge.connect_bridge`.
+
+        Raises:
+            Refused: `no_bridge`, or the board is not yours.
+        """
+        return self._post(f"/api/v1/boards/{fpga_id}/bridge", BridgeWay)
 
     # -- keys ------------------------------------------------------------------------------------
 

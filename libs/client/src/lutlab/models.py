@@ -150,6 +150,14 @@ class RunResult(Model, frozen=True, kw_only=True):
     ops: list[OpResult] = []
 
 
+class BridgeWay(Model, frozen=True, kw_only=True):
+    """Where a board's TCP bridge listens, and the token that opens it while the session lasts."""
+
+    host: str
+    port: int
+    token: str
+
+
 class Event(Model, frozen=True, kw_only=True):
     """Something that happened, as the lab's log keeps it."""
 

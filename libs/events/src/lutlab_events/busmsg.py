@@ -51,6 +51,8 @@ class BusStatus(StrEnum):
     LINK_FAILED = "link_failed"
     UNKNOWN_BOARD = "unknown_board"
     BAD_REQUEST = "bad_request"
+    NOT_OFFERED = "not_offered"
+    """The board has no such thing, e.g. no TCP bridge."""
 
 
 class Lease(Frozen, frozen=True, kw_only=True):

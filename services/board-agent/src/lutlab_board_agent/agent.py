@@ -15,7 +15,8 @@ from nats.aio.client import Client
 
 from lutlab_board_agent.adapters.nats_io import BusServer, Heartbeats, NatsBitstreams
 from lutlab_board_agent.adapters.nats_work import WorkQueue
-from lutlab_board_agent.app.ports import Clock, Commands, Memories, Programmer, SerialPorts, Ticks
+from lutlab_board_agent.adapters.tcp_bridge import TcpBridges
+from lutlab_board_agent.app.ports import Clock, Commands, Ids, Memories, Programmer, SerialPorts, Ticks
 from lutlab_board_agent.app.program_board import ProgramService
 from lutlab_board_agent.app.register import Registration
 from lutlab_board_agent.app.seat import Seat
@@ -37,6 +38,7 @@ class Agent:
         nc: a connected NATS client; closed by its owner.
         boards: from the lab file.
         incarnation: of this process.
+        bridge_host: where boards with a `bridge_port` are reached over TCP.
     """
 
     def __init__(
@@ -53,9 +55,12 @@ class Agent:
         commands: Commands,
         clock: Clock,
         ticks: Ticks,
+        ids: Ids,
+        bridge_host: str,
     ) -> None:
         seats = [Seat(board, ports, memories) for board in boards]
-        self._buses = {seat.board.key: BoardBus(seat, commands, ticks) for seat in seats}
+        self._buses = {seat.board.key: BoardBus(seat, commands, ticks, bridge_host=bridge_host) for seat in seats}
+        self._bridges = TcpBridges(self._buses.values(), host=bridge_host, ids=ids)
         self._registration = Registration(seats, commands, agent_id=agent_id, incarnation=incarnation)
         self._watches = [
             BoardWatch(bus, commands, agent_id, self._registration.register) for bus in self._buses.values()
@@ -102,6 +107,7 @@ class Agent:
         finally:
             await _cancel(serving, stopping)
             await self._server.stop()
+            await self._bridges.stop()
             await self._work.finish(STOP_GRACE_S)
             for bus in self._buses.values():
                 await bus.close()
@@ -112,6 +118,7 @@ class Agent:
         """Look at the boards, serve their bus at once (sessions may live), register, then take work."""
         await asyncio.gather(*(watch.start() for watch in self._watches))
         await self._server.start()
+        await self._bridges.start()
         await self._heartbeats.start()
         await self._registration.register()
         async with asyncio.TaskGroup() as group:

@@ -28,6 +28,7 @@ class AgentSettings(BaseSettings):
         lab_file: LUTLAB_AGENT_LAB_FILE, the TOML file that declares this host's boards.
         data_dir: LUTLAB_AGENT_DATA_DIR, where epochs are remembered; must survive restarts of the host.
         loader: LUTLAB_AGENT_LOADER, an openFPGALoader binary to use instead of the one found.
+        bridge_host: LUTLAB_AGENT_BRIDGE_HOST, the address at which boards with a `bridge_port` are reached over TCP.
         log_level: LUTLAB_LOG_LEVEL.
         metrics_port: LUTLAB_AGENT_METRICS_PORT, where Prometheus may ask, 0 for nowhere.
         otlp_endpoint: LUTLAB_OTLP_ENDPOINT, where traces go by OTLP over HTTP; empty: none are made.
@@ -46,6 +47,7 @@ class AgentSettings(BaseSettings):
     loader: Path | None = None
     metrics_port: int = Field(default=0, ge=0, le=65535)
     otlp_endpoint: str = Field(default="", validation_alias="LUTLAB_OTLP_ENDPOINT")
+    bridge_host: str = "127.0.0.1"
 
     @field_validator("site", "id")
     @classmethod

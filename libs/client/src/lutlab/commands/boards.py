@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import msgspec
 import typer
 
 from lutlab.audit import Audit
+from lutlab.bridge import forward
 from lutlab.client import Client
 from lutlab.commands.common import (
     WORD_MAX,
@@ -28,6 +30,7 @@ from lutlab.models import Submitted
 from lutlab.text import clock_time, or_dash, table
 
 WORD_BYTES = 4
+LOCAL = "127.0.0.1"
 DATA_CHARS_MAX = 100
 
 Address = Annotated[str, typer.Argument(metavar="ADDRESS", help="Byte address, e.g. 0x10; a multiple of 4.")]
@@ -88,6 +91,21 @@ def write(
     values = [parse_number(word, "word", WORD_MAX) for word in words]
     with client(api_url, api_key, data_dir) as lab:
         lab.write(board, start, values, fixed_address=fixed)
+
+
+def bridge(
+    *,
+    board: BoardId,
+    port: Annotated[int, typer.Option(help="The local TCP port.", min=1, max=65535)] = 1234,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Open a local port to the TCP bridge of a board you have reserved, for clients of the stream's frames."""
+    with client(api_url, api_key, data_dir) as lab, socket.create_server((LOCAL, port)) as listener:
+        lab.bridge(board)  # a refusal is told now, not when somebody connects
+        note(f"board {board} is at {LOCAL}:{port}; end with Ctrl-C")
+        forward(listener, lambda: lab.bridge(board), note)
 
 
 def release(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from lutlab_api.domain.errors import ApiError, BoardFailure, Code, Conflict, NotAllowed
+from lutlab_api.domain.errors import ApiError, BoardFailure, Code, Conflict, Missing, NotAllowed
 from lutlab_api.domain.views import BoardView, Caller
 from lutlab_events.busmsg import BusReply, BusStatus, Lease
 from lutlab_events.values import BoardState
@@ -52,6 +52,8 @@ def bus_problem(fpga_id: int, reply: BusReply) -> ApiError | None:
             return Conflict(Code.FPGA_NOT_RESERVED, f"board {fpga_id} is not reserved any more, the session ended{why}")
         case BusStatus.UNKNOWN_BOARD:
             return BoardFailure(Code.BOARD_UNREACHABLE, f"the agent does not have board {fpga_id} at the moment{why}")
+        case BusStatus.NOT_OFFERED:
+            return Missing(Code.NO_BRIDGE, f"board {fpga_id} does not offer this{why}; use its WebSocket stream")
         case BusStatus.LINK_FAILED | BusStatus.BAD_REQUEST:
             unknown = "; the transaction may or may not have run"
             return BoardFailure(Code.BOARD_LINK_FAILED, f"the link to board {fpga_id} failed{why or unknown}")

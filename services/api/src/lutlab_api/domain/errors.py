@@ -67,6 +67,7 @@ class Code(StrEnum):
     ARTIFACT_NOT_FOUND = "artifact_not_found"
     DELIVERY_NOT_FOUND = "delivery_not_found"
     AGENT_NOT_FOUND = "agent_not_found"
+    NO_BRIDGE = "no_bridge"
     # -- what is too much
     RATE_LIMITED = "rate_limited"
     TOO_MANY_WEBSOCKETS = "too_many_websockets"

@@ -14,6 +14,7 @@ from lutlab_api.app.keys import RotatedKey as RotatedKeyValue
 from lutlab_api.domain.views import AgentView, JobView
 from lutlab_api.web.models import Fpga, Job, Key, Model, NewKey, Session
 from lutlab_api.web.paging import Page, Strict
+from lutlab_events.busmsg import BridgeWay as BridgeWayValue
 from lutlab_events.values import JobStatus
 
 GRACE_S_MAX = 7 * 86400
@@ -71,6 +72,19 @@ class Jobs(Page):
     """A page of jobs, newest first."""
 
     jobs: list[Job]
+
+
+class BridgeWay(Model):
+    """Where a board's TCP bridge listens, and what opens it."""
+
+    host: str
+    port: int
+    token: str = Field(description="32 bytes in hexadecimal; good for this session only")
+
+    @staticmethod
+    def of(way: BridgeWayValue) -> BridgeWay:
+        """From the use case."""
+        return BridgeWay(host=way.host, port=way.port, token=way.token)
 
 
 class QueueEntry(Model):

@@ -14,7 +14,7 @@ from lutlab_api.web.asked import Api, FpgaId, Key, Reader, Reading, Running
 from lutlab_api.web.documented import ASK, BOARD, READ, errors_v1
 from lutlab_api.web.models import Accepted, Fpga, Session
 from lutlab_api.web.models_run import RunOrBatchV1
-from lutlab_api.web.models_v1 import Agent, Agents, Boards, Queue, QueueEntry, Sessions
+from lutlab_api.web.models_v1 import Agent, Agents, Boards, BridgeWay, Queue, QueueEntry, Sessions
 from lutlab_api.web.paging import PageQuery, page_of
 from lutlab_api.web.polling import NOT_MODIFIED, Polled, answer_news
 from lutlab_api.web.routes_boards import RUN_ERRORS
@@ -22,6 +22,7 @@ from lutlab_events.ids import board_stream
 from lutlab_events.rejections import Rejection
 from lutlab_events.values import Scope
 
+RUN_LINK = (Code.BOARD_UNREACHABLE, Code.BOARD_TIMEOUT, Code.BOARD_LINK_FAILED)
 LISTED = (Code.VALIDATION_ERROR, Code.INVALID_CURSOR)
 Paged = Annotated[PageQuery, Query()]
 
@@ -59,6 +60,26 @@ async def get_board(fpga_id: FpgaId, api: Api, reader: Reader, request: Request,
 async def run(fpga_id: FpgaId, body: RunOrBatchV1, api: Api, asked: Running) -> Accepted:
     """Read or write words of the design on a board you have reserved, or run a batch; over when this answers."""
     return Accepted.of(await api.run.run(asked, fpga_id, body.wanted()))
+
+
+@router.post(
+    "/boards/{fpga_id}/bridge",
+    summary="Ask for the way to a board's TCP bridge",
+    responses=errors_v1(
+        *ASK,
+        *BOARD,
+        *RUN_LINK,
+        Rejection.FPGA_NOT_RESERVED,
+        Rejection.NOT_YOUR_SESSION,
+        Code.NO_BRIDGE,
+    ),
+)
+async def bridge(fpga_id: FpgaId, api: Api, asked: Running) -> BridgeWay:
+    """Where clients of the stream's frames can reach a board you have reserved without a WebSocket, and the token that
+    opens it. The token's frame comes first: `10000008 00000000` and its 32 bytes; docs/deploy.md tells more. It is good
+    for this session only. Boards have no bridge unless their lab file gives them one.
+    """
+    return BridgeWay.of(await api.bridges.way(asked.caller, fpga_id))
 
 
 @router.post(

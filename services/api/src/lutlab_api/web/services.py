@@ -9,6 +9,7 @@ from lutlab_api.app.artifacts import Artifacts
 from lutlab_api.app.asking import Asking
 from lutlab_api.app.audit import Audit, AuditLog, AuditRow, Post
 from lutlab_api.app.auth import Authenticator
+from lutlab_api.app.bridges import Bridges
 from lutlab_api.app.control import Control
 from lutlab_api.app.follow import Follower, LogSource
 from lutlab_api.app.health import HealthChecks
@@ -78,6 +79,7 @@ class Services:
     run: Run
     streams: Streams
     links: Links
+    bridges: Bridges
     keys: Keys
     health: HealthChecks
     bootstrap: Bootstrap
@@ -135,6 +137,7 @@ def wire(settings: Settings, ports: Ports, tell: Callable[[AuditRow], bytes]) ->
         ),
         streams=Streams(reads=reads, bus=ports.bus, clock=ports.clock, ids=ports.ids, limits=limits),
         links=Links(reads=reads, bus=ports.bus),
+        bridges=Bridges(reads=reads, bus=ports.bus, clock=ports.clock),
         keys=keys,
         health=HealthChecks(ports.ledger, ports.messaging, bootstrap),
         bootstrap=bootstrap,

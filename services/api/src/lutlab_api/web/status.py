@@ -79,6 +79,7 @@ MEANINGS: dict[str, Meaning] = {
     Code.DELIVERY_NOT_FOUND: Meaning(H.NOT_FOUND, "webhook a1b2 has no delivery c3d4"),
     Code.ARTIFACT_NOT_FOUND: Meaning(H.NOT_FOUND, "job a1b2 has no 'bitstream'; it has: log"),
     Code.AGENT_NOT_FOUND: Meaning(H.NOT_FOUND, "there is no agent 'bench'"),
+    Code.NO_BRIDGE: Meaning(H.NOT_FOUND, "board 3 has no TCP bridge; use its WebSocket stream"),
     # -- what is too much
     Code.RATE_LIMITED: Meaning(H.TOO_MANY_REQUESTS, "60 jobs an hour are allowed; try again in 1200 s"),
     Code.TOO_MANY_WEBSOCKETS: Meaning(H.TOO_MANY_REQUESTS, "'ada' has 10 WebSockets open; close one first"),

@@ -4,38 +4,60 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+import secrets
+from collections.abc import Callable, Mapping
+from functools import partial
 
+import msgspec
 import structlog
 
 from lutlab_board_agent.app.bus_lane import QUEUE_EXCHANGES_MAX, BusLane
 from lutlab_board_agent.app.ports import Answer, Commands, Ticks
 from lutlab_board_agent.app.seat import Seat
 from lutlab_board_agent.domain import stream_lock
+from lutlab_board_agent.domain.bridge import TOKEN_BYTES, Ticket
 from lutlab_board_agent.domain.fencing import BoardMemory, lease_refusal
 from lutlab_board_agent.domain.stream_lock import StreamLock
 from lutlab_board_agent.domain.usage import use_report_due
 from lutlab_bus import stream
-from lutlab_events.busmsg import BusHeaders, BusReply, BusStatus, BusVerb
+from lutlab_events.busmsg import BridgeWay, BusHeaders, BusReply, BusStatus, BusVerb, Lease
 from lutlab_events.commands import ReportSessionUsed
 
 log = structlog.get_logger(__name__)
 
 CARRIED = frozenset({BusVerb.EXCHANGE, BusVerb.BATCH})
 """What goes down the board's lane; a single one needs no stream of its own."""
+NEW_TOKEN = partial(secrets.token_bytes, TOKEN_BYTES)
 _OK = BusReply(status=BusStatus.OK)
 
 
 class BoardBus:
     """The bus of one board.
 
+    Args:
+        bridge_host: where its TCP bridge listens, if the lab file gives it a port.
+        new_token: makes the bridge's tokens.
+
     Attributes:
         seat: the board.
         lane: its exchanges; run `lane.run()` as a task.
+        on_cut: called when all traffic of the session ends.
     """
 
-    def __init__(self, seat: Seat, commands: Commands, ticks: Ticks) -> None:
+    def __init__(
+        self,
+        seat: Seat,
+        commands: Commands,
+        ticks: Ticks,
+        *,
+        bridge_host: str = "127.0.0.1",
+        new_token: Callable[[], bytes] = NEW_TOKEN,
+    ) -> None:
         self.seat = seat
+        self.on_cut: Callable[[], None] = _nobody
+        self._bridge_host = bridge_host
+        self._new_token = new_token
+        self._ticket: Ticket | None = None
         self.lane = BusLane(seat, ticks, self._note_use)
         self._commands = commands
         self._ticks = ticks
@@ -47,21 +69,31 @@ class BoardBus:
         """End all traffic of the session so far at once; see `BusLane.cut`."""
         self._lock = None
         self._use_reported_s = None
+        if status is BusStatus.STALE_LEASE:
+            self._ticket = None
+        self.on_cut()
         self.lane.cut(status, why)
 
     async def handle(self, request: BusHeaders, frame: bytes, answer: Answer) -> None:
         """Answer a request, or queue it; never waits for the board."""
-        reply = self._decide(request, frame, answer)
+        reply = self.submit(request, frame, answer)
         if reply is not None:
             await answer(reply)
 
-    def _decide(self, request: BusHeaders, frame: bytes, answer: Answer) -> BusReply | None:
+    def admit(self, token: bytes) -> Lease | None:
+        """The lease under which the bridge may serve whoever shows this token; None if it is not (or no more) valid."""
+        ticket = self._ticket
+        return ticket.lease if ticket is not None and ticket.admits(token, self.seat.memory) else None
+
+    def submit(self, request: BusHeaders, frame: bytes, answer: Answer) -> BusReply | None:
         """The immediate reply, None if the lane will answer."""
         if request.verb is BusVerb.STATS:
             return BusReply(status=BusStatus.OK, frame=json.dumps(self.seat.link_stats()).encode())
         refusal = lease_refusal(self.seat.memory, request.lease)
         if refusal is not None:
             return BusReply(status=BusStatus.STALE_LEASE, message=refusal)
+        if request.verb is BusVerb.BRIDGE:
+            return self._way(request.lease)
         if not self.seat.attached:
             return BusReply(status=BusStatus.LINK_FAILED, message="the board is unplugged; nothing was done")
         if request.verb is BusVerb.CLOSE:
@@ -77,6 +109,17 @@ class BoardBus:
             message = f"{QUEUE_EXCHANGES_MAX} exchanges already wait for this board; send fewer at once"
             return BusReply(status=BusStatus.BUSY, message=message)
         return None
+
+    def _way(self, lease: Lease) -> BusReply:
+        """Where the board's bridge is and what opens it under this lease."""
+        port = self.seat.board.bridge_port
+        if port is None:
+            message = "this board has no TCP bridge; its lab file may give it a bridge_port"
+            return BusReply(status=BusStatus.NOT_OFFERED, message=message)
+        if self._ticket is None or self._ticket.lease != lease:
+            self._ticket = Ticket(self._new_token(), lease)
+        way = BridgeWay(host=self._bridge_host, port=port, token=self._ticket.token.hex())
+        return BusReply(status=BusStatus.OK, frame=msgspec.json.encode(way))
 
     def _hold(self, request: BusHeaders) -> BusReply | None:
         """Take or renew the stream lock for a request; the refusal if another stream has the board."""
@@ -113,6 +156,10 @@ class BoardBus:
         if self._use_report is not None:
             self._use_report.cancel()
             await asyncio.gather(self._use_report, return_exceptions=True)
+
+
+def _nobody() -> None:
+    """Nobody wants to know."""
 
 
 class BusService:

@@ -21,6 +21,12 @@ class StateUnreadable(AgentError):
     code = "state_unreadable"
 
 
+class BridgePortTaken(AgentError):
+    """A board's TCP bridge cannot listen at its port."""
+
+    code = "bridge_port_taken"
+
+
 class LoaderFailed(AgentError):
     """The programmer did not load the bitstream.
 

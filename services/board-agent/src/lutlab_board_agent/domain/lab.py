@@ -5,6 +5,7 @@
 key = "bench-0"                 # stable name, unique within the site
 profile = "lfe5u-25f"           # a device profile
 labels = ["bench", "fan"]       # optional, what jobs can ask for
+# bridge_port = 1234            # optional, a TCP port for clients that speak the stream's frames (docs/deploy.md)
 
 [board.cable]
 kind = "openfpgaloader"         # any cable openFPGALoader knows
@@ -75,6 +76,7 @@ class LabBoard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     cable: Cable
     serial: Serial
     labels: tuple[str, ...] = ()
+    bridge_port: int | None = None
 
 
 class _LabFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -120,6 +122,8 @@ def _problem(board: LabBoard) -> tuple[str, str] | None:
         return "labels", f"at most {LABELS_MAX} labels, none of them empty"
     if not board.serial.path.startswith("/"):
         return "serial.path", f"{board.serial.path!r} is not an absolute path such as /dev/ttyUSB0"
+    if board.bridge_port is not None and not 1 <= board.bridge_port <= 65535:
+        return "bridge_port", f"{board.bridge_port} is no TCP port (1 to 65535)"
     return _cable_problem(board.cable)
 
 
@@ -139,6 +143,9 @@ def _cable_problem(cable: Cable) -> tuple[str, str] | None:
 
 
 def _check_unique(boards: tuple[LabBoard, ...], name: str) -> None:
+    ports = [str(board.bridge_port) for board in boards if board.bridge_port is not None]
+    if (twice := _first_repeated(ports)) is not None:
+        raise LabFileInvalid(f"{name}: two boards have the same bridge_port {twice}; each board needs its own")
     ways: dict[str, Callable[[LabBoard], str]] = {
         "key": lambda b: b.key,
         "cable": lambda b: str(b.cable),
