@@ -23,6 +23,7 @@ from lutlab_virtual_board.netlist import (
     Multiplier,
     Net,
     Netlist,
+    PinInput,
     ProductOutput,
     RamOutput,
     Stage,
@@ -194,7 +195,17 @@ def _edges(netlist: Netlist, groups: list[Group]) -> tuple[list[Edge], int, list
     running = [number for number, clock in enumerate(netlist.clocks) if isinstance(clock, Clock)]
     candidates = sorted(used - set(derived)) or running or [len(netlist.clocks)]
     reference = min(candidates, key=lambda clock: clock_of(netlist, clock).period_s)
-    return sorted(edges | {(reference, False)}, key=lambda edge: (edge[0] in derived, edge)), reference, derived
+    edges.add((reference, False))
+    if _pins_reset(netlist):
+        # Such a reset may end before the next edge, when pins change; it must be seen before that.
+        edges.add((reference, True))
+    return sorted(edges, key=lambda edge: (edge[0] in derived, edge)), reference, derived
+
+
+def _pins_reset(netlist: Netlist) -> bool:
+    """Whether a reset without a clock follows a pin."""
+    resets = [group.enable for group in _force_groups(netlist)]
+    return any(isinstance(netlist.drivers[net], PinInput) for net in combinational_order(netlist, resets))
 
 
 def _derived_order(netlist: Netlist, used: set[int]) -> list[int]:
