@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vb_conformance import SOC_PORTS, Case, bus_traffic, noise
+from vb_places import PLACES, RESETS_PLACES
 from vb_random_design import random_design
 from vb_riscv import write_program
 from vb_toolchain import DESIGNS
@@ -23,6 +24,7 @@ from lutlab_gateware.soc import Soc, VerilogTarget
 SDK = "manhattan-reasoning-gym==0.1.11"
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TOP = "lutlab_soc"
+INSTANCES = ("everything.v", "instances.v")
 LARGE_PROFILE = "lfe5um5g-85f"
 
 
@@ -49,6 +51,11 @@ def entries(sdk: Path | None, seeds: int) -> Iterator[Entry]:
     yield Entry("riscv", riscv)
     for top, sources in (("everything", ("everything.v",)), ("gsr", ("gsr.v",))):
         yield Entry(top, lambda folder, top=top, sources=sources: Case(top, top, sources))
+    yield Entry("resets", lambda folder: Case("resets", "resets", INSTANCES, bels=tuple(RESETS_PLACES.items())))
+    yield Entry("instances", lambda folder: Case("instances", "instances", INSTANCES, bels=tuple(PLACES.items())))
+    yield Entry("derived", lambda folder: Case("derived", "derived", ("everything.v", "derived.v"), derived=True))
+    for kind in (0, 1):
+        yield Entry(f"pads_{kind}", lambda folder, kind=kind: pads(kind))
     for seed in range(1, seeds + 1):
         yield Entry(f"random_{seed}", lambda folder, seed=seed: generated(folder, seed))
     for index, profile in enumerate(lutlab_profiles.names()):
@@ -96,6 +103,11 @@ def riscv(folder: Path) -> Case:
     path = folder / "rv32_with_program.v"
     path.write_text(f'`define PROGRAM "{program}"\n{(DESIGNS / "rv32.v").read_text()}')
     return Case("riscv", "rv32", (str(path),), stimulus=noise)
+
+
+def pads(kind: int) -> Case:
+    """Registers in pads."""
+    return Case("pads", "pads", ("everything.v", "pads.v"), parameters=(("KIND", kind),), stimulus=noise)
 
 
 def generated(folder: Path, seed: int, profile: str = "lfe5u-25f") -> Case:

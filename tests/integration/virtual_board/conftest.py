@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from vb_places import PLACES, RESETS_PLACES
 from vb_process import BoardProcess
 from vb_toolchain import Build, build
 
@@ -17,22 +18,13 @@ BUILDERS = 2
 """Builds at once: the tools are single-threaded, and the machines that run this have two cores."""
 
 SOC = ["uart.v", "soc.v"]
-MULTIPLIER_PLACES = {
-    "m0.cell_": "X13/Y13/MULT18_0",
-    "m1.cell_": "X14/Y13/MULT18_1",
-    "m2.cell_": "X17/Y13/MULT18_4",
-    "m3.cell_": "X4/Y13/MULT18_0",
-    "m4.cell_": "X18/Y13/MULT18_5",
-    "m5.cell_": "X22/Y13/MULT18_0",
-    "m6.cell_": "X23/Y13/MULT18_1",
-}
-"""The one with an output register needs a DSP block of its own: the chip database leaves its enable open."""
-
 Builder = Callable[[Path], Build]
 
 BUILDS: dict[str, Builder] = {
     "everything": lambda folder: build(folder, "everything", ["everything.v"]),
-    "instances": lambda folder: build(folder, "instances", ["everything.v", "instances.v"], bels=MULTIPLIER_PLACES),
+    "instances": lambda folder: build(folder, "instances", ["everything.v", "instances.v"], bels=PLACES),
+    "resets": lambda folder: build(folder, "resets", ["everything.v", "instances.v"], bels=RESETS_PLACES),
+    "derived": lambda folder: build(folder, "derived", ["everything.v", "derived.v"]),
     "soc": lambda folder: build(folder, "soc", SOC),
     "soc85": lambda folder: build(folder, "soc", SOC, "lfe5um5g-85f"),
     "pll": lambda folder: build(folder, "pll", [*SOC, "pll.v"]),
@@ -41,7 +33,7 @@ BUILDS: dict[str, Builder] = {
     "sgsr": lambda folder: build(folder, "gsr", ["gsr.v"], parameters={"SYNC": 1}),
     **{
         name: lambda folder, kind=kind: build(folder, "unsupported", ["unsupported.v"], parameters={"KIND": kind})  # type: ignore[misc]
-        for kind, name in enumerate(["oscillator", "pad_register", "gated_clock", "two_clocks"])
+        for kind, name in ((0, "oscillator"), (1, "jtag"), (2, "odd_divider"), (3, "fast_pad"), (6, "divider"))
     },
 }
 

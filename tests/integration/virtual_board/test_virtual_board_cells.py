@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable
 
 import pytest
-from vb_toolchain import Build, pins_of, simulate
+from vb_toolchain import Build, pins_of, simulate, simulate_events
 
 import lutlab_profiles
 from lutlab_virtual_board.compiler import Compiler, compile_now, find_gcc, find_tcc
@@ -18,6 +18,8 @@ CASES = [
     ("instances", "instances", ["everything.v", "instances.v"], {}, 4000),
     ("gsr", "gsr", ["gsr.v"], {}, 300),
     ("sgsr", "gsr", ["gsr.v"], {"SYNC": 1}, 300),
+    ("resets", "resets", ["everything.v", "instances.v"], {}, 4000),
+    ("derived", "derived", ["everything.v", "derived.v"], {}, 4000),
 ]
 
 
@@ -46,7 +48,9 @@ def test_the_bitstream_does_what_its_source_says(
     cycles: int,
 ) -> None:
     built = builds(name)
-    wanted = simulate(built.folder, top, sources, cycles, parameters)
+    # CXXRTL does not know clocks that logic makes.
+    reference = simulate_events if name == "derived" else simulate
+    wanted = reference(built.folder, top, sources, cycles, parameters)
     assert len(set(wanted)) > 30, "a reference that hardly moves proves nothing"
     compilers = [compiler for compiler in (find_tcc(), find_gcc()) if compiler]
     for compiler in compilers:

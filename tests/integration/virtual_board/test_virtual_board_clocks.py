@@ -11,6 +11,7 @@ from test_virtual_board_cells import run
 from vb_toolchain import Build, simulate
 
 from lutlab_virtual_board.compiler import find_gcc, find_tcc
+from lutlab_virtual_board.netlist import Clock, DerivedClock
 from lutlab_virtual_board.programming import Translator
 
 _MAIN = """
@@ -49,11 +50,27 @@ def test_domains_follow_their_clocks_ratios_and_phases(builds: Callable[[str], B
 def test_the_clocks_are_those_of_the_pll(builds: Callable[[str], Build], translator: Translator) -> None:
     clocks = translator.translate(builds("domains").bit.read_bytes()).netlist.clocks
     step_s = Fraction(1, 600_000_000)
-    found = {clock.name.partition(" ")[0]: (clock.period_s / step_s, clock.first_s / step_s) for clock in clocks}
+    running = [clock for clock in clocks if isinstance(clock, Clock)]
+    found = {clock.name.partition(" ")[0]: (clock.period_s / step_s, clock.first_s / step_s) for clock in running}
     assert found == {"CLKOP": (12, 0), "CLKOS": (6, 0), "CLKOS2": (8, Fraction(5, 2)), "CLKOS3": (24, 3)}
+
+
+def test_gates_and_selectors_are_clocks_that_follow_others(
+    builds: Callable[[str], Build], translator: Translator
+) -> None:
+    clocks = translator.translate(builds("derived").bit.read_bytes()).netlist.clocks
+    kinds = [clock.kind for clock in clocks if isinstance(clock, DerivedClock)]
+    assert sorted(kinds) == ["gate", *["logic"] * 6, "select"]
+
+
+def test_a_divider_halves_its_clock(builds: Callable[[str], Build], translator: Translator) -> None:
+    clocks = translator.translate(builds("divider").bit.read_bytes()).netlist.clocks
+    assert [clock.period_s for clock in clocks if isinstance(clock, Clock)] == [Fraction(1, 25_000_000)]
 
 
 def test_the_internal_oscillator_is_a_clock(builds: Callable[[str], Build], translator: Translator) -> None:
     translation = translator.translate(builds("oscillator").bit.read_bytes())
-    assert [clock.period_s for clock in translation.netlist.clocks] == [Fraction(128, 310_000_000)]
+    assert [clock.period_s for clock in translation.netlist.clocks if isinstance(clock, Clock)] == [
+        Fraction(128, 310_000_000)
+    ]
     assert f"#define CLOCK_HZ {310e6 / 128!r}" in translation.program.source

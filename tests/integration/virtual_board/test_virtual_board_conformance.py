@@ -22,6 +22,12 @@ def test_a_processor_runs_its_program(tmp_path: Path, cache: Path) -> None:
     assert verdict.changes > 10_000 and verdict.luts > 500 and verdict.registers > 100
 
 
+@pytest.mark.parametrize("kind", [0, 1])
+def test_registers_in_pads_and_open_pads(tmp_path: Path, cache: Path, kind: int) -> None:
+    case = Case("pads", "pads", ("everything.v", "pads.v"), parameters=(("KIND", kind),), stimulus=noise)
+    assert check(case, tmp_path, cache, cycles=20_000).changes > 10_000
+
+
 def test_a_random_design_on_another_die(tmp_path: Path, cache: Path) -> None:
     source = tmp_path / "chip.v"
     source.write_text(random_design(seed=4, pieces=24))

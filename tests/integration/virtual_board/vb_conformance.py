@@ -13,14 +13,14 @@ from zlib import crc32
 
 from cobs import cobs
 from vb_oracles import Oracle, check_luts, check_registers, configuration_differences
-from vb_toolchain import DESIGNS, Build, build, pins_of, unpack, yosys
+from vb_toolchain import DESIGNS, Build, build, pins_of, unpack, verilate, yosys
 
 import lutlab_profiles
 from lutlab_bus import wire
 from lutlab_virtual_board.bitstream import parse
 from lutlab_virtual_board.compiler import compile_now, find_gcc, find_tcc
 from lutlab_virtual_board.configuration import Configuration
-from lutlab_virtual_board.extract import extract
+from lutlab_virtual_board.extract import extract, pulls
 from lutlab_virtual_board.fabric import Fabric
 from lutlab_virtual_board.netlist import (
     BlockRamOutput,
@@ -54,6 +54,8 @@ class Case:
         profile: the board model it is built for.
         stimulus: what its port rx sees; None where it has none.
         parameters: of the top module.
+        bels: fixed places of cells.
+        derived: has clocks that logic makes, which Verilator knows and CXXRTL does not.
     """
 
     name: str
@@ -63,6 +65,8 @@ class Case:
     profile: str = "lfe5u-25f"
     stimulus: Stimulus | None = None
     parameters: tuple[tuple[str, int], ...] = ()
+    bels: tuple[tuple[str, str], ...] = ()
+    derived: bool = False
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,9 @@ def check(case: Case, folder: Path, cache: Path, cycles: int, seed: int = 1) -> 
         Difference: an oracle disagrees.
     """
     profile = lutlab_profiles.get(case.profile)
-    built = build(folder, case.top, list(case.sources), case.profile, dict(case.parameters), pack_raw=False)
+    built = build(
+        folder, case.top, list(case.sources), case.profile, dict(case.parameters), bels=dict(case.bels), pack_raw=False
+    )
     translator = Translator(profile, cache)
     database = translator.database()
     configuration = Configuration(database, parse(built.bit.read_bytes(), database.device))
@@ -147,11 +153,19 @@ def check(case: Case, folder: Path, cache: Path, cycles: int, seed: int = 1) -> 
     settings, differences = configuration_differences(built, profile.device, cache, unpack(built))
     if differences:
         raise Difference(f"{case.name}: ecpunpack and the board read the configuration differently: {differences[:3]}")
-    changes = _compare(case, built, translator, netlist, cycles, seed)
+    changes = _compare(case, built, translator, configuration, netlist, cycles, seed)
     return Verdict(cycles, changes, luts, registers, settings)
 
 
-def _compare(case: Case, built: Build, translator: Translator, netlist: Netlist, cycles: int, seed: int) -> int:
+def _compare(
+    case: Case,
+    built: Build,
+    translator: Translator,
+    configuration: Configuration,
+    netlist: Netlist,
+    cycles: int,
+    seed: int,
+) -> int:
     profile = lutlab_profiles.get(case.profile)
     pins = pins_of(profile)
     names = [f"{port}[{bit}]" if bits > 1 else port for port, bits in case.ports for bit in range(bits)]
@@ -163,7 +177,9 @@ def _compare(case: Case, built: Build, translator: Translator, netlist: Netlist,
     assert compiler is not None
     fabric = Fabric(compile_now(compiler, program.source.encode()))
     inputs = program.inputs
-    assert set(inputs) <= {profile.pins.rx}
+    levels_of = pulls(configuration, profile.package, netlist)
+    open_pins = bytes(levels_of.get(pin, 0) for pin in inputs)
+    at_rx = inputs.index(profile.pins.rx) if profile.pins.rx in inputs else None
     levels = case.stimulus(random.Random(seed)) if case.stimulus else iter(lambda: 1, 0)
     changes = 0
     last = b""
@@ -179,7 +195,10 @@ def _compare(case: Case, built: Build, translator: Translator, netlist: Netlist,
             count = min(CHUNK_CYCLES, cycles - start)
             stimulus = stimuli.read(count)
             wanted = reference.stdout.read(count * len(names))
-            got = fabric.trace(stimulus if inputs else b"", count, len(names))
+            rows_in = bytearray(open_pins * count)
+            if at_rx is not None:
+                rows_in[at_rx :: len(inputs)] = stimulus
+            got = fabric.trace(bytes(rows_in), count, len(names))
             if got != wanted:
                 index = next(i for i, (mine, theirs) in enumerate(zip(got, wanted, strict=True)) if mine != theirs)
                 cycle, output = start + index // len(names), names[index % len(names)]
@@ -239,6 +258,8 @@ int main() {{
 def simulator(folder: Path, case: Case) -> Path:
     """An independent simulation of the sources: a byte of input a cycle in, a byte for each output bit out."""
     top = case.top
+    if case.derived:
+        return _verilated(folder, case)
     read = [
         f"read_rtlil {source}" if source.endswith(".il") else f"read_verilog -sv -D SIMULATION {DESIGNS / source}"
         for source in case.sources
@@ -261,3 +282,35 @@ def simulator(folder: Path, case: Case) -> Path:
     command = ["g++", "-std=c++14", "-O1", "-I", str(runtime), f"{top}_main.cc", "-o", str(program)]
     subprocess.run(command, cwd=folder, check=True)
     return program
+
+
+_EVENTS_MAIN = """
+#include "V{top}.h"
+#include <cstdio>
+int main() {{
+  V{top} top;
+  unsigned char in[1], out[{width}];
+  while (fread(in, 1, 1, stdin) == 1) {{
+    top.clk = 0;
+    top.eval();
+    {drive}
+    top.eval();
+    unsigned char *put = out;
+    {sample}
+    fwrite(out, 1, sizeof out, stdout);
+    top.clk = 1;
+    top.eval();
+  }}
+}}
+"""
+
+
+def _verilated(folder: Path, case: Case) -> Path:
+    sample = " ".join(
+        f"for (int i = 0; i < {bits}; i++) *put++ = (unsigned long)top.{port} >> i & 1;" for port, bits in case.ports
+    )
+    drive = "top.rx = in[0];" if case.stimulus else ""
+    width = sum(bits for _, bits in case.ports)
+    main = _EVENTS_MAIN.format(top=case.top, width=width, drive=drive, sample=sample)
+    options = ["-DSIMULATION", *(f"-G{key}={value}" for key, value in case.parameters)]
+    return verilate(folder, case.top, [DESIGNS / source for source in case.sources], main, *options)

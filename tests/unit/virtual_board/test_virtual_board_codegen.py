@@ -46,6 +46,7 @@ class Builder:
         if self.falling:
             self.nets.append(self.netlist.add(ClockLevel()))
         self.registers()
+        self.early = [ZERO, *self.nets[-5:]]
         self.products = self.multipliers()
         self.blocks = self.block_rams()
         self.logic(functions)
@@ -85,24 +86,34 @@ class Builder:
 
     def multipliers(self) -> list[Multiplier]:
         for index in range(2):
-            stages = [Stage(ONE, ZERO) if self.random.random() < 0.5 else None for _ in range(4)]
+            stages = [self.stage() if self.random.random() < 0.5 else None for _ in range(4)]
             if index == 0:
-                stages[self.random.choice([2, 3])] = Stage(ONE, ZERO)
+                stages[self.random.choice([2, 3])] = self.stage()
             factors = self.picks(18), self.picks(18), self.pick(), self.pick()
-            self.netlist.multipliers.append(Multiplier(*factors, *stages, self.edge(), f"x{index}"))
+            self.netlist.multipliers.append(Multiplier(*factors, *stages, f"x{index}"))
             self.nets += [self.netlist.add(ProductOutput(index, bit)) for bit in range(0, 36, 3)]
         return self.netlist.multipliers
+
+    def stage(self) -> Stage:
+        return Stage(ONE, ZERO, self.random.random() < 0.5, self.edge())
 
     def block_rams(self) -> list[BlockRam]:
         for index in range(2):
             words = [self.random.getrandbits(9) for _ in range(2048)]
             ports = [self.port(number) for number in (0, 1)]
             self.netlist.block_rams.append(BlockRam(ports, words, f"b{index}"))
-            self.nets += [self.netlist.add(BlockRamOutput(index, bit)) for bit in range(0, 36, 2)]
+            self.nets += [self.block_output(index, bit) for bit in range(0, 36, 2)]
         return self.netlist.block_rams
+
+    def block_output(self, index: int, bit: int) -> Net:
+        """An output of a block RAM: with an asynchronous reset, a function of that."""
+        port = self.netlist.block_rams[index].ports[bit // 18]
+        held = self.netlist.add(BlockRamOutput(index, bit))
+        return held if port.reset_stops_writes else self.netlist.add(Function(0b0010, (held, port.reset)))
 
     def port(self, number: int) -> RamPort:
         register = self.random.random() < 0.3
+        synchronous = self.random.random() < 0.5
         return RamPort(
             width=self.random.choice([1, 2, 4, 9, 18]),
             address=(),
@@ -110,8 +121,8 @@ class Builder:
             enable=ONE,
             write=ZERO,
             write_mode=self.random.choice(["NORMAL", "WRITETHROUGH", "READBEFOREWRITE"]),
-            reset=ZERO,
-            reset_stops_writes=self.random.random() < 0.5,
+            reset=ZERO if synchronous else self.random.choice(self.early),
+            reset_stops_writes=synchronous,
             register=register,
             register_enable=ONE,
             outputs=(18 * number, 18),
@@ -130,7 +141,9 @@ class Builder:
                 # Few address bits change, so that the ports meet what they wrote.
                 port.address = (*self.picks(7), *[ZERO] * 7)
                 port.data = self.picks(18)
-                port.enable, port.reset = self.random.choice(controls), self.random.choice(resets)
+                port.enable = self.random.choice(controls)
+                if port.reset_stops_writes:
+                    port.reset = self.random.choice(resets)
                 port.write, port.register_enable = self.pick(), self.random.choice(controls)
             if block.ports[0].falling == block.ports[1].falling:
                 # Both ports writing one word at one edge has no defined result.
@@ -139,6 +152,9 @@ class Builder:
             for stage in (multiplier.stage_a, multiplier.stage_b, multiplier.stage_product, multiplier.stage_output):
                 if stage:
                     stage.enable, stage.reset = self.random.choice(controls), self.random.choice(resets)
+                    if stage.asynchronous:
+                        # Not from logic after a product: a reset that acts at once may not follow what it resets.
+                        stage.reset = self.random.choice(self.early)
 
 
 @pytest.mark.parametrize("seed", range(40))

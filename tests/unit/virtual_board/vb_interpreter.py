@@ -16,6 +16,7 @@ from lutlab_virtual_board.netlist import (
     RamOutput,
     RamPort,
     RegisterOutput,
+    Stage,
 )
 
 
@@ -91,8 +92,8 @@ class Interpreter:
 
     def product(self, index: int) -> int:
         m: Multiplier = self.netlist.multipliers[index]
-        a = self.stages[index]["a"] if m.stage_a else self.word(m.a)
-        b = self.stages[index]["b"] if m.stage_b else self.word(m.b)
+        a = self.held(index, "a", m.stage_a) if m.stage_a else self.word(m.a)
+        b = self.held(index, "b", m.stage_b) if m.stage_b else self.word(m.b)
         if self.value(m.signed_a) and a >> 17:
             a -= 1 << 18
         if self.value(m.signed_b) and b >> 17:
@@ -102,8 +103,11 @@ class Interpreter:
     def result(self, index: int) -> int:
         m = self.netlist.multipliers[index]
         if m.stage_output:
-            return self.stages[index]["output"]
-        return self.stages[index]["product"] if m.stage_product else self.product(index)
+            return self.held(index, "output", m.stage_output)
+        return self.held(index, "product", m.stage_product) if m.stage_product else self.product(index)
+
+    def held(self, index: int, name: str, stage: Stage) -> int:
+        return 0 if stage.asynchronous and self.value(stage.reset) else self.stages[index][name]
 
     # -- edges ----------------------------------------------------------------------------------------------------
 
@@ -127,15 +131,17 @@ class Interpreter:
     def next_stages(self, index: int, falling: bool) -> dict[str, int]:
         m, old = self.netlist.multipliers[index], self.stages[index]
         new = dict(old)
-        if m.falling != falling:
-            return new
         values = {"a": self.word(m.a), "b": self.word(m.b), "product": self.product(index)}
-        values["output"] = old["product"] if m.stage_product else values["product"]
+        values["output"] = self.held(index, "product", m.stage_product) if m.stage_product else values["product"]
         stages = {"a": m.stage_a, "b": m.stage_b, "product": m.stage_product, "output": m.stage_output}
         for name, stage in stages.items():
-            if stage and self.value(stage.reset):
+            if not stage or (stage.falling != falling and not stage.asynchronous):
+                continue
+            if stage.falling != falling and not self.value(stage.reset):
+                continue
+            if self.value(stage.reset):
                 new[name] = 0
-            elif stage and self.value(stage.enable):
+            elif self.value(stage.enable):
                 new[name] = values[name]
         return new
 
@@ -147,8 +153,9 @@ class Interpreter:
         for number, port in ports:
             stopped = port.reset_stops_writes and self.value(port.reset)
             writing[number] = self.value(port.enable) and self.value(port.write) and not stopped
-            if port.register and self.value(port.register_enable):
-                new.out[number] = old.latch[number]
+            reset = self.value(port.reset)
+            if port.register and (self.value(port.register_enable) or (reset and not port.reset_stops_writes)):
+                new.out[number] = 0 if reset else old.latch[number]
         for number, port in ports:
             if writing[number]:
                 store(new.words, port.width, self.word(port.address), self.word(port.data))
@@ -159,6 +166,9 @@ class Interpreter:
                 self.read_port(new, old, number, port, bool(writing[number]))
             if self.value(port.reset):
                 new.latch[number] = 0
+        for number, port in enumerate(self.netlist.block_rams[index].ports):
+            if self.value(port.reset) and not port.reset_stops_writes:
+                new.latch[number] = new.out[number] = 0
         return new
 
     def read_port(self, new: BlockState, old: BlockState, number: int, port: RamPort, writing: bool) -> None:

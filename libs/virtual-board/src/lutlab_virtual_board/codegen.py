@@ -56,10 +56,14 @@ struct state {
 
 _MACROS = """\
 #define SET(place, value) do { w fresh = (value); S.changed |= (place) != fresh; (place) = fresh; } while (0)
-#define LOAD1(i) do { S.changed |= S.q[i] ^ S.n[i]; S.q[i] = S.n[i]; } while (0)
-#define LOAD(i, k) do { if (memcmp(S.q + i, S.n + i, k)) { S.changed = 1; memcpy(S.q + i, S.n + i, k); } } while (0)
-#define WRITE_RAM(i, a) SET(S.ram[i], (S.ram[i] & ~(1u << (a))) | (w)S.data[i] << (a))
-#define CLEAR(b, i) do { SET((b).latch[i], 0); SET((b).out[i], 0); (b).next[i] = 0; } while (0)
+#define SETM(place, value, mark) \\
+  do { w fresh = (value); if ((place) != fresh) { S.changed = 1; (place) = fresh; mark; } } while (0)
+#define KEEP(place, value, mark) do { w fresh = (value); if ((place) != fresh) { (place) = fresh; mark; } } while (0)
+#define LOAD1(i, mark) do { if (S.q[i] != S.n[i]) { S.changed = 1; S.q[i] = S.n[i]; mark; } } while (0)
+#define LOAD(i, k, mark) \\
+  do { if (memcmp(S.q + i, S.n + i, k)) { S.changed = 1; memcpy(S.q + i, S.n + i, k); mark; } } while (0)
+#define WRITE_RAM(i, a, mark) SETM(S.ram[i], (S.ram[i] & ~(1u << (a))) | (w)S.data[i] << (a), mark)
+#define CLEAR(b, i, mark) do { SETM((b).latch[i], 0, mark); SETM((b).out[i], 0, mark); (b).next[i] = 0; } while (0)
 #define READ18(m, a) ((w)(m)[(a) >> 4 << 1] | (w)(m)[((a) >> 4 << 1) + 1] << 9)
 #define READ36(m, a) (READ18(m, (a) >> 5 << 5) | READ18(m, ((a) >> 5 << 5) + 16) << 18)
 static w multiply(w a, w b, u signed_a, u signed_b) {
@@ -125,17 +129,19 @@ class _Generator:
         self.levels = sorted({driver.clock for driver in drivers if isinstance(driver, ClockLevel)})
         self.values = Values(netlist, self.schedule, self.inputs)
         self.state = State(netlist, self.schedule, self.values)
-        self.writer = Writer()
+        self.writer = Writer(self.values.sources)
 
     def source(self) -> str:
         """The translation unit."""
-        self.writer.add(self.values.compute(ALWAYS))
+        self.writer.add_blocks(self.values.compute(ALWAYS))
         for number, group in enumerate(self.schedule.groups):
             self._add_group(number, group)
         self.state.finish()
         levels = [self.values.read(self.netlist.outputs[pin]) for pin in self.outputs]
         sample = self.writer.outline([Statement(f"S.out[{i}] = {level};") for i, level in enumerate(levels)])
-        functions, calls = self.writer.finish()
+        pieces = self.state.pieces() | {f"in_{index}" for index in range(len(self.inputs))}
+        pieces |= {f"clk_{index}" for index in range(len(self.netlist.clocks) + 1)}
+        functions, calls = self.writer.finish(pieces)
         struct = self._struct()
         layout = hashlib.sha256("\n".join([_PRELUDE, *struct, *functions]).encode()).hexdigest()[:16]
         runtime = resources.files("lutlab_virtual_board").joinpath("runtime.c").read_text()
@@ -167,7 +173,7 @@ class _Generator:
         counts = [max(1, count) for count in (len(self.inputs), len(self.outputs), self.writer.field_count)]
         fields = "  unsigned char in[{}], out[{}], t[{}];".format(*counts)
         clock_count = max(1, len(self.netlist.clocks))
-        clocks = f"  w at[{len(self.free)}]; unsigned char clk[{clock_count}], now_clk[{clock_count}];"
+        clocks = f"  w run[{self.writer.word_count}], at[{len(self.free)}]; unsigned char clk[{clock_count}], now_clk[{clock_count}];"
         if self.schedule.derived:
             clocks += f" u primed; unsigned char before[{clock_count}][2], chosen[{clock_count}][2];"
         return [*self.state.structure(), fields, clocks, "};"]
@@ -177,6 +183,7 @@ class _Generator:
         return [
             "static struct state S = {",
             f"  .bit = {_INITIAL_BIT_CYCLES << 16}, .host_bit = -1, .line = 1, .in = {{{pulls}}},",
+            f"  .run = {{{', '.join(['~0UL'] * self.writer.word_count)}}},",
             f"  .at = {{{','.join(str(first) for first, _ in self._times())}}},",
             *self.state.initial(),
             "};",
@@ -184,7 +191,9 @@ class _Generator:
 
     def _add_group(self, number: int, group: Group) -> None:
         """Preparation of one group, under the condition that makes it change."""
-        fires = Statement(f"S.fires[{number}] = 1;")
+        fires = Statement(f"S.fires[{number}] = S.any_fires = 1;")
+        if group.kind == "registers":
+            fires = Statement(f"S.fired[S.fired_count++] = {number};")
         statements = [*self.values.compute(number), *self.state.prepare(number, group)]
         edge = ""
         if len(self.edges) > 1 and group.kind not in WITHOUT_CLOCK:
@@ -193,7 +202,9 @@ class _Generator:
             if edge:
                 self.writer.add_guarded(edge, [*statements, fires])
             else:
-                self.writer.add([*statements, *([] if group.kind == "registers" else [fires])])
+                # What such registers load only changes with what they read.
+                add = self.writer.add_block if group.kind == "registers" else self.writer.add
+                add([*statements, fires])
             return
         enable = _both(edge, self.values.read(group.enable))
         if group.reset == ZERO:
@@ -206,10 +217,10 @@ class _Generator:
         """The function that runs one clock cycle and gives the level of the serial output before its edge."""
         tx = self.line.tx_pin
         level = f"S.out[{self.outputs.index(tx)}]" if tx in self.outputs else "1"
-        clear = f"{{ int i; for (i = 0; i < {len(self.schedule.groups)}; i++) S.fires[i] = 0; }}"
-        receive = [f"  S.in[{self.rx}] = line;"] if self.rx >= 0 else []
+        rx = self.rx
+        receive = [f"  if (S.in[{rx}] != line) {{ S.in[{rx}] = line; MARK_in_{rx}; }}"] if rx >= 0 else []
         compute = [f"  {call}" for call in calls]
-        loads = [f"  {text}" for text in self.state.loads]
+        loads = self._loads()
         if len(self.edges) == 1:
             head = ["static u cycle(u line) {", "  u level;", "  S.changed = 0;", *receive]
             return [
@@ -218,22 +229,44 @@ class _Generator:
                 f"  {sample}();",
                 f"  level = {level};",
                 *loads,
-                f"  {clear}",
                 "  return level;",
                 "}",
             ]
-        return [*self._step(compute, sample, level, loads, clear), *self._event_loop(receive)]
+        return [*self._step(compute, sample, level, loads), *self._event_loop(receive)]
 
-    def _step(self, compute: list[str], sample: str, level: str, loads: list[str], clear: str) -> list[str]:
+    def _loads(self) -> list[str]:
+        """What an edge loads: the groups of registers that fired, and then the other state, which seldom does."""
+        lines = [
+            "  {",
+            "    u i;",
+            "    for (i = 0; i < S.fired_count; i++) switch (S.fired[i]) {",
+            *(f"      {case}" for case in self.state.cases),
+            "    }",
+            "    S.fired_count = 0;",
+            "  }",
+        ]
+        if not self.state.loads:
+            return lines
+        return [
+            *lines,
+            "  if (S.any_fires) {",
+            "    u i;",
+            *(f"    {text}" for text in self.state.loads),
+            f"    for (i = 0; i < {len(self.schedule.groups)}; i++) S.fires[i] = 0;",
+            "    S.any_fires = 0;",
+            "  }",
+        ]
+
+    def _step(self, compute: list[str], sample: str, level: str, loads: list[str]) -> list[str]:
         """The function that runs the edges of one moment: what they load is what was there before any of them."""
         changes = [
-            f"  if (S.edges & {1 << index}UL) S.clk[{clock}] = {0 if falling else 1};"
+            f"  if (S.edges & {1 << index}UL) {{ S.clk[{clock}] = {0 if falling else 1}; MARK_clk_{clock}; }}"
             for index, (clock, falling) in enumerate(self.edges)
             if clock in self.levels
         ]
         head = ["static void step(void) {", *compute]
         observe = f"  if (S.edges & {self._reference_bit()}UL) {{ {sample}(); S.level = {level}; }}"
-        return [*head, observe, *loads, f"  {clear}", *changes, "}"]
+        return [*head, observe, *loads, *changes, "}"]
 
     def _event_loop(self, receive: list[str]) -> list[str]:
         """The function that runs all moments from one rising edge of the reference clock until before the next."""

@@ -19,7 +19,11 @@ _EXECUTED = re.compile(
     r"|ALU54_[37]\..*"  # shares most of its bits with the multipliers beside it, and is looked at as a whole
     r"|GSR\.(GSRMODE|SYNCMODE)|DCC_[LRTB]\d+\.MODE"
     r"|DCS\d\.DCSMODE|CLKDIV_[LR]\d\.(DIV|GSR)"
-    r"|PIO[A-D]\.BASE_TYPE|OSC\.(MODE|DIV)"
+    r"|PIO[A-D]\.(BASE_TYPE|DATAMUX_\w+|TRIMUX_\w+)"
+    # Which registers a pad has is looked at where its pad is used, over all tiles that configure it.
+    r"|IOLOGIC[A-D]\.(MODE|IDDRXN\.MODE|ODDRXN\.MODE|FF\.\w+|OUTREG\.\w+|TSREG\.\w+|SRMODE|LSR\w*|CE\w*|CLK\w*|GSR)"
+    r"|IOLOGIC[A-D]\.(IOLTOMUX|DELAY\.(DEL_VALUE|OUTDEL|WAIT_FOR_EDGE))"
+    r"|OSC\.(MODE|DIV)"
 )
 _HARMLESS = re.compile(
     r"PIO[A-D]\.(CLAMP|DRIVE|HYSTERESIS|OPENDRAIN|PULLMODE|SLEWRATE|DIFFRESISTOR|TERMINATION\w*)"

@@ -22,13 +22,14 @@ PATH_WIRES_MAX = 400
 _CELL_OUTPUT = re.compile(
     r"F[0-7]_SLICE|Q[0-7]_SLICE|F5[A-D]_SLICE|FX[A-D]_SLICE|FCO[ABC]?_SLICE"
     r"|JPADDI[A-D]_PIO|JDO[AB]\d+_EBR|JP\d+_MULT18|G_CLKO_[LRTB]DCC\d+|JCLK(OP|OS|OS2|OS3)_PLL|JLOCK_PLL|G_JOSC_OSC"
-    r"|G_DCSOUT_DCS\d|JCDIVX_CLKDIV\d"
+    r"|J(INFF|RXDATA\d)[A-D]_S?IOLOGIC|G_DCSOUT_DCS\d|JCDIVX_CLKDIV\d"
 )
 _ROW = re.compile(r"G_HPBX(\d\d)00")
 _SPINE_ROW = re.compile(r"G_HPRX(\d\d)00")
 _FABRIC = re.compile(r"[HV]\d\d[NSEW]\d{4}|J?(A|B|C|D|M|CE|CLK|LSR|F|Q|DI|OFX)\d|[HV](L|F)\w*|[FX]?FC[IO]|\w*_SLICE")
 _CELL_SUFFIX = re.compile(r".*_([A-Z][A-Z0-9]*)")
-_RARE_DRIVER = re.compile(r".*_(MULT9|ALU54|ALU24|PRADD9|PRADD18|SIOLOGIC|IOLOGIC)|J[PR]\d+|JMS?RO\w+")
+_RARE_DRIVER = re.compile(r".*_(MULT9|ALU54|ALU24|PRADD9|PRADD18)|JRXDATA[2-6].*|J[PR]\d+|JMS?RO\w+")
+_PAD_LOGIC = re.compile(r".*_S?IOLOGIC")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,8 @@ class Routing:
         """Of several cells on one fabric input, the ones whose use would have been refused are not it."""
         if len(candidates) > 1:
             likely = [c for c in candidates if not _RARE_DRIVER.fullmatch(c.name)]
+            if len(likely) > 1:
+                likely = [c for c in likely if not _PAD_LOGIC.fullmatch(c.name)]
             if len(likely) != 1:
                 raise UnsupportedConfiguration(f"wire {wire} has several drivers: {', '.join(map(str, candidates))}")
             return likely[0]

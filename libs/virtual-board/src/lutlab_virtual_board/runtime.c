@@ -63,12 +63,21 @@ long vb_run(long limit) {
   return done;
 }
 
+static void set_input(int k, unsigned level) {
+  unsigned i;
+  if (S.in[k] == level) return;
+  S.in[k] = level;
+  for (i = 0; i < sizeof S.run / sizeof *S.run; i++) S.run[i] = ~0UL;
+}
+
 /* Drive every input of the design each cycle and record every output; for tests. */
 void vb_trace(long cycles, const unsigned char *in, unsigned char *out) {
   long i; int k;
   for (i = 0; i < cycles; i++) {
-    for (k = 0; k < INPUTS; k++) S.in[k] = *in++;
-    cycle(RX_INPUT < 0 ? 1 : S.in[RX_INPUT]);
+    unsigned line = 1;
+    for (k = 0; k < INPUTS; k++, in++)
+      if (k == RX_INPUT) line = *in; else set_input(k, *in);
+    cycle(line);
     for (k = 0; k < OUTPUTS; k++) *out++ = S.out[k];
   }
 }

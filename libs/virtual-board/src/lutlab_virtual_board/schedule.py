@@ -8,7 +8,7 @@ every cycle. Functions with a single reader become part of their reader's expres
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from lutlab_virtual_board.expressions import Tree, tree_of
@@ -23,6 +23,7 @@ from lutlab_virtual_board.netlist import (
     Multiplier,
     Net,
     Netlist,
+    PinInput,
     ProductOutput,
     RamOutput,
     Stage,
@@ -37,6 +38,9 @@ from lutlab_virtual_board.simplify import (
 
 EXPRESSION_COST_MAX = 48
 """Operations in one C expression; more are cut into variables, which keeps small compilers' recursion flat."""
+
+FREE_REGISTERS = 8
+"""Registers without enable and reset in one group."""
 
 Edge = tuple[int, bool]
 """A clock's number, and whether it is the falling edge."""
@@ -111,6 +115,8 @@ def plan(netlist: Netlist) -> Schedule:
     """Plan a simplified netlist."""
     groups = _groups(netlist)
     edges, reference, derived = _edges(netlist, groups)
+    if len(edges) == 1:
+        groups = [part for group in groups for part in _parts(group)]
     # On a single edge a forced register is reset at every step by its own group.
     if len(edges) > 1:
         groups += _force_groups(netlist)
@@ -194,7 +200,17 @@ def _edges(netlist: Netlist, groups: list[Group]) -> tuple[list[Edge], int, list
     running = [number for number, clock in enumerate(netlist.clocks) if isinstance(clock, Clock)]
     candidates = sorted(used - set(derived)) or running or [len(netlist.clocks)]
     reference = min(candidates, key=lambda clock: clock_of(netlist, clock).period_s)
-    return sorted(edges | {(reference, False)}, key=lambda edge: (edge[0] in derived, edge)), reference, derived
+    edges.add((reference, False))
+    if _pins_reset(netlist):
+        # Such a reset may end before the next edge, when pins change; it must be seen before that.
+        edges.add((reference, True))
+    return sorted(edges, key=lambda edge: (edge[0] in derived, edge)), reference, derived
+
+
+def _pins_reset(netlist: Netlist) -> bool:
+    """Whether a reset without a clock follows a pin."""
+    resets = [group.enable for group in _force_groups(netlist)]
+    return any(isinstance(netlist.drivers[net], PinInput) for net in combinational_order(netlist, resets))
 
 
 def _derived_order(netlist: Netlist, used: set[int]) -> list[int]:
@@ -271,6 +287,17 @@ def _register_groups(netlist: Netlist) -> list[Group]:
         group.members.append(index)
         group.nets.append(register.d)
     return list(found.values())
+
+
+def _parts(group: Group) -> list[Group]:
+    """Registers that load at every edge, cut into small groups: one of them only has to where its sources change."""
+    if group.kind != "registers" or group.enable != ONE or group.reset != ZERO:
+        return [group]
+    cut = range(0, len(group.members), FREE_REGISTERS)
+    return [
+        replace(group, members=group.members[at : at + FREE_REGISTERS], nets=group.nets[at : at + FREE_REGISTERS])
+        for at in cut
+    ]
 
 
 def _ram_groups(netlist: Netlist) -> list[Group]:

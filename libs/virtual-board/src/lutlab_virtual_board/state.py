@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from lutlab_virtual_board.device import BRAM_WORDS
-from lutlab_virtual_board.netlist import ONE, ZERO, Netlist, RamPort
+from lutlab_virtual_board.netlist import ZERO, Netlist, RamPort
 from lutlab_virtual_board.schedule import Group, Schedule
 from lutlab_virtual_board.values import Values
 from lutlab_virtual_board.writer import Statement
@@ -27,7 +27,9 @@ class State:
         self.schedule = schedule
         self.values = values
         self.loads: list[str] = []
-        """What a step does last; `S.fires` says which groups change in it."""
+        """What a step does last for state other than registers; `S.fires` says which groups change in it."""
+        self.cases: list[str] = []
+        """What it does for each group of registers in the list `S.fired`."""
         self.several_edges = len(schedule.edges) > 1
         self._clears: list[str] = []
         self._accesses: dict[int, list[tuple[int, Group]]] = defaultdict(list)
@@ -38,12 +40,21 @@ class State:
         groups = max(1, len(self.schedule.groups))
         return [
             f"  unsigned char q[{registers}], n[{registers}], fires[{groups}];",
+            f"  unsigned short fired[{groups}]; u fired_count, any_fires;",
             f"  unsigned char address[{groups}];",
             f"  unsigned short ram[{max(1, len(self.netlist.rams))}];",
             f"  unsigned char data[{max(1, len(self.netlist.rams))}];",
             f"  struct block block[{max(1, len(self.netlist.block_rams))}];",
             f"  struct mul mul[{max(1, len(self.netlist.multipliers))}];",
         ]
+
+    def pieces(self) -> set[str]:
+        """Names of all state, as in `MARK_<name>`."""
+        names = {f"q_{number}" for number, group in enumerate(self.schedule.groups) if group.kind == "registers"}
+        names |= {f"ram_{index}" for index in range(len(self.netlist.rams))}
+        names |= {f"block_{index}_{port}" for index in range(len(self.netlist.block_rams)) for port in (0, 1)}
+        stages = ("a", "b", "product", "output", "now")
+        return names | {f"mul_{index}_{stage}" for index in range(len(self.netlist.multipliers)) for stage in stages}
 
     def initial(self) -> list[str]:
         """Designated initialisers of the state after configuration."""
@@ -93,9 +104,9 @@ class State:
     def _registers(self, number: int, group: Group) -> list[str]:
         first = self.values.register_place[group.members[0]]
         count = len(group.members)
-        load = f"LOAD({first}, {count})" if count > 1 else f"LOAD1({first})"
-        always = group.enable == ONE and group.reset == ZERO and not self.several_edges
-        self.loads.append(f"{load};" if always else f"if (S.fires[{number}]) {load};")
+        mark = f"MARK_q_{number}"
+        load = f"LOAD({first}, {count}, {mark})" if count > 1 else f"LOAD1({first}, {mark})"
+        self.cases.append(f"case {number}: {load}; break;")
         return [
             f"S.n[{self.values.register_place[m]}] = {self.values.read(self.netlist.registers[m].d)};"
             for m in group.members
@@ -104,24 +115,24 @@ class State:
     def _force(self, number: int, group: Group) -> list[str]:
         places = {m: self.values.register_place[m] for m in group.members}
         self.loads.append(f"if (S.fires[{number}]) {{")
-        self.loads += [f"  LOAD1({place});" for place in places.values()]
+        self.loads += [f"  LOAD1({place}, MARK_q_{self.values.register_group[place]});" for place in places.values()]
         self.loads.append("}")
         return [f"S.n[{place}] = {self.netlist.registers[m].value};" for m, place in places.items()]
 
     def _clear(self, number: int, group: Group) -> list[str]:
         block, index = group.index
-        self._clears.append(f"if (S.fires[{number}]) CLEAR(S.block[{block}], {index});")
+        self._clears.append(f"if (S.fires[{number}]) CLEAR(S.block[{block}], {index}, MARK_block_{block}_{index});")
         return []
 
     def _clear_stage(self, number: int, group: Group) -> list[str]:
-        self.loads.append(f"if (S.fires[{number}]) SET(S.mul[{group.index[0]}].{group.stage}, 0);")
+        self.loads.append(f"if (S.fires[{number}]) SETM({_stage(group)}, 0, MARK_mul_{group.index[0]}_{group.stage});")
         return []
 
     def _ram(self, number: int, group: Group) -> list[str]:
         write = self.netlist.rams[group.members[0]].write
         edge = self.loads
         edge.append(f"if (S.fires[{number}]) {{")
-        edge += [f"  WRITE_RAM({m}, S.address[{number}]);" for m in group.members]
+        edge += [f"  WRITE_RAM({m}, S.address[{number}], MARK_ram_{m});" for m in group.members]
         edge.append("}")
         return [
             f"S.address[{number}] = {self.values.gather(write)};",
@@ -156,7 +167,8 @@ class State:
     def _stage(self, number: int, group: Group) -> list[str]:
         index, stage = group.index[0], group.stage
         place = f"S.mul[{index}]"
-        self.loads.append(f"if (S.fires[{number}]) SET({place}.{stage}, {place}.next_{stage});")
+        mark = f"MARK_mul_{index}_{stage}"
+        self.loads.append(f"if (S.fires[{number}]) SETM({place}.{stage}, {place}.next_{stage}, {mark});")
         multiplier = self.netlist.multipliers[index]
         if stage == "a":
             value = self.values.gather(multiplier.a)
@@ -179,7 +191,7 @@ class State:
         for number, group in outputs:
             index = group.index[1]
             if ports[index].register:
-                edge += _register_load(number, place, index, ports[index])
+                edge += _register_load(number, block, index, ports[index])
         for number, group in accesses:
             port, index = ports[group.index[1]], group.index[1]
             if port.outputs[1] and port.write_mode != "WRITETHROUGH":
@@ -199,20 +211,24 @@ class State:
                 edge.append(f"if (S.fires[{number}] && {place}.port[{index}].reset) {place}.next[{index}] = 0;")
         for index in {group.index[1] for _, group in groups}:
             if ports[index].outputs[1]:
-                edge.append(f"SET({place}.latch[{index}], {place}.next[{index}]);")
+                edge.append(f"SETM({place}.latch[{index}], {place}.next[{index}], MARK_block_{block}_{index});")
 
 
-def _register_load(number: int, place: str, index: int, port: RamPort) -> list[str]:
+def _stage(group: Group) -> str:
+    return f"S.mul[{group.index[0]}].{group.stage}"
+
+
+def _register_load(number: int, block: int, index: int, port: RamPort) -> list[str]:
     """What the output register takes: the word before this edge, or zero under a reset.
 
     A synchronous reset waits for the register's enable (as in the vendor's simulation model of the cell).
     """
-    access = f"{place}.port[{index}]"
-    word = f"{place}.latch[{index}]"
+    place, mark = f"S.block[{block}]", f"MARK_block_{block}_{index}"
+    access, word, out = f"{place}.port[{index}]", f"{place}.latch[{index}]", f"{place}.out[{index}]"
     if port.reset == ZERO:
-        return [f"if (S.fires[{number}] && {access}.load) SET({place}.out[{index}], {word});"]
+        return [f"if (S.fires[{number}] && {access}.load) SETM({out}, {word}, {mark});"]
     condition = f"{access}.load" if port.reset_stops_writes else f"({access}.load || {access}.reset)"
-    return [f"if (S.fires[{number}] && {condition}) SET({place}.out[{index}], {access}.reset ? 0 : {word});"]
+    return [f"if (S.fires[{number}] && {condition}) SETM({out}, {access}.reset ? 0 : {word}, {mark});"]
 
 
 def _read(place: str, index: int, port: RamPort) -> str:

@@ -21,7 +21,7 @@ from lutlab_virtual_board.netlist import (
     Stage,
 )
 from lutlab_virtual_board.schedule import ALWAYS, Schedule
-from lutlab_virtual_board.simplify import held_reset, product_inputs
+from lutlab_virtual_board.simplify import held_reset
 from lutlab_virtual_board.writer import Statement, token
 
 _SHORT_CIRCUIT_COST = 6
@@ -31,6 +31,10 @@ _BRANCH_CHARACTERS = 160
 """Operands of a choice that are longer together than this, in C, are not both computed."""
 
 _ATOM = re.compile(r"[\w.@\[\]]+")
+
+_REGISTER = re.compile(r"\bS\.q\[(\d+)\]")
+_STATE = re.compile(r"\bS\.(in|clk|ram|mul)\[(\d+)\](?:\.(\w+))?")
+_BLOCK_OUTPUT = re.compile(r"\bS\.block\[(\d+)\]\.(?:out|latch)\[(\d+)\]")
 
 _MULTIPLY = "multiply({a}, {b}, {signed_a}, {signed_b})"
 
@@ -49,8 +53,10 @@ class Values:
         self.schedule = schedule
         self._inputs = {pin: index for index, pin in enumerate(inputs)}
         self.register_place: dict[int, int] = {}
-        for group in schedule.groups:
+        self.register_group: list[int] = []
+        for number, group in enumerate(schedule.groups):
             if group.kind == "registers":
+                self.register_group += [number] * len(group.members)
                 for member in group.members:
                     self.register_place[member] = len(self.register_place)
         self._extra = len(netlist.drivers)
@@ -126,6 +132,13 @@ class Values:
             return place
         return f"({self.read(stage.reset)} ? 0 : {place})"
 
+    def sources(self, text: str) -> set[str]:
+        """The pieces of state that a text reads, as they are called in `MARK_<name>`."""
+        names = {f"q_{self.register_group[int(place)]}" for place in _REGISTER.findall(text)}
+        for kind, index, name in _STATE.findall(text):
+            names.add(f"{kind}_{index}_{name}" if name else f"{kind}_{index}")
+        return names | {f"block_{block}_{port}" for block, port in _BLOCK_OUTPUT.findall(text)}
+
     # -- pieces -------------------------------------------------------------------------------------------------
 
     def _expression(self, net: Net) -> str:
@@ -156,8 +169,8 @@ class Values:
         if multiplier.stage_product or multiplier.stage_output or index in self._products:
             return []
         self._products.add(index)
-        assert product_inputs(multiplier)
-        return [Statement(f"S.mul[{index}].now = {self.product(index, *self.factors(index))};")]
+        value = self.product(index, *self.factors(index))
+        return [Statement(f"KEEP(S.mul[{index}].now, {value}, MARK_mul_{index}_now);")]
 
     def _product_word(self, index: int) -> str:
         multiplier = self.netlist.multipliers[index]

@@ -2,16 +2,28 @@
 
 While statements are written, a net is the token `@number@`. When all are there, a net that is read in other functions
 than the one that computes it becomes a byte of the state, and every other one a local variable.
+
+Some functions are blocks: they run only in the cycles in which something that they read has changed. Every piece of
+state has a macro `MARK_<name>` that requests the blocks that read it, and a block requests the later ones that read a
+net that it has changed.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 FUNCTION_LINES_MAX = 400
 """Statements in one C function: compilers need more than linear time for larger ones."""
+
+BLOCK_LINES = 24
+"""Statements in one block: fewer run for nothing, but more blocks have to be looked at."""
+
+_WORD_BITS = 64
+_TESTED_TOGETHER = 8
+"""Blocks that are skipped with one test where none of them is requested."""
 
 _TOKEN = re.compile(r"@(\d+)@")
 
@@ -33,6 +45,11 @@ class Statement:
 class _Function:
     name: str
     lines: list[Statement] = field(default_factory=list)
+    block: int | None = None
+
+
+Mask = dict[int, int]
+"""Requested blocks: bits by word."""
 
 
 def token(net: int) -> str:
@@ -41,17 +58,40 @@ def token(net: int) -> str:
 
 
 class Writer:
-    """Collects statements; `finish` gives the C text."""
+    """Collects statements; `finish` gives the C text.
 
-    def __init__(self) -> None:
+    Args:
+        sources: names of the pieces of state that a text reads.
+    """
+
+    def __init__(self, sources: Callable[[str], set[str]]) -> None:
+        self._sources = sources
         self._functions: list[_Function] = []
         self._flow: list[_Function] = []
+        self._blocks: list[_Function] = []
         self.field_count = 0
+
+    @property
+    def word_count(self) -> int:
+        """Words that hold a bit for each block."""
+        return max(1, -(-len(self._blocks) // _WORD_BITS))
 
     def add(self, statements: list[Statement]) -> None:
         """Statements that run every cycle."""
         for statement in statements:
             self._room(1).lines.append(statement)
+
+    def add_blocks(self, statements: list[Statement]) -> None:
+        """Statements that run where something has changed; they may be cut anywhere."""
+        for start in range(0, len(statements), BLOCK_LINES):
+            self.add_block(statements[start : start + BLOCK_LINES])
+
+    def add_block(self, statements: list[Statement]) -> None:
+        """Statements that run together where something that they read has changed."""
+        function = _Function(f"part{len(self._functions)}", statements, len(self._blocks))
+        self._blocks.append(function)
+        self._functions.append(function)
+        self._flow.append(function)
 
     def add_guarded(self, condition: str, statements: list[Statement]) -> None:
         """Statements that run where a condition holds; nothing else reads the nets they compute."""
@@ -78,26 +118,38 @@ class Writer:
 
     def _room(self, lines: int) -> _Function:
         """The function to continue in."""
-        if not self._flow or len(self._flow[-1].lines) + lines > FUNCTION_LINES_MAX:
-            function = _Function(f"part{len(self._functions)}")
-            self._functions.append(function)
-            self._flow.append(function)
-        return self._flow[-1]
+        last = self._flow[-1] if self._flow else None
+        if last is None or last.block is not None or len(last.lines) + lines > FUNCTION_LINES_MAX:
+            last = _Function(f"part{len(self._functions)}")
+            self._functions.append(last)
+            self._flow.append(last)
+        return last
 
-    def finish(self) -> tuple[list[str], list[str]]:
-        """The functions' text, and the statements that call them in order."""
-        shared = self._shared()
-        self.field_count = len(shared)
-        places = {net: f"S.t[{index}]" for index, net in enumerate(sorted(shared))}
-        text = [f"static void {function.name}(void);" for function in self._functions]
+    # -- text -----------------------------------------------------------------------------------------------------
+
+    def finish(self, pieces: set[str]) -> tuple[list[str], list[str]]:
+        """The functions' text, and the statements that call them in order.
+
+        Args:
+            pieces: names of all state, for the macros that request its readers.
+        """
+        readers, blocks = self._readers()
+        self.field_count = len(readers)
+        places = {net: f"S.t[{index}]" for index, net in enumerate(sorted(readers))}
+        marks = self._marks()
+        text = [f"#define MARK_{name} {_request(marks.get(name, {}))}" for name in sorted(pieces)]
+        text += [f"static void {function.name}(void);" for function in self._functions]
         for function in self._functions:
             text.append(f"static NOINLINE void {function.name}(void) {{")
-            text += [_render(statement, places) for statement in function.lines]
+            if function.block is None:
+                text += [_render(statement, places) for statement in function.lines]
+            else:
+                text += _render_block(function, places, blocks)
             text.append("}")
-        return text, [f"{function.name}();" for function in self._flow]
+        return text, self._calls()
 
-    def _shared(self) -> set[int]:
-        """Nets that leave the function that computes them."""
+    def _readers(self) -> tuple[set[int], dict[int, Mask]]:
+        """Nets that leave the function that computes them, and the blocks that read each of those."""
         defined: dict[int, int] = {}
         read: dict[int, set[int]] = defaultdict(set)
         for index, function in enumerate(self._functions):
@@ -106,11 +158,91 @@ class Writer:
                     defined[statement.net] = index
                 for match in _TOKEN.finditer(statement.text):
                     read[int(match[1])].add(index)
-        return {net for net, index in defined.items() if read[net] - {index}}
+        shared = {net for net, index in defined.items() if read[net] - {index}}
+        masks: dict[int, Mask] = {}
+        for net in shared:
+            others = (self._functions[index].block for index in read[net] - {defined[net]})
+            masks[net] = _mask(block for block in others if block is not None)
+        return shared, masks
+
+    def _marks(self) -> dict[str, Mask]:
+        """The blocks that read each piece of state."""
+        found: dict[str, set[int]] = defaultdict(set)
+        for number, function in enumerate(self._blocks):
+            for statement in function.lines:
+                for name in self._sources(statement.text):
+                    found[name].add(number)
+        return {name: _mask(blocks) for name, blocks in found.items()}
+
+    def _calls(self) -> list[str]:
+        """Statements that call the functions, blocks only where they are requested."""
+        calls: list[str] = []
+        together: list[_Function] = []
+        for function in [*self._flow, None]:
+            if together and (function is None or function.block is None or len(together) == _TESTED_TOGETHER):
+                calls += _requested(together)
+                together = []
+            if function is None:
+                break
+            if function.block is None:
+                calls.append(f"{function.name}();")
+            else:
+                together.append(function)
+        calls += [f"S.run[{word}] = 0;" for word in range(self.word_count)]
+        return calls
+
+
+def _mask(blocks: Iterable[int]) -> Mask:
+    mask: Mask = {}
+    for block in blocks:
+        mask[block // _WORD_BITS] = mask.get(block // _WORD_BITS, 0) | 1 << block % _WORD_BITS
+    return mask
+
+
+def _request(mask: Mask) -> str:
+    parts = [f"S.run[{word}] |= {bits:#x}UL" for word, bits in sorted(mask.items())]
+    return f"({', '.join(parts)})" if parts else "((void)0)"
+
+
+def _requested(functions: list[_Function]) -> list[str]:
+    """Calls of some blocks that follow each other."""
+    mask = _mask(function.block for function in functions if function.block is not None)
+    any_of = " || ".join(f"S.run[{word}] & {bits:#x}UL" for word, bits in sorted(mask.items()))
+    lines = [f"if ({any_of}) {{"]
+    for function in functions:
+        assert function.block is not None
+        word, bit = divmod(function.block, _WORD_BITS)
+        lines.append(f"  if (S.run[{word}] & {1 << bit:#x}UL) {function.name}();")
+    return [*lines, "}"]
+
+
+def _render_block(function: _Function, places: dict[int, str], readers: dict[int, Mask]) -> list[str]:
+    """A block's statements; where nets that other blocks read have changed, those are requested."""
+    lines: list[str] = []
+    changes: dict[str, str] = {}
+    here: dict[int, str] = {}
+    for statement in function.lines:
+        request = _request(readers.get(statement.net, {})) if statement.net in places else ""
+        if not request or "|=" not in request:
+            lines.append(_render(statement, {**places, **here}))
+            continue
+        change = changes.setdefault(request, f"d{len(changes)}")
+        place, local = places[statement.net or 0], f"v{statement.net}"
+        # Later statements of the block read the local variable.
+        lines.append(f"  u {local} = {_substitute(statement.text, {**places, **here})};")
+        lines.append(f"  {change} |= {local} ^ {place}; {place} = {local};")
+        here[statement.net or 0] = local
+    head = [f"  u {', '.join(f'{name} = 0' for name in changes.values())};"] if changes else []
+    tail = [f"  if ({name}) {request};" for request, name in changes.items()]
+    return [*head, *lines, *tail]
+
+
+def _substitute(text: str, places: dict[int, str]) -> str:
+    return _TOKEN.sub(lambda match: places.get(int(match[1]), f"v{match[1]}"), text)
 
 
 def _render(statement: Statement, places: dict[int, str]) -> str:
-    text = _TOKEN.sub(lambda match: places.get(int(match[1]), f"v{match[1]}"), statement.text)
+    text = _substitute(statement.text, places)
     if statement.net is None:
         return f"  {text}"
     place = places.get(statement.net)

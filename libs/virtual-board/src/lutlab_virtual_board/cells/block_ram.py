@@ -1,7 +1,8 @@
 """Block RAMs: DP16KD with two ports, and PDPW16KD, the same cell with a 36-bit write port and a read port.
 
 Behaviour beyond the addressing (what a write shows, what resets do) follows the memory models of Yosys, which map
-designs onto these cells; what a reset does to an output register, the vendor's description of the cell. Source: Lattice FPGA-TN-02204 "Memory Usage Guide"; Yosys `techlibs/lattice/brams_16kd.txt`.
+designs onto these cells; what a reset does to an output register, the vendor's description of the cell. Source:
+Lattice FPGA-TN-02204 "Memory Usage Guide"; Yosys `techlibs/lattice/brams_16kd.txt`.
 """
 
 from __future__ import annotations

@@ -119,7 +119,10 @@ class Context:
 
     def clock_level(self, clock: Clock | DerivedClock) -> Net:
         """A clock as data."""
-        number = self.clock_number(clock)
+        return self.clock_level_of(self.clock_number(clock))
+
+    def clock_level_of(self, number: int) -> Net:
+        """A clock, by its number, as data."""
         if number not in self._levels:
             self._levels[number] = self.netlist.add(ClockLevel(number))
         return self._levels[number]

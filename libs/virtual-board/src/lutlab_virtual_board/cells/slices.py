@@ -169,20 +169,32 @@ def expand_register(context: Context, wire: Wire, net: Net) -> None:
         place=where,
         clock=clock,
     )
-    context.netlist.registers.append(state)
+    chip_wide = context.choice(x, y, f"{name}.GSR", "ENABLED") == "ENABLED"
+    add_register(context, net, state, reset if asynchronous else ZERO, chip_wide)
+
+
+def add_register(context: Context, net: Net, register: Register, force: Net, chip_wide: bool) -> None:
+    """Let a register drive a net.
+
+    Args:
+        context: of the extraction.
+        net: that it drives.
+        register: with its own reset.
+        force: what resets it without its clock.
+        chip_wide: it is under the chip-wide reset too.
+    """
+    context.netlist.registers.append(register)
     driver = RegisterOutput(len(context.netlist.registers) - 1)
-    force = reset if asynchronous else ZERO
-    if context.choice(x, y, f"{name}.GSR", "ENABLED") == "ENABLED":
-        chip = chip_reset(context)
-        if chip is not None:
-            state.reset = context.function(OR, reset, chip)
-            force = context.function(OR, force, chip)
-    state.force = force
+    chip = chip_reset(context) if chip_wide else None
+    if chip is not None:
+        register.reset = context.function(OR, register.reset, chip)
+        force = context.function(OR, force, chip)
+    register.force = force
     if force == ZERO:
         context.netlist.drivers[net] = driver
         return
     held = context.netlist.add(driver)
-    forced = ONE if value else ZERO
+    forced = ONE if register.value else ZERO
     context.netlist.drivers[net] = Function(SELECT, (held, forced, force))
 
 
