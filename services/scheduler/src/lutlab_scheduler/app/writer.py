@@ -13,10 +13,11 @@ from uuid import UUID
 
 import structlog
 
-from lutlab_events.commands import ReportSessionUsed
+from lutlab_events.commands import Command, ReportSessionUsed
 from lutlab_events.envelope import Answer, CommandEnvelope
 from lutlab_events.ids import job_stream
 from lutlab_events.rejections import Rejection
+from lutlab_events.verification import VerificationCommand, project_stream, verification_stream
 from lutlab_scheduler.app.handlers import HANDLERS
 from lutlab_scheduler.app.ports import Batch, Clock, DecidedCommand, EventStore, Head, RecordedCommand, Unstorable
 from lutlab_scheduler.app.projections import project
@@ -29,7 +30,7 @@ log = structlog.get_logger(__name__)
 
 BATCH_MAX = 256
 QUEUE_MAX = 1024
-SUBJECTS = ("job_id", "fpga_id", "agent_id", "epoch", "attempt")
+SUBJECTS = ("job_id", "project_id", "fpga_id", "agent_id", "epoch", "attempt", "stage")
 """What a command is about, for its line in the log of the process."""
 STREAMS_AT_ONCE = 64
 """How many streams a recovery has in hand at a time: a board's may be long."""
@@ -183,9 +184,9 @@ class Writer:
             ticket.done.exception()
 
     async def _load(self, tickets: list[Ticket]) -> None:
-        """Bring jobs that commands name, and that are not in memory, into memory."""
-        job_ids = {getattr(ticket.envelope.body, "job_id", None) for ticket in tickets} - {None}
-        missing = [stream for j in job_ids if j and not self._draft.knows(stream := job_stream(j))]
+        """Bring what commands name, and what may have been forgotten, into memory."""
+        named = {stream for ticket in tickets for stream in _forgettable(ticket.envelope.body)}
+        missing = [stream for stream in named if not self._draft.knows(stream)]
         if missing:
             events = await self._store.load(missing)
             self._draft.replay(events)
@@ -243,6 +244,15 @@ class Writer:
             # all would only fill the table.
             batch.commands.append(DecidedCommand(envelope=command, answer=answer, received_at=now))
         return answer
+
+
+def _forgettable(body: Command) -> Iterable[str]:
+    """The streams a command is about that are forgotten some time after their end."""
+    job_id, project_id = getattr(body, "job_id", None), getattr(body, "project_id", None)
+    if job_id is not None:
+        yield verification_stream(job_id) if isinstance(body, VerificationCommand) else job_stream(job_id)
+    if project_id is not None and isinstance(body, VerificationCommand):
+        yield project_stream(project_id)
 
 
 def _repeated(command: CommandEnvelope, recorded: RecordedCommand) -> Answer:
