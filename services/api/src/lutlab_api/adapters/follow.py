@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
 SQL_HEAD = "select coalesce(max(position), 0) as position from events"
 SQL_AFTER = """
-select e.position, e.stream, e.version, e.type, e.at, e.actor, e.correlation_id, e.data, j.owner
+select e.position, e.stream, e.version, e.type, e.at, e.actor, e.correlation_id, e.data,
+    coalesce(j.owner, v.owner, p.owner) as owner
 from events e left join jobs j on j.job_id = case when e.stream like 'job-%' then substr(e.stream, 5)::uuid end
+left join verifications v on v.job_id = case when e.stream like 'verification-%' then substr(e.stream, 14)::uuid end
+left join projects p on p.project_id = case when e.stream like 'project-%' then substr(e.stream, 9)::uuid end
 where e.position > $1 order by e.position limit $2
 """
 SQL_LINES = """

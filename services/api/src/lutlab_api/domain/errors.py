@@ -66,6 +66,8 @@ class Code(StrEnum):
     ARTIFACT_NOT_FOUND = "artifact_not_found"
     DELIVERY_NOT_FOUND = "delivery_not_found"
     AGENT_NOT_FOUND = "agent_not_found"
+    # -- what cannot be done here
+    TOOL_ERROR = "tool_error"
     # -- what is too much
     RATE_LIMITED = "rate_limited"
     TOO_MANY_WEBSOCKETS = "too_many_websockets"

@@ -23,6 +23,7 @@ LIMIT_HEADERS = "lutlab.limit_headers"
 """Where a request's scope keeps the rate limit's headers; see `lutlab_api.web.limits`."""
 SHOWABLE = re.compile(r"[\x21-\x7e]{1,128}")
 MULTIPART_OVERHEAD_BYTES = 64 << 10
+PROJECT_UPLOAD = re.compile(r"/api/v1/projects/[^/]+/upload")
 QUIET_PATHS = frozenset({"/health", "/ready", "/metrics"})
 """Asked every second by supervisors: logged only when something is wrong."""
 FAILED = 500
@@ -34,9 +35,12 @@ class BodyLimits:
 
     upload_bytes_max: int
     json_bytes_max: int
+    project_upload_bytes_max: int
 
-    def of(self, content_type: str) -> int:
-        """The limit for a body of this content type."""
+    def of(self, content_type: str, path: str) -> int:
+        """The limit for a body of this content type on this path."""
+        if content_type.startswith("multipart/") and PROJECT_UPLOAD.fullmatch(path):
+            return self.project_upload_bytes_max + MULTIPART_OVERHEAD_BYTES
         if content_type.startswith("multipart/"):
             return self.upload_bytes_max + MULTIPART_OVERHEAD_BYTES
         return self.json_bytes_max
@@ -67,9 +71,9 @@ class Edge:
             if scope["type"] == "websocket":
                 await self._app(scope, receive, send)
             else:
-                await _Exchange(self._app, scope, shown, self._limits.of(headers.get("content-type", ""))).run(
-                    receive, send
-                )
+                await _Exchange(
+                    self._app, scope, shown, self._limits.of(headers.get("content-type", ""), scope["path"])
+                ).run(receive, send)
         finally:
             structlog.contextvars.unbind_contextvars("correlation_id")
 

@@ -30,6 +30,7 @@ from lutlab_api.app.ports import (
     Monotonic,
     Shared,
 )
+from lutlab_api.app.projects import Projects
 from lutlab_api.app.queues import Queues, Standings
 from lutlab_api.app.reads import Reads
 from lutlab_api.app.run import Run
@@ -37,6 +38,9 @@ from lutlab_api.app.seats import Seats
 from lutlab_api.app.stream import StreamLimits, Streams
 from lutlab_api.app.throttle import Throttle
 from lutlab_api.app.usage import KeyUsage
+from lutlab_api.app.verification_ports import Checker, Live, VerificationStore
+from lutlab_api.app.verification_stream import VerificationStreams
+from lutlab_api.app.verifications import Verifications
 from lutlab_api.app.waiting import Waiting
 from lutlab_api.app.webhooks import Hooks, Webhooks
 from lutlab_api.domain.views import EventView
@@ -63,6 +67,9 @@ class Ports:
     changes: Changes
     hooks: Hooks
     log_source: LogSource
+    verification: VerificationStore
+    checker: Checker
+    live: Live
     identities: IdentityProvider | None = None
 
 
@@ -91,6 +98,9 @@ class Services:
     follower: Follower
     job_streams: JobStreams
     artifacts: Artifacts
+    projects: Projects
+    verifications: Verifications
+    verification_streams: VerificationStreams
 
 
 def wire(settings: Settings, ports: Ports, tell: Callable[[EventView], bytes]) -> Services:
@@ -119,6 +129,7 @@ def wire(settings: Settings, ports: Ports, tell: Callable[[EventView], bytes]) -
         keep_s=settings.stream_keep_s,
     )
     keys = Keys(asking=asking, ledger=ports.ledger, authenticator=authenticator, ids=ports.ids, clock=ports.clock)
+    projects = Projects(asking, ports.verification, ports.ledger, ports.blobs)
     return Services(
         settings=settings,
         authenticator=authenticator,
@@ -152,6 +163,16 @@ def wire(settings: Settings, ports: Ports, tell: Callable[[EventView], bytes]) -
         limiter=Limiter(ports.shared, ports.clock),
         seats=Seats(ports.shared, ports.clock, ports.ids, seats_max=settings.websockets_max),
         artifacts=Artifacts(reads, ports.blobs),
+        projects=projects,
+        verifications=Verifications(
+            asking=asking,
+            store=ports.verification,
+            blobs=ports.blobs,
+            projects=projects,
+            checker=ports.checker,
+            live=ports.live,
+        ),
+        verification_streams=VerificationStreams(ports.verification, ports.changes, ports.live, follower),
         follower=follower,
         job_streams=JobStreams(ports.log_source, ports.ledger, ports.changes, follower),
         webhooks=Webhooks(
