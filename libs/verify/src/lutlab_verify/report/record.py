@@ -119,7 +119,7 @@ class JobRecord:
         return next((stage.coverage for stage in self.stages if stage.coverage), {})
 
     def only(self, include: Iterable[str] | None) -> JobRecord:
-        """The record with these stages only, in the job's order; all for None. A stage the job had not is passed over."""
+        """The record with these stages only, in the job's order; None means all, and unknown ones are passed over."""
         if include is None:
             return self
         wanted = set(include)
