@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -18,6 +18,7 @@ from lutlab_verify.lint.sarif import sarif
 from lutlab_verify.project import Project
 from lutlab_verify.sources import defines, design_files, include_folders, refuse_vhdl
 from lutlab_verify.stage import Artifact, Level, StageContext, StageResult, StageStatus, ToolFailed
+from lutlab_verify.together import together
 from lutlab_verify.tools import SOURCES, ToolCall, ToolLimits, ToolOutcome
 
 RESULT = """
@@ -47,15 +48,10 @@ async def run(context: StageContext) -> StageResult:
     started = time.monotonic()
     project = context.project
     refuse_vhdl(project, "lint")
-    async with asyncio.TaskGroup() as group:
-        slang_task = group.create_task(_slang(context))
-        verilator_task = group.create_task(_verilator(context))
-        yosys_task = group.create_task(_yosys(context))
-    structure, structural = yosys_task.result()
-    slang = slang_task.result()
+    slang, verilator, (structure, structural) = await together(_slang(context), _verilator(context), _yosys(context))
     if structure != "checked" and any(finding.severity == ERROR for finding in slang):
         structure = "not checked: the design has errors"
-    findings = merge(slang, verilator_task.result(), structural)
+    findings = merge(slang, verilator, structural)
     findings = waive(findings, project.config.verification.lint.waivers, _config_file(project))
     return _result(context, findings, structure, time.monotonic() - started)
 
@@ -176,9 +172,9 @@ def _from_sarif(result: dict[str, Any], roots: Sequence[str]) -> Finding | None:
     rule = result.get("ruleId", "ERROR")
     message = result["message"]["text"].split("\n", 1)[0]
     locations = result.get("locations")
-    if not locations:
+    physical = locations[0]["physicalLocation"] if locations else None
+    if physical is None or not physical["region"]["startLine"]:
         return Finding(None, None, None, rule, severity, message, "verilator")
-    physical = locations[0]["physicalLocation"]
     path = unquote(physical["artifactLocation"]["uri"].removeprefix("file://"))
     for root in roots:
         if path.startswith(root + "/"):
@@ -203,6 +199,7 @@ def _read_json(path: Path, tool: str, outcome: ToolOutcome) -> Any:
     try:
         if path.stat().st_size > REPORT_BYTES_MAX:
             raise ToolFailed(f"{tool} wrote a report of more than {REPORT_BYTES_MAX} bytes", tool=tool)
-        return json.loads(path.read_text(encoding="utf-8"))
+        # Verilator 5.48 forgets a comma when it has nothing to report.
+        return json.loads(re.sub(r'}(\s*)"invocations":', r'},\1"invocations":', path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise failed(tool, outcome) from error
