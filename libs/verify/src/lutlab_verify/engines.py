@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from importlib import import_module
-from pathlib import Path
 
-from lutlab_verify.project import Project
 from lutlab_verify.stage import Stage, StageContext, StageResult, Unsupported
 
 Engine = Callable[[StageContext], Awaitable[StageResult]]
@@ -26,13 +24,3 @@ def engine(stage: Stage) -> Engine:
         raise Unsupported(f"stage {stage.value!r} cannot be carried out by this version") from error
     run: Engine = module.run
     return run
-
-
-def load(root: Path, overrides: Mapping[str, object]) -> Project:
-    """The project in a folder, its configuration read with overrides by dotted path.
-
-    Raises:
-        ConfigError: the configuration is missing or wrong.
-    """
-    project: Project = import_module("lutlab_verify.config").load(root, overrides)
-    return project

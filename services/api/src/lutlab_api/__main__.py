@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from lutlab_api.adapters.audit import NatsPost, PostgresAudit
 from lutlab_api.adapters.changes import NatsChanges
-from lutlab_api.adapters.checker import FolderChecker
+from lutlab_api.adapters.checker import ConfigChecker
 from lutlab_api.adapters.follow import PostgresFollow
 from lutlab_api.adapters.github import GitHub
 from lutlab_api.adapters.hooks import PostgresHooks
@@ -80,7 +80,7 @@ def build(settings: Settings) -> FastAPI:
         hooks=PostgresHooks(postgres),
         log_source=PostgresFollow(postgres),
         verification=PostgresVerification(postgres),
-        checker=FolderChecker(),
+        checker=ConfigChecker(),
         live=live,
         identities=GitHub(settings.github_api_url) if settings.github_api_url else None,
     )

@@ -43,7 +43,8 @@ from lutlab_transport.clock import RandomIds, SystemClock
 from lutlab_transport.commands import CommandClient
 from lutlab_transport.connection import connect
 from lutlab_transport.logging import setup_logging
-from lutlab_verify.engines import engine, load
+from lutlab_verify.config import load
+from lutlab_verify.engines import engine
 
 log = structlog.get_logger(__name__)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -93,11 +93,19 @@ class Live(Protocol):
 class Checker(Protocol):
     """Reads configurations without running anything of the user's."""
 
-    async def check(self, config_name: str, config: bytes, paths: Sequence[str], overrides: Mapping[str, Any]) -> Any:
-        """The configuration after overrides.
+    async def check(
+        self,
+        files: Mapping[str, bytes],
+        overrides: Mapping[str, Any],
+        stages: Sequence[str],
+        tools: Collection[str] | None,
+    ) -> None:
+        """Pass what can be carried out.
 
         Args:
-            paths: every file of the project.
+            files: every file of the project by path; only the configuration needs its content.
+            overrides: dotted path -> value.
+            tools: the tools there are; None if that is not known.
 
         Raises:
             Invalid: `validation_error`, with the field and the nearest valid one.

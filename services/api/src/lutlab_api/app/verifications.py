@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,7 @@ from lutlab_api.app.job_stream import Cursor
 from lutlab_api.app.ports import Blobs
 from lutlab_api.app.projects import Projects
 from lutlab_api.app.verification_ports import Checker, Live, VerificationFilter, VerificationStore
-from lutlab_api.domain.errors import ApiError, Code, Invalid, Missing
+from lutlab_api.domain.errors import Code, Invalid, Missing
 from lutlab_api.domain.verification import (
     CONFIG_NAMES,
     STAGES,
@@ -33,7 +33,6 @@ UNKNOWN_SECONDS = {"lint": 2.0, "simulation": 20.0, "formal": 15.0, "crypto": 15
 """What a stage is taken to last before any did."""
 PIECES_MAX = 2000
 """Pieces of a log that are looked through for its last lines."""
-SIMULATORS = frozenset({"verilator", "icarus", "ghdl"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +95,8 @@ class Verifications:
             Unavailable: nobody answered.
         """
         project = await self._projects.get(project_text, request.caller)
-        files, config_name, config = await self._file_set(project)
-        checked = await self._checker.check(config_name, config, sorted(files), overrides)
-        self._require_tools(checked.config, stages)
+        files, configs = await self._file_set(project)
+        await self._checker.check(dict.fromkeys(files, b"") | configs, overrides, stages, self._tools())
         manifest = msgspec.json.encode({path: files[path] for path in sorted(files)})
         files_digest = await self._blobs.put(manifest)
         command_id = self._asking.command_id(request)
@@ -120,7 +118,7 @@ class Verifications:
         known = await self._store.stage_seconds(project.project_id)
         return Submitted(job=job, estimated_s=sum(known.get(stage, UNKNOWN_SECONDS[stage]) for stage in job.stages))
 
-    async def _file_set(self, project: ProjectView) -> tuple[dict[str, FileRef], str, bytes]:
+    async def _file_set(self, project: ProjectView) -> tuple[dict[str, FileRef], dict[str, bytes]]:
         """The project's files, and its configuration: its own, or one made from what the project says."""
         files = dict(project.files)
         if not files:
@@ -129,29 +127,23 @@ class Verifications:
                 f"project {project.name!r} has no files; POST /api/v1/projects/{project.shown}/upload",
                 details={"field": "files"},
             )
-        name = project.config_name
-        if name is not None:
-            data = await self._blobs.get(files[name].digest)
-            if data is None:
-                raise Missing(Code.ARTIFACT_NOT_FOUND, f"{name} is not in the ledger's store; upload it again")
-            return files, name, data
-        name, data = CONFIG_NAMES[0], default_config(project)
-        files[name] = FileRef(digest=await self._blobs.put(data), size_bytes=len(data))
-        return files, name, data
+        configs: dict[str, bytes] = {}
+        for name in CONFIG_NAMES:
+            if name in files:
+                data = await self._blobs.get(files[name].digest)
+                if data is None:
+                    raise Missing(Code.ARTIFACT_NOT_FOUND, f"{name} is not in the ledger's store; upload it again")
+                configs[name] = data
+        if not configs:
+            configs[CONFIG_NAMES[0]] = data = default_config(project, files)
+            files[CONFIG_NAMES[0]] = FileRef(digest=await self._blobs.put(data), size_bytes=len(data))
+        return files, configs
 
-    def _require_tools(self, config: Any, stages: Sequence[str]) -> None:
-        """Refuse what no builder can do. Raises: ApiError `tool_error`."""
+    def _tools(self) -> frozenset[str] | None:
+        """The tools that builders have between them; None while none was heard of."""
         builders = self.live.builders()
-        simulation = config.verification.simulation
-        if not builders or "simulation" not in stages or simulation.allow_other_tool:
-            return
-        tools = [tool for builder in builders for tool in builder.tools if tool.name == simulation.tool]
-        if tools and not any(tool.available for tool in tools):
-            raise ApiError(
-                Code.TOOL_ERROR,
-                f"{simulation.tool} is not installed on any builder: {tools[0].hint}",
-                details={"field": "verification.simulation.tool", "tool": simulation.tool},
-            )
+        found = frozenset(tool.name for builder in builders for tool in builder.tools if tool.available)
+        return found if builders else None
 
     async def cancel(self, request: Request, text: str) -> VerificationView:
         """Stop a job. Raises: Missing, Refused (`job_not_cancellable`, `not_your_job`), Unavailable."""
@@ -237,10 +229,11 @@ def _not_found(text: str) -> Missing:
     return Missing(Rejection.JOB_NOT_FOUND, f"there is no verification job {text[:64]!r} here")
 
 
-def default_config(project: ProjectView) -> bytes:
-    """A configuration for a project without one: every Verilog file is a source."""
+def default_config(project: ProjectView, paths: Collection[str]) -> bytes:
+    """A configuration for a project without one: every Verilog and SystemVerilog file is a source."""
+    sources = [f"**/*{suffix}" for suffix in (".v", ".sv") if any(path.endswith(suffix) for path in paths)]
     config = {
         "project": {"name": project.name, "top_module": project.top_module, "target_pdk": project.target_pdk},
-        "design": {"sources": ["**/*.v", "**/*.sv"]},
+        "design": {"sources": sources},
     }
     return msgspec.json.format(msgspec.json.encode(config), indent=2)
