@@ -70,7 +70,7 @@ class PostgresVerification:
     async def project(self, project_id: UUID) -> ProjectView | None:
         """One project, deleted ones too."""
         found = await self._fetch(PROJECTS + " where project_id = $1", project_id)
-        return _project(found[0]) if found else None
+        return project_view(found[0]) if found else None
 
     async def projects(self, wanted: ProjectFilter) -> tuple[Sequence[ProjectView], int]:
         """Projects that are not deleted, and how many there are in all."""
@@ -85,12 +85,12 @@ class PostgresVerification:
         total = await self._fetch(f"select count(*) from projects{where.text()}", *where.values)  # noqa: S608
         query = where.query(PROJECTS, ORDERS[wanted.sort], wanted.limit, wanted.offset)
         rows = await self._postgres.rows(query)
-        return [_project(row) for row in rows], int(total[0][0])
+        return [project_view(row) for row in rows], int(total[0][0])
 
     async def verification(self, job_id: UUID) -> VerificationView | None:
         """One job."""
         found = await self._fetch("select * from verifications where job_id = $1", job_id)
-        return _verification(found[0]) if found else None
+        return verification_view(found[0]) if found else None
 
     async def verifications(self, wanted: VerificationFilter) -> tuple[Sequence[VerificationView], int]:
         """Jobs, newest first, and how many there are in all."""
@@ -101,7 +101,7 @@ class PostgresVerification:
         total = await self._fetch(f"select count(*) from verifications{where.text()}", *where.values)  # noqa: S608
         query = where.query("select * from verifications", "number desc", wanted.limit, wanted.offset)
         rows = await self._postgres.rows(query)
-        return [_verification(row) for row in rows], int(total[0][0])
+        return [verification_view(row) for row in rows], int(total[0][0])
 
     async def stage_seconds(self, project_id: UUID) -> Mapping[str, float]:
         """How long each stage took lately: the median, of this project's jobs or else of all."""
@@ -118,7 +118,8 @@ class PostgresVerification:
         return [StageLine(**dict(row)) for row in await self._fetch(SQL_LAST, job_id, stage, limit)]
 
 
-def _project(row: Row) -> ProjectView:
+def project_view(row: Row) -> ProjectView:
+    """A row of `projects`."""
     return ProjectView(
         project_id=row["project_id"],
         owner=row["owner"],
@@ -133,7 +134,8 @@ def _project(row: Row) -> ProjectView:
     )
 
 
-def _verification(row: Row) -> VerificationView:
+def verification_view(row: Row) -> VerificationView:
+    """A row of `verifications`."""
     records = msgspec.json.decode(row["records"], type=list[_Record])
     return VerificationView(
         job_id=row["job_id"],

@@ -24,7 +24,7 @@ LIMIT_HEADERS = "lutlab.limit_headers"
 SHOWABLE = re.compile(r"[\x21-\x7e]{1,128}")
 MULTIPART_OVERHEAD_BYTES = 64 << 10
 PROJECT_UPLOAD = re.compile(r"/api/v1/projects/[^/]+/upload")
-QUIET_PATHS = frozenset({"/health", "/ready", "/metrics"})
+QUIET_PATHS = frozenset({"/health", "/api/v1/health", "/ready", "/metrics"})
 """Asked every second by supervisors: logged only when something is wrong."""
 FAILED = 500
 

@@ -20,7 +20,7 @@ from lutlab_api.web.errors import response_of
 from lutlab_api.web.services import Services
 
 HOUR_S, MINUTE_S = 3600, 60
-OPEN_PATHS = frozenset({"/health", "/ready", "/metrics"})
+OPEN_PATHS = frozenset({"/health", "/api/v1/health", "/ready", "/metrics"})
 """Asked by supervisors, answered whatever happens: counted, but in this process only, and never refused."""
 OVERLOADED_RETRY_S = 1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from lutlab_api.app.verifications import SEED_MAX, LogLine, Submitted
 from lutlab_api.domain.verification import ProjectView, VerificationView, duration
@@ -201,6 +201,10 @@ class StageState(Model):
     progress: str | None = None
     attempt: int | None = None
     reason: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if value is not None}
 
 
 class Verification(Model):

@@ -203,7 +203,8 @@ class StageService:
     async def _outcome(self, work: StageWork, story: Story[Level], folder: Path, started: float) -> StageOutcome:
         sources, stage_folder = folder / "files", folder / "stage"
         stage_folder.mkdir()
-        await self._fetch(work.files_digest, sources)
+        count = await self._fetch(work.files_digest, sources)
+        story.line(Level.INFO, f"{work.stage} of {count} files, seed {work.seed}, attempt {work.attempt}")
         sink = StageSink(story)
         telling = asyncio.create_task(self._tell_progress(work, sink))
         try:
@@ -215,9 +216,9 @@ class StageService:
             telling.cancel()
             await asyncio.gather(telling, return_exceptions=True)
         seconds = round(time.monotonic() - started, 3)
-        if outcome.reason:
-            level = Level.INFO if outcome.status == "skipped" else Level.ERROR
-            story.line(level, f"{work.stage}: {outcome.reason.splitlines()[0]}")
+        level = Level.INFO if outcome.status in ("passed", "skipped") else Level.ERROR
+        why = f": {outcome.reason.splitlines()[0]}" if outcome.reason else ""
+        story.line(level, f"{work.stage} {outcome.status} after {seconds:.1f} s{why}")
         log.info(
             "stage_ended",
             job_id=str(work.job_id),
@@ -250,8 +251,8 @@ class StageService:
                 told = _error(Code.INTERNAL_ERROR, f"the engine failed: {type(error).__name__}: {error}")
             return told
 
-    async def _fetch(self, files_digest: str, sources: Path) -> None:
-        """Lay out a file set. Raises: SourceMissing."""
+    async def _fetch(self, files_digest: str, sources: Path) -> int:
+        """Lay out a file set; how many files it has. Raises: SourceMissing."""
         files = msgspec.json.decode(await self._blobs.get(files_digest), type=dict[str, FileRef])
         slots = asyncio.Semaphore(FETCHES_MAX)
 
@@ -266,6 +267,7 @@ class StageService:
         sources.mkdir()
         await asyncio.gather(*(one(path, file) for path, file in files.items()))
         await asyncio.to_thread(_open_folders, sources)
+        return len(files)
 
     async def _stored(self, result: StageResult, folder: Path) -> StageOutcome:
         """A result with its details and artifacts in the blob store."""
