@@ -2,13 +2,14 @@
 
 usage: python -m lutlab_verify.inside.formal.check REQUEST
 
-REQUEST is JSON: `model`, `design` (files of `prepare`), `solver` (argument list), `task`, `depth`, `out` (a folder) and, for
-induction, `asserts` and `unreached` (numbers of assertions and covers in the model). What is found goes to
-`out`/TASK.jsonl line by line, so that what is known survives a limit. Every line has `event`:
+REQUEST is JSON: `model` (of `prepare`), `solver` (argument list), `task`, `name`, `depth`, `out` (a folder), `clock` and
+`edge`; for induction `asserts`, `unreached` and `known` (numbers of assertions to prove, of covers to refute, of proven
+assertions). What is found goes to `out`/`name`.jsonl line by line, so that what is known survives a limit. Every line has
+`event`:
 
-- `bounded`: `step` is through; `failed` (assert), `reached` (cover): `number`, `step`, `trace`; `impossible`: no run has so many
-  steps (the assumptions exclude each other);
-- `proven`: `asserts`, `unreachable` (covers), `k`; `done`.
+- `bounded`: `step` is through; `failed` (assert), `reached` (cover): `number`, `step`, `trace` (a `.json` and a `.vcd`, or
+  null); `impossible`: no run has this `step`, because the assumptions exclude each other;
+- `proven`: `asserts`, `unreachable` (covers), `k`; `tried`: nothing more at `k`; `done`.
 
 `bounded` looks at steps 0 to depth-1 from the initial states. `induction` finds the largest sets that are k-inductive
 together, for growing k <= depth; that proves them if no member fails in the first k steps, which is for the engine to see.
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from lutlab_verify.inside.formal.solver import Model, Solver
+from lutlab_verify.inside.formal.waves import write_vcd
 
 TRACES_MAX = 50
 """Failing properties and covers that are given a trace; they share one if they happen in the same run."""
@@ -35,10 +37,12 @@ Report = Callable[..., None]
 class Bounded:
     """Every run from the initial states, step by step."""
 
-    def __init__(self, solver: Solver, out: Path, report: Report) -> None:
+    def __init__(self, solver: Solver, request: Json, report: Report) -> None:
         self._solver = solver
         self._model = solver.model
-        self._out = out
+        self._out = Path(request["out"])
+        self._clock: str | None = request["clock"]
+        self._edge: str = request["edge"]
         self._report = report
         self._states: list[str] = []
         self._traces = 0
@@ -83,29 +87,34 @@ class Bounded:
         if self._traces >= TRACES_MAX:
             return None
         self._traces += 1
-        name = f"trace{self._traces}.json"
-        signals = sorted(name for name in self._model.wires if HIDDEN not in name)
+        name = f"trace{self._traces}"
+        signals = sorted(self._model.wires)
         steps = []
         for state in self._states[: step + 1]:
             values = self._solver.values(self._model.of(signal, state) for signal in signals)
             steps.append(dict(zip(signals, values, strict=True)))
-        (self._out / name).write_text(json.dumps({"steps": steps}), encoding="utf-8")
+        (self._out / f"{name}.json").write_text(json.dumps(steps), encoding="utf-8")
+        shown = [{key: value for key, value in one.items() if HIDDEN not in key} for one in steps]
+        write_vcd(self._out / f"{name}.vcd", {self._model.name: shown}, self._clock, self._edge)
         return name
 
 
 class Induction:
     """Runs from anywhere: what holds in k steps and then cannot fail in the next."""
 
-    def __init__(self, solver: Solver, report: Report) -> None:
+    def __init__(self, solver: Solver, known: list[int], report: Report) -> None:
+        """`known`: assertions that are proven already."""
         self._solver = solver
         self._model = solver.model
         self._report = report
+        self._known = [("a", number) for number in known]
         self._states = [solver.state("s0", first=None)]
+        self._hold(self._known, self._states)
 
     def run(self, depth: int, asserts: list[int], unreached: list[int]) -> None:
         """Try k = 1, 2, 4 ... depth."""
         open_ = [("a", number) for number in asserts] + [("c", number) for number in unreached]
-        proven: list[tuple[str, int]] = []
+        proven = list(self._known)
         tried = 0
         while open_ and tried < depth:
             tried = min(depth, max(1, 2 * tried))
@@ -169,9 +178,9 @@ def main(arguments: list[str]) -> int:
         solver = Solver(request["solver"], Model.read(Path(request["model"])))
         try:
             if request["task"] == "bounded":
-                Bounded(solver, out, report).run(request["depth"])
+                Bounded(solver, request, report).run(request["depth"])
             else:
-                Induction(solver, report).run(request["depth"], request["asserts"], request["unreached"])
+                Induction(solver, request["known"], report).run(request["depth"], request["asserts"], request["unreached"])
         finally:
             solver.close()
         report("done", questions=solver.questions)

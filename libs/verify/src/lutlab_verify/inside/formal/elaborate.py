@@ -48,12 +48,12 @@ class Yosys:
         top: Json = next(module for module in modules.values() if "top" in module["attributes"])
         return top
 
-    def model(self, output: Path) -> None:
-        """Write the SMT model of the flattened design."""
+    def model(self, output: Path, rtlil: Path) -> None:
+        """Write the SMT model of the flattened design, and the design as SymbiYosys can read it."""
         self._check_in_every_step()
         self.run("chformal -lower", "memory_map", "opt_expr -keepdc", "async2sync", "dffunmap", "opt_clean")
         self.run("setundef -undriven -anyseq", "setundef -anyseq", "opt_expr -keepdc", "opt_clean")
-        self.run(f"write_smt2 -wires {output}")
+        self.run(f"write_rtlil {rtlil}", f"write_smt2 -wires {output}")
 
     def _check_in_every_step(self) -> None:
         """Checks at the one clock's edge are checks in every step: registers then still hold what they held before."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+REPLAY = "lutlab_replay"
+"""The module of a replay's test bench, which the checks in a replayed design look into."""
 PAD_LINES_MAX = 500
 """Up to so many lines without a token are kept as empty lines; a longer gap starts anew."""
 

@@ -14,18 +14,16 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from lutlab_verify.inside.formal.emit import Place, Print
+from lutlab_verify.inside.formal.emit import REPLAY, Place, Print
 from lutlab_verify.inside.formal.history import SAMPLED, Expressions, Helpers, Twins
 from lutlab_verify.inside.formal.refuse import Refused
 from lutlab_verify.inside.formal.sequences import Names, Reader, Spec
 from lutlab_verify.inside.formal.sva import Implication, TooLarge, matches, violations
-from lutlab_verify.inside.formal.syntax import Node, Places, is_token, kind, nodes, text, tokens
+from lutlab_verify.inside.formal.syntax import Node, Places, brief, is_token, kind, nodes, text, tokens
 
 PROPERTIES_MAX = 5000
 INIT_ATTRIBUTE = "lutlab_init"
-REPLAY = "lutlab_replay"
-"""The top module of a replay, which the checks in it look into."""
-MODULES = {"ModuleDeclaration", "InterfaceDeclaration", "ProgramDeclaration", "PackageDeclaration"}
+MODULES = ("ModuleDeclaration", "InterfaceDeclaration", "ProgramDeclaration")
 LOOPS = {"ForLoopStatement", "ForeachLoopStatement", "LoopStatement", "DoWhileStatement", "ForeverStatement"}
 IMMEDIATE = {"ImmediateAssertStatement": "assert", "ImmediateAssumeStatement": "assume", "ImmediateCoverStatement": "cover"}
 CONCURRENT = {
@@ -92,9 +90,13 @@ class Lowering:
         self.properties: list[Property] = []
         self._helpers_made = 0
         self._last_macro = False
+        self._bound: dict[str, list[Node]] = {}
 
     def run(self, root: Node) -> None:
         """Print everything. Raises: Refused."""
+        for node in root if kind(root) == "CompilationUnit" else [root]:
+            if node is not None and not is_token(node):
+                self._collect_bound(node)
         self._walk(root, self._scope_of(root, None))
 
     # -- the walk
@@ -110,7 +112,7 @@ class Lowering:
         if handler is not None:
             handler(self, node, scope)
             return
-        if name in MODULES:
+        if name == "PackageDeclaration":
             scope = self._scope_of(node, scope)
         elif name in LOOPS or name == "FunctionDeclaration" or name == "TaskDeclaration":
             scope = Scope(scope.names, scope.clock, scope.disable, scope.procedure, scope.helpers, True, scope.initial)
@@ -159,7 +161,7 @@ class Lowering:
     def _declarations(self, node: Node, *, packages: bool) -> list[Node]:
         found = []
         for child in node:
-            if child is None or is_token(child) or kind(child) in ("ModuleDeclaration", "InterfaceDeclaration"):
+            if child is None or is_token(child) or kind(child) in MODULES:
                 continue
             if kind(child) == "PackageDeclaration" and not packages:
                 continue
@@ -177,6 +179,32 @@ class Lowering:
 
     def _clocking_reference(self, node: Node, _scope: Scope) -> None:
         raise self._places.unsupported(node, "`default clocking` that names a clocking block")
+
+    # -- bound modules
+
+    def _collect_bound(self, node: Node) -> None:
+        for child in [node, *(one for one in node if one is not None and not is_token(one))]:
+            if kind(child) == "BindDirective" and child.targetInstances is None:
+                self._bound.setdefault(text(child.target), []).append(child.instantiation)
+
+    def _bind(self, node: Node, scope: Scope) -> None:
+        """Icarus knows no `bind`: in replays the instance stands in the module itself."""
+        if node.targetInstances is not None:
+            self._children(node, scope)
+            return
+        place = self._places.of(node)
+        self._write(place, Twins(text(node), ""))
+
+    def _module(self, node: Node, scope: Scope) -> None:
+        inner = self._scope_of(node, scope)
+        bound = self._bound.get(node.header.name.valueText, [])
+        for child in node:
+            if child is None:
+                continue
+            if is_token(child) and child.rawText == "endmodule":
+                for instantiation in bound:
+                    self._write(self._places.of(child), Twins("", text(instantiation)))
+            self._walk(child, inner)
 
     # -- concurrent assertions
 
@@ -206,7 +234,7 @@ class Lowering:
     def _emit_concurrent(
         self, node: Node, spec: Spec, helpers: Helpers, implication: Implication, booleans: list[Twins], off: Twins
     ) -> None:
-        property_ = self._new(node, CONCURRENT[kind(node)], text(spec.body), conditional=implication.conditional)
+        property_ = self._new(node, CONCURRENT[kind(node)], brief(spec.body), conditional=implication.conditional)
         if property_.kind == "cover" and implication.conditional:
             raise self._places.unsupported(spec.body, "an implication in a cover")
         checks = _Checks(helpers, property_, implication, booleans, off)
@@ -221,7 +249,7 @@ class Lowering:
             except TooLarge as error:
                 raise self._places.unsupported(spec.body, f"a property this large ({error})") from error
         self._write(place, Twins.same(f"always {helpers.clock} begin"))
-        property_.printed = self._write(place, self._check(property_, Twins.same(condition), labelled=True))
+        property_.printed = self._write(place, self._check(property_, Twins.same(condition), labelled=True, clocked=True))
         if implication.conditional and property_.kind == "assert":
             reached = matches(implication.antecedent, checks.holds, checks.alive)
             self._write(place, Twins(f"lutlab_v{property_.number}: cover ({reached});", ""))
@@ -296,11 +324,18 @@ class Lowering:
         if procedure is not None and procedure.keyword.rawText == "initial":
             self._at_start(node, scope)
             return
-        property_ = self._new(node, IMMEDIATE[kind(node)], text(node.expr))
+        property_ = self._new(node, IMMEDIATE[kind(node)], brief(node.expr.expression))
         helpers = scope.helpers or self._helpers(None)
         plain = Expressions(self._places, helpers, lambda _call: False).truth(node.expr)
         labelled = procedure is not None and not scope.loop
-        property_.printed = self._write(self._places.of(node), self._check(property_, plain, labelled=labelled))
+        property_.conditional = labelled and property_.kind == "assert" and _under_condition(node)
+        check = self._check(property_, plain, labelled=labelled, clocked=_clocked(procedure))
+        place = self._places.of(node)
+        if not property_.conditional:
+            property_.printed = self._write(place, check)
+            return
+        before = f"begin lutlab_v{property_.number}: cover (1'b1);"
+        property_.printed = self._write(place, Twins(f"{before} {check.model} end", check.replay))
 
     def _immediate_member(self, node: Node, scope: Scope) -> None:
         """A deferred assertion among the items of a module: it holds whenever values have settled."""
@@ -308,11 +343,11 @@ class Lowering:
         statement = node.statement
         condition = Expressions(self._places, helpers, lambda _call: False).truth(statement.expr)
         self._action(statement.action)
-        property_ = self._new(statement, IMMEDIATE[kind(statement)], text(statement.expr))
+        property_ = self._new(statement, IMMEDIATE[kind(statement)], brief(statement.expr.expression))
         place = self._places.of(node)
         self._write(place, helpers.text())
         self._write(place, Twins.same("always @* begin"))
-        property_.printed = self._write(place, self._check(property_, condition, labelled=True))
+        property_.printed = self._write(place, self._check(property_, condition, labelled=True, clocked=False))
         self._write(place, Twins.same("end"))
 
     def _at_start(self, node: Node, scope: Scope) -> None:
@@ -322,12 +357,12 @@ class Lowering:
             above = above.parent
         if above is None or kind(above) != "InitialBlock":
             raise self._places.unsupported(node, "an assertion under a condition or loop in `initial`")
-        property_ = self._new(node, IMMEDIATE[kind(node)], text(node.expr))
+        property_ = self._new(node, IMMEDIATE[kind(node)], brief(node.expr.expression))
         property_.once = True
         helpers = scope.helpers or self._helpers(None)
         condition = Expressions(self._places, helpers, lambda _call: False).truth(node.expr)
         first = f"lutlab_first_{property_.number}"
-        check = self._check(property_, condition, labelled=True)
+        check = self._check(property_, condition, labelled=True, clocked=False)
         model = f"(* {INIT_ATTRIBUTE} *) wire {first}; always @* if ({first}) begin {check.model} end"
         replay = f"wire {first} = {REPLAY}.first; always @* if ({first}) begin {check.replay} end"
         scope.initial.append(f"{model}\0{replay}")
@@ -335,16 +370,19 @@ class Lowering:
 
     # -- shared
 
-    def _check(self, property_: Property, condition: Twins, *, labelled: bool) -> Twins:
-        """The statement that checks a condition."""
-        label = f"lutlab_p{property_.number}: " if labelled else ""
-        model = f"{label}{property_.kind} ({condition.model});"
+    @staticmethod
+    def _check(property_: Property, condition: Twins, *, labelled: bool, clocked: bool) -> Twins:
+        """The statement that checks a condition: at a clock edge, or whenever values have settled."""
+        model = f"{property_.kind} ({condition.model});"
+        if labelled:  # the front end loses the label of the only statement of a procedure
+            model = f"begin ; lutlab_p{property_.number}: {model} end"
         if property_.kind != "assert":
             return Twins(model, "begin end")
         place = f"{property_.file}:{property_.line}"
         said = f'$display("lutlab: %m: {_quoted(property_.label or property_.text)} failed, {_quoted(place)}");'
-        end = f"if ({REPLAY}.target == {property_.number}) begin {REPLAY}.failed = 1; $finish; end"
-        replay = f"if ({REPLAY}.settled && ({condition.replay}) !== 1'b1) begin {said} {end} end"
+        end = f"if ({REPLAY}.target == {property_.number}) {REPLAY}.failed = 1;"
+        when = f"{REPLAY}.ticking" if clocked else f"{REPLAY}.settled"
+        replay = f"if ({when} && ({condition.replay}) !== 1'b1) begin {said} {end} end"
         return Twins(model, f"begin {replay} end")
 
     def _action(self, action: Node) -> None:
@@ -360,8 +398,7 @@ class Lowering:
             raise self._places.unsupported(node, f"a project with more than {PROPERTIES_MAX} properties")
         place = self._places.of(node)
         label = node.label.name.valueText if node.label is not None else ""
-        short = said if len(said) <= 120 else said[:117] + "..."
-        property_ = Property(len(self.properties), what, label, place.file, place.line, short, conditional)
+        property_ = Property(len(self.properties), what, label, place.file, place.line, said, conditional)
         self.properties.append(property_)
         return property_
 
@@ -415,11 +452,30 @@ class _Checks:
         return Twins(model, replay)
 
 
+def _under_condition(node: Node) -> bool:
+    """Whether a statement is reached under some condition only."""
+    above = node.parent
+    while above is not None and not kind(above).endswith("Block"):
+        if kind(above) in ("ConditionalStatement", "CaseStatement"):
+            return True
+        above = above.parent
+    return False
+
+
+def _clocked(procedure: Node | None) -> bool:
+    """Whether a procedure waits for an edge."""
+    if procedure is None or kind(procedure.statement) != "TimingControlStatement":
+        return False
+    return any(token.rawText in ("posedge", "negedge") for token in tokens(procedure.statement.timingControl))
+
+
 def _quoted(said: str) -> str:
     return re.sub(r'["\\%\n]', "'", said)
 
 
 Lowering._handlers = {
+    **dict.fromkeys(MODULES, Lowering._module),
+    "BindDirective": Lowering._bind,
     "ConcurrentAssertionMember": Lowering._concurrent_member,
     "ImmediateAssertionMember": Lowering._immediate_member,
     "PropertyDeclaration": Lowering._drop,

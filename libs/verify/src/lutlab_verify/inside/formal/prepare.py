@@ -11,6 +11,7 @@ reads `yosys.log` when yosys has ended the process with status 1.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,14 @@ from pyslang.parsing import PreprocessorOptions
 from pyslang.syntax import SyntaxTree
 
 from lutlab_verify.inside.formal import elaborate
-from lutlab_verify.inside.formal.lower import Lowering
+from lutlab_verify.inside.formal.lower import Lowering, Property
 from lutlab_verify.inside.formal.refuse import EXIT_REFUSED, Refused
+from lutlab_verify.inside.formal.solver import Check, Model
 from lutlab_verify.inside.formal.syntax import Places
 from lutlab_verify.inside.places import project_path
 
 ERRORS_MAX = 20
+_LABEL = re.compile(r"lutlab_([pv])(\d+)$")
 TOKENS_DEEP = 20_000
 """Python frames for deeply nested sources."""
 
@@ -64,7 +67,8 @@ def prepare(request: dict[str, Any]) -> dict[str, Any]:
     top = yosys.flatten(out / "netlist.json")
     clock, edge = elaborate.clock_of(top)
     elaborate.check_memories(top)
-    yosys.model(out / "model.smt2")
+    yosys.model(out / "model.smt2", out / "design.il")
+    model = Model.read(out / "model.smt2")
     return {
         "properties": [property_.facts() for property_ in lowering.properties],
         "clock": clock,
@@ -73,7 +77,30 @@ def prepare(request: dict[str, Any]) -> dict[str, Any]:
             name: {"direction": port["direction"], "width": len(port["bits"])} for name, port in top["ports"].items()
         },
         "variables": elaborate.variables(top),
+        "checks": {
+            "assert": _checks(model.asserts, lowering.properties),
+            "assume": _checks(model.assumes, lowering.properties),
+            "cover": _checks(model.covers, lowering.properties),
+        },
+        "registers": sum(model.registers.values()),
+        "inputs": sum(model.inputs.values()),
     }
+
+
+def _checks(checks: list[Check], properties: list[Property]) -> list[dict[str, Any]]:
+    """For each check of the model: its number, its property's, the instance it is in, whether it is an antecedent."""
+    printed = {f"{line}.{column}": property_.number for property_ in properties for line, column in [property_.printed]}
+    found = []
+    for check in checks:
+        path, _, label = check.cell.rpartition(".")
+        name = _LABEL.match(label)
+        start = check.source.rpartition(":")[2].partition("-")[0]
+        if name is None and start not in printed:
+            raise Refused("unsupported", f"a check that is no property of the sources: {check.cell} {check.source}")
+        number = int(name[2]) if name else printed[start]
+        antecedent = name is not None and name[1] == "v"
+        found.append({"number": check.number, "property": number, "path": path, "antecedent": antecedent})
+    return found
 
 
 def main(arguments: list[str]) -> int:
