@@ -13,6 +13,8 @@ from lutlab_verify.inside.formal.syntax import Node, Places, is_token, kind, tex
 
 PAST_MAX = 1024
 SAMPLED = {"$past", "$rose", "$fell", "$stable", "$changed", "$sampled"}
+CLOSE = {"IntegerVectorExpression", "CastExpression", "SignedCastExpression"}
+"""What some tools want written without spaces."""
 REFUSED = {
     "$past_gclk", "$rose_gclk", "$fell_gclk", "$stable_gclk", "$changed_gclk", "$future_gclk", "$rising_gclk",
     "$falling_gclk", "$steady_gclk", "$changing_gclk", "$global_clock", "$inferred_clock", "$inferred_disable",
@@ -95,6 +97,8 @@ class Expressions:
         if kind(node) == "SystemName" and text(node) in REFUSED:
             raise self._places.unsupported(node, f"`{text(node)}`")
         parts = [self.plain(child) for child in node if child is not None]
+        if kind(node) in CLOSE:
+            return Twins("".join(part.model for part in parts), "".join(part.replay for part in parts))
         return Twins(
             " ".join(part.model for part in parts if part.model),
             " ".join(part.replay for part in parts if part.replay),

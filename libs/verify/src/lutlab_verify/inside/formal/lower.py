@@ -134,6 +134,14 @@ class Lowering:
             out.move(place)
             out.write(token.rawText, glued=glued)
 
+    def _source(self, node: Node) -> str:
+        """A node as in the source, on one line."""
+        parts = []
+        for token in tokens(node):
+            parts += [" "] * (self._places.from_macro(token) or any(True for _ in token.trivia))
+            parts.append(token.rawText)
+        return "".join(parts).strip()
+
     def _write(self, place: Place, twins: Twins) -> tuple[int, int]:
         """Write one piece at a place; returns where it starts in the model's print."""
         self._last_macro = True  # a space before what follows
@@ -193,7 +201,7 @@ class Lowering:
             self._children(node, scope)
             return
         place = self._places.of(node)
-        self._write(place, Twins(text(node), ""))
+        self._write(place, Twins(self._source(node), ""))
 
     def _module(self, node: Node, scope: Scope) -> None:
         inner = self._scope_of(node, scope)
@@ -203,7 +211,7 @@ class Lowering:
                 continue
             if is_token(child) and child.rawText == "endmodule":
                 for instantiation in bound:
-                    self._write(self._places.of(child), Twins("", text(instantiation)))
+                    self._write(self._places.of(child), Twins("", self._source(instantiation)))
             self._walk(child, inner)
 
     # -- concurrent assertions
@@ -366,7 +374,7 @@ class Lowering:
         model = f"(* {INIT_ATTRIBUTE} *) wire {first}; always @* if ({first}) begin {check.model} end"
         replay = f"wire {first} = {REPLAY}.first; always @* if ({first}) begin {check.replay} end"
         scope.initial.append(f"{model}\0{replay}")
-        self._write(self._places.of(node), Twins.same(";"))
+        self._write(self._places.of(node), Twins.same("begin end"))
 
     # -- shared
 
