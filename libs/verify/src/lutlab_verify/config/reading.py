@@ -255,9 +255,10 @@ def _validated(root: Node, file: str, overrides: Overrides) -> tuple[Config, Lin
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
-        # A field left out for its wrong type must not also be called missing.
-        known = {problem.field for problem in found.problems}
-        found.problems += [p for p in (_problem(e, found) for e in error.errors()) if p.field not in known]
+        # A field left out for what is wrong in it must not also be called missing.
+        known = [f"{problem.field}." for problem in found.problems]
+        more = (_problem(e, found) for e in error.errors())
+        found.problems += [p for p in more if not any(field.startswith(f"{p.field}.") for field in known)]
     if config is not None:
         found.problems += _pdk(config, found)
     if found.problems or config is None:

@@ -54,7 +54,7 @@ def shape(node: Node, model: type[Section], found: Shaped, path: Path = ()) -> d
             found.lines[(*path, name)] = line
             before = len(found.problems)
             value = _value(child, model.model_fields[name].annotation, found, (*path, name))
-            if len(found.problems) == before:
+            if len(found.problems) == before or isinstance(value, dict):  # the rest of a section is still looked at
                 values[name] = value
     return values
 
