@@ -187,10 +187,10 @@ def commands_named_in(service: str) -> set[str]:
             for node in imported
             if node.module == "lutlab_events"
             for alias in node.names
-            if alias.name in ("commands", "webhooks")
+            if alias.name in ("commands", "webhooks", "verification")
         }
         for node in imported:
-            if node.module in ("lutlab_events.commands", "lutlab_events.webhooks"):
+            if node.module in ("lutlab_events.commands", "lutlab_events.webhooks", "lutlab_events.verification"):
                 found |= {alias.name for alias in node.names}
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:

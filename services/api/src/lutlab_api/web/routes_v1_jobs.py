@@ -31,9 +31,7 @@ from lutlab_events.values import TERMINAL, JobStatus, JobType
 PARTS = ("file", "top", "sys_clk_freq", "timing_target_mhz", "profile", "labels", "priority")
 LISTED = (Code.VALIDATION_ERROR, Code.INVALID_CURSOR, Code.ADMIN_ONLY)
 Name = Annotated[str, Path(description="as the list of artifacts names it", examples=["bitstream.bit"])]
-OfStage = Annotated[
-    str | None, Query(max_length=32, description="of a verification job: which stage's, where several left the name")
-]
+OfStage = Annotated[str | None, Query(description="of a verification job: which stage's, where several left the name")]
 
 router = APIRouter(prefix="/api/v1", tags=["v1 jobs"])
 
