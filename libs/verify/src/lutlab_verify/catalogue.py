@@ -153,11 +153,12 @@ def _on_path(program: str) -> Located | None:
 
 
 def python_folders() -> tuple[Path, ...]:
-    """What this interpreter and the installed packages need: its installation, its environment, our own package."""
+    """What this interpreter and what it starts need: its installation, the installed packages, our own, the tools."""
     own = Path(__file__).resolve().parents[1]
     base = Path(sys.base_prefix).resolve()
     sites = [folder for package in ("pyslang", "cocotb", "pyosys") if (folder := _package_folder(package))]
-    return _outside_system(base, Path(sys.prefix), *(site.parent for site in sites), own)
+    tools = [tools_folder()] if tools_folder().is_dir() else []
+    return _outside_system(base, Path(sys.prefix), *(site.parent for site in sites), own, *tools)
 
 
 def _python(_program: str) -> Located:
@@ -170,7 +171,7 @@ def _icarus(program: str) -> Located | None:
         return _on_path(program)
     library = next((path for path in (unpacked / "lib").glob("*/ivl") if path.is_dir()), unpacked / "lib" / "ivl")
     option = {"iverilog": "-B", "vvp": "-M"}[program]
-    return Located((str(unpacked / "bin" / program), f"{option}{library}"), (unpacked,))
+    return Located((str(unpacked / "bin" / program), f"{option}{library}"), (tools_folder(),))
 
 
 def _verilator(program: str) -> Located | None:

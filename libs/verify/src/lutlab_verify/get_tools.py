@@ -1,7 +1,8 @@
 """`make tools`: get what no wheel has (Icarus Verilog, lz4's headers) from the distribution's packages, without root.
 
 Packages are downloaded by apt, which checks their signatures, and unpacked into `catalogue.tools_folder()`. What is
-already there, or installed in the system, is left alone.
+already there, or installed in the system, is left alone. Verilator's runtime library is compiled there too, which
+saves the first simulation of every project half a minute.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lutlab_verify.catalogue import installed, lz4_folder, tools_folder
+from lutlab_verify.inside import build_simulator
+from lutlab_verify.simulation import runtime
 
 APT_TIMEOUT_S = 300.0
 
@@ -94,6 +97,20 @@ def _check(done: subprocess.CompletedProcess[str], verb: str, package: str) -> N
         raise GetToolsError(f"cannot {verb} {package} (`{' '.join(done.args)}`): {words}")
 
 
+def compile_runtime(folder: Path) -> None:
+    """Compile Verilator's runtime, so that no project has to. Raises: GetToolsError."""
+    if runtime.prebuilt() is not None or not (installed("verilator") and installed("g++")):
+        return
+    place = folder / f"verilator-{runtime.key()}"
+    with tempfile.TemporaryDirectory(prefix="lutlab-tools-", dir=folder) as scratch:
+        archive = Path(scratch) / runtime.ARCHIVE
+        if build_simulator.main(runtime.build_job(str(archive))):
+            raise GetToolsError("Verilator's runtime does not compile; see above")
+        place.mkdir(exist_ok=True)
+        archive.replace(place / runtime.ARCHIVE)
+    print(f"Verilator's runtime: compiled into {place}")  # noqa: T201
+
+
 def main() -> int:
     """Get what is missing; 1 if something cannot be had."""
     parser = argparse.ArgumentParser(prog="python -m lutlab_verify.get_tools", description=__doc__)
@@ -110,6 +127,12 @@ def main() -> int:
             print(error, file=sys.stderr)  # noqa: T201
         else:
             print(f"{wanted.package}: unpacked into {folder}")  # noqa: T201
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        compile_runtime(folder)
+    except GetToolsError as error:
+        failures += 1
+        print(error, file=sys.stderr)  # noqa: T201
     return 1 if failures else 0
 
 
