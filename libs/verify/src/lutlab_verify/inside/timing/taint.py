@@ -121,9 +121,12 @@ class Netlist:
         while bit in taint.origin and len(crossings) < PATH_MAX * 10:
             bit, edge = taint.origin[bit]
             crossings.append(edge)
-        loop = False
+        loop = decided = False
         for edge in reversed(crossings):
-            kind = self.module["cells"][edge.cell]["type"]
+            cell = self.module["cells"][edge.cell]
+            kind = cell["type"]
+            width = len(cell["connections"].get("Y", ()))
+            decided = decided or (width == 1 and len(cell["connections"][edge.port]) > 1)
             loop = loop or (kind in COMPARES and self._against_counter(edge))
             if kind in INDEXED and edge.port in ("B", "S"):
                 return "SECRET_INDEX"
@@ -131,7 +134,9 @@ class Netlist:
                 return "SECRET_INDEX"
             if SELECTS.get(kind) == edge.port or (edge.port in REGISTER_CONTROLS and "dff" in kind):
                 return "SECRET_LOOP_BOUND" if loop else "SECRET_BRANCH"
-        return "SECRET_LOOP_BOUND" if loop else "SECRET_OUTPUT"
+        if loop or decided:  # a comparison or reduction of a secret that is then used as a flag
+            return "SECRET_LOOP_BOUND" if loop else "SECRET_BRANCH"
+        return "SECRET_OUTPUT"
 
     def branches(self, taint: Taint) -> tuple[int, int]:
         """Choices in the netlist (multiplexers and enables): all, and those that a secret controls."""
