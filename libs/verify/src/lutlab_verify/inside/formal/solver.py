@@ -34,7 +34,7 @@ class Check:
 
 @dataclass
 class Model:
-    """What the comments of the model say about it; widths in bits."""
+    """What the comments of the model say about it; widths in bits, `choices` are functions for unknown values."""
 
     name: str
     text: str
@@ -42,6 +42,7 @@ class Model:
     outputs: dict[str, int] = field(default_factory=dict)
     registers: dict[str, int] = field(default_factory=dict)
     wires: dict[str, int] = field(default_factory=dict)
+    choices: list[str] = field(default_factory=list)
     asserts: list[Check] = field(default_factory=list)
     assumes: list[Check] = field(default_factory=list)
     covers: list[Check] = field(default_factory=list)
@@ -62,6 +63,8 @@ class Model:
             if what in tables:
                 name, _, width = rest.rpartition(" ")
                 tables[what][name] = int(width)
+            elif what in ("anyseq", "anyconst"):
+                model.choices.append(rest.split()[0])
             elif what == "topmod":
                 model.name = rest
             elif what in lists and (found := _NUMBERED.match(f"{what} {rest}")):
