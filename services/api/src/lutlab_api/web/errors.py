@@ -30,7 +30,7 @@ RETRYABLE = frozenset(
     }
 )
 V1 = "/api/v1/"
-CONTRACT = re.compile(r"/api/v1/(projects(/|$)|jobs/job_)")
+CONTRACT = re.compile(r"/api/v1/(projects(/|$)|jobs/job_|jobs/[^/]+/(cancel|logs|results|reports|compare)(/|$))")
 INPUT_CHARS_MAX = 80
 PROBLEMS_MAX = 5
 SIMILARITY_MIN = 0.5
