@@ -447,3 +447,39 @@ def test_durations(seconds: float, text: str) -> None:
 @pytest.mark.parametrize("path", ["a.v", "rtl/a-b_c.sv", ".hidden/x", "a@2+b=c.v"])
 def test_paths_that_are_taken(path: str) -> None:
     assert check_path(path) == path
+
+
+# -- reports ---------------------------------------------------------------------------------------------
+
+
+async def test_reports_comparison_and_trend(lab: Lab, ada: httpx.AsyncClient) -> None:
+    project = await make(ada, FILES)
+    finding = {"file": "rtl/uart.v", "line": 3, "rule": "W", "severity": "warning", "message": "m", "waived": False}
+    urls = []
+    for findings in ([finding, finding | {"line": 4}], [finding]):
+        answer = await submit(ada, project, "lint")
+        details = await lab.ledger.put(json.dumps({"findings": findings}).encode())
+        summary = {"warnings": len(findings), "errors": 0}
+        outcome = StageOutcome(status="passed", summary=summary, details_digest=details, seconds=1.0)
+        lab.verification.end(uuid_of(answer), outcome)
+        urls.append(answer.json()["url"])
+    html = await ada.post(f"{urls[0]}/reports", json={"format": "html", "include": ["lint"], "template": None})
+    assert html.status_code == 200
+    assert html.headers["content-type"].startswith("text/html")
+    assert "rtl/uart.v" in html.text
+    sarif = await ada.post(f"{urls[0]}/reports", json={"format": "sarif"})
+    assert len(sarif.json()["runs"][0]["results"]) == 2
+    assert refusal(await ada.post(f"{urls[0]}/reports", json={"format": "pdf"}))[:2] == (400, "VALIDATION_ERROR")
+    unknown = await ada.post(f"{urls[0]}/reports", json={"format": "html", "template": "nope"})
+    assert refusal(unknown)[2]["field"] == "template"
+    compared = (await ada.get(f"{urls[0]}/compare/{urls[1].rpartition('/')[2]}")).json()
+    assert (compared["better_total"], compared["worse_total"]) == (1, 0)
+    points = (await ada.get(f"/api/v1/projects/{project}/trend")).json()["points"]
+    assert [point["warnings"] for point in points] == [2, 1]
+
+
+async def test_the_schema_of_the_configuration_is_published(lab: Lab) -> None:
+    async with lab.client(None) as nobody:
+        answer = await nobody.get("/api/v1/schemas/lutlab.yaml.json")
+    assert answer.headers["content-type"] == "application/schema+json"
+    assert "verification" in answer.json()["properties"]

@@ -57,7 +57,7 @@ class ProjectView:
     @property
     def shown(self) -> str:
         """Its id as callers see it."""
-        return shown_id(PROJECT_PREFIX, self.project_id)
+        return shown_project(self.project_id)
 
     @property
     def config_name(self) -> str | None:
@@ -150,6 +150,11 @@ def parse_project(text: str) -> UUID:
     if found is None:
         raise project_not_found(text)
     return found
+
+
+def shown_project(project_id: UUID) -> str:
+    """A project's id as callers see it."""
+    return shown_id(PROJECT_PREFIX, project_id)
 
 
 def project_not_found(text: str) -> Missing:

@@ -115,6 +115,7 @@ def create_app(
     app.add_api_route("/api/v1/health", health, methods=["GET"], tags=["health"], summary="Is the lab all right?")
     for module in ROUTES:
         app.include_router(module.router)
+    app.include_router(routes_v1_projects.schemas)
     settings = services.settings
     limits = BodyLimits(
         upload_bytes_max=settings.upload_bytes_max,

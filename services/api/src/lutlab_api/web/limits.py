@@ -42,7 +42,8 @@ def rules_of(settings: Settings) -> tuple[list[Matched], Rule]:
     matched = [
         Matched("POST", re.compile(r"(/fpga/[^/]+)?/submit"), submits),
         Matched("POST", re.compile(r"/api/v1(/projects/(?P<project>[^/]+))?/jobs"), jobs),
-        Matched("GET", re.compile(r"/api/v1/jobs/[^/]+/(results?|artifacts|reports?|log|logs)(/.*)?"), results),
+        Matched("GET", re.compile(r"/api/v1/jobs/[^/]+/(results?|artifacts|reports?|log|logs|compare)(/.*)?"), results),
+        Matched("POST", re.compile(r"/api/v1/jobs/[^/]+/reports"), results),
     ]
     return matched, Rule("requests", settings.limit_requests_per_minute, MINUTE_S)
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from lutlab_api.app.verifications import SEED_MAX, LogLine, Submitted
-from lutlab_api.domain.verification import ProjectView, VerificationView, duration
+from lutlab_api.domain.verification import ProjectView, VerificationView, duration, shown_project
 from lutlab_api.web.models import Model
 from lutlab_api.web.paging import PER_PAGE_DEFAULT, Strict
-from lutlab_events.verification import PROJECT_PREFIX, ArtifactRef, ProjectStatus, VerificationStatus, shown_id
+from lutlab_events.verification import ArtifactRef, ProjectStatus, VerificationStatus
 from lutlab_events.work import StageProgress
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$"
@@ -175,7 +175,7 @@ class VerificationAccepted(Model):
         job = submitted.job
         return VerificationAccepted(
             job_id=job.shown,
-            project_id=shown_id(PROJECT_PREFIX, job.project_id),
+            project_id=shown_project(job.project_id),
             status=VerificationStatus.QUEUED,
             stages=list(job.stages),
             seed=job.seed,
@@ -231,7 +231,7 @@ class Verification(Model):
             error = {"code": job.error_code, "message": job.error_message or ""}
         return Verification(
             job_id=job.shown,
-            project_id=shown_id(PROJECT_PREFIX, job.project_id),
+            project_id=shown_project(job.project_id),
             status=job.status,
             progress={stage: _state(job, stage, progress) for stage in job.stages},
             stages=list(job.stages),
@@ -365,8 +365,26 @@ class StageArtifacts(Model):
 
 
 class NewReport(Strict):
-    """A report to make."""
+    """A report to make.
+
+    Attributes:
+        include: only these stages; left out: all.
+        template: a template by its name, or one of the project's files; null: the usual one.
+    """
 
     format: Literal["html", "json", "sarif", "junit", "markdown"] = "html"
-    include: list[str] | None = Field(None, max_length=20, description="only these stages; left out: all")
-    template: str | None = Field(None, max_length=64, description="a template by its name; null: the usual one")
+    include: Annotated[list[StageName], Field(max_length=20)] | None = None
+    template: Annotated[str, Field(max_length=200)] | None = None
+
+
+class TrendQuery(Strict):
+    """How far back."""
+
+    limit: int = Field(50, ge=1, le=200, description="most jobs")
+
+
+class Trend(Model):
+    """A project's jobs as points of series, oldest first; null where a job had no such stage."""
+
+    project_id: str
+    points: list[dict[str, Any]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response, status
 
 from lutlab_api.app.verification_ports import ProjectFilter, VerificationFilter
@@ -19,6 +20,8 @@ from lutlab_api.web.models_verification import (
     ProjectFiles,
     Projects,
     ProjectsQuery,
+    Trend,
+    TrendQuery,
     UploadDone,
     Verification,
     VerificationAccepted,
@@ -28,6 +31,7 @@ from lutlab_api.web.models_verification import (
 from lutlab_api.web.project_uploads import FILES_BODY, read_files
 from lutlab_events.rejections import Rejection
 from lutlab_events.verification import ProjectStatus
+from lutlab_verify.config.schema import MEDIA_TYPE, ROUTE, schema
 
 PROJECT = (Code.VALIDATION_ERROR, Rejection.PROJECT_NOT_FOUND, Rejection.NOT_YOUR_PROJECT)
 """What every route with a project's id can answer."""
@@ -153,3 +157,18 @@ async def jobs_of(
         page=query.page,
         per_page=query.per_page,
     )
+
+
+@router.get("/{project_id}/trend", summary="A project's trend", responses=errors_contract(*READ, *PROJECT))
+async def trend_of(project_id: ProjectId, api: Api, caller: Reading, query: Annotated[TrendQuery, Query()]) -> Trend:
+    """The figures of a project's newest jobs, oldest first: findings, tests, properties, coverage, seconds."""
+    return Trend(project_id=project_id, points=await api.reports.trend(project_id, caller, query.limit))
+
+
+schemas = APIRouter(tags=["projects"])
+
+
+@schemas.get(ROUTE, summary="The JSON Schema of lutlab.yaml", response_class=Response, include_in_schema=False)
+async def config_schema() -> Response:
+    """The JSON Schema of a project's configuration, for editors; needs no key."""
+    return Response(msgspec.json.encode(schema()), media_type=MEDIA_TYPE)

@@ -18,6 +18,7 @@ from lutlab_api.web.models_verification import (
     LogEntry,
     Logs,
     LogsQuery,
+    NewReport,
     Results,
     StageArtifact,
     StageArtifacts,
@@ -163,3 +164,34 @@ async def results_of(job_id: JobId, area: Area, api: Api, caller: Reading) -> di
         f"job {job.shown} has no results about {area[:64]!r} (yet); it has: {', '.join(has)}",
         details={"field": "area", "areas": has},
     )
+
+
+@router.post(
+    "/{job_id}/reports",
+    summary="Generate a report",
+    response_class=Response,
+    responses={
+        200: {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}, "description": "the report"},
+        **errors_contract(*READ, *VERIFICATION, Code.VALIDATION_ERROR, Code.MALFORMED_BODY),
+    },
+)
+async def report(job_id: JobId, wanted: NewReport, api: Api, caller: Reading) -> Response:
+    """A report of the job as it stands: one self-contained HTML page, JSON, SARIF, JUnit or Markdown."""
+    made = await api.reports.render(job_id, caller, wanted.format, wanted.include, wanted.template)
+    headers = {"Content-Disposition": f'attachment; filename="{made.filename}"', "X-Content-Type-Options": "nosniff"}
+    return Response(made.body, media_type=made.media_type, headers=headers)
+
+
+@router.get(
+    "/{job_id}/compare/{other_id}",
+    summary="Compare two jobs",
+    responses=errors_contract(*READ, *VERIFICATION),
+)
+async def compare(
+    job_id: JobId,
+    other_id: Annotated[str, Path(description="the later job")],
+    api: Api,
+    caller: Reading,
+) -> dict[str, Any]:
+    """What got better and what got worse from the first job to the other."""
+    return await api.reports.compare(job_id, other_id, caller)

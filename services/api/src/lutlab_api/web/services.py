@@ -33,6 +33,7 @@ from lutlab_api.app.ports import (
 from lutlab_api.app.projects import Projects
 from lutlab_api.app.queues import Queues, Standings
 from lutlab_api.app.reads import Reads
+from lutlab_api.app.reports import Reports
 from lutlab_api.app.run import Run
 from lutlab_api.app.seats import Seats
 from lutlab_api.app.stream import StreamLimits, Streams
@@ -101,6 +102,7 @@ class Services:
     projects: Projects
     verifications: Verifications
     verification_streams: VerificationStreams
+    reports: Reports
 
 
 def wire(settings: Settings, ports: Ports, tell: Callable[[EventView], bytes]) -> Services:
@@ -130,6 +132,14 @@ def wire(settings: Settings, ports: Ports, tell: Callable[[EventView], bytes]) -
     )
     keys = Keys(asking=asking, ledger=ports.ledger, authenticator=authenticator, ids=ports.ids, clock=ports.clock)
     projects = Projects(asking, ports.verification, ports.ledger, ports.blobs)
+    verifications = Verifications(
+        asking=asking,
+        store=ports.verification,
+        blobs=ports.blobs,
+        projects=projects,
+        checker=ports.checker,
+        live=ports.live,
+    )
     return Services(
         settings=settings,
         authenticator=authenticator,
@@ -164,14 +174,8 @@ def wire(settings: Settings, ports: Ports, tell: Callable[[EventView], bytes]) -
         seats=Seats(ports.shared, ports.clock, ports.ids, seats_max=settings.websockets_max),
         artifacts=Artifacts(reads, ports.blobs),
         projects=projects,
-        verifications=Verifications(
-            asking=asking,
-            store=ports.verification,
-            blobs=ports.blobs,
-            projects=projects,
-            checker=ports.checker,
-            live=ports.live,
-        ),
+        verifications=verifications,
+        reports=Reports(ports.verification, ports.blobs, verifications, projects),
         verification_streams=VerificationStreams(ports.verification, ports.changes, ports.live, follower),
         follower=follower,
         job_streams=JobStreams(ports.log_source, ports.ledger, ports.changes, follower),
