@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	if "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo "$$p"; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check clean sim sim-mutants chaos fuzz-gateware fuzz-api conformance-board bench-board bench-bus \
+.PHONY: help demo up test tools check clean sim sim-mutants chaos fuzz-gateware fuzz-api conformance-board bench-board bench-bus \
 	bench-bus-faults bench-ledger bench-api bench-sse
 
 help: ## list the targets
@@ -21,7 +21,11 @@ up: $(STAMP) ## start a lab with two virtual boards on http://127.0.0.1:8000 and
 	@$(BIN)/lutlab up
 
 test: check ## run every check and every test
+	@$(BIN)/python -m lutlab_verify.get_tools || echo "going on without; tests that need it are skipped" >&2
 	$(BIN)/python -m pytest
+
+tools: $(STAMP) ## get what no wheel has (Icarus Verilog, lz4 headers) into the user's cache folder, without root
+	@$(BIN)/python -m lutlab_verify.get_tools
 
 sim: $(STAMP) ## simulate the lab: SEEDS=n seeds (10000), or SEED=n, one of them with its story
 	@PYTHONPATH=tests/sim PYTHONHASHSEED=0 $(BIN)/python -m lutlab_sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),10000))

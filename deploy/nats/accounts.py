@@ -27,7 +27,7 @@ from pathlib import Path
 
 import nkeys
 
-from lutlab_events import commands, subjects, webhooks
+from lutlab_events import commands, subjects, verification, webhooks
 
 AGENT_COMMANDS = (
     commands.RegisterAgent,
@@ -43,6 +43,8 @@ BUILDER_COMMANDS = (
     commands.ReportBuildSucceeded,
     commands.ReportBuildFailed,
     commands.ReportBaseBuilt,
+    verification.ReportStageStarted,
+    verification.ReportStageCompleted,
 )
 API_COMMANDS = (
     commands.SubmitBuild,
@@ -60,6 +62,12 @@ API_COMMANDS = (
     webhooks.RotateWebhookSecret,
     webhooks.EnableWebhook,
     webhooks.DeleteWebhook,
+    verification.CreateProject,
+    verification.UpdateProject,
+    verification.UploadFiles,
+    verification.DeleteProject,
+    verification.SubmitVerification,
+    verification.CancelVerification,
 )
 WEBHOOKS_COMMANDS = (webhooks.DisableWebhook,)
 ANSWER_WITHIN = "1m"
@@ -179,6 +187,8 @@ def builder_grant(site: str) -> Grant:
         publish=(
             *_commands(site, BUILDER_COMMANDS),
             f"log.{site}.*",
+            subjects.live(site),
+            subjects.builder_heartbeat(site, "*"),
             subjects.dead(site, subjects.WORK.name),
             *_own_work(durable, subjects.build_work(site)),
             *_read_blobs(),
@@ -193,7 +203,7 @@ def api_grant(site: str) -> Grant:
     info = f"$JS.API.CONSUMER.INFO.{subjects.COMMANDS.name}.{subjects.SCHEDULER_DURABLE}"
     return Grant(
         publish=(*_commands(site, API_COMMANDS), f"bus.{site}.*", f"qry.{site}.*", info),
-        subscribe=("_INBOX.>", "ans.>", f"evt.{site}.>"),
+        subscribe=("_INBOX.>", "ans.>", f"evt.{site}.>", subjects.live(site), subjects.builder_heartbeat(site, "*")),
     )
 
 

@@ -15,7 +15,9 @@ from uuid import UUID
 import httpx
 import msgspec
 from api_hooks import FakeHooks, FakeLogSource
+from api_verification import FakeVerification
 
+from lutlab_api.adapters.checker import ConfigChecker
 from lutlab_api.app.audit import AuditFilter, AuditRow, CommandFilter, CommandRow, Letter
 from lutlab_api.app.ports import EventFilter, IdentityProvider, JobFilter, MessagingHealth
 from lutlab_api.domain.errors import ApiError, Unavailable
@@ -44,6 +46,7 @@ from lutlab_events.ids import derived, digest
 from lutlab_events.queries import StateAnswer, StateQuery
 from lutlab_events.rejections import Rejection
 from lutlab_events.values import BoardState, JobStatus, JobType, Role
+from lutlab_events.verification import VerificationCommand
 
 T0 = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 ADA, BOB, ROOT = "ada-key-0123456789", "bob-key-0123456789", "root-key-0123456789"
@@ -257,6 +260,7 @@ class FakeCommands:
     """A scheduler that accepts everything, or what `rejections` says; answers a repeated command id the same."""
 
     ledger: FakeLedger
+    verification: FakeVerification
     sent: list[Sent] = field(default_factory=list)
     rejections: dict[type, Rejection] = field(default_factory=dict)
     is_down: bool = False
@@ -291,6 +295,9 @@ class FakeCommands:
         rejection = self.rejections.get(type(body))
         if rejection is not None:
             return StoredAnswer(fingerprint=fingerprint, code=rejection, message=f"no: {rejection}", data={})
+        if isinstance(body, VerificationCommand):
+            code, message, data = self.verification.decide(body)
+            return StoredAnswer(fingerprint=fingerprint, code=code, message=message, data=data)
         if isinstance(body, IssueKey):
             self.ledger.key_views[body.key_sha256] = KeyView(
                 key_id=body.key_id,
@@ -552,7 +559,8 @@ class Lab:
         self.hooks = FakeHooks()
         self.log_source = FakeLogSource()
         self.ledger = FakeLedger()
-        self.commands = FakeCommands(self.ledger)
+        self.verification = FakeVerification()
+        self.commands = FakeCommands(self.ledger, self.verification)
         self.bus = FakeBus()
         self.messaging = FakeMessaging()
         self.audit = FakeAudit()
@@ -577,6 +585,9 @@ class Lab:
             changes=self.changes,
             hooks=self.hooks,
             log_source=self.log_source,
+            verification=self.verification,
+            checker=ConfigChecker(),
+            live=self.verification,
             identities=identities,
         )
         self.services = wire(self.settings, ports, tell)

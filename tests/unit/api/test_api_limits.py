@@ -59,10 +59,11 @@ async def test_more_than_the_limit_is_refused_until_the_window_ends() -> None:
 async def test_a_project_has_its_own_limit_whoever_submits() -> None:
     lab = Lab(limit_jobs_per_hour=2)
     async with lab.client() as ada, lab.client(BOB) as bob:
-        for client in (ada, bob):  # there is no such route here yet, but it is counted
-            assert (await client.post("/api/v1/projects/p1/jobs")).status_code == 404
-        assert error_of(await ada.post("/api/v1/projects/p1/jobs"))[:2] == (429, "rate_limited")
-        assert (await ada.post("/api/v1/projects/p2/jobs")).status_code == 404
+        job = {"stages": ["lint"]}
+        for client in (ada, bob):
+            assert (await client.post("/api/v1/projects/p1/jobs", json=job)).status_code == 404
+        assert error_of(await ada.post("/api/v1/projects/p1/jobs", json=job))[:2] == (429, "RATE_LIMITED")
+        assert (await ada.post("/api/v1/projects/p2/jobs", json=job)).status_code == 404
 
 
 async def test_results_are_limited_by_key(lab: Lab) -> None:

@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings
 from lutlab_api.settings import Settings as ApiSettings
 from lutlab_board_agent.settings import AgentSettings
 from lutlab_builder.settings import Settings as BuilderSettings
-from lutlab_events import commands, webhooks
+from lutlab_events import commands, verification, webhooks
 from lutlab_scheduler.settings import Settings as SchedulerSettings
 from lutlab_webhooks.settings import Settings as WebhooksSettings
 
@@ -192,6 +192,7 @@ def commands_named_in(service: str) -> set[str]:
     """Names of commands that a service's shipped modules mention: those are what it can send."""
     kinds = {kind.__name__ for kind in vars(commands).values() if isinstance(kind, type)}
     kinds |= {kind.__name__ for kind in get_args(webhooks.WebhookCommand)}
+    kinds |= {kind.__name__ for kind in get_args(verification.VerificationCommand)}
     found: set[str] = set()
     for path in (REPO / "services" / service / "src").rglob("*.py"):
         tree = ast.parse(path.read_text())
@@ -201,10 +202,10 @@ def commands_named_in(service: str) -> set[str]:
             for node in imported
             if node.module == "lutlab_events"
             for alias in node.names
-            if alias.name in ("commands", "webhooks")
+            if alias.name in ("commands", "webhooks", "verification")
         }
         for node in imported:
-            if node.module in ("lutlab_events.commands", "lutlab_events.webhooks"):
+            if node.module in ("lutlab_events.commands", "lutlab_events.webhooks", "lutlab_events.verification"):
                 found |= {alias.name for alias in node.names}
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:

@@ -97,7 +97,7 @@ def test_malformed_messages_are_refused_with_their_beginning(data: bytes) -> Non
 def test_every_stored_type_has_name_and_version() -> None:
     for name in codec.EVENT_TYPES:
         aggregate, what, version = name.split(".")
-        assert aggregate in {"board", "job", "agent", "key", "profile", "webhook"}
+        assert aggregate in {"board", "job", "agent", "key", "profile", "webhook", "project", "verification"}
         assert what.islower()
         assert version[0] == "v"
         assert version[1:].isdigit()

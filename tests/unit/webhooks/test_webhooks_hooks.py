@@ -207,8 +207,50 @@ def test_filters() -> None:
     assert is_wanted(failed, WebhookFilter(topics=every, fpga_id=3), "ada")
     assert not is_wanted(failed, WebhookFilter(topics=every, fpga_id=0), "ada")
     assert not is_wanted(failed, WebhookFilter(topics=every, project_id="p"), "ada")
-    (of_project,) = happenings(event("job.failed.v1", data={"project_id": "p"}))
-    assert is_wanted(of_project, WebhookFilter(topics=every, project_id="p"), "ada")
+    shown = f"proj_{UUID(int=5).hex}"
+    failure = {"code": "verification_failed", "message": "lint: failed", "summary": {"tests_failed": 1}}
+    (of_project,) = happenings(verification_event("verification.failed.v1", failure))
+    assert is_wanted(of_project, WebhookFilter(topics=every, project_id=shown), "ada")
+    assert not is_wanted(of_project, WebhookFilter(topics=every, project_id="proj_other"), "ada")
+
+
+def verification_event(kind: str, data: dict[str, Any]) -> Recorded:
+    return event(kind, data=data, stream=f"verification-{JOB}", project=UUID(int=5), job_type="verification")
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "told"),
+    [
+        ("verification.submitted.v1", {"stages": ["lint"], "seed": 7}, ("job.queued", "queued")),
+        ("verification.started.v1", {"builder_id": "b"}, ("job.started", "running")),
+        (
+            "verification.stage_completed.v1",
+            {"stage": "lint", "outcome": {"status": "failed", "summary": {"errors": 1}, "reason": "no"}},
+            ("stage.completed", "failed"),
+        ),
+        ("verification.completed.v1", {"summary": {"tests_passed": 10}}, ("job.completed", "passed")),
+        ("verification.failed.v1", {"code": "c", "message": "m", "summary": {}}, ("job.failed", "failed")),
+        ("verification.cancelled.v1", {"by": "ada"}, ("job.cancelled", "cancelled")),
+    ],
+)
+def test_verification_jobs_are_told_as_the_contract_says(
+    kind: str, data: dict[str, Any], told: tuple[str, str]
+) -> None:
+    (happening,) = happenings(verification_event(kind, data))
+    body = json.loads(body_of(happening, UUID(int=5)))
+    assert (body["event"], body["status"]) == told
+    assert (body["job_id"], body["project_id"]) == (f"job_{JOB.hex}", f"proj_{UUID(int=5).hex}")
+    assert isinstance(body["summary"], dict)
+
+
+def test_summaries_of_verification_are_the_contracts() -> None:
+    passed = verification_event("verification.completed.v1", {"summary": {"tests_passed": 10, "properties_proven": 4}})
+    (happening,) = happenings(passed)
+    assert happening.summary == {"tests_passed": 10, "properties_proven": 4}
+    outcome = {"status": "passed", "summary": {"warnings": 2, "coverage": {"line": 96.4}, "long": "x" * 999}}
+    (stage,) = happenings(verification_event("verification.stage_completed.v1", {"stage": "lint", "outcome": outcome}))
+    assert stage.summary == {"stage": "lint", "seconds": None, "warnings": 2, "coverage": {"line": 96.4}}
+    assert not list(happenings(verification_event("verification.stage_started.v1", {})))
 
 
 def test_a_payload_has_the_contracts_fields_and_is_never_too_long() -> None:

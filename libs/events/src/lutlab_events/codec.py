@@ -9,7 +9,7 @@ import msgspec
 
 from lutlab_events.envelope import Answer, CommandEnvelope, EventEnvelope, Recorded
 from lutlab_events.events import Event
-from lutlab_events.work import AgentHeartbeat, Control, LogChunk, Work
+from lutlab_events.work import AgentHeartbeat, BuilderHeartbeat, Control, LogChunk, StageProgress, Work
 
 T = TypeVar("T")
 
@@ -34,6 +34,8 @@ _decoders: dict[Any, msgspec.json.Decoder[Any]] = {
         Control,
         LogChunk,
         AgentHeartbeat,
+        BuilderHeartbeat,
+        StageProgress,
     )
 }
 
@@ -149,6 +151,18 @@ def decode_log_chunk(data: bytes) -> LogChunk:
 def decode_heartbeat(data: bytes) -> AgentHeartbeat:
     """An agent's heartbeat. Raises: Undecodable."""
     result: AgentHeartbeat = _decode(AgentHeartbeat, data)
+    return result
+
+
+def decode_builder_heartbeat(data: bytes) -> BuilderHeartbeat:
+    """A builder's heartbeat. Raises: Undecodable."""
+    result: BuilderHeartbeat = _decode(BuilderHeartbeat, data)
+    return result
+
+
+def decode_progress(data: bytes) -> StageProgress:
+    """How far a stage is. Raises: Undecodable."""
+    result: StageProgress = _decode(StageProgress, data)
     return result
 
 

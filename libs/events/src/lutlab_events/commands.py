@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from lutlab_events.values import BitstreamRef, BoardReport, BusFailure, Frozen, Json, Role, RunStep, Scope
+from lutlab_events.verification import VerificationCommand
 from lutlab_events.webhooks import WebhookCommand
 
 
@@ -342,4 +343,5 @@ Command = (
     | ForgetBoard
     | CheckBoard
     | WebhookCommand
+    | VerificationCommand
 )

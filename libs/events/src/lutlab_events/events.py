@@ -17,6 +17,7 @@ from lutlab_events.values import (
     SessionEnd,
     Withdrawal,
 )
+from lutlab_events.verification import VerificationEvent
 from lutlab_events.webhooks import WebhookEvent
 
 # -- boards: stream `board-<fpga_id>` ------------------------------------------------------------
@@ -384,4 +385,4 @@ JobEvent = (
 AgentEvent = AgentRegistered | AgentLost
 KeyEvent = KeyIssued | KeyRotated | KeyRevoked
 ProfileEvent = BaseBuilt
-Event = BoardEvent | JobEvent | AgentEvent | KeyEvent | ProfileEvent | WebhookEvent
+Event = BoardEvent | JobEvent | AgentEvent | KeyEvent | ProfileEvent | WebhookEvent | VerificationEvent

@@ -9,6 +9,8 @@
 | `work.<site>.agent.<agent_id>` | JetStream WORK | scheduler -> that agent |
 | `log.<site>.<job_id>` | JetStream LOGS | builder -> ledger |
 | `hb.<site>.agent.<agent_id>` | core | agent -> scheduler |
+| `hb.<site>.builder.<builder_id>` | core | builder -> API: alive, with its tools |
+| `live.<site>.<job_id>` | core | builder -> API: how far a stage is |
 | `ctl.<site>.builders`, `ctl.<site>.agent.<agent_id>` | core | scheduler -> builders, agent |
 | `qry.<site>.<question>` | core request/reply | API -> scheduler: what only folding the log can answer |
 | `bus.<site>.<agent_id>` | core request/reply | API -> agent: live Wishbone traffic |
@@ -132,6 +134,16 @@ def heartbeat(site: str, agent_id: str) -> str:
 def heartbeats(site: str) -> str:
     """All heartbeats of a site."""
     return f"hb.{token(site)}.agent.*"
+
+
+def builder_heartbeat(site: str, builder_id: str) -> str:
+    """Where a builder says it is alive; `*` for all of them."""
+    return f"hb.{token(site)}.builder.{builder_id if builder_id == '*' else token(builder_id)}"
+
+
+def live(site: str, job_id: UUID | None = None) -> str:
+    """Where it is said how far a job's stage is; of any job without one."""
+    return f"live.{token(site)}.{job_id or '*'}"
 
 
 def builders_control(site: str) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from lutlab_events.values import BitstreamRef, Frozen
+from msgspec import field
+
+from lutlab_events.values import BitstreamRef, Frozen, Json
 
 
 class BuildWork(Frozen, frozen=True, kw_only=True, tag=True):
@@ -40,8 +42,33 @@ class ProgramWork(Frozen, frozen=True, kw_only=True, tag=True):
     session_ttl_s: float = 0.0
 
 
+class StageWork(Frozen, frozen=True, kw_only=True, tag=True):
+    """Carry out one stage of a verification job. Done again on redelivery.
+
+    Attributes:
+        number: the stage's place in the job, from 0.
+        files_digest: the blob of the file set: JSON, path -> `FileRef`.
+        seed: whatever is random derives from it.
+        limit_s: how long the stage may take.
+    """
+
+    job_id: UUID
+    project_id: UUID
+    stage: str
+    number: int
+    attempt: int
+    correlation_id: UUID
+    files_digest: str
+    seed: int
+    limit_s: float
+    config_overrides: Json = field(default_factory=dict)
+
+
 class LogChunk(Frozen, frozen=True, kw_only=True):
-    """Some lines of a job's log. (job_id, attempt, seq) is unique; seq counts from 0 without gaps."""
+    """Some lines of a job's log. (job_id, attempt, seq) is unique; seq counts from 0 without gaps.
+
+    `level` is None for builds; a stage's lines have one of DEBUG, INFO, WARNING, ERROR.
+    """
 
     job_id: UUID
     attempt: int
@@ -49,6 +76,36 @@ class LogChunk(Frozen, frozen=True, kw_only=True):
     stage: str
     lines: tuple[str, ...]
     at: datetime
+    level: str | None = None
+
+
+class StageProgress(Frozen, frozen=True, kw_only=True):
+    """How far a stage is, live: nobody stores it. `done` of `total` tests, properties ... (`unit`) are through."""
+
+    job_id: UUID
+    stage: str
+    attempt: int
+    done: int
+    total: int
+    unit: str
+
+
+class ToolReport(Frozen, frozen=True, kw_only=True):
+    """A tool of verification, as a builder has it or not; `hint` says how to get it."""
+
+    name: str
+    available: bool
+    version: str | None = None
+    hint: str | None = None
+
+
+class BuilderHeartbeat(Frozen, frozen=True, kw_only=True):
+    """A builder is alive, with what it can run. Never enters the ledger."""
+
+    builder_id: str
+    slots: int
+    busy: int
+    tools: tuple[ToolReport, ...] = ()
 
 
 class AgentHeartbeat(Frozen, frozen=True, kw_only=True):
@@ -77,5 +134,5 @@ class RegistrationWanted(Frozen, frozen=True, kw_only=True, tag=True):
     agent_id: str
 
 
-Work = BuildWork | ProgramWork
+Work = BuildWork | ProgramWork | StageWork
 Control = BuildCancelled | RegistrationWanted

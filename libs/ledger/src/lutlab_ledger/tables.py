@@ -98,6 +98,7 @@ job_logs = Table(
     Column("stage", Text, nullable=False),
     Column("text", Text, nullable=False, comment="lines, each ended by a newline"),
     Column("at", DateTime(timezone=True), nullable=False),
+    Column("level", Text, comment="DEBUG, INFO, WARNING or ERROR; null: a build's"),
 )
 
 # -- views -----------------------------------------------------------------------------------------
@@ -204,6 +205,53 @@ profiles = Table(
     Column("profile", Text, primary_key=True),
     Column("base", JSON, comment="BitstreamRef of the base design"),
     Column("updated_at", DateTime(timezone=True), nullable=False),
+)
+
+projects = Table(
+    "projects",
+    metadata,
+    Column("project_id", Uuid, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("name", Text, nullable=False, comment="unique among its owner's that are not deleted"),
+    Column("top_module", Text, nullable=False),
+    Column("target_pdk", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("status", Text, nullable=False, comment="created, active or deleted"),
+    Column("files", JSON, nullable=False, comment="path -> FileRef"),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    Column("version", Integer, nullable=False),
+    Index("projects_owner_name", "owner", "name"),
+)
+
+verifications = Table(
+    "verifications",
+    metadata,
+    Column("job_id", Uuid, primary_key=True),
+    Column("number", BigInteger, nullable=False, unique=True, comment="position of its first event"),
+    Column("project_id", Uuid, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("status", Text, nullable=False, comment="lutlab_events.verification.VerificationStatus"),
+    Column("stages", JSON, nullable=False),
+    Column("current_stage", Text, comment="next or under way; null at the end"),
+    Column("records", JSON, nullable=False, comment="of the stages that began: times and StageOutcome"),
+    Column("config_overrides", JSON, nullable=False),
+    Column("files_digest", Text, nullable=False, comment="the blob of its file set"),
+    Column("seed", BigInteger, nullable=False),
+    Column("attempt", Integer, nullable=False, comment="of the current stage"),
+    Column("builder_id", Text),
+    Column("error_code", Text),
+    Column("error_message", Text),
+    Column("deadline_at", DateTime(timezone=True), comment="of the stage under way"),
+    Column("correlation_id", Uuid, nullable=False),
+    Column("submitted_at", DateTime(timezone=True), nullable=False),
+    Column("started_at", DateTime(timezone=True)),
+    Column("completed_at", DateTime(timezone=True)),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    Column("version", Integer, nullable=False),
+    Index("verifications_project_number", "project_id", "number"),
+    Index("verifications_owner_number", "owner", "number"),
+    Index("verifications_status", "status"),
 )
 
 # -- shared between API processes; nothing here is truth, all of it may be lost --------------------
@@ -317,8 +365,10 @@ __all__ = [
     "key_usage",
     "metadata",
     "profiles",
+    "projects",
     "rate_limits",
     "subscriptions",
+    "verifications",
     "webhook_attempts",
     "webhook_deliveries",
     "webhook_progress",

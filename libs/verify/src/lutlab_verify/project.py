@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lutlab_verify.config.model import Config
+if TYPE_CHECKING:  # reading a configuration makes projects, so that a real import would go round in a circle
+    from lutlab_verify.config.model import Config
 
 
 @dataclass(frozen=True)
 class Project:
-    """A configuration and its files, all paths relative to `root` and with `/` between folders, sorted.
+    """A configuration and its files, all paths relative to `root` and with `/` between folders.
+
+    Sources and test benches stand in the order of the patterns that name them, sorted within a pattern: a package comes
+    first where its author put it first.
 
     Attributes:
         root: the folder of the uploaded files on the host; read, never written.

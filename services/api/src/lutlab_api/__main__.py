@@ -13,18 +13,22 @@ from types import FrameType
 import structlog
 import uvicorn
 from fastapi import FastAPI
+from nats.aio.client import Client
 from pydantic import ValidationError
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from lutlab_api.adapters.audit import NatsPost, PostgresAudit
 from lutlab_api.adapters.changes import NatsChanges
+from lutlab_api.adapters.checker import ConfigChecker
 from lutlab_api.adapters.follow import PostgresFollow
 from lutlab_api.adapters.github import GitHub
 from lutlab_api.adapters.hooks import PostgresHooks
+from lutlab_api.adapters.live import NatsLive
 from lutlab_api.adapters.messaging import NatsBus, NatsMessaging
 from lutlab_api.adapters.postgres import Postgres
 from lutlab_api.adapters.queue import PostgresQueues
 from lutlab_api.adapters.shared import PostgresShared
+from lutlab_api.adapters.verification import PostgresVerification
 from lutlab_api.app.cancelling import end
 from lutlab_api.settings import Settings
 from lutlab_api.web.application import VERSION, create_app
@@ -47,6 +51,12 @@ def build(settings: Settings) -> FastAPI:
     clock, ids = SteadyClock(), RandomIds()
     postgres = Postgres(settings.database_url, clock, connections_max=settings.postgres_connections_max)
     changes = NatsChanges(site=settings.site)
+    live = NatsLive(site=settings.site, monotonic=time.monotonic)
+
+    async def connected(client: Client) -> None:
+        await changes.subscribe(client)
+        await live.subscribe(client)
+
     messaging = NatsMessaging(
         settings.nats_url,
         site=settings.site,
@@ -54,7 +64,7 @@ def build(settings: Settings) -> FastAPI:
         ids=ids,
         nkey_seed_file=settings.nats_nkey_seed_file,
         token=settings.nats_token.get_secret_value() if settings.nats_token else None,
-        connected=changes.subscribe,
+        connected=connected,
     )
     ports = Ports(
         ledger=postgres,
@@ -72,6 +82,9 @@ def build(settings: Settings) -> FastAPI:
         changes=changes,
         hooks=PostgresHooks(postgres),
         log_source=PostgresFollow(postgres),
+        verification=PostgresVerification(postgres),
+        checker=ConfigChecker(),
+        live=live,
         identities=GitHub(settings.github_api_url) if settings.github_api_url else None,
     )
     services = wire(settings, ports, tell)

@@ -41,6 +41,9 @@ class Settings(BaseSettings):
     key_memory_s: float = Field(1.0, ge=0, description="how long a looked-up key is remembered; bounds revocation")
     postgres_connections_max: int = Field(10, ge=1, le=100, description="size of the connection pool")
     upload_bytes_max: int = Field(16 << 20, ge=1, description="most bytes of an uploaded design")
+    project_upload_bytes_max: int = Field(
+        100 << 20, ge=1, description="most bytes of one upload to a verification project, archives unpacked"
+    )
     json_bytes_max: int = Field(256 << 10, ge=1024, description="most bytes of any other request body")
     github_api_url: str | None = Field(
         None, description="where tokens of /auth/github/exchange are looked up, e.g. https://api.github.com"

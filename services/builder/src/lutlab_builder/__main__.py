@@ -22,14 +22,17 @@ from lutlab_builder.adapters import hostfiles
 from lutlab_builder.adapters.bwrap import BwrapSandbox, find_bwrap
 from lutlab_builder.adapters.cache import DirectoryCache
 from lutlab_builder.adapters.gateware import LutlabGateware
-from lutlab_builder.adapters.nats_io import NatsBlobs, NatsOutlet, NatsReports
-from lutlab_builder.adapters.nats_worker import BuildQueue, keep_bases
+from lutlab_builder.adapters.nats_io import NatsBlobs, NatsOutlet, NatsReports, NatsStageOutlet, NatsStageReports
+from lutlab_builder.adapters.nats_worker import BuildQueue, Pulse, keep_bases
+from lutlab_builder.adapters.stage_files import DigestStore, FolderCaches
+from lutlab_builder.adapters.stage_tools import SandboxedTools, UnsandboxedTools, tool_reports
 from lutlab_builder.adapters.tools import InstalledTools
 from lutlab_builder.adapters.unsandboxed import NoSandbox
 from lutlab_builder.adapters.workdirs import TemporaryWorkdirs
 from lutlab_builder.app.do_work import BuildService
 from lutlab_builder.app.ports import Artifacts, Sandbox, Stage
 from lutlab_builder.app.run_build import Builder
+from lutlab_builder.app.run_stage import StageService, ToolRoom, Verification
 from lutlab_builder.domain.errors import BuildFailure
 from lutlab_builder.domain.request import BuildRequest, Options
 from lutlab_builder.settings import MIB, Settings
@@ -42,6 +45,8 @@ from lutlab_transport.connection import connect
 from lutlab_transport.logging import setup_logging
 from lutlab_transport.metrics import serve_metrics
 from lutlab_transport.tracing import start_tracing, stop_tracing
+from lutlab_verify.config import load
+from lutlab_verify.engines import engine
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +60,8 @@ class Room:
     builder: Builder
     tools: InstalledTools
     sandboxed: bool
+    stage_room: ToolRoom
+    workdirs: TemporaryWorkdirs
 
 
 async def make_room(settings: Settings) -> Room:
@@ -68,15 +75,19 @@ async def make_room(settings: Settings) -> Room:
     root = settings.cache_dir / "builder"
     tools = InstalledTools(files, settings.tools_dir or root / "tools", settings.seed)
     sandbox, sandboxed = await _sandbox(settings, files, tools.wasm_cache)
+    workdirs = TemporaryWorkdirs(root / "work")
     builder = Builder(
         sandbox=sandbox,
         cache=DirectoryCache(root / "builds", settings.cache_mib_max * MIB),
         toolchain=tools,
         gateware=LutlabGateware(),
-        workdirs=TemporaryWorkdirs(root / "work"),
+        workdirs=workdirs,
         limits=settings.limits(),
     )
-    return Room(builder, tools, sandboxed)
+    stage_room: ToolRoom = UnsandboxedTools()
+    if isinstance(sandbox, BwrapSandbox):
+        stage_room = SandboxedTools(sandbox, files, tools.wasm_cache)
+    return Room(builder, tools, sandboxed, stage_room, workdirs)
 
 
 async def _sandbox(settings: Settings, files: hostfiles.HostFiles, wasm_cache: Path) -> tuple[Sandbox, bool]:
@@ -159,12 +170,15 @@ async def serve(nc: Client, room: Room, settings: Settings, stop: asyncio.Event,
         reports=NatsReports(sender, builder_id=builder_id),
         outlet=lambda work, delivery: NatsOutlet(nc, sender, work, delivery, site=settings.site, clock=clock),
     )
-    queue = BuildQueue(nc, service, site=settings.site, slots=settings.concurrency)
+    stages = _stage_service(nc, room, settings, sender, builder_id)
+    queue = BuildQueue(nc, service, site=settings.site, slots=settings.concurrency, stages=stages)
     stop_metrics = serve_metrics(settings.metrics_port, queue.gauges)
+    pulse = Pulse(nc, queue, site=settings.site, builder_id=builder_id, slots=settings.concurrency)
     log.info("builder_started", builder_id=builder_id, site=settings.site, sandboxed=room.sandboxed)
     tasks = [
         asyncio.create_task(queue.run()),
         asyncio.create_task(keep_bases(service, settings.profile_names(), bases_wanted)),
+        asyncio.create_task(pulse.run(tool_reports)),
         asyncio.create_task(stop.wait()),
     ]
     done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -176,6 +190,23 @@ async def serve(nc: Client, room: Room, settings: Settings, stop: asyncio.Event,
     log.info("builder_stopped", builder_id=builder_id)
     for task in done:
         task.result()
+
+
+def _stage_service(nc: Client, room: Room, settings: Settings, sender: CommandClient, builder_id: str) -> StageService:
+    clock = SystemClock()
+    reports = NatsStageReports(nc, sender, site=settings.site, builder_id=builder_id)
+    root = settings.cache_dir / "verify"
+    return StageService(
+        verification=Verification(load=load, engine=engine),
+        room=room.stage_room,
+        blobs=NatsBlobs(nc),
+        reports=reports,
+        outlet=lambda work, delivery: NatsStageOutlet(nc, work, delivery, site=settings.site, clock=clock),
+        live=reports,
+        workdirs=room.workdirs,
+        files=DigestStore(root / "files", settings.files_mib_max * MIB),
+        caches=FolderCaches(root / "projects", settings.simulators_mib_max * MIB),
+    )
 
 
 async def _connect(settings: Settings, stop: asyncio.Event, reconnected: Callable[[], None]) -> Client | None:

@@ -43,6 +43,8 @@ class Settings(BaseSettings):
         profiles: device profiles whose base design this builder provides, separated by commas, or `all`.
         tools_dir: compiled tools; a folder in `cache_dir` if not set. May be shared by several builders of one host.
         cache_mib_max: what finished builds may take on disk.
+        files_mib_max: what files of verification projects may take on disk, to have them at hand for the next job.
+        simulators_mib_max: what compiled simulators of verification projects may take on disk.
         allow_unsandboxed: build user code with the builder's own rights on a host where no sandbox works.
         seed: nextpnr's seed; fixed, so that builds repeat.
         metrics_port: where Prometheus may ask, 0 for nowhere.
@@ -64,6 +66,8 @@ class Settings(BaseSettings):
     profiles: str = lutlab_profiles.DEFAULT_PROFILE
     tools_dir: Path | None = None
     cache_mib_max: int = Field(default=2048, ge=16)
+    files_mib_max: int = Field(default=512, ge=16)
+    simulators_mib_max: int = Field(default=2048, ge=16)
     allow_unsandboxed: bool = False
     seed: int = Field(default=1, ge=1)
     metrics_port: int = Field(default=0, ge=0, le=65535)

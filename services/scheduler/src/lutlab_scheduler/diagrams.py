@@ -12,8 +12,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from lutlab_events import verification as verification_events
 from lutlab_events.codec import EVENT_TYPES
-from lutlab_scheduler.domain import agent, board, job, key, webhook
+from lutlab_scheduler.domain import agent, board, job, key, project, verification, webhook
 from lutlab_scheduler.domain.machine import START, Table
 
 DIAGRAMS: dict[str, tuple[Table[Any], frozenset[Any]]] = {
@@ -21,6 +22,8 @@ DIAGRAMS: dict[str, tuple[Table[Any], frozenset[Any]]] = {
     "job": (job.TRANSITIONS, job.ENDED),
     "agent": (agent.TRANSITIONS, frozenset()),
     "webhook": (webhook.TRANSITIONS, frozenset({webhook.WebhookState.DELETED})),
+    "project": (project.TRANSITIONS, project.ENDED),
+    "verification": (verification.TRANSITIONS, verification_events.ENDED),
     "key": (key.TRANSITIONS, frozenset({key.KeyState.REVOKED})),
 }
 MARKER = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- /generated -->)", re.DOTALL)

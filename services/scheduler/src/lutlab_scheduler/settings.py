@@ -20,6 +20,7 @@ class Settings(BaseSettings):
         session_ttl_s: how long a session lasts without use.
         program_deadline_s: how long an agent may take to load a bitstream.
         build_deadline_s: how long one build attempt may take.
+        stage_limit_s: how long one stage of a verification job may take.
         agent_lease_s: how long an agent may be silent.
         session_max_s: how long a session may last, however much it is used.
         owner_jobs_max: how many build jobs of one owner may be open at once.
@@ -49,6 +50,7 @@ class Settings(BaseSettings):
     session_ttl_s: float = Field(default=3600.0, gt=0)
     program_deadline_s: float = Field(default=90.0, gt=0)
     build_deadline_s: float = Field(default=1800.0, gt=0)
+    stage_limit_s: float = Field(default=3600.0, gt=0)
     agent_lease_s: float = Field(default=10.0, gt=0)
     session_max_s: float = Field(default=86400.0, gt=0)
     owner_jobs_max: int = Field(default=500, ge=1)
@@ -73,4 +75,5 @@ class Settings(BaseSettings):
             owner_boards_max=self.owner_boards_max,
             session_max=timedelta(seconds=self.session_max_s),
             quarantine_after=self.quarantine_after,
+            stage_limit=timedelta(seconds=self.stage_limit_s),
         )

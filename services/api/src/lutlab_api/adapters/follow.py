@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 SQL_HEAD = "select coalesce(max(position), 0) as position from events"
 SELECT = """select position, event_id, stream, version, type, data, causation_id, correlation_id, actor, site, at, hash,
-    (select owner from jobs where job_id = case when stream like 'job-%' then substr(stream, 5)::uuid end) as owner
+    case split_part(stream, '-', 1)
+        when 'job' then (select owner from jobs where job_id = substr(stream, 5)::uuid)
+        when 'verification' then (select owner from verifications where job_id = substr(stream, 14)::uuid)
+        when 'project' then (select owner from projects where project_id = substr(stream, 9)::uuid)
+    end as owner
     from events"""
 SQL_LINES = """
 select attempt, seq, stage, text, at from job_logs

@@ -74,9 +74,17 @@ def _jobs_where(wanted: JobFilter) -> Where:
 
 
 def visible(where: Where, owner: str) -> None:
-    """Only what a member may see: events of boards, and of the owner's own jobs."""
+    """Only what a member may see: events of boards, and of the owner's own jobs and projects."""
     own = "exists (select from jobs where owner = ? and job_id = substr(events.stream, 5)::uuid)"
-    where.add(f"case when stream like 'job-%' then {own} else stream like 'board-%' end", owner)
+    verified = "exists (select from verifications where owner = ? and job_id = substr(events.stream, 14)::uuid)"
+    project = "exists (select from projects where owner = ? and project_id = substr(events.stream, 9)::uuid)"
+    where.add(
+        f"case when stream like 'job-%' then {own} when stream like 'verification-%' then {verified} "
+        f"when stream like 'project-%' then {project} else stream like 'board-%' end",
+        owner,
+        owner,
+        owner,
+    )
 
 
 def events_query(wanted: EventFilter) -> Query:

@@ -68,6 +68,8 @@ class Code(StrEnum):
     DELIVERY_NOT_FOUND = "delivery_not_found"
     AGENT_NOT_FOUND = "agent_not_found"
     NO_BRIDGE = "no_bridge"
+    # -- what cannot be done here
+    TOOL_ERROR = "tool_error"
     # -- what is too much
     RATE_LIMITED = "rate_limited"
     TOO_MANY_WEBSOCKETS = "too_many_websockets"

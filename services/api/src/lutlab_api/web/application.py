@@ -25,6 +25,8 @@ from lutlab_api.web import (
     routes_v1_boards,
     routes_v1_jobs,
     routes_v1_keys,
+    routes_v1_projects,
+    routes_v1_verification,
     routes_v1_webhooks,
     websocket,
 )
@@ -45,6 +47,8 @@ ROUTES = (
     routes_v1_boards,
     routes_v1_jobs,
     routes_v1_keys,
+    routes_v1_projects,
+    routes_v1_verification,
     routes_v1_webhooks,
     routes_audit,
     routes_service,
@@ -113,10 +117,16 @@ def create_app(
     app.openapi = partial(_document, app)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
     errors.install(app)
     app.add_api_route("/health", health, methods=["GET"], tags=["health"], summary="Is the lab all right?")
+    app.add_api_route("/api/v1/health", health, methods=["GET"], tags=["health"], summary="Is the lab all right?")
     for module in ROUTES:
         app.include_router(module.router)
+    app.include_router(routes_v1_projects.schemas)
     settings = services.settings
-    limits = BodyLimits(upload_bytes_max=settings.upload_bytes_max, json_bytes_max=settings.json_bytes_max)
+    limits = BodyLimits(
+        upload_bytes_max=settings.upload_bytes_max,
+        json_bytes_max=settings.json_bytes_max,
+        project_upload_bytes_max=settings.project_upload_bytes_max,
+    )
     app.add_middleware(Hot)
     app.add_middleware(Limits, services=services)
     app.add_middleware(Edge, ids=ids, limits=limits)
@@ -142,4 +152,5 @@ def _document(app: FastAPI) -> dict[str, Any]:
 
 async def health(api: Api) -> Health:
     """What answers and what does not. Always 200 and never needs a key; `status` is `ok` or `degraded`."""
-    return Health.of(await api.health.check(), VERSION, api.settings.git_commit)
+    builders = list(api.verifications.live.builders())
+    return Health.of(await api.health.check(), VERSION, api.settings.git_commit, builders)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lutlab_api.domain.errors import Code
-from lutlab_api.web.errors import body_of, is_v1, v1_body_of
+from lutlab_api.web.errors import body_of, contract_body_of, is_v1, v1_body_of
 from lutlab_api.web.models import ErrorBody, ErrorV1
-from lutlab_api.web.status import MEANINGS, status_of
+from lutlab_api.web.status import MEANINGS, contract_of, status_of
 from lutlab_events.rejections import Rejection
 
 Responses = dict[int | str, dict[str, Any]]
@@ -35,10 +35,25 @@ def errors_v1(*codes: str) -> Responses:
     return _responses(codes, ErrorV1, lambda code: v1_body_of(code, MEANINGS[code].example, {}))
 
 
-def _responses(codes: Sequence[str], model: type, body: Callable[[str], dict[str, Any]]) -> Responses:
+def errors_contract(*codes: str) -> Responses:
+    """The same for a route of the verification contract."""
+    return _responses(
+        codes,
+        ErrorV1,
+        lambda code: contract_body_of(code, MEANINGS[code].example, {}),
+        lambda code: contract_of(code)[0],
+    )
+
+
+def _responses(
+    codes: Sequence[str],
+    model: type,
+    body: Callable[[str], dict[str, Any]],
+    status_for: Callable[[str], int] = status_of,
+) -> Responses:
     responses: Responses = {}
     for code in codes:
-        status = int(status_of(code))
+        status = int(status_for(code))
         entry = responses.setdefault(status, {"model": model, "description": "", "content": {}})
         media = entry["content"].setdefault("application/json", {"examples": {}})
         media["examples"][str(code)] = {"value": body(code)}

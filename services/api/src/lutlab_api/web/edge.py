@@ -26,7 +26,8 @@ CUT = "lutlab.cut"
 """Where a connection's scope keeps what ends it at once, whatever is still to be sent; set by the server's protocol."""
 SHOWABLE = re.compile(r"[\x21-\x7e]{1,128}")
 MULTIPART_OVERHEAD_BYTES = 64 << 10
-QUIET_PATHS = frozenset({"/health", "/ready", "/metrics"})
+PROJECT_UPLOAD = re.compile(r"/api/v1/projects/[^/]+/upload")
+QUIET_PATHS = frozenset({"/health", "/api/v1/health", "/ready", "/metrics"})
 """Asked every second by supervisors: logged only when something is wrong."""
 FAILED = 500
 
@@ -37,9 +38,12 @@ class BodyLimits:
 
     upload_bytes_max: int
     json_bytes_max: int
+    project_upload_bytes_max: int
 
-    def of(self, content_type: str) -> int:
-        """The limit for a body of this content type."""
+    def of(self, content_type: str, path: str) -> int:
+        """The limit for a body of this content type on this path."""
+        if content_type.startswith("multipart/") and PROJECT_UPLOAD.fullmatch(path):
+            return self.project_upload_bytes_max + MULTIPART_OVERHEAD_BYTES
         if content_type.startswith("multipart/"):
             return self.upload_bytes_max + MULTIPART_OVERHEAD_BYTES
         return self.json_bytes_max
@@ -70,7 +74,8 @@ class Edge:
             if scope["type"] == "websocket":
                 await self._app(scope, receive, send)
                 return
-            exchange = _Exchange(self._app, scope, shown, self._limits.of(headers.get("content-type", "")))
+            body_bytes_max = self._limits.of(headers.get("content-type", ""), scope["path"])
+            exchange = _Exchange(self._app, scope, shown, body_bytes_max)
             if tracing.is_tracing():
                 await self._traced(exchange, headers, correlation_id, receive, send)
             else:

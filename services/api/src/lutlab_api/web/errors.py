@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from lutlab_api.domain.errors import RETRY_AFTER_S, ApiError, Code
 from lutlab_api.web.models_run import BATCH_FORM, ONE_FORM
 from lutlab_api.web.paging import known_fields
-from lutlab_api.web.status import status_of
+from lutlab_api.web.status import contract_of, status_of
 from lutlab_events.rejections import Rejection
 
 log = structlog.get_logger(__name__)
@@ -31,6 +31,7 @@ RETRYABLE = frozenset(
     }
 )
 V1 = "/api/v1/"
+CONTRACT = re.compile(r"/api/v1/(projects(/|$)|jobs/job_|jobs/[^/]+/(cancel|logs|results|reports|compare)(/|$))")
 INPUT_CHARS_MAX = 80
 PROBLEMS_MAX = 5
 SIMILARITY_MIN = 0.5
@@ -57,15 +58,27 @@ def is_v1(path: str) -> bool:
     return path.startswith(V1)
 
 
+def is_contract(path: str) -> bool:
+    """Whether a path is of the verification contract, which has codes of its own."""
+    return CONTRACT.match(path) is not None
+
+
+def contract_body_of(code: str, message: str, details: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of an error under the verification contract."""
+    return v1_body_of(contract_of(code)[1], message, {**details, "reason": str(code)})
+
+
 def response_of(error: ApiError, path: str = "") -> JSONResponse:
     """The response to an error on this path."""
     headers: dict[str, str] = {}
-    status = int(status_of(error.code))
+    status = int(contract_of(error.code)[0] if is_contract(path) else status_of(error.code))
     if error.retry_after_s is not None or error.code in RETRYABLE or status in (429, 503):
         headers["Retry-After"] = str(error.retry_after_s or RETRY_AFTER_S)
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if is_v1(path):
+    if is_contract(path):
+        body = contract_body_of(error.code, error.message, error.details)
+    elif is_v1(path):
         about = {} if error.job_id is None else {"job_id": str(error.job_id)}
         body = v1_body_of(error.code, error.message, about | error.details)
     else:
@@ -135,6 +148,12 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
     assert isinstance(error, StarletteHTTPException)
     detail: Any = error.detail
     is_new = is_v1(request.url.path)
+    if is_contract(request.url.path):
+        code = (
+            detail["error"] if isinstance(detail, dict) else _STATUS_CODES.get(error.status_code, Code.INTERNAL_ERROR)
+        )
+        message = detail["message"] if isinstance(detail, dict) else f"{request.method} {request.url.path}: {detail}"
+        return JSONResponse(contract_body_of(code, message, {}), status_code=error.status_code, headers=error.headers)
     if isinstance(detail, dict):  # raised by this package, already in the older form
         body = v1_body_of(detail["error"], detail["message"], {}) if is_new else {"detail": detail}
         return JSONResponse(body, status_code=error.status_code, headers=error.headers)

@@ -20,7 +20,7 @@ from lutlab_api.web.errors import response_of
 from lutlab_api.web.services import Services
 
 HOUR_S, MINUTE_S = 3600, 60
-OPEN_PATHS = frozenset({"/health", "/ready", "/metrics"})
+OPEN_PATHS = frozenset({"/health", "/api/v1/health", "/ready", "/metrics"})
 """Asked by supervisors, answered whatever happens: counted, but in this process only, and never refused."""
 OVERLOADED_RETRY_S = 1
 
@@ -42,7 +42,8 @@ def rules_of(settings: Settings) -> tuple[list[Matched], Rule]:
     matched = [
         Matched("POST", re.compile(r"(/fpga/[^/]+)?/submit"), submits),
         Matched("POST", re.compile(r"/api/v1(/projects/(?P<project>[^/]+))?/jobs"), jobs),
-        Matched("GET", re.compile(r"/api/v1/jobs/[^/]+/(results?|artifacts|reports?|log|logs)(/.*)?"), results),
+        Matched("GET", re.compile(r"/api/v1/jobs/[^/]+/(results?|artifacts|reports?|log|logs|compare)(/.*)?"), results),
+        Matched("POST", re.compile(r"/api/v1/jobs/[^/]+/reports"), results),
     ]
     return matched, Rule("requests", settings.limit_requests_per_minute, MINUTE_S)
 

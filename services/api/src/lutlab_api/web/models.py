@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -15,6 +16,7 @@ from lutlab_api.app.keys import KeyWish
 from lutlab_api.app.reads import Result as ResultValue
 from lutlab_api.domain.views import BoardView, EventView, Failure, JobDetail, JobView, KeyView, SessionView
 from lutlab_events.values import JobStatus, JobType, Role, Scope
+from lutlab_events.work import BuilderHeartbeat
 
 StrictInt = Annotated[int, Strict()]
 OWNER = r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$"
@@ -71,6 +73,31 @@ class Problem(Model):
         return None if failure is None else Problem(code=failure.code, message=failure.message, stage=failure.stage)
 
 
+class ToolHealth(Model):
+    """A tool of verification."""
+
+    available: bool
+    version: str | None = None
+    hint: str | None = Field(None, description="how to get it, where no builder has it")
+
+    @staticmethod
+    def of_all(builders: Sequence[BuilderHeartbeat]) -> dict[str, ToolHealth]:
+        """The tools that builders have between them."""
+        found: dict[str, ToolHealth] = {}
+        for tool in (tool for builder in builders for tool in builder.tools):
+            if tool.name not in found or (tool.available and not found[tool.name].available):
+                found[tool.name] = ToolHealth(available=tool.available, version=tool.version, hint=tool.hint)
+        return found
+
+
+class BuilderHealth(Model):
+    """A builder that was heard of lately."""
+
+    builder_id: str
+    slots: int
+    busy: int
+
+
 class Health(Model):
     """Whether requests can be served."""
 
@@ -83,9 +110,13 @@ class Health(Model):
     bootstrap: bool = Field(description="the configured first API key is known")
     version: str
     git_commit: str | None = None
+    tools: dict[str, ToolHealth] = Field(description="tools of verification that builders have between them, by name")
+    builders: list[BuilderHealth] = Field(description="builders heard of in the last seconds")
 
     @staticmethod
-    def of(health: HealthValue, version: str, git_commit: str | None) -> Health:
+    def of(
+        health: HealthValue, version: str, git_commit: str | None, builders: Sequence[BuilderHeartbeat] = ()
+    ) -> Health:
         """From the checks."""
         return Health(
             status="ok" if health.status == "ok" else "degraded",
@@ -97,6 +128,8 @@ class Health(Model):
             bootstrap=health.bootstrap,
             version=version,
             git_commit=git_commit,
+            tools=ToolHealth.of_all(builders),
+            builders=[BuilderHealth(builder_id=b.builder_id, slots=b.slots, busy=b.busy) for b in builders],
         )
 
 

@@ -20,12 +20,14 @@ from lutlab_api.app.audit import AuditFilter, AuditRow
 from lutlab_api.app.auth import require_scope
 from lutlab_api.app.job_stream import Cursor
 from lutlab_api.domain.errors import ApiError, Code, Invalid, Unavailable
+from lutlab_api.domain.verification import parse_verification
 from lutlab_api.domain.views import Caller
 from lutlab_api.web.asked import address_of, secret_in, services_of
 from lutlab_api.web.documented import READ, errors_v1
 from lutlab_api.web.edge import CUT
 from lutlab_api.web.errors import response_of
 from lutlab_api.web.models_v1 import Recorded
+from lutlab_api.web.routes_v1_verification import known
 from lutlab_api.web.services import Services
 from lutlab_api.web.websocket import socket_caller
 from lutlab_events.values import Scope
@@ -154,15 +156,14 @@ async def job_stream(websocket: WebSocket, job_id: str) -> None:
     async with AsyncExitStack() as stack:
         try:
             caller = await _reader(websocket, services)
-            job = await services.reads.job(job_id, caller)
             cursor = Cursor.parse(websocket.query_params.get("after"))
+            messages = await _messages(services, job_id, caller, cursor)
             whose = caller.owner if caller else f"address:{address_of(websocket.scope)}"
             await stack.enter_async_context(services.seats.seat(whose))
         except ApiError as error:
             await websocket.send_denial_response(response_of(error, websocket.url.path))
             return
         await websocket.accept()
-        messages = services.job_streams.follow(job.job_id, cursor)
         watching = asyncio.create_task(_until_gone(websocket))
         sending = asyncio.create_task(_send_all(websocket, messages))
         try:
@@ -176,6 +177,17 @@ async def job_stream(websocket: WebSocket, job_id: str) -> None:
             for task in (watching, sending):
                 task.cancel()
             await asyncio.gather(watching, sending, return_exceptions=True)
+
+
+async def _messages(
+    services: Services, job_text: str, caller: Caller | None, cursor: Cursor
+) -> AsyncIterator[dict[str, object]]:
+    """The messages of a job of either kind. Raises: Missing, NotAllowed, NotAuthenticated."""
+    if parse_verification(job_text) is not None:
+        verification = await services.verifications.get(job_text, known(caller))
+        return services.verification_streams.follow(verification.job_id, cursor)
+    job = await services.reads.job(job_text, caller)
+    return services.job_streams.follow(job.job_id, cursor)
 
 
 async def _reader(websocket: WebSocket, services: Services) -> Caller | None:

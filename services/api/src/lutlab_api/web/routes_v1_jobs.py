@@ -11,11 +11,14 @@ from pydantic import Field
 from lutlab_api.app.ports import JobFilter
 from lutlab_api.app.reads import parse_job_id
 from lutlab_api.domain.errors import Code
+from lutlab_api.domain.verification import parse_verification
 from lutlab_api.domain.views import Caller
+from lutlab_api.web import routes_v1_verification
 from lutlab_api.web.asked import FPGA_ID_MAX, Api, JobId, Reader, Reading, Submitting
 from lutlab_api.web.documented import ASK, JOB, READ, errors_v1
 from lutlab_api.web.models import OWNER, Accepted, Job, JobDetails, Result
 from lutlab_api.web.models_v1 import Artifact, Artifacts, Jobs
+from lutlab_api.web.models_verification import StageArtifacts, Verification
 from lutlab_api.web.paging import PageQuery, Strict, cursor_of, job_before
 from lutlab_api.web.polling import NOT_MODIFIED, Polled, answer_news, tag_of
 from lutlab_api.web.routes_boards import UPLOAD_ERRORS
@@ -28,6 +31,7 @@ from lutlab_events.values import TERMINAL, JobStatus, JobType
 PARTS = ("file", "top", "sys_clk_freq", "timing_target_mhz", "profile", "labels", "priority")
 LISTED = (Code.VALIDATION_ERROR, Code.INVALID_CURSOR, Code.ADMIN_ONLY)
 Name = Annotated[str, Path(description="as the list of artifacts names it", examples=["bitstream.bit"])]
+OfStage = Annotated[str | None, Query(description="of a verification job: which stage's, where several left the name")]
 
 router = APIRouter(prefix="/api/v1", tags=["v1 jobs"])
 
@@ -115,14 +119,17 @@ async def list_builds(api: Api, caller: Reading, query: Annotated[ListQuery, Que
 @router.get(
     "/jobs/{job_id}",
     summary="Everything about a job",
-    response_model=JobDetails,
-    responses={**errors_v1(*READ, *JOB), **NOT_MODIFIED},
+    response_model=JobDetails | Verification,
+    responses={**errors_v1(*READ, *JOB, Rejection.NOT_YOUR_PROJECT), **NOT_MODIFIED},
 )
 async def get_job(job_id: JobId, api: Api, reader: Reader, request: Request, poll: Polled) -> Response:
     """A job with what was asked, its full build report, its bitstream's name, and why it failed.
 
-    Poll it with `If-None-Match`, or better: wait for news with `Prefer: wait=30`.
+    Of a verification job (`job_...`): where each stage stands. Poll it with `If-None-Match`, or better: wait for news
+    with `Prefer: wait=30`.
     """
+    if parse_verification(job_id) is not None:
+        return await routes_v1_verification.get_job(job_id, api, reader, request, poll)
 
     async def read() -> JobDetails:
         return await _with_turn(api, JobDetails.of_everything(await api.reads.detail(job_id, reader)))
@@ -165,25 +172,38 @@ async def get_log(job_id: JobId, api: Api, reader: Reader) -> PlainTextResponse:
     return PlainTextResponse(await api.reads.log(job_id, reader))
 
 
-@router.get("/jobs/{job_id}/artifacts", summary="List a job's artifacts", responses=errors_v1(*READ, *JOB))
-async def list_artifacts(job_id: JobId, api: Api, reader: Reader) -> Artifacts:
+@router.get(
+    "/jobs/{job_id}/artifacts",
+    summary="List a job's artifacts",
+    responses=errors_v1(*READ, *JOB, Rejection.NOT_YOUR_PROJECT),
+)
+async def list_artifacts(job_id: JobId, api: Api, reader: Reader) -> Artifacts | StageArtifacts:
     """What there is to download of a job so far."""
+    if parse_verification(job_id) is not None:
+        return await routes_v1_verification.list_artifacts(job_id, api, reader)
     found = await api.artifacts.listed(job_id, reader)
     return Artifacts(artifacts=[Artifact.of(each, str(parse_job_id(job_id))) for each in found])
 
 
 @router.get(
-    "/jobs/{job_id}/artifacts/{name}",
+    "/jobs/{job_id}/artifacts/{name:path}",
     summary="Download an artifact",
     response_class=Response,
     responses={
         200: {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}, "description": "the artifact"},
-        **errors_v1(*READ, *JOB, Code.ARTIFACT_NOT_FOUND),
+        **errors_v1(*READ, *JOB, Rejection.NOT_YOUR_PROJECT, Code.ARTIFACT_NOT_FOUND),
         **NOT_MODIFIED,
     },
 )
-async def download(job_id: JobId, name: Name, api: Api, reader: Reader, poll: Polled) -> Response:
-    """The source, the bitstream, the report or the log of a job. Sources and bitstreams are for their owners only."""
+async def download(
+    job_id: JobId, name: Name, *, api: Api, reader: Reader, poll: Polled, stage: OfStage = None
+) -> Response:
+    """The source, the bitstream, the report or the log of a job; whatever a verification job's stages left.
+
+    Sources and bitstreams are for their owners only.
+    """
+    if parse_verification(job_id) is not None:
+        return await routes_v1_verification.download(job_id, name, stage, api=api, caller=reader, poll=poll)
     found = await api.artifacts.download(job_id, name, reader)
     headers = {
         "ETag": tag_of(found.data),

@@ -31,13 +31,18 @@ from lutlab_api.app.ports import (
     Monotonic,
     Shared,
 )
+from lutlab_api.app.projects import Projects
 from lutlab_api.app.queues import Queues, Standings
 from lutlab_api.app.reads import Reads
+from lutlab_api.app.reports import Reports
 from lutlab_api.app.run import Run
 from lutlab_api.app.seats import Seats
 from lutlab_api.app.stream import StreamLimits, Streams
 from lutlab_api.app.throttle import Throttle
 from lutlab_api.app.usage import KeyUsage
+from lutlab_api.app.verification_ports import Checker, Live, VerificationStore
+from lutlab_api.app.verification_stream import VerificationStreams
+from lutlab_api.app.verifications import Verifications
 from lutlab_api.app.waiting import Waiting
 from lutlab_api.app.webhooks import Hooks, Webhooks
 from lutlab_api.settings import Settings
@@ -63,6 +68,9 @@ class Ports:
     changes: Changes
     hooks: Hooks
     log_source: LogSource
+    verification: VerificationStore
+    checker: Checker
+    live: Live
     identities: IdentityProvider | None = None
 
 
@@ -92,6 +100,10 @@ class Services:
     follower: Follower
     job_streams: JobStreams
     artifacts: Artifacts
+    projects: Projects
+    verifications: Verifications
+    verification_streams: VerificationStreams
+    reports: Reports
 
 
 def wire(settings: Settings, ports: Ports, tell: Callable[[AuditRow], bytes]) -> Services:
@@ -120,6 +132,15 @@ def wire(settings: Settings, ports: Ports, tell: Callable[[AuditRow], bytes]) ->
         keep_s=settings.stream_keep_s,
     )
     keys = Keys(asking=asking, ledger=ports.ledger, authenticator=authenticator, ids=ports.ids, clock=ports.clock)
+    projects = Projects(asking, ports.verification, ports.ledger, ports.blobs)
+    verifications = Verifications(
+        asking=asking,
+        store=ports.verification,
+        blobs=ports.blobs,
+        projects=projects,
+        checker=ports.checker,
+        live=ports.live,
+    )
     return Services(
         settings=settings,
         authenticator=authenticator,
@@ -154,6 +175,10 @@ def wire(settings: Settings, ports: Ports, tell: Callable[[AuditRow], bytes]) ->
         limiter=Limiter(ports.shared, ports.clock),
         seats=Seats(ports.shared, ports.clock, ports.ids, seats_max=settings.websockets_max),
         artifacts=Artifacts(reads, ports.blobs),
+        projects=projects,
+        verifications=verifications,
+        reports=Reports(ports.verification, ports.blobs, verifications, projects),
+        verification_streams=VerificationStreams(ports.verification, ports.changes, ports.live, follower),
         follower=follower,
         job_streams=JobStreams(ports.log_source, ports.ledger, ports.changes, follower),
         webhooks=Webhooks(

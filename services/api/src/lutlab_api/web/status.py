@@ -29,6 +29,7 @@ MEANINGS: dict[str, Meaning] = {
     Code.LOGIN_REFUSED: Meaning(H.UNAUTHORIZED, "GitHub does not know this token"),
     Code.LOGIN_NOT_ALLOWED: Meaning(H.FORBIDDEN, "'mallory' may not log in here"),
     Rejection.NOT_YOUR_SESSION: Meaning(H.FORBIDDEN, "board 3 is reserved by somebody else"),
+    Rejection.NOT_YOUR_PROJECT: Meaning(H.FORBIDDEN, "the project belongs to somebody else"),
     Rejection.NOT_YOUR_JOB: Meaning(H.FORBIDDEN, "the job belongs to somebody else"),
     # -- what was sent
     Code.MALFORMED_BODY: Meaning(H.BAD_REQUEST, "the request body is not what its Content-Type says"),
@@ -80,6 +81,7 @@ MEANINGS: dict[str, Meaning] = {
     Code.ARTIFACT_NOT_FOUND: Meaning(H.NOT_FOUND, "job a1b2 has no 'bitstream'; it has: log"),
     Code.AGENT_NOT_FOUND: Meaning(H.NOT_FOUND, "there is no agent 'bench'"),
     Code.NO_BRIDGE: Meaning(H.NOT_FOUND, "board 3 has no TCP bridge; use its WebSocket stream"),
+    Rejection.PROJECT_NOT_FOUND: Meaning(H.NOT_FOUND, "there is no project 'proj_1'; list yours"),
     # -- what is too much
     Code.RATE_LIMITED: Meaning(H.TOO_MANY_REQUESTS, "60 jobs an hour are allowed; try again in 1200 s"),
     Code.TOO_MANY_WEBSOCKETS: Meaning(H.TOO_MANY_REQUESTS, "'ada' has 10 WebSockets open; close one first"),
@@ -100,12 +102,17 @@ MEANINGS: dict[str, Meaning] = {
     Rejection.WEBHOOK_EXISTS: Meaning(H.CONFLICT, "this webhook exists"),
     Rejection.TOO_MANY_WEBHOOKS: Meaning(H.CONFLICT, "'ada' has 50 webhooks, the most there may be; delete one first"),
     Rejection.KEY_EXISTS: Meaning(H.CONFLICT, "this key exists"),
+    Rejection.PROJECT_EXISTS: Meaning(H.CONFLICT, "you have a project 'uart' already; choose another name"),
+    Rejection.TOO_MANY_PROJECTS: Meaning(H.CONFLICT, "'ada' has 1000 projects, the most there may be"),
+    Rejection.PROJECT_FULL: Meaning(H.REQUEST_ENTITY_TOO_LARGE, "uart would have 2001 files; a project may have 2000"),
     Rejection.NOTHING_TO_DO: Meaning(H.CONFLICT, "nothing to do"),
     # -- reports of agents, builders and timers; no HTTP request causes them
     Rejection.STALE_EPOCH: Meaning(H.CONFLICT, "the report is about an older load of the board"),
     Rejection.STALE_ATTEMPT: Meaning(H.CONFLICT, "the report is about an older attempt"),
     Rejection.STALE_INCARNATION: Meaning(H.CONFLICT, "the report is from an older agent process"),
     Rejection.NOT_DUE: Meaning(H.CONFLICT, "not due yet"),
+    # -- what cannot be done here
+    Code.TOOL_ERROR: Meaning(H.UNPROCESSABLE_ENTITY, "ghdl is not installed on any builder: apt install ghdl"),
     # -- what does not work just now
     Code.BUS_ERROR: Meaning(H.BAD_GATEWAY, "the design answered the read of 1 words at 0x0 with a bus error"),
     Code.BUS_TIMEOUT: Meaning(H.BAD_GATEWAY, "ops[2]: the design did not answer the read at 0x8; does it raise ack?"),
@@ -129,3 +136,25 @@ def status_of(code: str) -> H:
     """The HTTP status of a code; 500 for a code that nobody declared, which a test prevents."""
     meaning = MEANINGS.get(code)
     return meaning.status if meaning else H.INTERNAL_SERVER_ERROR
+
+
+CONTRACT_CODES = {
+    H.BAD_REQUEST: "VALIDATION_ERROR",
+    H.UNAUTHORIZED: "UNAUTHORIZED",
+    H.FORBIDDEN: "FORBIDDEN",
+    H.NOT_FOUND: "NOT_FOUND",
+    H.CONFLICT: "CONFLICT",
+    H.REQUEST_ENTITY_TOO_LARGE: "VALIDATION_ERROR",
+    H.UNPROCESSABLE_ENTITY: "TOOL_ERROR",
+    H.TOO_MANY_REQUESTS: "RATE_LIMITED",
+    H.SERVICE_UNAVAILABLE: "SERVICE_UNAVAILABLE",
+}
+"""The codes of the verification contract, one a status; our own, finer codes are in `details.reason`."""
+
+
+def contract_of(code: str) -> tuple[H, str]:
+    """Status and code under the verification contract: what is wrong with a request is 400, 422 is for tools."""
+    status = status_of(code)
+    if status is H.UNPROCESSABLE_ENTITY and code != Code.TOOL_ERROR:
+        status = H.BAD_REQUEST
+    return status, CONTRACT_CODES.get(status, str(code).upper())

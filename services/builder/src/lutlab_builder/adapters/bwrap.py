@@ -156,9 +156,10 @@ class BwrapSandbox:
             mode: how the sandbox gets its rights; see `probe`.
         """
         self.mode = mode
+        self.bwrap = bwrap
         self._files = files
-        self._seccomp = seccomp.program()
-        if self._seccomp is None:
+        self._filter = seccomp.program()
+        if self._filter is None:
             log.warning("seccomp_unavailable", machine=platform.machine())
         self._fixed = [*base_argv(bwrap, mode), *host_argv(files, yowasp_cache)]
         for name, value in ENVIRONMENT.items():
@@ -169,17 +170,17 @@ class BwrapSandbox:
 
     async def run(self, job: SandboxJob, on_line: Callable[[str], None]) -> Outcome:
         """See `lutlab_builder.app.ports.Sandbox.run`."""
-        async with self._user() as uid:
+        async with self.user() as uid:
             with tempfile.TemporaryDirectory(prefix="lutlab-request-") as folder:
                 request = Path(folder) / "request.json"
                 request.write_text(json.dumps(self._request(job, uid)), encoding="utf-8")
                 request.chmod(0o644)
                 for output in job.outputs.values():
                     _create_output(output, uid)
-                return await self._run(self._argv(job, request), job.limits, on_line)
+                return await self.execute(self._argv(job, request), job.limits, on_line, self._filter)
 
     @asynccontextmanager
-    async def _user(self) -> AsyncIterator[int | None]:
+    async def user(self) -> AsyncIterator[int | None]:
         """A user id no other program of this builder has meanwhile, so that process limits do not add up."""
         if self.mode is Mode.USERNS:
             yield None
@@ -197,13 +198,13 @@ class BwrapSandbox:
             "params": dict(job.params),
             "paths": paths,
             "uid": uid,
-            "limits": {**asdict(job.limits), "processes_hard": self._processes_hard(job.limits)},
+            "limits": {**asdict(job.limits), "processes_hard": self.processes_hard(job.limits)},
             "design": "/design" if job.design else None,
             "inputs": {name: f"/in/{name}" for name in job.inputs},
             "outputs": {name: f"/out/{name}" for name in job.outputs},
         }
 
-    def _processes_hard(self, limits: Limits) -> int | None:
+    def processes_hard(self, limits: Limits) -> int | None:
         """The limit that the kernel enforces between polls, if it can count one program's processes alone."""
         version = tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2])
         alone = self.mode is Mode.DROP or version >= COUNTS_BY_NAMESPACE
@@ -224,12 +225,15 @@ class BwrapSandbox:
         entry = "/lutlab/packages/lutlab_builder/inside/run.py"
         return [*argv, "--", str(self._files.python), "-s", "-P", "-S", "-B", entry, "/request.json"]
 
-    async def _run(self, argv: list[str], limits: Limits, on_line: Callable[[str], None]) -> Outcome:
+    async def execute(
+        self, argv: list[str], limits: Limits, on_line: Callable[[str], None], filter_program: bytes | None
+    ) -> Outcome:
+        """Run a bubblewrap command line under a seccomp filter. Raises: BuildFailure `sandbox_unavailable`."""
         with ExitStack() as stack:
             status, filter_file = (stack.enter_context(_anonymous_file()) for _ in range(2))
             options = ["--json-status-fd", str(status.fileno())]
-            if self._seccomp is not None:
-                filter_file.write(self._seccomp)
+            if filter_program is not None:
+                filter_file.write(filter_program)
                 filter_file.seek(0)
                 options += ["--seccomp", str(filter_file.fileno())]
             outcome = await run_child(

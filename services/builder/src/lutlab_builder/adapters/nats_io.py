@@ -18,10 +18,12 @@ from lutlab_events import codec, commands, subjects
 from lutlab_events.ids import derived
 from lutlab_events.rejections import Rejection
 from lutlab_events.values import BitstreamRef
-from lutlab_events.work import BuildWork, LogChunk
+from lutlab_events.verification import LOG_ATTEMPTS_PER_STAGE, ReportStageCompleted, ReportStageStarted, StageOutcome
+from lutlab_events.work import BuildWork, LogChunk, StageProgress, StageWork
 from lutlab_transport import tracing
 from lutlab_transport.blobs import BlobCorrupt, BlobMissing, BlobStore
 from lutlab_transport.commands import Clock, CommandClient, CommandUnanswered
+from lutlab_verify.stage import Level
 
 log = structlog.get_logger(__name__)
 
@@ -114,6 +116,82 @@ class NatsOutlet:
         body = commands.ReportBuildStage(job_id=work.job_id, attempt=work.attempt, stage=str(stage))
         ident = derived("build-stage", work.job_id, work.attempt, self._seq // SEQ_PER_DELIVERY, stage)
         await self._sender.send(body, command_id=ident, correlation_id=work.correlation_id)
+
+
+class NatsStageOutlet:
+    """Port `Outlet` for a delivery of a verification stage: log chunks by how important their lines are."""
+
+    def __init__(self, nc: Client, work: StageWork, delivery: int, *, site: str, clock: Clock) -> None:
+        self._js = nc.jetstream()
+        self._work = work
+        self._clock = clock
+        self._subject = subjects.log(site, work.job_id)
+        self._attempt = work.number * LOG_ATTEMPTS_PER_STAGE + work.attempt
+        self._seq = (delivery - 1) * SEQ_PER_DELIVERY
+
+    async def lines(self, stage: Level, lines: Sequence[str]) -> None:
+        """See `lutlab_builder.app.story.Outlet.lines`."""
+        work, seq = self._work, self._seq
+        self._seq += 1
+        chunk = LogChunk(
+            job_id=work.job_id,
+            attempt=self._attempt,
+            seq=seq,
+            stage=work.stage,
+            lines=tuple(lines),
+            at=self._clock.now(),
+            level=str(stage),
+        )
+        headers = {"Nats-Msg-Id": f"{work.job_id}-{self._attempt}-{seq}"}
+        data = codec.encode(chunk)
+        await insist(
+            "log_publish",
+            lambda: self._js.publish(self._subject, data, timeout=PUBLISH_TIMEOUT_S, headers=headers),
+        )
+
+    async def stage(self, stage: Level) -> None:
+        """A stage of verification is reported by its own commands."""
+
+
+class NatsStageReports:
+    """Ports `StageReports` and `Live`; each command has an id that a repetition has too."""
+
+    def __init__(self, nc: Client, sender: CommandClient, *, site: str, builder_id: str) -> None:
+        self._nc = nc
+        self._sender = sender
+        self._site = site
+        self._builder_id = builder_id
+
+    async def stage_started(self, work: StageWork, delivery: int) -> bool:
+        """See `lutlab_builder.app.run_stage.StageReports.stage_started`."""
+        body = ReportStageStarted(
+            job_id=work.job_id, stage=work.stage, attempt=work.attempt, builder_id=self._builder_id
+        )
+        ident = derived("stage-started", work.job_id, work.stage, work.attempt, self._builder_id, delivery)
+        try:
+            answer = await self._sender.request(
+                body, timeout_s=STARTED_TIMEOUT_S, command_id=ident, correlation_id=work.correlation_id
+            )
+        except CommandUnanswered:
+            return True  # the scheduler is away: go on, it will be told
+        wanted = (answer.data.get("stage", work.stage), answer.data.get("attempt", work.attempt))
+        return answer.code not in UNWANTED and wanted == (work.stage, work.attempt)
+
+    async def stage_completed(self, work: StageWork, outcome: StageOutcome) -> None:
+        """See `lutlab_builder.app.run_stage.StageReports.stage_completed`."""
+        body = ReportStageCompleted(job_id=work.job_id, stage=work.stage, attempt=work.attempt, outcome=outcome)
+        ident = derived("stage-completed", work.job_id, work.stage, work.attempt, codec.encode(outcome))
+        await self._sender.send(body, command_id=ident, correlation_id=work.correlation_id)
+
+    async def progress(self, work: StageWork, done: int, total: int, unit: str) -> None:
+        """See `lutlab_builder.app.run_stage.Live.progress`."""
+        told = StageProgress(
+            job_id=work.job_id, stage=work.stage, attempt=work.attempt, done=done, total=total, unit=unit
+        )
+        try:
+            await self._nc.publish(subjects.live(self._site, work.job_id), codec.encode(told))
+        except NATS_ERRORS as error:
+            log.debug("progress_lost", error=repr(error))
 
 
 class NatsReports:

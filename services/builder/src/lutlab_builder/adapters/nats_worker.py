@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 import structlog
@@ -16,7 +17,7 @@ from lutlab_builder.app.do_work import BuildService, Later
 from lutlab_builder.app.ports import Stage
 from lutlab_builder.domain.errors import BuildFailure
 from lutlab_events import codec, subjects
-from lutlab_events.work import BuildCancelled, BuildWork
+from lutlab_events.work import BuildCancelled, BuilderHeartbeat, BuildWork, StageWork, ToolReport
 from lutlab_transport.metrics import Sample, handling
 from lutlab_transport.pull import Pull
 from lutlab_transport.streams import ensure_consumer
@@ -29,19 +30,47 @@ BUILDS_IN_HAND_MAX = 1000
 """Work that all builders of a site together may have in hand; each one takes no more than its own slots."""
 BASE_RETRY_S = 60.0
 CANCELLED_REMEMBERED_MAX = 1000
+BEAT_S = 3.0
+"""How often a builder says that it is alive."""
+
+
+Job = BuildWork | StageWork
+W_contra = TypeVar("W_contra", contravariant=True)
+
+
+class Service(Protocol[W_contra]):
+    """Carries out one kind of work."""
+
+    async def handle(self, work: W_contra, delivery: int) -> Later | None:
+        """Carry out work that was delivered for the `delivery`-th time; None when it is done with."""
+        ...
+
+    async def crashed(self, work: W_contra, delivery: int, error: Exception) -> Later | None:
+        """The builder itself failed on this work."""
+        ...
 
 
 class BuildQueue:
     """One builder on the site's shared durable consumer of the WORK stream."""
 
-    def __init__(self, nc: Client, service: BuildService, *, site: str, slots: int) -> None:
+    def __init__(
+        self,
+        nc: Client,
+        service: Service[BuildWork],
+        *,
+        site: str,
+        slots: int,
+        stages: Service[StageWork] | None = None,
+    ) -> None:
         """
         Args:
-            slots: builds at once.
+            slots: builds and stages at once.
+            stages: carries out stages of verification jobs; None for a builder that does not.
         """
         self._nc = nc
         self._js = nc.jetstream()
         self._service = service
+        self._stages = stages
         self._site = site
         self._slots = asyncio.Semaphore(slots)
         self._builds: dict[UUID, asyncio.Task[Later | None]] = {}
@@ -115,7 +144,7 @@ class BuildQueue:
             log.error("work_undecodable", error=str(error))
             await bury(self._js, self._site, message)
             return
-        if not isinstance(work, BuildWork):
+        if not isinstance(work, BuildWork) and not (isinstance(work, StageWork) and self._stages is not None):
             log.error("work_unexpected", kind=type(work).__name__)
             await bury(self._js, self._site, message)
             return
@@ -133,11 +162,28 @@ class BuildQueue:
         finally:
             alive.cancel()
 
-    async def _build(self, work: BuildWork, delivery: int) -> Later | None:
+    @property
+    def busy(self) -> int:
+        """How much work is in hand."""
+        return len(self._in_hand)
+
+    async def _carry_out(self, work: Job, delivery: int) -> Later | None:
+        if isinstance(work, BuildWork):
+            return await self._service.handle(work, delivery)
+        assert self._stages is not None
+        return await self._stages.handle(work, delivery)
+
+    async def _crashed(self, work: Job, delivery: int, error: Exception) -> Later | None:
+        if isinstance(work, BuildWork):
+            return await self._service.crashed(work, delivery, error)
+        assert self._stages is not None
+        return await self._stages.crashed(work, delivery, error)
+
+    async def _build(self, work: Job, delivery: int) -> Later | None:
         """Run the service, so that a control message can end it without ending this builder."""
         if work.job_id in self._cancelled:
             return None
-        build = asyncio.create_task(self._service.handle(work, delivery))
+        build = asyncio.create_task(self._carry_out(work, delivery))
         self._builds[work.job_id] = build
         try:
             return await build
@@ -150,7 +196,7 @@ class BuildQueue:
             raise
         except Exception as error:
             log.exception("build_crashed", job_id=str(work.job_id), attempt=work.attempt)
-            return await self._service.crashed(work, delivery, error)
+            return await self._crashed(work, delivery, error)
         finally:
             if self._builds.get(work.job_id) is build:
                 del self._builds[work.job_id]
@@ -208,3 +254,25 @@ async def keep_bases(service: BuildService, profiles: Sequence[str], wanted: asy
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(BASE_RETRY_S if failed else None):
                 await wanted.wait()
+
+
+class Pulse:
+    """Says every `BEAT_S` that this builder is alive, how busy it is, and which tools it has."""
+
+    def __init__(self, nc: Client, queue: BuildQueue, *, site: str, builder_id: str, slots: int) -> None:
+        self._nc = nc
+        self._queue = queue
+        self._subject = subjects.builder_heartbeat(site, builder_id)
+        self._builder_id = builder_id
+        self._slots = slots
+
+    async def run(self, tools: Callable[[], Sequence[ToolReport]]) -> None:
+        """Beat until cancelled; `tools` is asked once, in a thread."""
+        found = tuple(await asyncio.to_thread(tools))
+        while True:
+            message = BuilderHeartbeat(
+                builder_id=self._builder_id, slots=self._slots, busy=self._queue.busy, tools=found
+            )
+            with contextlib.suppress(*NATS_ERRORS):
+                await self._nc.publish(self._subject, codec.encode(message))
+            await asyncio.sleep(BEAT_S)

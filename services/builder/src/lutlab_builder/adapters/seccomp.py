@@ -35,6 +35,7 @@ class Numbers:
         audit: its AUDIT_ARCH number.
         refused: calls that are refused whatever their arguments.
         clone, clone3, socket: calls that are looked at.
+        links: calls that make links and special files: refused where the builder reads files that a user's code wrote.
     """
 
     audit: int
@@ -42,6 +43,7 @@ class Numbers:
     clone: int
     clone3: int
     socket: int
+    links: tuple[int, ...]
 
 
 _NEW_CALLS = (425, 426, 427, 428, 429, 430, 431, 432, 433, 438, 442)
@@ -62,6 +64,7 @@ NUMBERS = {
         clone=56,
         clone3=435,
         socket=41,
+        links=(86, 88, 133, 259, 265, 266),  # link, symlink, mknod, mknodat, linkat, symlinkat
     ),
     "aarch64": Numbers(
         audit=0xC00000B7,
@@ -74,6 +77,7 @@ NUMBERS = {
         clone=220,
         clone3=435,
         socket=198,
+        links=(33, 36, 37),  # mknodat, symlinkat, linkat
     ),
 }
 
@@ -86,11 +90,12 @@ def _refuse(number: int) -> bytes:
     return _step(_RETURN, _ERRNO | number)
 
 
-def program(machine: str | None = None) -> bytes | None:
+def program(machine: str | None = None, *, links: bool = True) -> bytes | None:
     """The filter for this kind of processor, as bubblewrap's `--seccomp` reads it; None where there is none.
 
     Args:
         machine: `platform.machine()` of the processor, this one's if not given.
+        links: whether links and special files may be made.
     """
     numbers = NUMBERS.get(machine or platform.machine())
     if numbers is None:
@@ -104,7 +109,7 @@ def program(machine: str | None = None) -> bytes | None:
         _step(_JUMP_GREATER_EQUAL, _X32_FIRST, 0, 1),
         _refuse(errno.ENOSYS),
     ]
-    for number in numbers.refused:
+    for number in numbers.refused if links else (*numbers.refused, *numbers.links):
         steps += [_step(_JUMP_EQUAL, number, 0, 1), _refuse(errno.EPERM)]
     # clone3 hides its flags behind a pointer; C libraries fall back to clone if it is missing.
     steps += [_step(_JUMP_EQUAL, numbers.clone3, 0, 1), _refuse(errno.ENOSYS)]

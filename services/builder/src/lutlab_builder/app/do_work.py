@@ -77,7 +77,7 @@ class BuildService:
         builder: Builder,
         blobs: Blobs,
         reports: Reports,
-        outlet: Callable[[BuildWork, int], Outlet],
+        outlet: Callable[[BuildWork, int], Outlet[Stage]],
     ) -> None:
         """
         Args:
@@ -103,7 +103,7 @@ class BuildService:
         finally:
             await story.abandon()
 
-    async def _tell(self, work: BuildWork, delivery: int, story: Story, started: float) -> Later | None:
+    async def _tell(self, work: BuildWork, delivery: int, story: Story[Stage], started: float) -> Later | None:
         try:
             built = await self._build(work, story)
         except SourceMissing as missing:
@@ -134,7 +134,7 @@ class BuildService:
         source = await self._blobs.get(work.source_digest)
         return await self._builder.build(BuildRequest(work.filename, source, options), sink)
 
-    async def _fail(self, work: BuildWork, failure: BuildFailure, story: Story, started: float) -> None:
+    async def _fail(self, work: BuildWork, failure: BuildFailure, story: Story[Stage], started: float) -> None:
         stage = Stage(failure.stage) if failure.stage else Stage.ELABORATE
         story.line(stage, f"error: {failure.code}: {failure.message}")
         await story.close()

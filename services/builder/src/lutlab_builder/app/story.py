@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from typing import Protocol
+from enum import StrEnum
+from typing import Generic, Protocol, TypeVar
 
 import structlog
-
-from lutlab_builder.app.ports import Stage
 
 log = structlog.get_logger(__name__)
 
@@ -20,39 +19,44 @@ PENDING_LINES_MAX = 100_000
 """Lines that wait while NATS is away; more are dropped, and the log says so."""
 
 
-class Outlet(Protocol):
+K = TypeVar("K", bound=StrEnum)
+"""What lines are filed under: the stage of a build, or how important a line of a verification stage is."""
+K_contra = TypeVar("K_contra", bound=StrEnum, contravariant=True)
+
+
+class Outlet(Protocol[K_contra]):
     """Where a story goes. Both calls return once it is safe, however long that takes."""
 
-    async def lines(self, stage: Stage, lines: Sequence[str]) -> None:
+    async def lines(self, stage: K_contra, lines: Sequence[str]) -> None:
         """Some lines of the log, in order."""
         ...
 
-    async def stage(self, stage: Stage) -> None:
+    async def stage(self, stage: K_contra) -> None:
         """The build is in this stage now."""
         ...
 
 
-class Story:
+class Story(Generic[K]):
     """A LogSink that hands on what it hears, in order, without ever holding the build up.
 
     Stages that a build passes between two flushes are told by the last of them.
     """
 
-    def __init__(self, outlet: Outlet) -> None:
+    def __init__(self, outlet: Outlet[K]) -> None:
         self._outlet = outlet
-        self._lines: deque[tuple[Stage, str]] = deque()
-        self._entered: Stage | None = None
+        self._lines: deque[tuple[K, str]] = deque()
+        self._entered: K | None = None
         self._dropped = 0
         self._wake = asyncio.Event()
         self._closed = False
         self._pump = asyncio.create_task(self._run())
 
-    def stage(self, stage: Stage) -> None:
+    def stage(self, stage: K) -> None:
         """See `lutlab_builder.app.ports.LogSink.stage`."""
         self._entered = stage
         self._wake.set()
 
-    def line(self, stage: Stage, text: str) -> None:
+    def line(self, stage: K, text: str) -> None:
         """See `lutlab_builder.app.ports.LogSink.line`."""
         if len(self._lines) >= PENDING_LINES_MAX:
             self._dropped += 1
@@ -91,7 +95,7 @@ class Story:
             dropped, self._dropped = self._dropped, 0
             await self._outlet.lines(stage, [f"[{dropped} lines were dropped: the log could not be sent in time]"])
 
-    def _next_chunk(self) -> tuple[Stage, list[str]]:
+    def _next_chunk(self) -> tuple[K, list[str]]:
         """The next lines of one stage, few enough for one message."""
         stage = self._lines[0][0]
         lines: list[str] = []

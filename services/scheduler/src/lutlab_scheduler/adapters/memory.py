@@ -54,9 +54,11 @@ class MemoryStore:
         take(self._database.events if streams is None else await MemoryStore.load(self, streams))
 
     async def live_streams(self) -> list[str]:
-        """Every stream but those of jobs that have ended."""
+        """Every stream but those of jobs that have ended and of projects that were deleted."""
         views = self._database.views
         streams = [f"{kind}-{key}" for table, kind in STREAM_KINDS.items() for key in views[table]]
+        streams += [f"project-{key}" for key, row in views["projects"].items() if row["status"] != "deleted"]
+        streams += [f"verification-{key}" for key, row in views["verifications"].items() if row["status"] in OPEN]
         return streams + [f"job-{key}" for key, row in views["jobs"].items() if row["status"] in OPEN]
 
     async def read(self, after: int, limit: int) -> Sequence[EventEnvelope]:

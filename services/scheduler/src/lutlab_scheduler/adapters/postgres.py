@@ -92,6 +92,8 @@ union all select 'agent-' || agent_id from agents
 union all select 'key-' || key_id from api_keys
 union all select 'profile-' || profile from profiles
 union all select 'webhook-' || webhook_id from webhooks
+union all select 'project-' || project_id from projects where status <> 'deleted'
+union all select 'verification-' || job_id from verifications where status in ('queued', 'running')
 union all select 'job-' || job_id from jobs where status in ('queued', 'running')
 """
 SQL_POSITION = "select position from subscriptions where name = $1"
@@ -103,8 +105,8 @@ SQL_PUT_BLOB = """
 insert into blobs (digest, size_bytes, data, created_at) values ($1, $2, $3, now()) on conflict (digest) do nothing
 """
 SQL_ADD_LOGS = """
-insert into job_logs (job_id, attempt, seq, stage, text, at)
-select * from unnest($1::uuid[], $2::int[], $3::int[], $4::text[], $5::text[], $6::timestamptz[])
+insert into job_logs (job_id, attempt, seq, stage, text, at, level)
+select * from unnest($1::uuid[], $2::int[], $3::int[], $4::text[], $5::text[], $6::timestamptz[], $7::text[])
 on conflict do nothing
 """
 SQL_LOG_BYTES = "select coalesce(sum(octet_length(text)), 0) from job_logs where job_id = $1"
@@ -230,7 +232,7 @@ class PostgresStore:
                 await scan(self._writer, SQL_STREAMS, list(streams), take=take)
 
     async def live_streams(self) -> list[str]:
-        """Every stream but those of jobs that have ended."""
+        """Every stream but those of jobs that have ended and of projects that were deleted."""
         with translated():
             return [row[0] for row in await self._writer.fetch(SQL_LIVE)]
 
@@ -374,7 +376,10 @@ class PostgresArchive:
 
     async def add_logs(self, chunks: Sequence[LogChunk]) -> None:
         """Store chunks; repetitions are ignored."""
-        rows = [(c.job_id, c.attempt, c.seq, c.stage, "".join(f"{line}\n" for line in c.lines), c.at) for c in chunks]
+        rows = [
+            (c.job_id, c.attempt, c.seq, c.stage, "".join(f"{line}\n" for line in c.lines), c.at, c.level)
+            for c in chunks
+        ]
         with translated():
             await self._pool.execute(SQL_ADD_LOGS, *[list(column) for column in zip(*rows, strict=True)])
 

@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections import OrderedDict
 from uuid import UUID
 
+import msgspec
 import structlog
 
 from lutlab_events import commands as c
 from lutlab_events import events as e
 from lutlab_events import subjects
+from lutlab_events import verification as v
 from lutlab_events.envelope import EventEnvelope
 from lutlab_events.ids import derived
 from lutlab_events.values import JobType
-from lutlab_events.work import BuildCancelled, BuildWork, ProgramWork
+from lutlab_events.work import BuildCancelled, BuildWork, ProgramWork, StageWork
 from lutlab_scheduler.app.inside import Inside
 from lutlab_scheduler.app.ports import Archive, Blobs, BlobUnavailable, Bus
 from lutlab_scheduler.app.world import World
@@ -29,7 +31,8 @@ from lutlab_scheduler.domain.policies import Due
 
 log = structlog.get_logger(__name__)
 
-KNOWN_BLOBS_MAX = 4096
+KNOWN_BLOBS_MAX = 16_384
+KNOWN_FILE_SETS_MAX = 256
 SOURCE_MISSING = "source_missing"
 BITSTREAM_MISSING = "bitstream_missing"
 
@@ -41,6 +44,7 @@ class Carrier:
         self._archive = archive
         self._blobs = blobs
         self._known: OrderedDict[str, None] = OrderedDict()
+        self._file_sets: OrderedDict[str, list[str]] = OrderedDict()
 
     def forget(self) -> None:
         """NATS may have lost its blobs."""
@@ -65,6 +69,15 @@ class Carrier:
             await self._blobs.put(await self._archive.get(digest))
         self.note(digest)
 
+    async def files_of(self, files_digest: str) -> list[str]:
+        """The digests of a file set's files. Raises: BlobUnavailable."""
+        if files_digest not in self._file_sets:
+            files = msgspec.json.decode(await self._archive.get(files_digest), type=dict[str, v.FileRef])
+            self._file_sets[files_digest] = sorted({file.digest for file in files.values()})
+            while len(self._file_sets) > KNOWN_FILE_SETS_MAX:
+                self._file_sets.popitem(last=False)
+        return self._file_sets[files_digest]
+
 
 class Dispatcher:
     """Sends the work that events call for."""
@@ -88,6 +101,10 @@ class Dispatcher:
             case e.ProgrammingStarted() | e.ResetStarted() | e.ResetSupplied() | e.RestoreStarted():
                 fpga_id = int(envelope.stream.partition("-")[2])
                 await self._program(fpga_id, envelope.body.epoch, envelope.correlation_id)
+            case v.VerificationSubmitted() | v.StageCompleted() | v.StageRetried():
+                await self._stage(UUID(envelope.stream.partition("-")[2]), envelope.correlation_id)
+            case v.VerificationCancelled():
+                await self._stop_stage(UUID(envelope.stream.partition("-")[2]))
             case _:
                 pass
 
@@ -99,7 +116,10 @@ class Dispatcher:
             await self._build(job.job_id, job.correlation_id)
         for board in boards:
             await self._program(board.fpga_id, board.epoch, _correlation(self._world, board))
-        return len(jobs) + len(boards)
+        verifications = sorted(self._world.open_verifications(), key=lambda j: j.number)
+        for verification in verifications:
+            await self._stage(verification.job_id, verification.correlation_id)
+        return len(jobs) + len(boards) + len(verifications)
 
     async def _build(self, job_id: UUID, correlation_id: UUID) -> None:
         job = self._world.job(job_id)
@@ -129,6 +149,41 @@ class Dispatcher:
     async def _stop_build(self, job_id: UUID) -> None:
         job = self._world.job(job_id)
         if job is not None and job.type is JobType.BUILD_AND_PROGRAM and job.bitstream is None:
+            await self._bus.control(subjects.builders_control(job.site), BuildCancelled(job_id=job_id))
+
+    async def _stage(self, job_id: UUID, correlation_id: UUID) -> None:
+        """Send the stage a job is at; sent again when it was sent already, it is recognised by its name."""
+        job = self._world.verification(job_id)
+        if job is None or job.stage is None:
+            return
+        try:
+            await self._carrier.provide(job.files_digest)
+            for digest in await self._carrier.files_of(job.files_digest):
+                await self._carrier.provide(digest)
+        except BlobUnavailable as error:
+            outcome = v.StageOutcome(status="error", code=SOURCE_MISSING, reason=str(error))
+            lost = v.ReportStageCompleted(job_id=job_id, stage=job.stage, attempt=job.attempt, outcome=outcome)
+            await self._inside.carry_out(Due(derived(SOURCE_MISSING, job_id, job.version), lost, correlation_id))
+            return
+        work = StageWork(
+            job_id=job_id,
+            project_id=job.project_id,
+            stage=job.stage,
+            number=job.current,
+            attempt=job.attempt,
+            correlation_id=correlation_id,
+            files_digest=job.files_digest,
+            seed=job.seed,
+            limit_s=self._rules.stage_limit.total_seconds(),
+            config_overrides=job.config_overrides,
+        )
+        message_id = f"stage-{job_id}-{job.current}-{job.attempt}"
+        await self._bus.publish_work(subjects.build_work(job.site), message_id, work)
+        log.info("stage_dispatched", job_id=str(job_id), stage=job.stage, attempt=job.attempt)
+
+    async def _stop_stage(self, job_id: UUID) -> None:
+        job = self._world.verification(job_id)
+        if job is not None:
             await self._bus.control(subjects.builders_control(job.site), BuildCancelled(job_id=job_id))
 
     async def _program(self, fpga_id: int, epoch: int, correlation_id: UUID) -> None:

@@ -11,7 +11,7 @@ from lutlab_scheduler.app.leases import Leases
 from lutlab_scheduler.app.ports import Clock
 from lutlab_scheduler.app.tail import POLL_S, Tail, wait
 from lutlab_scheduler.app.world import World
-from lutlab_scheduler.domain.policies import Due, agenda
+from lutlab_scheduler.domain.policies import Due, agenda, stage_timers
 
 log = structlog.get_logger(__name__)
 
@@ -30,10 +30,12 @@ async def keep_house(
         while True:
             now = clock.now()
             plan = agenda(world.timed_jobs(), world.boards(), now, boards_max, world.waiting())
-            await _carry_out(inside, [*plan.due, *leases.lapsed(world.agents(), now)])
+            stages = stage_timers(world.open_verifications(), now)
+            await _carry_out(inside, [*plan.due, *stages.due, *leases.lapsed(world.agents(), now)])
             wait_s = POLL_S
-            if plan.next_at is not None:
-                wait_s = min(POLL_S, max(WAIT_MIN_S, (plan.next_at - clock.now()).total_seconds()))
+            next_at = min((at for at in (plan.next_at, stages.next_at) if at is not None), default=None)
+            if next_at is not None:
+                wait_s = min(POLL_S, max(WAIT_MIN_S, (next_at - clock.now()).total_seconds()))
             await wait(flag, wait_s)
 
 

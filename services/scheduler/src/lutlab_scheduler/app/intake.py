@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from lutlab_events import commands as c
+from lutlab_events import verification as v
 from lutlab_events.envelope import CommandEnvelope
 from lutlab_scheduler.app.dispatch import Carrier
 from lutlab_scheduler.app.ports import Archive, Blobs, BlobUnavailable
@@ -31,6 +32,8 @@ class Intake:
             BusUnavailable, StoreUnavailable: not now.
         """
         body = envelope.body
+        if isinstance(body, v.ReportStageCompleted):
+            return await self._prepare_stage(envelope, body)
         if not isinstance(body, c.ReportBuildSucceeded | c.ReportBaseBuilt):
             return envelope
         try:
@@ -39,6 +42,18 @@ class Intake:
             if isinstance(body, c.ReportBaseBuilt):
                 raise
             retry = c.RetryBuild(job_id=body.job_id, attempt=body.attempt, reason=str(error))
+            return msgspec.structs.replace(envelope, body=retry)
+        return envelope
+
+    async def _prepare_stage(self, envelope: CommandEnvelope, body: v.ReportStageCompleted) -> CommandEnvelope:
+        """A stage's details and artifacts are brought to safety; if one of them was lost, the stage runs again."""
+        outcome = body.outcome
+        digests = [artifact.digest for artifact in outcome.artifacts]
+        try:
+            for digest in [outcome.details_digest, *digests] if outcome.details_digest else digests:
+                await self._archive_blob(digest)
+        except BlobUnavailable as error:
+            retry = v.RetryStage(job_id=body.job_id, stage=body.stage, attempt=body.attempt, reason=str(error))
             return msgspec.structs.replace(envelope, body=retry)
         return envelope
 

@@ -140,7 +140,7 @@ class EventStore(EventReader, Protocol):
         ...
 
     async def live_streams(self) -> list[str]:
-        """Every stream but those of jobs that have ended."""
+        """Every stream but those of jobs that have ended and of projects that were deleted."""
         ...
 
     async def recorded(self, command_ids: Iterable[UUID]) -> dict[UUID, RecordedCommand]:

@@ -20,6 +20,8 @@ from lutlab_scheduler.domain.board import Board
 from lutlab_scheduler.domain.job import Job
 from lutlab_scheduler.domain.key import Key
 from lutlab_scheduler.domain.profile import Profile
+from lutlab_scheduler.domain.project import Project
+from lutlab_scheduler.domain.verification import Verification
 from lutlab_scheduler.domain.webhook import Webhook
 
 KEYS = {
@@ -29,6 +31,8 @@ KEYS = {
     "api_keys": "key_id",
     "profiles": "profile",
     "webhooks": "webhook_id",
+    "projects": "project_id",
+    "verifications": "job_id",
 }
 """Each view's primary key."""
 
@@ -185,6 +189,51 @@ def _webhook(webhook: Webhook) -> Row:
     return Row(table="webhooks", values=values)
 
 
+def _project(project: Project) -> Row:
+    values: Json = {
+        "project_id": project.project_id,
+        "owner": project.owner,
+        "name": project.name,
+        "top_module": project.top_module,
+        "target_pdk": project.target_pdk,
+        "description": project.description,
+        "status": project.status.value,
+        "files": {path: _json(project.files[path]) for path in sorted(project.files)},
+        "created_at": _time(project.created_at),
+        "updated_at": _time(project.updated_at),
+        "version": project.version,
+    }
+    return Row(table="projects", values=values)
+
+
+def _verification(job: Verification) -> Row:
+    values: Json = {
+        "job_id": job.job_id,
+        "number": job.number,
+        "project_id": job.project_id,
+        "owner": job.owner,
+        "status": job.status.value,
+        "stages": list(job.stages),
+        "current_stage": job.stage,
+        "records": [_json(record) for record in job.records],
+        "config_overrides": job.config_overrides,
+        "files_digest": job.files_digest,
+        "seed": job.seed,
+        "attempt": job.attempt,
+        "builder_id": job.builder_id,
+        "error_code": job.error_code,
+        "error_message": job.error_message,
+        "deadline_at": _time(job.deadline_at),
+        "correlation_id": job.correlation_id,
+        "submitted_at": _time(job.submitted_at),
+        "started_at": _time(job.started_at),
+        "completed_at": _time(job.completed_at),
+        "updated_at": _time(job.updated_at),
+        "version": job.version,
+    }
+    return Row(table="verifications", values=values)
+
+
 PROJECTORS: dict[type, Callable[[Any], Row]] = {
     Board: _board,
     Job: _job,
@@ -192,4 +241,6 @@ PROJECTORS: dict[type, Callable[[Any], Row]] = {
     Key: _key,
     Profile: _profile,
     Webhook: _webhook,
+    Project: _project,
+    Verification: _verification,
 }

@@ -9,6 +9,8 @@ from lutlab_scheduler.app.ports import Row
 from lutlab_scheduler.app.projections import project
 from lutlab_scheduler.app.world import State, evolve
 from lutlab_scheduler.domain.job import Job
+from lutlab_scheduler.domain.project import Project
+from lutlab_scheduler.domain.verification import Verification
 
 NAMED_OTHERWISE = {"api_keys": "key"}
 """Views whose streams are not called as they are."""
@@ -20,7 +22,7 @@ def stream_kind(view: str) -> str:
 
 
 class Folding:
-    """Folds events in log order. Jobs that ended are forgotten, so memory holds what is alive."""
+    """Folds events in log order. What has ended is forgotten, so memory holds what is alive."""
 
     def __init__(self) -> None:
         self._states: dict[str, State] = {}
@@ -34,6 +36,6 @@ class Folding:
         rows = [project(self._states[stream]) for stream in touched]
         for stream in touched:
             state = self._states[stream]
-            if isinstance(state, Job) and state.ended:
+            if isinstance(state, Job | Verification | Project) and state.ended:
                 del self._states[stream]
         return rows

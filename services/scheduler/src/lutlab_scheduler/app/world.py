@@ -7,26 +7,29 @@ of commands is decided; `undo` takes back what was not stored.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, ValuesView
+from collections.abc import Callable, Iterable, Mapping, ValuesView
 from typing import Any
 from uuid import UUID
 
 from lutlab_events.envelope import Happened
 from lutlab_events.ids import job_stream
 from lutlab_events.values import BitstreamRef, JobType
-from lutlab_scheduler.domain import agent, board, job, key, profile, webhook
+from lutlab_events.verification import project_stream, verification_stream
+from lutlab_scheduler.domain import agent, board, job, key, profile, project, verification, webhook
 from lutlab_scheduler.domain.agent import Agent
 from lutlab_scheduler.domain.board import Board
 from lutlab_scheduler.domain.job import Job
 from lutlab_scheduler.domain.key import Key
 from lutlab_scheduler.domain.matching import Waiting
 from lutlab_scheduler.domain.profile import Profile
+from lutlab_scheduler.domain.project import Project
+from lutlab_scheduler.domain.verification import Verification
 from lutlab_scheduler.domain.webhook import Webhook, WebhookState
 
 ENDED_JOBS_MAX = 4096
 """How many ended jobs are kept in memory; older ones are loaded again when a command names them."""
 
-State = Board | Job | Agent | Key | Profile | Webhook
+State = Board | Job | Agent | Key | Profile | Webhook | Project | Verification
 
 
 class UnknownStream(Exception):
@@ -51,6 +54,10 @@ def evolve(state: State | None, envelope: Happened) -> State:
             return profile.evolve(state, envelope)
         case "webhook", None | Webhook():
             return webhook.evolve(state, envelope)
+        case "project", None | Project():
+            return project.evolve(state, envelope)
+        case "verification", None | Verification():
+            return verification.evolve(state, envelope)
     raise UnknownStream(f"stream {envelope.stream!r} at position {envelope.position} is of no known kind")
 
 
@@ -81,6 +88,8 @@ class World:
         self._digests: dict[str, UUID] = {}
         self._profiles: dict[str, Profile] = {}
         self._webhooks: dict[str, Webhook] = {}
+        self._projects: dict[str, dict[str, UUID]] = {}
+        self._verifications: dict[UUID, Verification] = {}
         self._journal: list[tuple[str, State | None]] = []
 
     # -- reading ---------------------------------------------------------------------------------
@@ -163,6 +172,26 @@ class World:
         mine = (s for s in self._webhooks.values() if s.owner == owner)
         return sum(s.state is not WebhookState.DELETED for s in mine)
 
+    def project(self, project_id: UUID) -> Project | None:
+        """A project, unless it was deleted and forgotten."""
+        state = self._states.get(project_stream(project_id))
+        assert state is None or isinstance(state, Project)
+        return state
+
+    def projects_of(self, owner: str) -> Mapping[str, UUID]:
+        """The projects of one owner, by name."""
+        return self._projects.get(owner, {})
+
+    def verification(self, job_id: UUID) -> Verification | None:
+        """A verification job, if it is open or was loaded."""
+        state = self._states.get(verification_stream(job_id))
+        assert state is None or isinstance(state, Verification)
+        return state
+
+    def open_verifications(self) -> ValuesView[Verification]:
+        """Every verification job that has not ended."""
+        return self._verifications.values()
+
     # -- writing ---------------------------------------------------------------------------------
 
     def apply(self, envelope: Happened) -> None:
@@ -200,7 +229,7 @@ class World:
             self._put(stream, self._states.get(stream), before)
 
     def settle(self) -> None:
-        """Everything so far is stored; forget ended jobs beyond the limit."""
+        """Everything so far is stored; forget ended jobs and projects beyond the limit."""
         self._journal.clear()
         while len(self._ended_jobs) > ENDED_JOBS_MAX:
             stream, _ = self._ended_jobs.popitem(last=False)
@@ -225,6 +254,34 @@ class World:
                 self._profiles[after.profile] = after
             case Webhook():
                 self._webhooks[stream] = after
+            case Project():
+                self._name(before, after)
+                self._note_end(stream, ended=after.ended)
+            case Verification():
+                self._put_verification(after)
+                self._note_end(stream, ended=after.ended)
+
+    def _name(self, before: State | None, after: Project | None) -> None:
+        """Keep the names that are taken."""
+        if isinstance(before, Project) and not before.ended:
+            names = self._projects[before.owner]
+            del names[before.name]
+            if not names:
+                del self._projects[before.owner]
+        if after is not None and not after.ended:
+            self._projects.setdefault(after.owner, {})[after.name] = after.project_id
+
+    def _put_verification(self, after: Verification) -> None:
+        if after.ended:
+            self._verifications.pop(after.job_id, None)
+        else:
+            self._verifications[after.job_id] = after
+
+    def _note_end(self, stream: str, *, ended: bool) -> None:
+        if ended:
+            self._ended_jobs[stream] = None
+        else:
+            self._ended_jobs.pop(stream, None)
 
     def _put_key(self, before: State | None, after: Key) -> None:
         for digest in before.digests if isinstance(before, Key) else ():
@@ -237,10 +294,9 @@ class World:
         self._count(after, 0 if after.ended else 1)
         if after.ended:
             self._open_jobs.pop(after.job_id, None)
-            self._ended_jobs[stream] = None
         else:
-            self._ended_jobs.pop(stream, None)
             self._open_jobs[after.job_id] = after
+        self._note_end(stream, ended=after.ended)
 
     def _index(self, before: State | None, after: Job | None) -> None:
         """Keep the jobs that wait for a board, and those with a deadline, at hand."""
@@ -280,3 +336,9 @@ class World:
                 del self._profiles[before.profile]
             case Webhook():
                 del self._webhooks[stream]
+            case Project():
+                self._name(before, None)
+                self._ended_jobs.pop(stream, None)
+            case Verification():
+                self._verifications.pop(before.job_id, None)
+                self._ended_jobs.pop(stream, None)

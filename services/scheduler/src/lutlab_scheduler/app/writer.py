@@ -14,10 +14,11 @@ from uuid import UUID
 
 import structlog
 
-from lutlab_events.commands import ReportSessionUsed
+from lutlab_events.commands import Command, ReportSessionUsed
 from lutlab_events.envelope import Answer, CommandEnvelope
 from lutlab_events.ids import job_stream
 from lutlab_events.rejections import Rejection
+from lutlab_events.verification import VerificationCommand, project_stream, verification_stream
 from lutlab_scheduler.app.handlers import HANDLERS
 from lutlab_scheduler.app.ports import (
     AlreadyRecorded,
@@ -43,7 +44,7 @@ GATHER_TURNS = 3
 """Turns of the event loop between an answer and the next command of who got it: wake up, ask, be queued."""
 RECENT_MAX = 8192
 """How many answers are remembered, so that a command that comes again soon is answered from memory."""
-SUBJECTS = ("job_id", "fpga_id", "agent_id", "epoch", "attempt")
+SUBJECTS = ("job_id", "project_id", "fpga_id", "agent_id", "epoch", "attempt", "stage")
 """What a command is about, for its line in the log of the process."""
 STREAMS_AT_ONCE = 4096
 """How many streams a recovery asks for at a time."""
@@ -229,9 +230,9 @@ class Writer:
             ticket.done.exception()
 
     async def _load(self, tickets: list[Ticket]) -> None:
-        """Bring jobs that commands name, and that are not in memory, into memory."""
-        job_ids = {getattr(ticket.envelope.body, "job_id", None) for ticket in tickets} - {None}
-        missing = [stream for j in job_ids if j and not self._draft.knows(stream := job_stream(j))]
+        """Bring what commands name, and what may have been forgotten, into memory."""
+        named = {stream for ticket in tickets for stream in _forgettable(ticket.envelope.body)}
+        missing = [stream for stream in named if not self._draft.knows(stream)]
         if missing:
             events = await self._store.load(missing)
             self._draft.replay(events)
@@ -289,6 +290,15 @@ class Writer:
             # all would only fill the table.
             batch.commands.append(DecidedCommand(envelope=command, answer=answer, received_at=now))
         return answer
+
+
+def _forgettable(body: Command) -> Iterable[str]:
+    """The streams a command is about that are forgotten some time after their end."""
+    job_id, project_id = getattr(body, "job_id", None), getattr(body, "project_id", None)
+    if job_id is not None:
+        yield verification_stream(job_id) if isinstance(body, VerificationCommand) else job_stream(job_id)
+    if project_id is not None and isinstance(body, VerificationCommand):
+        yield project_stream(project_id)
 
 
 def _repeated(command: CommandEnvelope, recorded: RecordedCommand) -> Answer:

@@ -20,6 +20,8 @@ HEALTH_CHECK_EVERY_S = 30.0
 """How long after its quarantine began, or after a health check, a board is checked (again)."""
 HEALTH_CHECKS_TO_PASS = 2
 """How many health checks in a row return a quarantined board."""
+STAGE_GRACE_S = 60.0
+"""A builder ends a stage at its limit by itself; so much later the stage is over whatever the builder says."""
 RENEWAL_PARTS = 60
 """A session is renewed only where this moves its end by at least this fraction of its time to live: bounds the log."""
 
@@ -34,6 +36,7 @@ class Rules:
         session_ttl: how long a session lasts without use.
         program_deadline: how long loading a bitstream may take.
         build_deadline: how long one build attempt may take.
+        stage_limit: how long one stage of a verification job may take; its builder ends it then.
         queue_jobs_max: how many build jobs may be open at once.
         profiles: the device profiles that exist.
         default_profile: what to build for if neither job nor boards say.
@@ -53,6 +56,12 @@ class Rules:
     owner_boards_max: int = 1 << 31
     session_max: timedelta = timedelta(days=36500)
     quarantine_after: int = QUARANTINE_AFTER
+    stage_limit: timedelta = timedelta(seconds=3600)
+
+    @property
+    def stage_deadline(self) -> timedelta:
+        """When a stage is over whatever its builder says."""
+        return self.stage_limit + timedelta(seconds=STAGE_GRACE_S)
 
 
 @dataclass(frozen=True, slots=True)

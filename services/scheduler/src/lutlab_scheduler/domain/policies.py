@@ -14,12 +14,14 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from lutlab_events import commands as c
+from lutlab_events import verification as v
 from lutlab_events.ids import derived
 from lutlab_events.values import BoardState
 from lutlab_scheduler.domain.agent import Agent, AgentState
 from lutlab_scheduler.domain.board import Board
 from lutlab_scheduler.domain.job import Job
 from lutlab_scheduler.domain.matching import Waiting, match
+from lutlab_scheduler.domain.verification import Verification
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,21 @@ def _job_timers(job: Job, now: datetime) -> list[tuple[datetime, Due]]:
         return []
     expire = c.ExpireBuild(job_id=job.job_id, attempt=job.attempt, now=now)
     return [(job.deadline_at, Due(derived("expire-build", job.job_id, job.version), expire, job.correlation_id))]
+
+
+def stage_timers(jobs: Iterable[Verification], now: datetime) -> Agenda:
+    """The stages whose time is over, and when the next one's is."""
+    due: list[Due] = []
+    later: list[datetime] = []
+    for job in jobs:
+        if job.deadline_at is None or job.stage is None:
+            continue
+        if job.deadline_at > now:
+            later.append(job.deadline_at)
+            continue
+        expire = v.ExpireStage(job_id=job.job_id, stage=job.stage, attempt=job.attempt, now=now)
+        due.append(Due(derived("expire-stage", job.job_id, job.version), expire, job.correlation_id))
+    return Agenda(due, min(later, default=None))
 
 
 def lapsed(

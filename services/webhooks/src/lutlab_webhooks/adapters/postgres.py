@@ -35,11 +35,13 @@ from webhooks w left join webhook_progress p using (webhook_id) where w.state = 
 """
 SQL_READ = """
 select e.position, e.stream, e.version, e.type, e.at, e.correlation_id, e.data,
-  j.owner, j.type as job_type, coalesce(j.fpga_id, j.pinned_fpga_id) as fpga_id,
+  coalesce(j.owner, v.owner) as owner, case when v.job_id is null then j.type else 'verification' end as job_type,
+  v.project_id as project, coalesce(j.fpga_id, j.pinned_fpga_id) as fpga_id,
   case when e.type in ('job.build_stage_entered.v1', 'job.build_succeeded.v1') then
     (select p.data->>'stage' from events p where p.stream = e.stream and p.version < e.version
        and p.type = 'job.build_stage_entered.v1' order by p.version desc limit 1) end as previous_stage
 from events e left join jobs j on j.job_id = case when e.stream like 'job-%' then substr(e.stream, 5)::uuid end
+left join verifications v on v.job_id = case when e.stream like 'verification-%' then substr(e.stream, 14)::uuid end
 where e.position > $1 order by e.position limit $2
 """
 SQL_ADD = """
@@ -214,6 +216,7 @@ def _recorded(row: Any) -> Recorded:
         job_type=row["job_type"],
         fpga_id=row["fpga_id"] if of_board is None else of_board,
         previous_stage=row["previous_stage"],
+        project=row["project"],
     )
 
 

@@ -9,10 +9,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from lutlab_events.verification import JOB_PREFIX, PROJECT_PREFIX, shown_id
 from lutlab_events.webhooks import Topic, WebhookFilter
 
 BODY_BYTES_MAX = 20_000
 TEXT_CHARS_MAX = 4000
+SHORT_CHARS_MAX = 200
+NUMBERS_MAX = 20
 
 STATUS = {
     Topic.JOB_QUEUED: "queued",
@@ -28,6 +31,14 @@ _ENDS = {
     "job.completed.v1": Topic.JOB_COMPLETED,
     "job.failed.v1": Topic.JOB_FAILED,
     "job.cancelled.v1": Topic.JOB_CANCELLED,
+}
+_OF_VERIFICATION: dict[str, tuple[Topic, str | None]] = {
+    "verification.submitted.v1": (Topic.JOB_QUEUED, "queued"),
+    "verification.started.v1": (Topic.JOB_STARTED, "running"),
+    "verification.stage_completed.v1": (Topic.STAGE_COMPLETED, None),
+    "verification.completed.v1": (Topic.JOB_COMPLETED, "passed"),
+    "verification.failed.v1": (Topic.JOB_FAILED, "failed"),
+    "verification.cancelled.v1": (Topic.JOB_CANCELLED, "cancelled"),
 }
 _BOARDS = {
     "board.programmed.v1": Topic.SESSION_STARTED,
@@ -46,6 +57,7 @@ class Recorded:
     Attributes:
         owner, job_type, fpga_id: of the job it is about, as far as it is about one.
         previous_stage: the build stage before this event, for those that end one.
+        project: of the verification job it is about.
     """
 
     position: int
@@ -59,21 +71,30 @@ class Recorded:
     job_type: str | None = None
     fpga_id: int | None = None
     previous_stage: str | None = None
+    project: UUID | None = None
 
     @property
     def project_id(self) -> str | None:
-        """The project of the job, where jobs have one."""
-        value = self.data.get("project_id")
-        return None if value is None else str(value)
+        """The project of the job, where jobs have one, as callers see it."""
+        return None if self.project is None else shown_id(PROJECT_PREFIX, self.project)
+
+    @property
+    def job_id(self) -> str | None:
+        """The job it is about, as callers see it."""
+        aggregate, _, name = self.stream.partition("-")
+        if aggregate == "verification":
+            return shown_id(JOB_PREFIX, UUID(name))
+        return name if aggregate == "job" else self.data.get("job_id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Happening:
-    """Something a subscriber may want to hear of."""
+    """Something a subscriber may want to hear of; `status` where the topic alone does not say it."""
 
     topic: Topic
     event: Recorded
     summary: Mapping[str, Any]
+    status: str | None = None
 
 
 def happenings(event: Recorded) -> Iterator[Happening]:
@@ -81,6 +102,8 @@ def happenings(event: Recorded) -> Iterator[Happening]:
     aggregate = event.stream.partition("-")[0]
     if aggregate == "job":
         yield from _of_job(event)
+    elif aggregate == "verification" and event.type in _OF_VERIFICATION:
+        yield _of_verification(event)
     elif aggregate == "board" and event.type in _BOARDS:
         yield Happening(topic=_BOARDS[event.type], event=event, summary=_pick(event.data, _SHOWN_OF_BOARDS))
 
@@ -105,6 +128,26 @@ def _of_job(event: Recorded) -> Iterator[Happening]:
         yield Happening(topic=_ENDS[event.type], event=event, summary=shown)
 
 
+def _of_verification(event: Recorded) -> Happening:
+    """The contract's events of verification jobs."""
+    topic, status = _OF_VERIFICATION[event.type]
+    summary = dict(event.data.get("summary") or {}) | _pick(event.data, (*_SHOWN, "stages", "seed"))
+    if topic is Topic.STAGE_COMPLETED:
+        outcome = event.data["outcome"]
+        status = str(outcome["status"])
+        numbers = {name: value for name, value in outcome.get("summary", {}).items() if _is_short(value)}
+        summary = {"stage": event.data["stage"], "seconds": outcome.get("seconds"), **numbers}
+        summary |= _pick(outcome, ("code", "reason"))
+    return Happening(topic=topic, event=event, summary=summary, status=status)
+
+
+def _is_short(value: Any) -> bool:
+    """Whether a value of a summary fits a payload: numbers, short texts, and small objects of those."""
+    if isinstance(value, dict):
+        return len(value) <= NUMBERS_MAX and all(_is_short(inner) for inner in value.values())
+    return value is None or isinstance(value, int | float) or (isinstance(value, str) and len(value) <= SHORT_CHARS_MAX)
+
+
 def _pick(data: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     picked = {name: data[name] for name in names if data.get(name) is not None}
     return {name: v[:TEXT_CHARS_MAX] if isinstance(v, str) else v for name, v in picked.items()}
@@ -125,13 +168,12 @@ def is_wanted(happening: Happening, wanted: WebhookFilter, owner: str) -> bool:
 def body_of(happening: Happening, delivery_id: UUID) -> str:
     """The payload: the contract's fields, and ours. At most `BODY_BYTES_MAX` bytes."""
     event = happening.event
-    aggregate, _, name = event.stream.partition("-")
     fields: dict[str, Any] = {
         "event": happening.topic.value,
         "timestamp": event.at.isoformat().replace("+00:00", "Z"),
-        "job_id": name if aggregate == "job" else event.data.get("job_id"),
+        "job_id": event.job_id,
         "project_id": event.project_id,
-        "status": STATUS.get(happening.topic),
+        "status": happening.status or STATUS.get(happening.topic),
         "summary": dict(happening.summary),
         "id": str(delivery_id),
         "position": event.position,

@@ -10,13 +10,19 @@ from collections.abc import Callable
 from typing import Any
 
 from lutlab_events.values import Json
-from lutlab_scheduler.app.handlers import boards, jobs, registry, webhooks
+from lutlab_scheduler.app.handlers import boards, jobs, registry, verification, webhooks
 from lutlab_scheduler.app.transaction import Transaction
 from lutlab_scheduler.domain.outcome import Rejected
 
 Handler = Callable[[Any, Transaction], Json | Rejected]
 
-HANDLERS: dict[type, Handler] = {**jobs.HANDLERS, **boards.HANDLERS, **registry.HANDLERS, **webhooks.HANDLERS}
+HANDLERS: dict[type, Handler] = {
+    **jobs.HANDLERS,
+    **boards.HANDLERS,
+    **registry.HANDLERS,
+    **webhooks.HANDLERS,
+    **verification.HANDLERS,
+}
 """Every command class and what carries it out."""
 
 __all__ = ["HANDLERS", "Handler"]

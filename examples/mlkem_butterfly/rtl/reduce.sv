@@ -1,0 +1,19 @@
+// Barrett reduction modulo q = 3329 of a product of two reduced numbers.
+//
+// 5039 = floor(2^24 / q). For value < q^2 the estimate (value * 5039) >> 24 is the quotient or one less, so one
+// conditional subtraction is left; it is done in every case and chosen by a mask.
+module reduce (
+    input  logic [23:0] value,
+    output logic [11:0] result
+);
+  localparam logic [12:0] Q = 13'd3329;
+  localparam logic [12:0] RECIPROCAL = 13'd5039;
+
+  logic [36:0] scaled;
+  logic [12:0] rest, less;
+
+  assign scaled = value * RECIPROCAL;
+  assign rest   = value[12:0] - 13'(scaled[36:24] * Q);
+  assign less   = rest - Q;
+  assign result = less[12] ? rest[11:0] : less[11:0];
+endmodule

@@ -1,0 +1,145 @@
+"""From lowered sources to a flat netlist and a model for SMT solvers, with yosys and its slang front end.
+
+The model has one step per edge of the one clock. Asynchronous resets act within a step. Undriven and unknown values
+may be anything at any time, which can only make proofs harder.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pyosys import libyosys
+
+from lutlab_verify.inside.formal.lower import INIT_ATTRIBUTE
+from lutlab_verify.inside.formal.refuse import Refused
+
+MEMORY_BITS_MAX = 65_536
+CLOCK_PORTS = ("CLK", "RD_CLK", "WR_CLK")
+LOG = "yosys.log"
+
+Json = dict[str, Any]
+
+
+class Yosys:
+    """One design in yosys. An error ends the process with status 1, its words stand last in the log."""
+
+    def __init__(self, log: Path) -> None:
+        self._design = libyosys.Design()
+        self._log = log
+
+    def run(self, *commands: str) -> None:
+        """Run passes one after the other."""
+        for command in commands:
+            self._design.run_pass(f"tee -q -a {self._log} {command}")
+
+    def read(self, print_: Path, top: str) -> None:
+        """Read a print into the empty design."""
+        self.run(f"read_slang --threads 1 --top {top} {print_}")
+
+    def flatten(self, netlist: Path) -> Json:
+        """Flatten, and leave the netlist as JSON. Returns: the top module in it."""
+        self._mark_first_step()
+        self.run("hierarchy -check", "proc", "flatten", "delete t:$print", "opt_merge", "opt_muxtree", "opt_clean")
+        self.run("memory_collect", "opt_clean")
+        self.run(f"write_json {netlist}")
+        modules = json.loads(netlist.read_text())["modules"]
+        top: Json = next(module for module in modules.values() if "top" in module["attributes"])
+        return top
+
+    def model(self, output: Path, rtlil: Path) -> None:
+        """Write the SMT model of the flattened design, and the design as SymbiYosys can read it."""
+        self._check_in_every_step()
+        self.run("chformal -lower", "memory_map", "opt_expr -keepdc", "async2sync", "dffunmap", "opt_clean")
+        self.run("setundef -undriven -anyseq", "setundef -anyseq", "opt_expr -keepdc", "opt_clean")
+        self.run(f"write_rtlil {rtlil}", f"write_smt2 -wires {output}")
+
+    def _check_in_every_step(self) -> None:
+        """Checks at the one clock's edge are checks in every step: registers then still hold what they held before."""
+        nothing = libyosys.Const(0, 0)
+        for module in self._design.modules_.values():
+            for cell in list(module.cells_.values()):
+                if cell.type.str() == "$check":
+                    cell.setParam(libyosys.IdString("\\TRG_ENABLE"), libyosys.Const(0, 1))
+                    cell.setParam(libyosys.IdString("\\TRG_WIDTH"), libyosys.Const(0, 32))
+                    cell.setParam(libyosys.IdString("\\TRG_POLARITY"), nothing)
+                    cell.setPort(libyosys.IdString("\\TRG"), libyosys.SigSpec())
+
+    def _mark_first_step(self) -> None:
+        """Give the wires that mark the first step their cell."""
+        attribute = libyosys.IdString(f"\\{INIT_ATTRIBUTE}")
+        for module in self._design.modules_.values():
+            for wire in list(module.wires_.values()):
+                if wire.has_attribute(attribute):
+                    name = libyosys.IdString(f"$first{wire.name.str()}")
+                    cell = module.addCell(name, libyosys.IdString("$initstate"))
+                    cell.setPort(libyosys.IdString("\\Y"), libyosys.SigSpec(wire))
+
+
+def clock_of(top: Json) -> tuple[str | None, str]:
+    """The one clock: the name of its input and its edge; None for a design without registers.
+
+    Raises: Refused, if there are several, or if it is made inside the design.
+    """
+    used: dict[tuple[Any, str], str] = {}
+    for name, cell in top["cells"].items():
+        for bit, edge in _clocks(cell):
+            used.setdefault((bit, edge), f"{name} ({cell['attributes'].get('src', '?')})")
+    if not used:
+        return None, "posedge"
+    if len(used) > 1:
+        said = sorted(f"{edge} {net_name(top, bit)}" for bit, edge in used)
+        raise Refused("unsupported", f"a design with several clocks ({', '.join(said)}); one clock and one edge are")
+    bit, edge = next(iter(used))
+    for port, facts in top["ports"].items():
+        if facts["direction"] == "input" and facts["bits"] == [bit]:
+            return port, edge
+    raise Refused("unsupported", f"the clock {net_name(top, bit)} is made inside the design; it must be an input")
+
+
+def _clocks(cell: Json) -> Iterable[tuple[Any, str]]:
+    parameters, connections = cell["parameters"], cell["connections"]
+    if cell["type"] in ("$check", "$print"):
+        bits = connections.get("TRG", [])
+        if len(bits) == 1:
+            yield bits[0], "posedge" if parameters["TRG_POLARITY"].endswith("1") else "negedge"
+        return
+    for port in CLOCK_PORTS:
+        prefix = port.removesuffix("CLK")
+        polarity = parameters.get(f"{prefix}CLK_POLARITY", "1")
+        enabled = parameters.get(f"{prefix}CLK_ENABLE", "1" * len(polarity))
+        for place, bit in enumerate(connections.get(port, [])):
+            if enabled[::-1][place : place + 1] == "1" and isinstance(bit, int):
+                yield bit, "posedge" if polarity[::-1][place : place + 1] == "1" else "negedge"
+
+
+def net_name(top: Json, bit: Any) -> str:
+    """A user's name of a bit, the shortest; else any."""
+    names = [name for name, net in top["netnames"].items() if bit in net["bits"]]
+    return min(names, key=lambda name: (name.startswith("$"), len(name)), default=str(bit))
+
+
+def check_memories(top: Json) -> None:
+    """Raises: Refused, if the memories are too large to be taken apart into registers."""
+    total = 0
+    for name, cell in top["cells"].items():
+        if cell["type"].startswith("$mem"):
+            size = int(cell["parameters"]["SIZE"], 2) * int(cell["parameters"]["WIDTH"], 2)
+            total += size
+            if total > MEMORY_BITS_MAX:
+                raise Refused("unsupported", f"memories of more than {MEMORY_BITS_MAX} bits ({name} has {size})")
+
+
+def variables(top: Json) -> list[str]:
+    """Names of the variables that are registers or memories, as a replay must set them."""
+    names = []
+    for name, cell in top["cells"].items():
+        if cell["type"].startswith("$mem"):
+            memory = cell["parameters"]["MEMID"].removeprefix("\\")
+            size, offset = (int(cell["parameters"][key], 2) for key in ("SIZE", "OFFSET"))
+            names += [f"{memory}[{index + offset}]" for index in range(size)]
+        elif "$driver$" in name:
+            names.append(name.replace("$driver$", "", 1).removeprefix("\\"))
+    return names

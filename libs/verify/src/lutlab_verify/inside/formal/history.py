@@ -1,0 +1,154 @@
+"""Helper registers: past values for `$past` and its kin, and past booleans for sequences.
+
+A value before the first clock tick is left open: a property that looks back too early fails, as it would in simulation,
+where it would be unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from lutlab_verify.inside.formal.syntax import Node, Places, is_token, kind, text
+
+PAST_MAX = 1024
+SAMPLED = {"$past", "$rose", "$fell", "$stable", "$changed", "$sampled"}
+CLOSE = {"IntegerVectorExpression", "CastExpression", "SignedCastExpression"}
+"""What some tools want written without spaces."""
+REFUSED = {
+    "$past_gclk", "$rose_gclk", "$fell_gclk", "$stable_gclk", "$changed_gclk", "$future_gclk", "$rising_gclk",
+    "$falling_gclk", "$steady_gclk", "$changing_gclk", "$global_clock", "$inferred_clock", "$inferred_disable",
+}  # fmt: skip
+
+
+@dataclass
+class Twins:
+    """One piece of text for the model and for simulation, where the two differ."""
+
+    model: str
+    replay: str
+
+    @classmethod
+    def same(cls, both: str) -> Twins:
+        """The same for both."""
+        return cls(both, both)
+
+
+@dataclass
+class Helpers:
+    """Declarations and clocked assignments that go before what uses them.
+
+    Attributes:
+        prefix: of every name made here; unique in the project.
+        clock: the event control, as text.
+    """
+
+    prefix: str
+    clock: str | None
+    declarations: list[Twins] = field(default_factory=list)
+    clocked: list[str] = field(default_factory=list)
+    _known: dict[tuple[str, int], str] = field(default_factory=dict)
+
+    def past(self, expression: Twins, ticks: int) -> str:
+        """The name of what an expression was `ticks` ticks ago, with its type."""
+        key = (expression.model, ticks)
+        if key not in self._known:
+            stem = f"{self.prefix}q{len(self._known)}_"
+            names = [f"{stem}{tick}" for tick in range(1, ticks + 1)]
+            # Icarus knows no `type()`; there a signed value loses its sign, which can only spoil a replay.
+            self.declarations.append(
+                Twins(
+                    f"var type({expression.model}) {', '.join(names)};",
+                    f"reg [$bits({expression.replay})-1:0] {', '.join(names)};",
+                )
+            )
+            for earlier, later in zip([expression.model, *names], names, strict=False):
+                self.clocked.append(f"{later} <= {earlier};")
+            self._known[key] = names[-1]
+        return self._known[key]
+
+    def text(self) -> Twins:
+        """All of it: declarations, then one clocked block."""
+        block = f"always {self.clock} begin {' '.join(self.clocked)} end" if self.clocked else ""
+        return Twins(
+            " ".join([*(one.model for one in self.declarations), block]),
+            " ".join([*(one.replay for one in self.declarations), block]),
+        )
+
+
+class Expressions:
+    """Prints expressions, sampled value functions replaced."""
+
+    def __init__(self, places: Places, helpers: Helpers, sequence_named: Callable[[Node], bool]) -> None:
+        self._places = places
+        self._helpers = helpers
+        self._sequence_named = sequence_named
+
+    def plain(self, node: Node) -> Twins:
+        """An expression as text. Raises: Refused."""
+        if is_token(node):
+            return Twins.same("" if node.isMissing else node.rawText)
+        if kind(node) == "InvocationExpression":
+            call = self._call(node)
+            if call is not None:
+                return call
+        if kind(node) == "SystemName" and text(node) in SAMPLED:
+            return self._sampled(text(node), [], node)
+        if kind(node) == "SystemName" and text(node) in REFUSED:
+            raise self._places.unsupported(node, f"`{text(node)}`")
+        parts = [self.plain(child) for child in node if child is not None]
+        if kind(node) in CLOSE:
+            return Twins("".join(part.model for part in parts), "".join(part.replay for part in parts))
+        return Twins(
+            " ".join(part.model for part in parts if part.model),
+            " ".join(part.replay for part in parts if part.replay),
+        )
+
+    def truth(self, node: Node) -> Twins:
+        """One bit: the expression is true, which unknown is not."""
+        plain = self.plain(node)
+        return Twins(f"(|({plain.model}))", f"((|({plain.replay})) === 1'b1)")
+
+    def _call(self, node: Node) -> Twins | None:
+        if self._sequence_named(node):
+            raise self._places.unsupported(node, f"`{text(node)}`, a property or sequence with arguments,")
+        name = text(node.left)
+        if kind(node.left) == "ScopedName" and name.rpartition(" ")[2] in ("triggered", "matched"):
+            raise self._places.unsupported(node, f"`{name}`")
+        if name not in SAMPLED:
+            return None
+        arguments = [] if node.arguments is None else [one for one in node.arguments.parameters if not is_token(one)]
+        return self._sampled(name, arguments, node)
+
+    def _sampled(self, name: str, arguments: list[Node], node: Node) -> Twins:
+        most = 2 if name == "$past" else 1
+        if not 1 <= len(arguments) <= most or any(kind(one) != "OrderedArgument" for one in arguments):
+            raise self._places.unsupported(node, f"`{text(node)}` with other arguments than the expression")
+        if name == "$sampled":
+            return self._wrapped(self.plain(arguments[0]))
+        if self._helpers.clock is None:
+            raise self._places.unsupported(node, f"`{name}` where no clock is known")
+        value = self._wrapped(self.plain(arguments[0]))
+        if name == "$past":
+            return Twins.same(self._helpers.past(value, self._ticks(arguments, node)))
+        if name in ("$stable", "$changed"):
+            before = self._helpers.past(value, 1)
+            equal, same = ("==", "===") if name == "$stable" else ("!=", "!==")
+            return Twins(f"({value.model} {equal} {before})", f"({value.replay} {same} {before})")
+        bit = Twins(f"(({value.model} & 1'b1) != 0)", f"(({value.replay} & 1'b1) != 0)")
+        before = self._helpers.past(bit, 1)
+        if name == "$rose":
+            return Twins(f"({bit.model} && !{before})", f"(({bit.replay} === 1'b1) && ({before} !== 1'b1))")
+        return Twins(f"(!{bit.model} && {before})", f"(({bit.replay} === 1'b0) && ({before} !== 1'b0))")
+
+    def _ticks(self, arguments: list[Node], node: Node) -> int:
+        if len(arguments) == 1:
+            return 1
+        value = text(arguments[1])
+        if not value.isdecimal() or not 1 <= int(value) <= PAST_MAX:
+            raise self._places.unsupported(node, f"`{text(node)}`: ticks other than a plain number from 1 to {PAST_MAX}")
+        return int(value)
+
+    @staticmethod
+    def _wrapped(twins: Twins) -> Twins:
+        return Twins(f"({twins.model})", f"({twins.replay})")

@@ -1,0 +1,232 @@
+"""Runs of simulators: one process for a cocotb module or a test bench, watched while it prints, judged at its end."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+
+from lutlab_verify.catalogue import locate
+from lutlab_verify.outputs import OutputMissing, is_output, read_output
+from lutlab_verify.simulation.builds import MARK, Simulator
+from lutlab_verify.simulation.plan import ICARUS, Unit, UnitKind
+from lutlab_verify.simulation.results import FAILED, PASSED, TestResult, from_cocotb
+from lutlab_verify.sources import tool_path
+from lutlab_verify.stage import Level, StageContext, ToolFailed
+from lutlab_verify.tools import SOURCES, Stop, ToolCall, ToolLimits, ToolMissing, ToolOutcome
+
+LOG_LINES_MAX = 2000
+"""Lines of one unit that reach the job's log."""
+RESULTS_BYTES_MAX = 16 << 20
+TAIL_LINES = 12
+STARVED = 3
+"""What our own `main` ends with when nothing is left to happen; see bench_main.cpp."""
+_CRASHES = {128 + 4: "an illegal instruction", 128 + 7: "a bus error", 128 + 11: "a segmentation fault"}
+_RUNNING = re.compile(r"cocotb\.regression\s+running (\S+) \((\d+)/(\d+)\)")
+_ENDED = re.compile(r"cocotb\.regression\s+(\S+) (?:passed|failed|skipped)\b")
+_LEVEL = re.compile(r"^\s*[-\d.]+\ws\s+(DEBUG|INFO|WARNING|ERROR|CRITICAL)\s")
+_ICARUS_ERROR = re.compile(r"^(?:ERROR|FATAL): \S+:\d+: (.*)")
+_VERILATOR_ERROR = re.compile(r"^(?:\[\d+\] )?%(?:Error|Fatal)[^:]*: (.*)")
+
+
+@dataclass(frozen=True)
+class UnitRun:
+    """What a run of a unit left.
+
+    Attributes:
+        tests: their results.
+        trace: its waveform, relative to the stage's folder; None if it wrote none.
+        coverage: Verilator's record of it.
+    """
+
+    unit: Unit
+    tests: list[TestResult]
+    trace: str | None
+    coverage: str | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Session:
+    """What all runs of a stage share.
+
+    Attributes:
+        seed: of every random number in them.
+        on_count: hears how many of how many tests of a unit are through.
+    """
+
+    context: StageContext
+    tool: str
+    seed: int
+    on_count: Callable[[Unit, int, int], None]
+
+
+class Watcher:
+    """Hears a simulator's lines: passes them on to the log, counts tests, and remembers errors."""
+
+    def __init__(self, session: Session, unit: Unit) -> None:
+        self.errors: list[str] = []
+        self.finished = False
+        self.running: str | None = None
+        self.total = unit.tests
+        self._sink, self._unit, self._on_count = session.context.sink, unit, session.on_count
+        self._done = self._lines = 0
+
+    def line(self, text: str) -> None:
+        """Take a line."""
+        if text.strip() == MARK:
+            self.finished = True
+            return
+        self._lines += 1
+        if self._lines <= LOG_LINES_MAX:
+            level = _LEVEL.match(text)
+            name = "ERROR" if level and level[1] == "CRITICAL" else level[1] if level else "INFO"
+            self._sink.log(text, Level(name))
+        elif self._lines == LOG_LINES_MAX + 1:
+            self._sink.log(f"{self._unit.name}: further output is left out", Level.WARNING)
+        if error := _ICARUS_ERROR.match(text) or _VERILATOR_ERROR.match(text):
+            self.errors.append(error[1][:500])
+            del self.errors[20:]
+        if self._unit.kind is UnitKind.COCOTB:
+            self._count(text)
+
+    def _count(self, text: str) -> None:
+        if started := _RUNNING.search(text):
+            self.running, self.total = started[1], int(started[3])
+            self._on_count(self._unit, self._done, self.total)
+        elif _ENDED.search(text):
+            self.running = None
+            self._done += 1
+            self._on_count(self._unit, self._done, self.total)
+
+
+async def run_unit(session: Session, unit: Unit, simulator: Simulator) -> UnitRun:
+    """Run a unit to its end. Raises: ToolFailed, if the simulator crashes."""
+    context, tool = session.context, session.tool
+    section = context.project.config.verification.simulation
+    folder = f"run/{unit.name}"
+    watcher = Watcher(session, unit)
+    limits = ToolLimits(wall_s=section.timeout_seconds, output_bytes=4 << 20)
+    plusargs = [f"+{name}={value}" if value else f"+{name}" for name, value in section.plusargs.items()]
+    argv = ["python", "-m", "lutlab_verify.inside.launch", "--cwd", folder]
+    environment: dict[str, str] = {}
+    if unit.kind is UnitKind.COCOTB:
+        environment = cocotb_environment(unit, session.seed)
+        parent = str(PurePosixPath(tool_path(unit.file)).parent)
+        argv += ["--python-path", parent, "--python-path", SOURCES]
+    argv += ["--", *_simulator_argv(session, unit, simulator), *plusargs]
+    outcome = await context.tools.run(ToolCall(tool, argv, limits, environment), watcher.line)
+    if outcome.exit_code in _CRASHES and outcome.stopped is None:
+        words = tuple(outcome.tail[-TAIL_LINES:])
+        raise ToolFailed(f"{tool} ended with {_CRASHES[outcome.exit_code]} in {unit.name}", tool=tool, tail=words)
+    trace = next(
+        (f"{folder}/{n}" for n in ("trace.fst", "trace.vcd") if is_output(context.work, f"{folder}/{n}")), None
+    )
+    judge = _judge_cocotb if unit.kind is UnitKind.COCOTB else _judge_bench
+    tests = judge(session, unit, outcome, watcher)
+    record = f"{folder}/coverage.dat"
+    return UnitRun(unit, tests, trace, record if is_output(context.work, record) else None, outcome.seconds)
+
+
+def _simulator_argv(session: Session, unit: Unit, simulator: Simulator) -> list[str]:
+    seed = session.seed
+    if session.tool == ICARUS:
+        argv = [*locate("vvp").argv, "-N"]
+        if unit.kind is UnitKind.COCOTB:
+            from cocotb_tools import config  # noqa: PLC0415 - benches run without cocotb
+
+            argv += ["-m", str(config.lib_entry("vpi", "icarus"))]
+        return [*argv, f"../../{simulator.path}", "-fst", f"+seed={seed}"]
+    argv = [simulator.path, f"+verilator+seed+{seed}"]
+    if unit.kind is UnitKind.COCOTB:
+        return [*argv, "--trace", "--trace-file", "trace.fst", "+verilator+coverage+file+coverage.dat"]
+    return [*argv, f"+seed={seed}"]
+
+
+def cocotb_environment(unit: Unit, seed: int) -> dict[str, str]:
+    """Variables that make a simulator load cocotb and run a module's tests. Raises: ToolMissing."""
+    try:
+        import find_libpython  # noqa: PLC0415 - comes with cocotb
+        from cocotb_tools import config  # noqa: PLC0415
+    except ImportError as error:
+        raise ToolMissing("cocotb is not installed here: pip install cocotb") from error
+    library = find_libpython.find_libpython()
+    if library is None:
+        raise ToolMissing(
+            f"{sys.executable} comes without its shared library, which cocotb needs: apt install libpython3"
+        )
+    return {
+        "PYGPI_PYTHON_BIN": sys.executable,
+        "GPI_USERS": f"{library};{config.pygpi_entry_point()}",
+        "COCOTB_TEST_MODULES": PurePosixPath(unit.file).stem,
+        "COCOTB_TOPLEVEL": unit.top,
+        "TOPLEVEL_LANG": "verilog",
+        "COCOTB_RANDOM_SEED": str(seed),
+        "COCOTB_RESULTS_FILE": "results.xml",
+        "COCOTB_ANSI_OUTPUT": "0",
+        "COCOTB_REWRITE_ASSERTION_FILES": "",
+        "COCOTB_TRUST_INERTIAL_WRITES": "1",
+        "GPI_LOG_LEVEL": "WARNING",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+# -- judging
+
+
+def why(outcome: ToolOutcome, timeout_s: float) -> str | None:
+    """Why a run did not end by itself, None if it did."""
+    if outcome.stopped is Stop.TIME:
+        return f"not finished after {timeout_s:g} s (verification.simulation.timeout_seconds)"
+    return f"stopped: too much {outcome.stopped}" if outcome.stopped else None
+
+
+def _tail(outcome: ToolOutcome) -> str:
+    return "\n".join(line for line in outcome.tail[-TAIL_LINES:] if line.strip() and line.strip() != MARK)
+
+
+def _judge_bench(session: Session, unit: Unit, outcome: ToolOutcome, watcher: Watcher) -> list[TestResult]:
+    context, tool, seed = session.context, session.tool, session.seed
+    timeout_s = context.project.config.verification.simulation.timeout_seconds
+    message = why(outcome, timeout_s)
+    if message is not None:
+        message = f"no $finish: {message}"
+    elif watcher.errors:
+        message = watcher.errors[0]
+    elif outcome.exit_code == STARVED or (tool == ICARUS and not watcher.finished and outcome.exit_code == 0):
+        message = "no $finish: nothing was left to happen"
+    elif outcome.exit_code:
+        message = f"ended with status {outcome.exit_code}\n{_tail(outcome)}"
+    status = PASSED if message is None else FAILED
+    return [TestResult(unit.name, status, round(outcome.seconds, 3), seed, message, unit.file)]
+
+
+def _judge_cocotb(session: Session, unit: Unit, outcome: ToolOutcome, watcher: Watcher) -> list[TestResult]:
+    context, tool, seed = session.context, session.tool, session.seed
+    timeout_s = context.project.config.verification.simulation.timeout_seconds
+    tests: list[TestResult] = []
+    try:
+        xml = read_output(context.work, f"run/{unit.name}/results.xml", RESULTS_BYTES_MAX)
+        tests = from_cocotb(xml, seed, unit.file, None)
+    except (OutputMissing, ValueError):
+        pass  # it wrote none: what happened is told below
+    message = why(outcome, timeout_s)
+    if message is None and (outcome.exit_code or not tests or len(tests) < watcher.total):
+        told = watcher.errors[0] if watcher.errors else _tail(outcome)
+        message = f"{tool} ended with status {outcome.exit_code}\n{told}"
+        if tests and len(tests) >= watcher.total and any(test.status == FAILED for test in tests):
+            message = None  # cocotb's own status of a run with failed tests
+    if message is not None:
+        left = watcher.total - len(tests)
+        more = f"\n{left} of {watcher.total} tests have no result" if left > 1 else ""
+        name = watcher.running or unit.name
+        tests.append(TestResult(name, FAILED, round(outcome.seconds, 3), seed, message + more, unit.file))
+    return tests
+
+
+def with_trace(run: UnitRun, artifact: str | None) -> list[TestResult]:
+    """The run's tests, each naming the artifact with its waveform."""
+    return [replace(test, trace=artifact) for test in run.tests]

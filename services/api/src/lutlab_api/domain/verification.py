@@ -1,0 +1,284 @@
+"""Verification as the API shows it: projects, jobs, stages; and what may be uploaded."""
+
+from __future__ import annotations
+
+import io
+import re
+import stat
+import tarfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from lutlab_api.domain.errors import Code, Invalid, Missing
+from lutlab_events.rejections import Rejection
+from lutlab_events.verification import (
+    JOB_PREFIX,
+    PROJECT_PREFIX,
+    ArtifactRef,
+    FileRef,
+    ProjectStatus,
+    StageOutcome,
+    VerificationStatus,
+    parse_shown,
+    shown_id,
+)
+
+STAGES = ("lint", "simulation", "formal", "crypto", "synthesis")
+"""What a job can ask for, in the order they run."""
+CONFIG_NAMES = ("lutlab.yaml", "openforge.yaml")
+"""The configuration's file name, ours and the reference's."""
+FILES_MAX = 2000
+FILE_BYTES_MAX = 32 << 20
+PATH_CHARS_MAX = 200
+DEPTH_MAX = 16
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
+_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@=-]*|\.[A-Za-z0-9_][A-Za-z0-9_.+@=-]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectView:
+    """A project, as the ledger has it."""
+
+    project_id: UUID
+    owner: str
+    name: str
+    top_module: str
+    target_pdk: str
+    description: str
+    status: ProjectStatus
+    created_at: datetime
+    updated_at: datetime
+    files: Mapping[str, FileRef] = field(default_factory=dict)
+
+    @property
+    def shown(self) -> str:
+        """Its id as callers see it."""
+        return shown_project(self.project_id)
+
+    @property
+    def config_name(self) -> str | None:
+        """The path of its configuration, None if it has none."""
+        return next((name for name in CONFIG_NAMES if name in self.files), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageView:
+    """A stage that began."""
+
+    stage: str
+    attempt: int
+    started_at: datetime | None
+    completed_at: datetime | None
+    outcome: StageOutcome | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationView:
+    """A verification job, as the ledger has it."""
+
+    job_id: UUID
+    number: int
+    project_id: UUID
+    owner: str
+    status: VerificationStatus
+    stages: tuple[str, ...]
+    records: tuple[StageView, ...]
+    config_overrides: Mapping[str, Any]
+    files_digest: str
+    seed: int
+    error_code: str | None
+    error_message: str | None
+    submitted_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    updated_at: datetime
+
+    @property
+    def shown(self) -> str:
+        """Its id as callers see it."""
+        return shown_id(JOB_PREFIX, self.job_id)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing can happen to it any more."""
+        return self.status not in (VerificationStatus.QUEUED, VerificationStatus.RUNNING)
+
+    def record(self, stage: str) -> StageView | None:
+        """A stage, once it began."""
+        return next((record for record in self.records if record.stage == stage), None)
+
+    def outcome(self, stage: str) -> StageOutcome | None:
+        """How a stage ended, once it did."""
+        record = self.record(stage)
+        return None if record is None else record.outcome
+
+    def stage_status(self, stage: str) -> str:
+        """`queued`, `running`, `cancelled`, or how it ended."""
+        record = self.record(stage)
+        if record is not None and record.outcome is not None:
+            return record.outcome.status
+        if self.ended:
+            return "cancelled"
+        return "queued" if record is None else "running"
+
+    def artifacts(self) -> Iterator[tuple[str, ArtifactRef]]:
+        """(stage, artifact) of everything it left, in the order of its stages."""
+        for record in self.records:
+            if record.outcome is not None:
+                yield from ((record.stage, artifact) for artifact in record.outcome.artifacts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageLine:
+    """Lines of a stage's log that were stored together."""
+
+    attempt: int
+    seq: int
+    stage: str
+    text: str
+    at: datetime
+    level: str | None
+
+
+def parse_project(text: str) -> UUID:
+    """A project's id. Raises: Missing."""
+    found = parse_shown(PROJECT_PREFIX, text)
+    if found is None:
+        raise project_not_found(text)
+    return found
+
+
+def shown_project(project_id: UUID) -> str:
+    """A project's id as callers see it."""
+    return shown_id(PROJECT_PREFIX, project_id)
+
+
+def project_not_found(text: str) -> Missing:
+    """The answer for a project that does not exist."""
+    return Missing(
+        Rejection.PROJECT_NOT_FOUND, f"there is no project {text[:64]!r}; list yours with GET /api/v1/projects"
+    )
+
+
+def parse_verification(text: str) -> UUID | None:
+    """A verification job's id, None if it is a board job's or none."""
+    return parse_shown(JOB_PREFIX, text)
+
+
+def duration(seconds: float) -> str:
+    """As the contract writes it: `2.1s`, `5m30s`, `1h02m`."""
+    if seconds < 60:
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02d}s"
+    return f"{minutes // 60}h{minutes % 60:02d}m"
+
+
+# -- uploads -----------------------------------------------------------------------------------------------
+
+
+def check_path(path: str) -> str:
+    """A path within a project: plain names, no way out of it. Raises: Invalid."""
+    parts = path.removeprefix("./").split("/")
+    fits = len(path) <= PATH_CHARS_MAX and len(parts) <= DEPTH_MAX
+    if not fits or not all(_PART.fullmatch(part) for part in parts):
+        raise Invalid(
+            Code.VALIDATION_ERROR,
+            f"{path[:80]!r} is no path within a project: use letters, digits and `_ . + @ = -`, separated by `/`, at "
+            f"most {PATH_CHARS_MAX} characters and {DEPTH_MAX} folders deep",
+            details={"field": "files[]", "file": path[:PATH_CHARS_MAX]},
+        )
+    return "/".join(parts)
+
+
+def is_archive(name: str) -> bool:
+    """Whether a file is unpacked rather than kept."""
+    return name.lower().endswith(ARCHIVES)
+
+
+class Uploaded:
+    """Gathers uploaded files by path, within the limits of one upload."""
+
+    def __init__(self, bytes_max: int) -> None:
+        """
+        Args:
+            bytes_max: of all files together, archives unpacked.
+        """
+        self.files: dict[str, bytes] = {}
+        self._bytes_left = bytes_max
+        self._bytes_max = bytes_max
+
+    def add(self, path: str, data: bytes) -> None:
+        """One file. Raises: Invalid."""
+        place = check_path(path)
+        if len(data) > FILE_BYTES_MAX:
+            raise Invalid(
+                Code.FILE_TOO_LARGE,
+                f"{place!r} has {len(data)} bytes; a file may have {FILE_BYTES_MAX}",
+                details={"field": "files[]", "file": place},
+            )
+        self._bytes_left -= len(data)
+        if self._bytes_left < 0:
+            raise self._too_large()
+        if place not in self.files and len(self.files) >= FILES_MAX:
+            raise Invalid(Code.VALIDATION_ERROR, f"more than {FILES_MAX} files in one upload")
+        self.files[place] = data
+
+    def unpack(self, name: str, data: bytes) -> None:
+        """Every file of an archive. Raises: Invalid."""
+        try:
+            if name.lower().endswith(".zip"):
+                self._unzip(data)
+            else:
+                self._untar(data)
+        except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+            raise Invalid(
+                Code.VALIDATION_ERROR, f"{name[:80]!r} cannot be unpacked: {error}", details={"field": "files[]"}
+            ) from error
+
+    def _unzip(self, data: bytes) -> None:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            for entry in archive.infolist():
+                kind = entry.external_attr >> 16
+                if entry.is_dir():
+                    continue
+                if stat.S_IFMT(kind) not in (0, stat.S_IFREG):
+                    raise self._odd(entry.filename)
+                self._room_for(entry.file_size)
+                with archive.open(entry) as file:
+                    self.add(entry.filename, file.read(entry.file_size + 1))
+
+    def _untar(self, data: bytes) -> None:
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:*") as archive:
+            for entry in archive:
+                if entry.isdir():
+                    continue
+                if not entry.isreg():
+                    raise self._odd(entry.name)
+                self._room_for(entry.size)
+                file = archive.extractfile(entry)
+                assert file is not None
+                self.add(entry.name, file.read())
+
+    def _room_for(self, size: int) -> None:
+        if size > self._bytes_left:
+            raise self._too_large()
+
+    def _too_large(self) -> Invalid:
+        return Invalid(
+            Code.BODY_TOO_LARGE,
+            f"the files of one upload may have {self._bytes_max} bytes together, unpacked; these have more",
+            details={"field": "files[]", "limit_bytes": self._bytes_max},
+        )
+
+    def _odd(self, name: str) -> Invalid:
+        return Invalid(
+            Code.VALIDATION_ERROR,
+            f"{name[:80]!r} in the archive is a link or a special file; only ordinary files and folders are taken",
+            details={"field": "files[]", "file": name[:PATH_CHARS_MAX]},
+        )

@@ -1,0 +1,197 @@
+"""Verification jobs under /api/v1/jobs, beside board jobs: `job_...` ids are of verification, UUIDs of boards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.responses import Response, StreamingResponse
+
+from lutlab_api.domain.errors import ApiError, Code, Missing, NotAuthenticated
+from lutlab_api.domain.verification import STAGES, VerificationView
+from lutlab_api.domain.views import Caller
+from lutlab_api.web.asked import Api, JobId, Reading, Submitting
+from lutlab_api.web.documented import ASK, JOB, READ, errors_contract
+from lutlab_api.web.models_verification import (
+    LogEntry,
+    Logs,
+    LogsQuery,
+    NewReport,
+    Results,
+    StageArtifact,
+    StageArtifacts,
+    Verification,
+    result_of,
+)
+from lutlab_api.web.polling import Poll, answer_news, tag_of
+from lutlab_api.web.services import Services
+from lutlab_events.rejections import Rejection
+from lutlab_events.verification import verification_stream
+
+NDJSON = "application/x-ndjson"
+COVERAGE = "coverage"
+VERIFICATION = (*JOB, Rejection.NOT_YOUR_PROJECT)
+Area = Annotated[str, Path(description="a stage, `coverage`, or an area of crypto", examples=["crypto"])]
+
+router = APIRouter(prefix="/api/v1/jobs", tags=["verification"])
+
+
+def known(caller: Caller | None) -> Caller:
+    """The caller; verification is never public. Raises: NotAuthenticated."""
+    if caller is None:
+        raise NotAuthenticated(Code.MISSING_API_KEY, "verification is for its owners: send your API key")
+    return caller
+
+
+# -- shared with board jobs: called by their routes ----------------------------------------------------------
+
+
+async def get_job(job_id: str, api: Services, caller: Caller | None, request: Request, poll: Poll) -> Response:
+    """Where a job and its stages stand."""
+    reader = known(caller)
+    job = await api.verifications.get(job_id, reader)
+
+    async def read() -> Verification:
+        latest = await api.verifications.get(job_id, reader)
+        return Verification.of(latest, api.verifications.live.progress(job.job_id))
+
+    return await answer_news(
+        request, poll, verification_stream(job.job_id), read, lambda found: found.completed_at is not None
+    )
+
+
+async def list_artifacts(job_id: str, api: Services, caller: Caller | None) -> StageArtifacts:
+    """What a job's stages left so far."""
+    job = await api.verifications.get(job_id, known(caller))
+    return StageArtifacts(artifacts=[StageArtifact.of(job, stage, artifact) for stage, artifact in job.artifacts()])
+
+
+async def download(
+    job_id: str, name: str, stage: str | None, *, api: Services, caller: Caller | None, poll: Poll
+) -> Response:
+    """One artifact."""
+    job = await api.verifications.get(job_id, known(caller))
+    found = await api.verifications.download(job, name, stage)
+    filename = found.artifact.name.rpartition("/")[2].replace('"', "_")
+    headers = {
+        "ETag": tag_of(found.data),
+        "Content-Disposition": f'attachment; filename="{filename}"',
+        "X-Content-Type-Options": "nosniff",
+    }
+    if poll.has(found.data):
+        return Response(status_code=304, headers=headers)
+    return Response(found.data, media_type=found.artifact.media_type, headers=headers)
+
+
+# -- verification's own --------------------------------------------------------------------------------------
+
+
+@router.post(
+    "/{job_id}/cancel",
+    summary="Cancel a verification job",
+    responses=errors_contract(*ASK, *VERIFICATION, Rejection.JOB_NOT_CANCELLABLE),
+)
+async def cancel(job_id: JobId, api: Api, asked: Submitting) -> Verification:
+    """Stop a job that has not ended, in the middle of a stage if need be."""
+    job = await api.verifications.cancel(asked, job_id)
+    return Verification.of(job, None)
+
+
+@router.get(
+    "/{job_id}/logs",
+    summary="Get a verification job's log",
+    response_model=Logs,
+    responses={
+        **errors_contract(*READ, *VERIFICATION, Code.VALIDATION_ERROR),
+        200: {"content": {NDJSON: {"schema": {"type": "string"}}}, "description": "lines; with `follow`, as they come"},
+    },
+)
+async def logs(
+    job_id: JobId, api: Api, caller: Reading, query: Annotated[LogsQuery, Query()]
+) -> Logs | StreamingResponse:
+    """What the stages logged so far; with `follow`, one JSON object per line until the job has ended."""
+    job = await api.verifications.get(job_id, caller)
+    lines = await api.verifications.logs(job.job_id, query.stage, query.tail)
+    if not query.follow:
+        return Logs(logs=[LogEntry.of(line) for line in lines])
+    return StreamingResponse(_followed(api, job, query), media_type=NDJSON)
+
+
+async def _followed(api: Services, job: VerificationView, query: LogsQuery) -> AsyncIterator[bytes]:
+    """Lines of a log as they come, after the last `tail` of those that are there."""
+    start = await api.verifications.start_of_tail(job.job_id, query.stage, query.tail)
+    try:
+        async for told in api.verification_streams.follow(job.job_id, start):
+            if told["type"] != "log" or query.stage not in (None, told["stage"]):
+                continue
+            entry = {name: told[name] for name in ("timestamp", "stage", "level", "message")}
+            yield json.dumps(entry, separators=(",", ":")).encode() + b"\n"
+    except ApiError as error:
+        yield json.dumps({"error": {"code": error.code, "message": error.message}}).encode() + b"\n"
+
+
+@router.get("/{job_id}/results", summary="Get all results", responses=errors_contract(*READ, *VERIFICATION))
+async def results(job_id: JobId, api: Api, caller: Reading) -> Results:
+    """What each stage found; while the job runs, of the stages that are through."""
+    return Results.of(await api.verifications.get(job_id, caller))
+
+
+@router.get(
+    "/{job_id}/results/{area}",
+    summary="Get everything about one area",
+    responses=errors_contract(*READ, *VERIFICATION, Code.ARTIFACT_NOT_FOUND),
+)
+async def results_of(job_id: JobId, area: Area, api: Api, caller: Reading) -> dict[str, Any]:
+    """A stage's result with its findings, tests, properties; coverage by file and line; an area of crypto."""
+    job = await api.verifications.get(job_id, caller)
+    head = {"job_id": job.shown, "area": area}
+    if area in job.stages:
+        details = await api.verifications.details(job, area)
+        return {**head, **result_of(job, area), "details": details}
+    if area == COVERAGE and "simulation" in job.stages:
+        details = await api.verifications.details(job, "simulation")
+        if COVERAGE in details:
+            return {**head, **details[COVERAGE]}
+    found = result_of(job, "crypto") if "crypto" in job.stages else {}
+    if isinstance(found.get(area), dict):
+        details = await api.verifications.details(job, "crypto")
+        return {**head, **found[area], "details": details.get(area, {})}
+    has = [stage for stage in STAGES if stage in job.stages]
+    raise Missing(
+        Code.ARTIFACT_NOT_FOUND,
+        f"job {job.shown} has no results about {area[:64]!r} (yet); it has: {', '.join(has)}",
+        details={"field": "area", "areas": has},
+    )
+
+
+@router.post(
+    "/{job_id}/reports",
+    summary="Generate a report",
+    response_class=Response,
+    responses={
+        200: {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}, "description": "the report"},
+        **errors_contract(*READ, *VERIFICATION, Code.VALIDATION_ERROR, Code.MALFORMED_BODY),
+    },
+)
+async def report(job_id: JobId, wanted: NewReport, api: Api, caller: Reading) -> Response:
+    """A report of the job as it stands: one self-contained HTML page, JSON, SARIF, JUnit or Markdown."""
+    made = await api.reports.render(job_id, caller, wanted.format, wanted.include, wanted.template)
+    headers = {"Content-Disposition": f'attachment; filename="{made.filename}"', "X-Content-Type-Options": "nosniff"}
+    return Response(made.body, media_type=made.media_type, headers=headers)
+
+
+@router.get(
+    "/{job_id}/compare/{other_id}",
+    summary="Compare two jobs",
+    responses=errors_contract(*READ, *VERIFICATION),
+)
+async def compare(
+    job_id: JobId,
+    other_id: Annotated[str, Path(description="the later job")],
+    api: Api,
+    caller: Reading,
+) -> dict[str, Any]:
+    """What got better and what got worse from the first job to the other."""
+    return await api.reports.compare(job_id, other_id, caller)
