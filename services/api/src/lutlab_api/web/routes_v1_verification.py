@@ -12,7 +12,7 @@ from fastapi.responses import Response, StreamingResponse
 from lutlab_api.domain.errors import ApiError, Code, Missing, NotAuthenticated
 from lutlab_api.domain.verification import STAGES, VerificationView
 from lutlab_api.domain.views import Caller
-from lutlab_api.web.asked import Api, JobId, Reading, Submitting
+from lutlab_api.web.asked import Api, IdempotencyKey, JobId, Reading, Submitting
 from lutlab_api.web.documented import ASK, JOB, READ, errors_contract
 from lutlab_api.web.models_verification import (
     LogEntry,
@@ -175,8 +175,13 @@ async def results_of(job_id: JobId, area: Area, api: Api, caller: Reading) -> di
         **errors_contract(*READ, *VERIFICATION, Code.VALIDATION_ERROR, Code.MALFORMED_BODY),
     },
 )
-async def report(job_id: JobId, wanted: NewReport, api: Api, caller: Reading) -> Response:
-    """A report of the job as it stands: one self-contained HTML page, JSON, SARIF, JUnit or Markdown."""
+async def report(
+    job_id: JobId, wanted: NewReport, api: Api, caller: Reading, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """A report of the job as it stands: one self-contained HTML page, JSON, SARIF, JUnit or Markdown.
+
+    It changes nothing, so that asking again is safe with and without an Idempotency-Key.
+    """
     made = await api.reports.render(job_id, caller, wanted.format, wanted.include, wanted.template)
     headers = {"Content-Disposition": f'attachment; filename="{made.filename}"', "X-Content-Type-Options": "nosniff"}
     return Response(made.body, media_type=made.media_type, headers=headers)
