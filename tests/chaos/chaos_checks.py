@@ -146,13 +146,11 @@ async def _boards(db: asyncpg.Pool, told: Told) -> list[str]:
             counted, known = run.data[0], writes[run.session_id]
             told.counted += counted
             # One that was answered as unknown may be among the recorded ones, so this is a bound.
-            perhaps = failed[run.session_id] + told.unanswered[run.owner, run.fpga_id]
+            perhaps = failed[run.session_id] + told.unanswered[job_of[run.session_id]]
             if counted > known + perhaps:
-                problems.append(
-                    f"doubled: {run.owner}'s fpga {run.fpga_id} counted {counted} of {known}+{perhaps} writes"
-                )
+                problems.append(f"doubled: {run} counted {counted} of {known} writes and {perhaps} unknown ones")
             elif counted < known and run.session_id not in restored:
-                problems.append(f"lost: {run.owner}'s fpga {run.fpga_id} counted {counted} of {known} writes")
+                problems.append(f"lost: {run} counted {counted} of {known} writes")
     return problems
 
 

@@ -28,7 +28,7 @@ DESIGN = ROOT / "examples/mac/design.py"
 PAIR, COUNT = 0x00, 0x10
 """Byte addresses of its registers."""
 WRITE, READ = 1, 2
-DECIDED = {200, 201, 202, 204, 400, 404, 409, 422}
+DECIDED = {200, 201, 202, 204, 400, 403, 404, 409, 422}
 """HTTP answers that are for good; everything else is asked again."""
 OPEN = {"queued", "running"}
 ROTATIONS = 20
