@@ -33,8 +33,8 @@ sim: $(STAMP) ## simulate the lab: SEEDS=n seeds (10000), or SEED=n, one of them
 sim-mutants: $(STAMP) ## plant known bugs and see that the simulation notices each
 	@PYTHONPATH=tests/sim PYTHONHASHSEED=0 $(BIN)/python -m lutlab_sim --mutants --rare --seeds 1000
 
-chaos: $(STAMP) ## kill the processes of a whole lab under load, KILLS=n times (200), then check that nothing is lost
-	@$(BIN)/python tests/chaos/chaos.py --kills $(or $(KILLS),200) $(if $(COMMANDS),--commands $(COMMANDS))
+chaos: $(STAMP) ## kill the processes of a whole lab under load, KILLS=n times (200) among COMMANDS=n (200000), and look at it
+	@$(BIN)/python tests/chaos/chaos.py --kills $(or $(KILLS),200) --commands $(or $(COMMANDS),200000)
 
 bench-ledger: $(STAMP) ## measure the ledger beside the eventsourcing library, on one Postgres, in one run
 	@$(BIN)/python -c 'import eventsourcing' 2>/dev/null || $(BIN)/python -m pip install --quiet --editable '.[bench]'

@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -100,11 +101,16 @@ class Killer:
         self._gap_s = gap_s
         self.killed: Counter[str] = Counter()
 
-    async def run(self, kills: int, enough: float) -> None:
-        """Kill until there were `kills`, or the clock says `enough`."""
+    async def run(self, kills: int, enough: float, commands: Callable[[], float]) -> None:
+        """Kill until there were `kills`, or the clock says `enough`.
+
+        Args:
+            commands: how much of the wanted load is done, from 0 to 1; the kills are spread over it.
+        """
         while self.killed.total() < kills and time.monotonic() < enough:
             await asyncio.sleep(self._gap_s * (0.5 + self._rng.random()))
-            self._kill()
+            if commands() * kills >= self.killed.total():
+                self._kill()
 
     def _kill(self) -> None:
         if self._stack.standby is None or self._stack.standby.poll() is not None:
@@ -123,9 +129,7 @@ def _report(told: Told, killer: Killer, problems: list[str], took: float, seed: 
     print(f"{killer.killed.total()} kills ({kills}) in {took:.0f} s, seed {seed}")
     print(f"{told.acknowledged} acknowledged commands: {len(told.http)} over HTTP, {len(told.direct)} over NATS")
     print("  " + ", ".join(f"{n} {kind}" for kind, n in sorted(told.kinds.items())))
-    counted = [used for used in told.sessions if used.counted is not None]
-    writes = sum(used.acknowledged for used in counted)
-    print(f"{len(told.jobs)} jobs, {len(told.sessions)} sessions; in {len(counted)} {writes} writes counted back")
+    print(f"{len(told.jobs)} jobs, {len(told.runs)} runs on boards, {told.counted} writes counted there")
     counts = Counter(problem.partition(":")[0] for problem in problems)
     kinds = ", ".join(f"{counts[kind]} {kind}" for kind in ("lost", "doubled", "stale", "stuck"))
     print(f"{kinds}, {len(problems)} problems in all")
@@ -147,7 +151,11 @@ async def main_async(args: argparse.Namespace) -> int:
             asyncio.create_task(load.bulk(args.clients)),
             asyncio.create_task(load.people(args.users, args.admins)),
         ]
-        killing = asyncio.create_task(killer.run(args.kills, began + args.seconds_max))
+        killing = asyncio.create_task(
+            killer.run(
+                args.kills, began + args.seconds_max, lambda: told.acknowledged / args.commands if args.commands else 1
+            )
+        )
         while not killing.done() or (told.acknowledged < args.commands and time.monotonic() < began + args.seconds_max):
             await asyncio.wait([killing], timeout=10.0)
             print(

@@ -13,7 +13,7 @@ from pathlib import Path
 from uuid import UUID
 
 import asyncpg
-from chaos_load import OPEN, Told
+from chaos_load import COUNT, OPEN, WRITE, Told
 
 from lutlab_events import events as e
 from lutlab_events.codec import decode_event_body
@@ -123,22 +123,34 @@ async def _jobs(db: asyncpg.Pool, told: Told) -> list[str]:
 
 
 async def _boards(db: asyncpg.Pool, told: Told) -> list[str]:
-    """What boards were really told: each acknowledged write once, each unanswered one once at most."""
-    problems: list[str] = []
+    """What boards were really told: each recorded write once, each that nobody knows about once at most."""
     rows = await db.fetch(
-        "select stream, type, data->>'job_id', data->>'session_id' from events where type in "
-        "('board.programmed.v1', 'board.restore_started.v1') order by position"
+        "select type, data from events where type = any($1::text[]) order by position",
+        ["board.programmed.v1", "board.restore_started.v1", "job.run_recorded.v1"],
     )
-    sessions = {r[3]: r[2] for r in rows if r[1] == "board.programmed.v1"}
-    restored = {sessions.get(r[3]) for r in rows if r[1] == "board.restore_started.v1"}
-    for used in told.sessions:
-        if used.counted is None:
-            continue
-        if used.counted > used.acknowledged + used.unknown:
-            problems.append(f"doubled: a board counted {used.counted} of {used}")
-        elif used.counted < used.acknowledged and used.job_id not in restored:
-            # A board that lost its power is loaded again, and counts from zero.
-            problems.append(f"lost: a board counted {used.counted} of {used}")
+    bodies = [decode_event_body(kind, data) for kind, data in rows]
+    # A board that lost its power is loaded again, and counts from zero.
+    restored = {body.session_id for body in bodies if isinstance(body, e.RestoreStarted)}
+    job_of = {body.session_id: str(body.job_id) for body in bodies if isinstance(body, e.BoardProgrammed)}
+    runs = [body for body in bodies if isinstance(body, e.RunRecorded)]
+    good = {str(run.job_id) for run in runs if run.failure is None}
+    problems = [f"lost: run {job_id}" for job_id in told.runs if job_id not in good]
+    writes: Counter[UUID] = Counter()
+    failed: Counter[UUID] = Counter()
+    for run in runs:
+        if run.failure is not None:
+            failed[run.session_id] += 1
+        elif run.op == WRITE:
+            writes[run.session_id] += 1
+        elif run.address_bytes == COUNT:
+            counted, known = run.data[0], writes[run.session_id]
+            told.counted += counted
+            # One that was answered as unknown may be among the recorded ones, so this is a bound.
+            perhaps = failed[run.session_id] + told.unanswered[job_of[run.session_id]]
+            if counted > known + perhaps:
+                problems.append(f"doubled: {run} counted {counted} of {known} writes and {perhaps} unknown ones")
+            elif counted < known and run.session_id not in restored:
+                problems.append(f"lost: {run} counted {counted} of {known} writes")
     return problems
 
 

@@ -28,22 +28,11 @@ DESIGN = ROOT / "examples/mac/design.py"
 PAIR, COUNT = 0x00, 0x10
 """Byte addresses of its registers."""
 WRITE, READ = 1, 2
-DECIDED = {200, 201, 202, 204, 400, 404, 409, 422}
+DECIDED = {200, 201, 202, 204, 400, 403, 404, 409, 422}
 """HTTP answers that are for good; everything else is asked again."""
 OPEN = {"queued", "running"}
 ROTATIONS = 20
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
-
-
-@dataclass(slots=True)
-class Used:
-    """A session in which somebody wrote pairs: how many were answered, how many were not, and what was read back."""
-
-    fpga_id: int
-    job_id: str
-    acknowledged: int = 0
-    unknown: int = 0
-    counted: int | None = None
 
 
 @dataclass(slots=True)
@@ -56,7 +45,9 @@ class Told:
         rotated: for each key made over NATS, how many rotations of it were accepted.
         labels: Idempotency-Key, and label, of each key made over HTTP -> its id.
         jobs: Idempotency-Key of each accepted submit -> its job.
-        sessions: what boards were told.
+        runs: jobs of runs on boards that were answered as carried out.
+        unanswered: by the job that led to the session, how many writes may have been carried out or not.
+        counted: what all reads of counters on boards said, added up.
         kinds: acknowledged commands by way and kind.
     """
 
@@ -65,7 +56,9 @@ class Told:
     rotated: dict[UUID, int] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
     jobs: dict[str, str] = field(default_factory=dict)
-    sessions: list[Used] = field(default_factory=list)
+    runs: list[str] = field(default_factory=list)
+    unanswered: Counter[str] = field(default_factory=Counter)
+    counted: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
 
@@ -133,8 +126,20 @@ class Load:
         headers = {"X-API-Key": info["api_key"]}
         async with httpx.AsyncClient(base_url=info["api_url"], headers=headers, timeout=20) as client:
             await asyncio.gather(
-                *(self._user(client) for _ in range(users)), *(self._admin(client) for _ in range(admins))
+                *(self._person(client, f"user{number}") for number in range(users)),
+                *(self._admin(client) for _ in range(admins)),
             )
+
+    async def _person(self, admin: httpx.AsyncClient, owner: str) -> None:
+        """Somebody with a key of their own, so that nobody else may use their boards."""
+        label = uuid4().hex
+        code, said = await self._ask(admin, "POST", "/auth/keys", key=label, json={"owner": owner, "label": label})
+        assert code == 201, said
+        headers = {"X-API-Key": said["api_key"]}
+        mine: list[str] = []
+        async with httpx.AsyncClient(base_url=admin.base_url, headers=headers, timeout=20) as client:
+            while not self.over:
+                await self._user(client, mine)
 
     async def build_once(self) -> None:
         """Build the design that everybody uses; from then on it comes from the cache."""
@@ -158,17 +163,16 @@ class Load:
             if self._rng.random() < 0.5:
                 await self._ask(client, "DELETE", f"/api/v1/keys/{said['key_id']}")
 
-    async def _user(self, client: httpx.AsyncClient) -> None:
-        while not self.over:
-            what = self._rng.random()
-            if what < 0.6:
-                await self._session(client)
-            elif what < 0.8 and self._told.jobs:
-                await self._ask(client, "DELETE", f"/jobs/{self._rng.choice(list(self._told.jobs.values()))}")
-            else:
-                await self._ask(client, "POST", f"/fpga/{self._rng.randint(0, 3)}/reset")
+    async def _user(self, client: httpx.AsyncClient, mine: list[str]) -> None:
+        what = self._rng.random()
+        if what < 0.6:
+            await self._session(client, mine)
+        elif what < 0.8 and mine:
+            await self._ask(client, "DELETE", f"/jobs/{self._rng.choice(mine)}")
+        else:
+            await self._ask(client, "POST", f"/fpga/{self._rng.randint(0, 3)}/reset")
 
-    async def _session(self, client: httpx.AsyncClient) -> None:
+    async def _session(self, client: httpx.AsyncClient, mine: list[str]) -> None:
         """A design that was built before, so that it soon has a board; then what users do, or they lose patience."""
         key = uuid4().hex
         files = {"file": ("design.py", DESIGN.read_bytes())}
@@ -177,6 +181,7 @@ class Load:
             return
         job_id = str(said["job_id"])
         self._told.jobs[key] = job_id
+        mine.append(job_id)
         job: dict[str, Any] = {}
         for _ in range(60):
             job = await self._get(client, f"/jobs/{job_id}")
@@ -184,43 +189,38 @@ class Load:
                 break
             await asyncio.sleep(0.5)
         if job.get("status") == "complete" and job.get("fpga_id") is not None:
-            await self._use(client, Used(int(job["fpga_id"]), job_id))
+            await self._use(client, job_id, int(job["fpga_id"]))
         elif self._rng.random() < 0.7:
             await self._ask(client, "DELETE", f"/jobs/{job_id}")
 
-    async def _use(self, client: httpx.AsyncClient, used: Used) -> None:
+    async def _use(self, client: httpx.AsyncClient, job_id: str, fpga_id: int) -> None:
         """Count something on the board, look, and mostly give it back."""
-        board = f"/fpga/{used.fpga_id}"
-        self._told.sessions.append(used)
+        board = f"/fpga/{fpga_id}"
         for _ in range(self._rng.randint(1, 6)):
-            code, said = await self._once(client, f"{board}/run", {"op": WRITE, "address": PAIR, "data": [0x00010001]})
-            if code in {200, 202} and said.get("status") == "complete":
-                used.acknowledged += 1
-            else:
-                used.unknown += 1
-        code, said = await self._once(client, f"{board}/run", {"op": READ, "address": COUNT, "count": 1})
-        if code in {200, 202} and said.get("status") == "complete":
-            found = await self._get(client, f"/jobs/{said['job_id']}/result")
-            used.counted = found["data"][0] if found.get("data") else None
+            if not await self._run(client, board, {"op": WRITE, "address": PAIR, "data": [0x00010001]}):
+                self._told.unanswered[job_id] += 1
+        await self._run(client, board, {"op": READ, "address": COUNT, "count": 1})
         if self._rng.random() < 0.8:
             await self._ask(client, "POST", f"{board}/session/release")
+
+    async def _run(self, client: httpx.AsyncClient, board: str, body: dict[str, Any]) -> bool:
+        """Ask once, for whoever asks again makes the board do it again; whether it was certainly carried out."""
+        key = uuid4().hex
+        with contextlib.suppress(httpx.HTTPError, ValueError):
+            answer = await client.post(f"{board}/run", headers={"Idempotency-Key": key}, json=body)
+            said = answer.json()
+            if answer.status_code in DECIDED:
+                self._note(key, "POST run", answer.status_code, said)
+            if answer.is_success and said.get("status") == "complete":
+                self._told.runs.append(said["job_id"])
+                return True
+        return False
 
     async def _get(self, client: httpx.AsyncClient, path: str) -> dict[str, Any]:
         with contextlib.suppress(httpx.HTTPError, ValueError):
             found: dict[str, Any] = (await client.get(path)).json()
             return found
         return {"status": "queued"}
-
-    async def _once(self, client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> tuple[int, Any]:
-        """Ask once: whoever asks again makes the board do it again. Code 0: nobody knows what happened."""
-        key = uuid4().hex
-        with contextlib.suppress(httpx.HTTPError, ValueError):
-            answer = await client.post(path, headers={"Idempotency-Key": key}, json=body)
-            said = answer.json()
-            if answer.status_code in DECIDED:
-                self._note(key, "POST run", answer.status_code, said)
-            return answer.status_code, said
-        return 0, {}
 
     async def _ask(
         self, client: httpx.AsyncClient, method: str, path: str, *, key: str = "", **more: Any

@@ -140,6 +140,13 @@ def test_the_image_contains_every_package() -> None:
             assert f"!{source}" in kept
 
 
+def test_a_build_may_use_the_time_of_all_its_stages() -> None:
+    stages = [f.default for name, f in BuilderSettings.model_fields.items() if name.endswith("_wall_s")]
+    assert len(stages) == 4
+    deadline_s = SchedulerSettings.model_fields["build_deadline_s"].default
+    assert sum(stages) + 120 <= deadline_s, "the scheduler gives up before the builder does"
+
+
 # -- safe defaults -------------------------------------------------------------------------------
 
 

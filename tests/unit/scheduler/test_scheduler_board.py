@@ -14,7 +14,7 @@ from lutlab_events import commands as c
 from lutlab_events import events as e
 from lutlab_events.rejections import Rejection as R
 from lutlab_events.values import BoardState as S
-from lutlab_events.values import SessionEnd
+from lutlab_events.values import SessionEnd, Withdrawal
 from lutlab_scheduler.domain import board as boards
 from lutlab_scheduler.domain.board_decisions import (
     DECIDERS,
@@ -182,7 +182,7 @@ CASES: list[tuple[str, Any, list[str] | R]] = [
     ("restore-error", retry(2), ["ResetStarted"]),
     ("reset-error", retry(2), ["ResetStarted"]),
     ("reset-error", retry(1), R.STALE_EPOCH),
-    ("resting-error", retry(4), R.NOTHING_TO_DO),
+    ("resting-error", retry(4), ["ResetStarted"]),
     ("idle", retry(0), R.NOTHING_TO_DO),
     ("lost-programming", retry(1), R.NOTHING_TO_DO),
     ("waiting-for-base", SupplyBase(bitstream=g.BASE), ["ResetSupplied"]),
@@ -334,7 +334,7 @@ def test_the_next_load_passes_every_epoch_the_agent_has_seen() -> None:
     assert isinstance(decided[0], e.ProgrammingStarted) and decided[0].epoch == 42
 
 
-def test_resets_are_retried_twice_and_then_rest() -> None:
+def test_resets_are_retried_twice_then_rest_and_begin_again() -> None:
     first = g.board(g.RESET_ERROR)
     assert first.retry_at is not None and first.retry_at - first.updated_at == timedelta(seconds=1)
     decided = decide(retry(2), first, g.CONTEXT, g.BASE)
@@ -342,7 +342,19 @@ def test_resets_are_retried_twice_and_then_rest() -> None:
     assert (decided[0].attempt, decided[0].epoch, decided[0].job_id) == (2, 3, g.RESET_JOB)
     second = g.board([*g.RESET_ERROR, *decided, g.reset_failed(3, attempt=2)])
     assert second.retry_at is not None and second.retry_at - second.updated_at == timedelta(seconds=5)
-    assert g.board(g.RESTING_ERROR).retry_at is None
+    resting = g.board(g.RESTING_ERROR)
+    assert resting.retry_at is not None and resting.retry_at - resting.updated_at == timedelta(seconds=120)
+    decided = decide(retry(4), resting, g.CONTEXT, g.BASE)
+    assert not isinstance(decided, Rejected) and isinstance(decided[0], e.ResetStarted)
+    assert (decided[0].attempt, decided[0].epoch) == (1, 5)
+
+
+def test_a_board_out_of_service_rests_until_it_is_back() -> None:
+    withdrawn = e.BoardWithdrawn(why=Withdrawal.MAINTENANCE, by="root", reason="smoke")
+    resting = g.board([*g.RESTING_ERROR[:-1], withdrawn, g.RESTING_ERROR[-1]])
+    assert resting.retry_at is None
+    back = g.board([*g.RESTING_ERROR[:-1], withdrawn, g.RESTING_ERROR[-1], e.BoardReturned(by="root", reason="")])
+    assert back.retry_at == back.updated_at
 
 
 def test_reasons_of_session_ends() -> None:

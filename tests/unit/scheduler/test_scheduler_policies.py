@@ -92,6 +92,7 @@ def test_timers_of_boards() -> None:
         "program-error": ["RetryReset"],
         "reset-error": ["RetryReset"],
         "restore-error": ["RetryReset"],
+        "resting-error": ["RetryReset"],
     }
     for name, events in g.BOARDS.items():
         assert commands(g.board(events), after=day) == expected.get(name, []), name

@@ -286,4 +286,4 @@ def test_the_rules_are_as_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("LUTLAB_QUEUE_JOBS_MAX", "7")
     rules = Settings().rules()
     assert (rules.session_ttl, rules.queue_jobs_max) == (timedelta(seconds=2.5), 7)
-    assert (rules.program_deadline, rules.build_deadline) == (timedelta(seconds=90), timedelta(seconds=1800))
+    assert (rules.program_deadline, rules.build_deadline) == (timedelta(seconds=90), timedelta(seconds=3600))

@@ -49,7 +49,8 @@ class Settings(BaseSettings):
         seed: nextpnr's seed; fixed, so that builds repeat.
         metrics_port: where Prometheus may ask, 0 for nowhere.
         otlp_endpoint: LUTLAB_OTLP_ENDPOINT, where traces go by OTLP over HTTP; empty: none are made.
-        *_wall_s: seconds a stage may take.
+        *_wall_s: seconds a stage may take; together less than the scheduler's LUTLAB_BUILD_DEADLINE_S, or it gives up
+            on a build whose builder still has time.
         *_memory_mib: memory a stage may use.
     """
 
@@ -75,11 +76,11 @@ class Settings(BaseSettings):
 
     elaborate_wall_s: float = Field(default=120, gt=0)
     elaborate_memory_mib: int = Field(default=1536, ge=256)
-    synthesize_wall_s: float = Field(default=1800, gt=0)
+    synthesize_wall_s: float = Field(default=1200, gt=0)
     synthesize_memory_mib: int = Field(default=3072, ge=512)
-    place_and_route_wall_s: float = Field(default=3600, gt=0)
+    place_and_route_wall_s: float = Field(default=1800, gt=0)
     place_and_route_memory_mib: int = Field(default=3072, ge=512)
-    pack_wall_s: float = Field(default=300, gt=0)
+    pack_wall_s: float = Field(default=180, gt=0)
 
     @field_validator("site", "id")
     @classmethod

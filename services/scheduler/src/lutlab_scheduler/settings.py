@@ -19,7 +19,8 @@ class Settings(BaseSettings):
         site: the lab whose name the scheduler's own commands carry; it serves the commands of all sites.
         session_ttl_s: how long a session lasts without use.
         program_deadline_s: how long an agent may take to load a bitstream.
-        build_deadline_s: how long one build attempt may take.
+        build_deadline_s: how long one build attempt may take; more than the stages of a builder together
+            (LUTLAB_BUILDER_..._WALL_S). A builder that died is noticed much earlier, by its silence.
         stage_limit_s: how long one stage of a verification job may take.
         agent_lease_s: how long an agent may be silent.
         session_max_s: how long a session may last, however much it is used.
@@ -49,7 +50,7 @@ class Settings(BaseSettings):
     log_level: str = "INFO"
     session_ttl_s: float = Field(default=3600.0, gt=0)
     program_deadline_s: float = Field(default=90.0, gt=0)
-    build_deadline_s: float = Field(default=1800.0, gt=0)
+    build_deadline_s: float = Field(default=3600.0, gt=0)
     stage_limit_s: float = Field(default=3600.0, gt=0)
     agent_lease_s: float = Field(default=10.0, gt=0)
     session_max_s: float = Field(default=86400.0, gt=0)

@@ -10,7 +10,8 @@ it back. Three ideas keep that safe:
   session loaded, nothing happened; otherwise the design is loaded again (restoring).
 - *Unclean until reset.* When a session ends, or a load fails, the board may hold somebody's design. It only becomes
   idle through a reset, i.e. by loading the profile's base design. Failed resets are repeated a few times; then the
-  board rests in `error`, from where a reset can be asked for again for ever.
+  board rests in `error` for a while before they begin again, unless it was taken out of service. A reset can be asked
+  for at any time.
 
 This module holds the state, the table and `evolve`; what a command does to a board is in `board_decisions`.
 """
@@ -29,7 +30,12 @@ from lutlab_events import events as e
 from lutlab_events.envelope import Happened
 from lutlab_events.values import BitstreamRef, BoardState, Withdrawal
 from lutlab_scheduler.domain.machine import START, Table, follow
-from lutlab_scheduler.domain.outcome import HEALTH_CHECK_EVERY_S, RESET_ATTEMPTS_MAX, RESET_RETRY_WAITS_S
+from lutlab_scheduler.domain.outcome import (
+    HEALTH_CHECK_EVERY_S,
+    RESET_ATTEMPTS_MAX,
+    RESET_REST_S,
+    RESET_RETRY_WAITS_S,
+)
 
 S = BoardState
 
@@ -348,22 +354,26 @@ def _withdrawn(board: Board, event: e.BoardWithdrawn, at: datetime) -> Board:
 
 
 def _returned(board: Board, event: e.BoardReturned, at: datetime) -> Board:
-    return replace(board, absence=None, failures=0)
+    at_rest = board.state is S.ERROR and board.retry_at is None
+    return replace(board, absence=None, failures=0, retry_at=at if at_rest else board.retry_at)
 
 
 def _reset_failed(board: Board, event: e.ResetFailed, at: datetime) -> Board:
     retry_at = None
     if event.attempt < RESET_ATTEMPTS_MAX:
         retry_at = at + timedelta(seconds=RESET_RETRY_WAITS_S[event.attempt - 1])
+    reset = board.reset if retry_at else None
     absence = board.absence
-    if absence is not None and absence.why is Withdrawal.QUARANTINE:
+    if absence is None:
+        retry_at = retry_at or at + timedelta(seconds=RESET_REST_S)
+    elif absence.why is Withdrawal.QUARANTINE:
         absence = replace(absence, check_at=None if retry_at else _next_check(at), passed=0)
     return replace(
         board,
         absence=absence,
         loading=None,
         retry_at=retry_at,
-        reset=board.reset if retry_at else None,
+        reset=reset,
         failure=Failure(code=event.code, message=event.message),
     )
 

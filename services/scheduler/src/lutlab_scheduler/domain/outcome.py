@@ -10,6 +10,8 @@ from lutlab_events.rejections import Rejection
 RESET_ATTEMPTS_MAX = 3
 RESET_RETRY_WAITS_S = (1.0, 5.0)
 """How long after the first and the second failed reset the next one starts."""
+RESET_REST_S = 120.0
+"""How long a board rests after the last of them failed, until all begins again: what was wrong may have passed."""
 BUILD_ATTEMPTS_MAX = 3
 """How often a build is started over because its bitstream was lost."""
 BUILD_STARTS_MAX = 5
