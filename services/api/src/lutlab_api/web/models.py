@@ -13,6 +13,7 @@ from lutlab_api.app.health import Health as HealthValue
 from lutlab_api.app.keys import IssuedKey as IssuedKeyValue
 from lutlab_api.app.keys import KeyWish
 from lutlab_api.app.reads import Result as ResultValue
+from lutlab_api.app.run import RunRequest
 from lutlab_api.domain.views import BoardView, EventView, Failure, JobDetail, JobView, KeyView, SessionView
 from lutlab_events.values import JobStatus, JobType, Role, Scope
 
@@ -287,6 +288,10 @@ class RunBody(Model):
     data: list[StrictInt] = Field(default_factory=list, description="words to write, 0 to 4294967295 each")
     count: StrictInt | None = Field(None, description="words to read; one if left out. A write has as many as `data`")
     fixed_address: bool = Field(False, description="write every word to the same address, as for a FIFO's port")
+
+    def wanted(self) -> RunRequest:
+        """For the use case."""
+        return RunRequest(**dict(self))
 
 
 class NewKey(Model):

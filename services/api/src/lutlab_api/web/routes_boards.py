@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response, status
 
-from lutlab_api.app.run import RunRequest
 from lutlab_api.domain.errors import Code
 from lutlab_api.web.asked import Api, FpgaId, Reader, Running, Submitting, reader_of, services_of
 from lutlab_api.web.documented import ASK, BOARD, READ, errors
@@ -101,10 +100,7 @@ async def run(fpga_id: FpgaId, body: RunBody, api: Api, asked: Running) -> Accep
     `complete` and its result says `ok: false` and why. If the way to the board failed, this answers 502 or 504 with the
     id of the failed job, or 503 `board_unreachable` if certainly nothing was run.
     """
-    wanted = RunRequest(
-        op=body.op, address=body.address, data=body.data, count=body.count, fixed_address=body.fixed_address
-    )
-    return Accepted.of(await api.run.run(asked, fpga_id, wanted))
+    return Accepted.of(await api.run.run(asked, fpga_id, body.wanted()))
 
 
 @router.post(

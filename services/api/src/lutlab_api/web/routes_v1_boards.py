@@ -8,7 +8,6 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response, status
 
 from lutlab_api.app.auth import require_scope
-from lutlab_api.app.run import RunRequest
 from lutlab_api.domain.errors import Code
 from lutlab_api.domain.views import Caller
 from lutlab_api.web.asked import Api, FpgaId, Key, Reader, Reading, Running
@@ -17,7 +16,7 @@ from lutlab_api.web.models import Accepted, Fpga, Session
 from lutlab_api.web.models_v1 import Agent, Agents, Boards, Queue, QueueEntry, RunBodyV1, Sessions
 from lutlab_api.web.paging import PageQuery, page_of
 from lutlab_api.web.polling import NOT_MODIFIED, Polled, answer_news
-from lutlab_api.web.routes_boards import RUN_ERRORS
+from lutlab_api.web.routes_boards import RUN_ERRORS, reset
 from lutlab_events.ids import board_stream
 from lutlab_events.rejections import Rejection
 from lutlab_events.values import Scope
@@ -58,21 +57,15 @@ async def get_board(fpga_id: FpgaId, api: Api, reader: Reader, request: Request,
 )
 async def run(fpga_id: FpgaId, body: RunBodyV1, api: Api, asked: Running) -> Accepted:
     """Read or write words of the design on a board you have reserved; over when this answers."""
-    wanted = RunRequest(
-        op=body.op, address=body.address, data=body.data, count=body.count, fixed_address=body.fixed_address
-    )
-    return Accepted.of(await api.run.run(asked, fpga_id, wanted))
+    return Accepted.of(await api.run.run(asked, fpga_id, body.wanted()))
 
 
-@router.post(
+router.post(
     "/boards/{fpga_id}/reset",
     status_code=status.HTTP_202_ACCEPTED,
     summary="Reset a board",
     responses=errors_v1(*ASK, *BOARD, Rejection.FPGA_NOT_RESETTABLE, Rejection.NOT_YOUR_SESSION),
-)
-async def reset(fpga_id: FpgaId, api: Api, asked: Running) -> Accepted:
-    """Load the lab's base design into a reserved or failed board and make it idle; ends the session on it."""
-    return Accepted.of(await api.control.reset(asked, fpga_id))
+)(reset)
 
 
 @router.get("/sessions", summary="List sessions", responses=errors_v1(*READ, *LISTED))
