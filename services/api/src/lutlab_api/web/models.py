@@ -84,6 +84,7 @@ class Health(Model):
     bootstrap: bool = Field(description="the configured first API key is known")
     version: str
     git_commit: str | None = None
+    tools: dict[str, str] = Field(description="versions of the tools that made the newest build")
 
     @staticmethod
     def of(health: HealthValue, version: str, git_commit: str | None) -> Health:
@@ -98,6 +99,7 @@ class Health(Model):
             bootstrap=health.bootstrap,
             version=version,
             git_commit=git_commit,
+            tools=dict(health.tools),
         )
 
 

@@ -136,7 +136,7 @@ def wire(settings: Settings, ports: Ports, tell: Callable[[AuditRow], bytes]) ->
         streams=Streams(reads=reads, bus=ports.bus, clock=ports.clock, ids=ports.ids, limits=limits),
         links=Links(reads=reads, bus=ports.bus),
         keys=keys,
-        health=HealthChecks(ports.ledger, ports.messaging, bootstrap),
+        health=HealthChecks(ports.ledger, ports.messaging, bootstrap, ports.monotonic),
         bootstrap=bootstrap,
         logins=Logins(
             keys=keys,
