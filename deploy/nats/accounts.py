@@ -90,11 +90,13 @@ class Lab:
     Attributes:
         name: the site, as in LUTLAB_SITE, and the account's name.
         agents: those that connect to the hub.
+        readers: those that may listen to events and do nothing else, as an API key with the scope `read`.
         leaves: names of leaf nodes, and the agents behind each.
     """
 
     name: str
     agents: tuple[str, ...] = ()
+    readers: tuple[str, ...] = ()
     leaves: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -212,6 +214,11 @@ def webhooks_grant(site: str) -> Grant:
     return Grant(publish=_commands(site, WEBHOOKS_COMMANDS), subscribe=("_INBOX.>", f"evt.{site}.>"))
 
 
+def reader_grant(site: str, reader: str) -> Grant:
+    """A listener: the site's events. It may publish nothing, so it can neither ask JetStream nor answer anybody."""
+    return Grant(publish=(), subscribe=(f"evt.{site}.>", f"{subjects.inbox(f'reader-{reader}')}.>"))
+
+
 def far_agent_grant(site: str, agent: str) -> Grant:
     """An agent behind a leaf node: the same; the leaf's server maps the API's subjects before it looks at rights."""
     near = agent_grant(site, agent)
@@ -271,9 +278,11 @@ def _user(comment: str, key: str, grant: Grant | None) -> str:
     publish = "".join(f"          {json.dumps(subject)}\n" for subject in grant.publish)
     subscribe = "".join(f"          {json.dumps(subject)}\n" for subject in grant.subscribe)
     answers = f'      allow_responses: {{ max: 1, expires: "{ANSWER_WITHIN}" }}\n' if grant.answers else ""
+    # An empty list of what is allowed would allow everything.
+    allowed = f"allow: [\n{publish}      ]" if grant.publish else 'deny: ">"'
     return (
         f"    # {comment}\n    {{ nkey: {key}, permissions: {{\n"
-        f"      publish: {{ allow: [\n{publish}      ] }}\n      subscribe: {{ allow: [\n{subscribe}      ] }}\n"
+        f"      publish: {{ {allowed} }}\n      subscribe: {{ allow: [\n{subscribe}      ] }}\n"
         f"{answers}    }} }}\n"
     )
 
@@ -291,6 +300,7 @@ def hub_account(lab: Lab, seeds: Seeds) -> str:
     users = [user("scheduler", None), user("api", api_grant(lab.name)), user("builder", builder_grant(lab.name))]
     users.append(user("webhooks", webhooks_grant(lab.name)))
     users += [user(f"agent-{agent}", agent_grant(lab.name, agent)) for agent in lab.agents]
+    users += [user(f"reader-{reader}", reader_grant(lab.name, reader)) for reader in lab.readers]
     users += [user(f"leaf-{leaf}", leaf_grant(lab.name, agents)) for leaf, agents in lab.leaves.items()]
     return _account(lab.name, "jetstream: enabled", users)
 
@@ -355,12 +365,14 @@ def parse_labs(text: str) -> Labs:
 
 
 def _parse_lab(name: str, entry: dict[str, object]) -> Lab:
-    agents, leaves = entry.get("agents", []), entry.get("leaves", {})
+    agents, readers, leaves = entry.get("agents", []), entry.get("readers", []), entry.get("leaves", {})
     assert isinstance(agents, list)
+    assert isinstance(readers, list)
     assert isinstance(leaves, dict)
     return Lab(
         subjects.token(name),
         tuple(map(subjects.token, agents)),
+        tuple(map(subjects.token, readers)),
         {subjects.token(leaf): tuple(map(subjects.token, behind)) for leaf, behind in leaves.items()},
     )
 

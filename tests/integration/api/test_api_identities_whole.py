@@ -70,6 +70,7 @@ def lab(
         "LUTLAB_LIMIT_JOBS_PER_HOUR": str(JOBS_PER_HOUR),
         "LUTLAB_WEBSOCKETS_MAX": str(WEBSOCKETS),
         "LUTLAB_LOG_LEVEL": "DEBUG",
+        "LUTLAB_KEY_MEMORY_S": "60",  # so that what is said of revocation and rotation is shown of their events
     }
     with whole(postgres_url, nats_url, tmp_path_factory.mktemp("identities"), apis=2, **settings) as lab:
         yield lab

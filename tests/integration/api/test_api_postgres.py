@@ -147,7 +147,7 @@ async def test_job_detail(ledger: Postgres, database: asyncpg.Connection) -> Non
     job_id = await add_job(
         database,
         1,
-        report='{"fmax_mhz": 88.5}',
+        report='{"fmax_mhz": 88.5, "toolchain": "pyosys 0.61"}',
         bitstream='{"digest": "d"}',
         cached=True,
         filename="design.py",
@@ -157,7 +157,12 @@ async def test_job_detail(ledger: Postgres, database: asyncpg.Connection) -> Non
     )
     detail = await ledger.job_detail(job_id)
     assert detail is not None
-    assert (detail.report, detail.bitstream, detail.cached) == ({"fmax_mhz": 88.5}, {"digest": "d"}, True)
+    assert (detail.report, detail.bitstream, detail.cached) == (
+        {"fmax_mhz": 88.5, "toolchain": "pyosys 0.61"},
+        {"digest": "d"},
+        True,
+    )
+    assert await ledger.toolchain() == "pyosys 0.61"
     assert (detail.filename, detail.sys_clk_hz, detail.timing_target_mhz) == ("design.py", 90_000_000, 95.5)
     assert (detail.attempt, detail.job.built, detail.correlation_id) == (2, True, UUID(int=9))
     assert await ledger.job_detail(UUID(int=2)) is None

@@ -86,6 +86,7 @@ def job(number: int = 1, **more: Any) -> JobView:
 class FakeLedger:
     """Views to set by hand."""
 
+    tools: str | None = None
     board_views: dict[int, BoardView] = field(default_factory=dict)
     job_views: dict[UUID, JobView] = field(default_factory=dict)
     details: dict[UUID, dict[str, Any]] = field(default_factory=dict)
@@ -194,6 +195,10 @@ class FakeLedger:
 
     async def ping(self) -> None:
         self._up()
+
+    async def toolchain(self) -> str | None:
+        self._up()
+        return self.tools
 
     async def put(self, data: bytes) -> str:
         self._up()

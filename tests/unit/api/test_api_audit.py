@@ -113,6 +113,13 @@ async def test_what_makes_no_sense_is_refused(full: Lab, ada: httpx.AsyncClient,
     assert error_of(await ada.get(f"/api/v1/audit?{query}"))[:2] == (422, "validation_error")
 
 
+@pytest.mark.parametrize(
+    "path", ["audit?type=%00", "audit?actor=a%00", "events/stream?stream=%00", "commands?code=%00"]
+)
+async def test_postgres_is_asked_for_no_nul(ada: httpx.AsyncClient, path: str) -> None:
+    assert error_of(await ada.get(f"/api/v1/{path}"))[:2] == (422, "validation_error")
+
+
 async def test_no_events_are_an_empty_answer_in_every_form(full: Lab, ada: httpx.AsyncClient) -> None:
     answers = [await ada.get(f"/api/v1/audit?after=7&format={form}") for form in ("jsonl", "csv")]
     assert [answer.status_code for answer in answers] == [200, 200]

@@ -26,6 +26,14 @@ async def test_ready_says_what_is_missing_and_when_it_stops() -> None:
         assert (stopping.status_code, stopping.json()["stopping"]) == (503, True)
 
 
+async def test_health_names_the_tools_of_the_newest_build(public_lab: Lab) -> None:
+    async with public_lab.client(None) as client:
+        assert (await client.get("/health")).json()["build_tools"] == {}
+        public_lab.ledger.tools = "amaranth 0.5.8, yowasp nextpnr 0.9.1"
+        public_lab.clock.seconds += 31
+        assert (await client.get("/health")).json()["build_tools"] == {"amaranth": "0.5.8", "yowasp nextpnr": "0.9.1"}
+
+
 async def test_metrics_count_by_route_and_not_by_what_clients_write() -> None:
     lab = Lab()
     async with lab.client(ADA) as client:

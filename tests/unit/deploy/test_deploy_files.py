@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any, get_args
@@ -283,6 +287,8 @@ def test_the_charts_own_files_are_yaml() -> None:
             "api": {"autoscaling": {"enabled": True}, "extraEnv": [{"name": "LUTLAB_BUS_TIMEOUT_S", "value": "5"}]},
             "ingress": {"enabled": True, "className": "nginx", "annotations": {"a": "b"}},
             "imagePullSecrets": [{"name": "registry"}],
+            "metrics": {"enabled": True},
+            "tracing": {"endpoint": "http://collector:4318"},
             "builder": {"nodeSelector": {"disk": "ssd"}, "tolerations": [{"operator": "Exists"}]},
         },
     ],
@@ -302,6 +308,38 @@ def test_the_chart_renders_to_valid_manifests(values: dict[str, Any]) -> None:
         given = {entry["name"] for entry in container.get("env", [])}
         assert given <= (variables(SETTINGS[ran]) if ran in SETTINGS else {"LUTLAB_DATABASE_URL"})
         assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    told = next(m["data"] for m in manifests if m["kind"] == "ConfigMap")
+    assert set(told) <= KNOWN and ("LUTLAB_OTLP_ENDPOINT" in told) == ("tracing" in values)
+    pods_of = [m["spec"]["template"] for m in manifests if m["kind"] == "Deployment"]
+    assert all(("annotations" in pod["metadata"]) == ("metrics" in values) for pod in pods_of)
     kinds = [m["kind"] for m in manifests]
-    assert kinds.count("Deployment") == (3 if values.get("builder", {}).get("enabled", True) else 2)
+    assert kinds.count("Deployment") == (4 if values.get("builder", {}).get("enabled", True) else 3)
     assert ("HorizontalPodAutoscaler" in kinds) == ("Ingress" in kinds) == ("ingress" in values)
+
+
+# -- observing -----------------------------------------------------------------------------------
+
+
+def test_the_dashboard_asks_for_nothing_that_no_service_tells() -> None:
+    dashboard = json.loads((DEPLOY / "grafana" / "lutlab.json").read_text())
+    asked = " ".join(t["expr"] for panel in dashboard["panels"] for t in panel.get("targets", ()))
+    told = "".join(path.read_text() for folder in ("services", "libs") for path in (REPO / folder).rglob("*.py"))
+    names = {re.sub(r"_(total|bucket|sum|count)$", "", name) for name in re.findall(r"\blutlab_[a-z_]+", asked)}
+    assert len(names) > 10
+    assert [name for name in sorted(names) if f'"{name}"' not in told] == []
+
+
+def test_prometheus_is_told_of_every_service() -> None:
+    config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
+    assert {job["job_name"] for job in config["scrape_configs"]} == set(SETTINGS)
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
+def test_systemd_finds_nothing_wrong_with_a_unit(unit: Path, tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("no systemd here")
+    text = unit.read_text().replace("/opt/lutlab/bin", str(Path(sys.executable).parent))
+    (tmp_path / unit.name).write_text(text)
+    command = ["systemd-analyze", "verify", "--man=no", str(tmp_path / unit.name)]
+    ran = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stdout + ran.stderr) == (0, "")

@@ -44,6 +44,7 @@ def labs_toml(hub_leaf_url: str = "nats-leaf://127.0.0.1:1") -> str:
 hub_leaf_url = "{hub_leaf_url}"
 [labs.main]
 agents = ["{AGENT}", "{NEIGHBOUR}"]
+readers = ["wallboard"]
 [labs.main.leaves]
 lyon = ["{FAR}"]
 [labs.other]
@@ -248,6 +249,15 @@ async def test_the_api_can_look_at_the_command_queue(scheduler: Client, api: Cli
     assert info.num_waiting == 0
 
 
+async def test_a_reader_hears_events(hub: Running, scheduler: Client) -> None:
+    async with hub.client("reader-wallboard", inbox=subjects.inbox("reader-wallboard")) as client:
+        heard: asyncio.Queue[Msg] = asyncio.Queue()
+        await client.subscribe("evt.main.>", cb=heard.put)
+        await client.flush()
+        await scheduler.publish("evt.main.board.1.programmed.v1", b"{}")
+        assert (await asyncio.wait_for(heard.get(), WAIT_S)).data == b"{}"
+
+
 # -- what must not work ----------------------------------------------------------------------------
 
 OTHERS_WORK = subjects.agent_work("main", NEIGHBOUR)
@@ -314,6 +324,20 @@ API_MAY_NOT_PUBLISH = [
 ]
 WEBHOOKS_MAY_NOT_PUBLISH = ["cmd.main.SubmitBuild", "evt.main.job.1.completed.v1", OTHERS_WORK, "bus.main.bench"]
 WEBHOOKS_MAY_NOT_SUBSCRIBE = [">", "cmd.>", "ans.>", "work.>", "bus.main.*"]
+READER_MAY_NOT_PUBLISH = [
+    *(f"cmd.main.{kind}" for kind in ("SubmitBuild", "RecordRun", "IssueKey", "RegisterAgent", "ReportProgrammed")),
+    "evt.main.job.1.completed.v1",
+    subjects.bus("main", AGENT),
+    subjects.heartbeat("main", AGENT),
+    subjects.agent_work("main", AGENT),
+    f"$JS.API.CONSUMER.CREATE.WORK.{OWN_DURABLE}.{subjects.agent_work('main', AGENT)}",
+    f"$JS.API.CONSUMER.MSG.NEXT.WORK.{OWN_DURABLE}",
+    "$JS.API.STREAM.MSG.GET.OBJ_blobs",
+    "$JS.API.INFO",
+    "ans.x.y",
+    "anything",
+]
+READER_MAY_NOT_SUBSCRIBE = [">", "cmd.>", "ans.>", "work.>", "log.>", "evt.other.>", subjects.bus("main", AGENT)]
 API_MAY_NOT_SUBSCRIBE = [">", "cmd.>", "work.>", "bus.main.*", f"{subjects.inbox(OWN_DURABLE)}.>"]
 
 
@@ -324,6 +348,7 @@ API_MAY_NOT_SUBSCRIBE = [">", "cmd.>", "work.>", "bus.main.*", f"{subjects.inbox
         ("builder", BUILDER_MAY_NOT_PUBLISH, BUILDER_MAY_NOT_SUBSCRIBE),
         ("api", API_MAY_NOT_PUBLISH, API_MAY_NOT_SUBSCRIBE),
         ("webhooks", WEBHOOKS_MAY_NOT_PUBLISH, WEBHOOKS_MAY_NOT_SUBSCRIBE),
+        ("reader-wallboard", READER_MAY_NOT_PUBLISH, READER_MAY_NOT_SUBSCRIBE),
     ],
 )
 async def test_foreign_subjects_are_denied(
@@ -474,7 +499,7 @@ def test_keys_are_kept_and_private(tmp_path: Path) -> None:
     labs = accounts.parse_labs(labs_toml())
     accounts.write(labs, tmp_path)
     seeds = {path: path.read_text() for path in tmp_path.glob("seeds/*/*.nk")}
-    assert len(seeds) == 4 + 2 + 1 + 1 + 4 + 1
+    assert len(seeds) == 4 + 2 + 1 + 1 + 4 + 1 + 1
     accounts.write(labs, tmp_path)
     assert {path: path.read_text() for path in seeds} == seeds
     secret = [*seeds, tmp_path / "leaf-lyon" / "remote.conf"]

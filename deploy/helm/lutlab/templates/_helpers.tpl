@@ -75,3 +75,11 @@ seccompProfile:
 - name: tmp
   mountPath: /tmp
 {{- end }}
+
+{{- define "lutlab.scraped" -}}
+{{- if .root.Values.metrics.enabled }}
+annotations:
+  prometheus.io/scrape: "true"
+  prometheus.io/port: {{ .port | quote }}
+{{- end }}
+{{- end }}

@@ -88,6 +88,7 @@ def build(settings: Settings) -> FastAPI:
         identities=GitHub(settings.github_api_url) if settings.github_api_url else None,
     )
     services = wire(settings, ports, tell)
+    changes.on_key = services.authenticator.forget
     background: set[asyncio.Task[None]] = set()
 
     async def start() -> None:

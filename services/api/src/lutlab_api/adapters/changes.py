@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import nats.errors
@@ -23,6 +23,8 @@ class NatsChanges:
     """Wakes whoever watches a stream. While NATS is away nobody is woken; waiting callers look again by themselves."""
 
     def __init__(self, *, site: str) -> None:
+        self.on_key: Callable[[], None] = lambda: None
+        """Called when anything happened to an API key: issued, rotated or revoked, by whichever process."""
         self._prefix = f"evt.{subjects.token(site)}."
         self._watchers: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
 
@@ -32,11 +34,11 @@ class NatsChanges:
             await client.subscribe(f"{self._prefix}>", cb=self._on_event, pending_msgs_limit=PENDING_MAX)
 
     async def _on_event(self, message: Msg) -> None:
-        if not self._watchers:
-            return
+        aggregate, _, rest = message.subject.removeprefix(self._prefix).partition(".")
+        if aggregate == "key":
+            self.on_key()
         for watcher in self._watchers.get(ALL, ()):
             watcher.set()
-        aggregate, _, rest = message.subject.removeprefix(self._prefix).partition(".")
         for watcher in self._watchers.get(f"{aggregate}-{rest.partition('.')[0]}", ()):
             watcher.set()
 

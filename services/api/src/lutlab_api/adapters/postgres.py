@@ -27,6 +27,7 @@ QUERY_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 2.0
 STOP_TIMEOUT_S = 2.0
 LOG_BYTES_MAX = 16 << 20
+JOBS_LOOKED_AT = 10_000
 ATTEMPTS_MAX = 3
 """Pooled connections that died with the old server fail once each until their end is noticed; then there are new."""
 
@@ -202,6 +203,15 @@ class Postgres:
     async def ping(self) -> None:
         """Return if the database answers and has the ledger's tables."""
         await self._row("select 1 from boards limit 1")
+
+    async def toolchain(self) -> str | None:
+        """What the report of the newest build says of its tools; of the newest `JOBS_LOOKED_AT` jobs."""
+        text = (
+            "select report->>'toolchain' as toolchain from (select number, report from jobs order by number desc "
+            "limit $1) as newest where report is not null order by number desc limit 1"
+        )
+        row = await self._row(text, JOBS_LOOKED_AT)
+        return None if row is None else row["toolchain"]
 
     async def put(self, data: bytes) -> str:
         """Store `data` under its SHA-256, unless it is there."""

@@ -32,7 +32,7 @@ class _Known:
 
 
 class Authenticator:
-    """Looks keys up; a revoked one is refused at most `memory_s` later.
+    """Looks keys up; a revoked one is refused at once where its event is heard (`forget`), else `memory_s` later.
 
     Args:
         throttle: counts failures by address. An address with too many of them is refused without a look-up, except for
@@ -115,9 +115,8 @@ class Authenticator:
         return key
 
     def forget(self) -> None:
-        """Drop what is remembered: a key was just revoked or rotated here."""
+        """Look every key up again: one was revoked or rotated, here or by another process."""
         self._remembered.clear()
-        self._proven.clear()
 
 
 def _keep(memory: OrderedDict[str, T], name: str, value: T, names_max: int) -> None:

@@ -138,6 +138,10 @@ class Ledger(Protocol):
         """Return if the database answers."""
         ...
 
+    async def toolchain(self) -> str | None:
+        """What the report of the newest build says of its tools."""
+        ...
+
 
 class Shared(Protocol):
     """What several API processes must agree on, kept in the database. Every method raises `Unavailable`."""

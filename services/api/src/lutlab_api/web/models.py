@@ -111,6 +111,7 @@ class Health(Model):
     version: str
     git_commit: str | None = None
     tools: dict[str, ToolHealth] = Field(description="tools of verification that builders have between them, by name")
+    build_tools: dict[str, str] = Field(description="versions of the tools that made the newest build")
     builders: list[BuilderHealth] = Field(description="builders heard of in the last seconds")
 
     @staticmethod
@@ -129,6 +130,7 @@ class Health(Model):
             version=version,
             git_commit=git_commit,
             tools=ToolHealth.of_all(builders),
+            build_tools=dict(health.tools),
             builders=[BuilderHealth(builder_id=b.builder_id, slots=b.slots, busy=b.busy) for b in builders],
         )
 

@@ -34,6 +34,9 @@ SECRETS = frozenset({"key_sha256", "secret_box", "previous_box"})
 """Fields of states that are shown to nobody."""
 MOMENT: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
 
+Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
+"""Something to compare with; Postgres takes no NUL."""
+
 router = APIRouter(prefix="/api/v1", tags=["audit"])
 
 
@@ -50,11 +53,9 @@ class WhichEvents(BaseModel):
 
     after: int = Field(0, ge=0, le=POSITION_MAX, description="only events after this position")
     until: int | None = Field(None, ge=0, le=POSITION_MAX, description="only events up to and with this position")
-    stream: str | None = Field(None, max_length=200, description="only of this stream", examples=["board-3"])
-    type: str | None = Field(
-        None, max_length=200, description="only of this type; `board.` for all whose type begins so"
-    )
-    actor: str | None = Field(None, max_length=200, description="only those this actor caused")
+    stream: Text | None = Field(None, description="only of this stream", examples=["board-3"])
+    type: Text | None = Field(None, description="only of this type; `board.` for all whose type begins so")
+    actor: Text | None = Field(None, description="only those this actor caused")
     correlation_id: UUID | None = Field(None, description="only those one request caused")
     since: AwareDatetime | None = Field(None, description="only from this moment on")
     before: AwareDatetime | None = Field(None, description="only before this moment")
@@ -290,9 +291,9 @@ def _moment(stream: str, at: str | None) -> StateQuery:
 class CommandsQuery(BaseModel):
     """Which commands."""
 
-    code: str | None = Field(None, max_length=100, description="only with this answer: `ok` or a refusal's code")
-    type: str | None = Field(None, max_length=100, description="only of this kind", examples=["SubmitBuild"])
-    actor: str | None = Field(None, max_length=200, description="only from this actor; members: themselves")
+    code: Text | None = Field(None, description="only with this answer: `ok` or a refusal's code")
+    type: Text | None = Field(None, description="only of this kind", examples=["SubmitBuild"])
+    actor: Text | None = Field(None, description="only from this actor; members: themselves")
     rejected: bool | None = Field(None, description="only those that were refused, or only those that were not")
     before: AwareDatetime | None = Field(None, description="only received before this moment: the next page")
     limit: int = Field(PAGE_DEFAULT, ge=1, le=PAGE_MAX, description="most commands to list")

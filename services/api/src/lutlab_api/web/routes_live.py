@@ -48,7 +48,7 @@ router = APIRouter()
 FOLLOWING: dict[str, Any] = {
     "response_class": StreamingResponse,
     "responses": {
-        200: {"content": {SSE: {"schema": {"type": "string"}}}, "description": "events, for ever"},
+        200: {"content": {SSE: {}}, "description": "events, for ever"},
         **errors_v1(*READ, Code.VALIDATION_ERROR),
     },
     "openapi_extra": {

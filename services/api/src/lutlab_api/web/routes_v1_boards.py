@@ -17,7 +17,7 @@ from lutlab_api.web.models_run import RunOrBatchV1
 from lutlab_api.web.models_v1 import Agent, Agents, Boards, BridgeWay, Queue, QueueEntry, Sessions
 from lutlab_api.web.paging import PageQuery, page_of
 from lutlab_api.web.polling import NOT_MODIFIED, Polled, answer_news
-from lutlab_api.web.routes_boards import RUN_ERRORS
+from lutlab_api.web.routes_boards import RUN_ERRORS, reset
 from lutlab_events.ids import board_stream
 from lutlab_events.rejections import Rejection
 from lutlab_events.values import Scope
@@ -82,15 +82,12 @@ async def bridge(fpga_id: FpgaId, api: Api, asked: Running) -> BridgeWay:
     return BridgeWay.of(await api.bridges.way(asked.caller, fpga_id))
 
 
-@router.post(
+router.post(
     "/boards/{fpga_id}/reset",
     status_code=status.HTTP_202_ACCEPTED,
     summary="Reset a board",
     responses=errors_v1(*ASK, *BOARD, Rejection.FPGA_NOT_RESETTABLE, Rejection.NOT_YOUR_SESSION),
-)
-async def reset(fpga_id: FpgaId, api: Api, asked: Running) -> Accepted:
-    """Load the lab's base design into a reserved or failed board and make it idle; ends the session on it."""
-    return Accepted.of(await api.control.reset(asked, fpga_id))
+)(reset)
 
 
 @router.get("/sessions", summary="List sessions", responses=errors_v1(*READ, *LISTED))

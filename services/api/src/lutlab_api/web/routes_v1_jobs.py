@@ -16,12 +16,13 @@ from lutlab_api.domain.views import Caller
 from lutlab_api.web import routes_v1_verification
 from lutlab_api.web.asked import FPGA_ID_MAX, Api, JobId, Reader, Reading, Submitting
 from lutlab_api.web.documented import ASK, JOB, READ, errors_v1
-from lutlab_api.web.models import OWNER, Accepted, Job, JobDetails, Result
+from lutlab_api.web.models import OWNER, Accepted, Job, JobDetails
 from lutlab_api.web.models_v1 import Artifact, Artifacts, Jobs
 from lutlab_api.web.models_verification import StageArtifacts, Verification
 from lutlab_api.web.paging import PageQuery, Strict, cursor_of, job_before
 from lutlab_api.web.polling import NOT_MODIFIED, Polled, answer_news, tag_of
 from lutlab_api.web.routes_boards import UPLOAD_ERRORS
+from lutlab_api.web.routes_jobs import cancel, get_logs, get_result
 from lutlab_api.web.services import Services
 from lutlab_api.web.uploads import UPLOAD_BODY, read_upload
 from lutlab_events.ids import job_stream
@@ -138,38 +139,25 @@ async def get_job(job_id: JobId, api: Api, reader: Reader, request: Request, pol
     return await answer_news(request, poll, stream, read, lambda job: job.status in TERMINAL)
 
 
-@router.delete(
+# The older generation's, with errors in the form of this one.
+router.delete(
     "/jobs/{job_id}",
     status_code=status.HTTP_204_NO_CONTENT,
     summary="Cancel a job",
     responses=errors_v1(*ASK, *JOB, Rejection.JOB_NOT_CANCELLABLE),
-)
-async def cancel(job_id: JobId, api: Api, asked: Submitting) -> Response:
-    """Stop a job that has not ended: queued, being built, or waiting for a board."""
-    await api.control.cancel(asked, job_id)
-    return Response(status_code=status.HTTP_204_NO_CONTENT)
-
-
-@router.get(
+)(cancel)
+router.get(
     "/jobs/{job_id}/result",
     summary="Get a job's result",
     response_model_exclude_none=True,
     responses=errors_v1(*READ, *JOB, Code.JOB_NOT_COMPLETE),
-)
-async def get_result(job_id: JobId, api: Api, reader: Reader) -> Result:
-    """How a job went: the words of a transaction, and for whatever failed `ok: false` and why."""
-    return Result.of(await api.reads.result(job_id, reader))
-
-
-@router.get(
+)(get_result)
+router.get(
     "/jobs/{job_id}/log",
     summary="Read a job's log",
     response_class=PlainTextResponse,
     responses=errors_v1(*READ, *JOB),
-)
-async def get_log(job_id: JobId, api: Api, reader: Reader) -> PlainTextResponse:
-    """What the tools printed so far, as text; grows while the job runs. A failed job's log ends with the reason."""
-    return PlainTextResponse(await api.reads.log(job_id, reader))
+)(get_logs)
 
 
 @router.get(

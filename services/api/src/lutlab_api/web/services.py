@@ -160,7 +160,7 @@ def wire(settings: Settings, ports: Ports, tell: Callable[[AuditRow], bytes]) ->
         links=Links(reads=reads, bus=ports.bus),
         bridges=Bridges(reads=reads, bus=ports.bus, clock=ports.clock),
         keys=keys,
-        health=HealthChecks(ports.ledger, ports.messaging, bootstrap),
+        health=HealthChecks(ports.ledger, ports.messaging, bootstrap, ports.monotonic),
         bootstrap=bootstrap,
         logins=Logins(
             keys=keys,
