@@ -40,6 +40,9 @@ from lutlab_bus.operations import (
 )
 
 READ_BYTES = 16_384
+FULL_BYTES = 1024
+"""A read that brings so many will be followed by more at once."""
+PIECES_MAX = 64
 TICK_DECISECONDS = 1
 """Longest time a read of the tty waits; deadlines and repetitions are looked at in between."""
 SLEEP_MIN_S = 0.0002
@@ -133,11 +136,18 @@ class DirectLink:
 
     def read_words(self, address_words: int, count: int, timeout_s: float = CALL_TIMEOUT_S) -> array[int]:
         """Read consecutive words. Raises: DesignFault; otherwise as `execute`."""
-        return self.execute([Read(address_words, count)], timeout_s)[0].check().words
+        return self._one(Read(address_words, count), timeout_s).words
 
     def write_words(self, address_words: int, words: Words, timeout_s: float = CALL_TIMEOUT_S) -> None:
         """Write consecutive words. Raises: DesignFault; otherwise as `execute`."""
-        self.execute([Write(address_words, words)], timeout_s)[0].check()
+        self._one(Write(address_words, words), timeout_s)
+
+    def _one(self, operation: Operation, timeout_s: float) -> Job:
+        job = job_of(waiter := _Waiter(), 0, operation)
+        self._run([job], waiter, timeout_s)
+        if job.status:
+            raise design_fault(job.status, operation.address_words)
+        return job
 
     def read_each(self, addresses_words: Iterable[int], timeout_s: float = CALL_TIMEOUT_S) -> Result:
         """Read words from independent addresses; see `BusLink.read_each`."""
@@ -254,7 +264,13 @@ class DirectLink:
                     raise LinkLost("the serial port ended")
                 return b""
         try:
-            return os.read(self._fd, READ_BYTES)
+            data = os.read(self._fd, READ_BYTES)
+            for _ in range(PIECES_MAX):
+                if len(data) < FULL_BYTES or 0 in data:
+                    break
+                self._engine.keep(data)
+                data = os.read(self._fd, READ_BYTES)
+            return data
         except OSError as fault:
             raise LinkLost(f"the serial port failed: {fault}") from fault
 
