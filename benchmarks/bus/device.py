@@ -21,7 +21,7 @@ def build() -> Path:
     program = Path(tempfile.gettempdir()) / f"lutlab-fake-device-{os.getuid()}"
     if not program.exists() or program.stat().st_mtime < SOURCE.stat().st_mtime:
         partial = program.with_suffix(f".{os.getpid()}")
-        subprocess.run(["gcc", "-O3", "-Wall", "-Wextra", "-o", str(partial), str(SOURCE), "-lm"], check=True)
+        subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-o", str(partial), str(SOURCE), "-lm"], check=True)
         partial.rename(program)
     return program
 

@@ -350,10 +350,9 @@ class Engine:
 
     # -- receiving
 
-    def keep(self, data: bytes) -> None:
-        """Take bytes among which there is no delimiter: cheap, and there is nothing to do before `receive` takes more."""
-        self.counters.bytes_received += len(data)
-        self._intake.keep(data)
+    def keep(self, pieces: list[bytes]) -> None:
+        """Take bytes without a delimiter: cheap, and nothing is to be done before `receive` takes more."""
+        self.counters.bytes_received += self._intake.keep(pieces)
 
     def receive(self, data: bytes, now_s: float) -> list[Job | Greeting]:
         """Take bytes in any chunking; returns the jobs they complete.

@@ -47,16 +47,18 @@ class Intake:
             start = end + 1
             end = data.find(0, start)
         if start < len(data):
-            self.keep(data[start:] if start else data)
+            self.keep([data[start:] if start else data])
         return taken
 
-    def keep(self, rest: bytes) -> None:
-        """Take bytes among which there is no delimiter."""
-        self._line_bytes += len(rest)
+    def keep(self, pieces: list[bytes]) -> int:
+        """Take bytes among which there is no delimiter; how many."""
+        size = sum(map(len, pieces))
+        self._line_bytes += size
         if self._line_bytes > PIECE_BYTES_MAX:
             self._pieces.clear()
         else:
-            self._pieces.append(rest)
+            self._pieces += pieces
+        return size
 
     def _finish(self, last: bytes) -> Taken:
         size = self._line_bytes + len(last)
