@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -470,10 +471,12 @@ int main(int argc, char **argv) {
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
     struct sigaction action = {.sa_handler = on_signal};
     sigaction(SIGTERM, &action, 0);
+    paid_in = paid_out = now();
     while (!stop) {
         static int line_idle = 1;
         int busy = 0, paced = rate > 0 || latency > 0;
         double t = paced ? now() : 0;
+        size_t waited = out_end - out_start;
         if (in_end > in_room / 2 && in_start) {
             memmove(in, in + in_start, in_end - in_start);
             in_end -= in_start;
@@ -503,7 +506,8 @@ int main(int argc, char **argv) {
             }
         }
         size_t waiting = out_end - out_start, can = waiting;
-        if (!waiting && rate > 0) paid_out = t - 1 / rate;
+        /* An idle line saves up nothing, whether or not this loop ran while it was idle. */
+        if (rate > 0 && !waited && paid_out < t - 1 / rate) paid_out = t - 1 / rate;
         if (waiting && latency > 0) {
             if (first == 0) first = t;
             if (t - first < latency) can = waiting >= packet ? waiting - waiting % packet : 0;
@@ -518,7 +522,12 @@ int main(int argc, char **argv) {
                 paid_out += rate > 0 ? n / rate : 0;
                 out_start += n;
                 busy = 1;
-                if (out_start == out_end) out_start = out_end = 0, first = 0;
+                if (out_start == out_end) {
+                    int more = 0;
+                    out_start = out_end = 0, first = 0;
+                    if (rate > 0 && in_end == in_start && !ioctl(fd, FIONREAD, &more) && !more && paid_in < t - 1 / rate)
+                        paid_in = t - 1 / rate;
+                }
                 else if (latency > 0 && can != waiting) first = t;
             } else if (n < 0 && errno != EAGAIN)
                 break;
