@@ -89,3 +89,13 @@ def test_damaged_lines_short_form():
 
 def test_malformed_frames_short_form():
     assert "30,000 malformed frames" in run("malformed.py", "--frames", "30000")
+
+
+def test_a_word_in_pieces_whatever_they_are(fake_device):
+    """A line that brings each byte for itself; one word read often enough to use every sequence number twice."""
+    with DirectLink.open(fake_device(baud=1_000_000).path) as link:
+        for _ in range(150):
+            assert link.read_word(7) == 0xC0DE0007
+        assert link.counters.retries == link.counters.crc_failures == 0
+        link.write_words(7, [1])
+        assert [link.read_word(a) for a in (7, 8, 7)] == [1, 0xC0DE0008, 1]

@@ -40,6 +40,12 @@ from lutlab_bus.operations import (
 )
 
 READ_BYTES = 16_384
+WORD_READ_BYTES = 256
+LINES_MAX = 4096
+"""Requests for one word that are kept as they go on the line: 64 for each address."""
+FULL_BYTES = 1024
+"""A read that brings so many will be followed by more at once."""
+PIECES_MAX = 64
 TICK_DECISECONDS = 1
 """Longest time a read of the tty waits; deadlines and repetitions are looked at in between."""
 SLEEP_MIN_S = 0.0002
@@ -71,6 +77,7 @@ class DirectLink:
         self.counters = LinkCounters()
         self._engine = Engine(self.counters, secrets.randbits)
         self._to_send = memoryview(b"")
+        self._lines: dict[int, bytes] = {}
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN | select.POLLOUT)
         set_up(fd)
@@ -133,11 +140,18 @@ class DirectLink:
 
     def read_words(self, address_words: int, count: int, timeout_s: float = CALL_TIMEOUT_S) -> array[int]:
         """Read consecutive words. Raises: DesignFault; otherwise as `execute`."""
-        return self.execute([Read(address_words, count)], timeout_s)[0].check().words
+        return self._one(Read(address_words, count), timeout_s).words
 
     def write_words(self, address_words: int, words: Words, timeout_s: float = CALL_TIMEOUT_S) -> None:
         """Write consecutive words. Raises: DesignFault; otherwise as `execute`."""
-        self.execute([Write(address_words, words)], timeout_s)[0].check()
+        self._one(Write(address_words, words), timeout_s)
+
+    def _one(self, operation: Operation, timeout_s: float) -> Job:
+        job = job_of(waiter := _Waiter(), 0, operation)
+        self._run([job], waiter, timeout_s)
+        if job.status:
+            raise design_fault(job.status, operation.address_words)
+        return job
 
     def read_each(self, addresses_words: Iterable[int], timeout_s: float = CALL_TIMEOUT_S) -> Result:
         """Read words from independent addresses; see `BusLink.read_each`."""
@@ -162,18 +176,17 @@ class DirectLink:
             DesignFault: its subclass tells what the design did. Otherwise as `execute`.
         """
         engine = self._engine
-        if 0 <= address_words <= 0xFFFF and engine.quick:
+        if engine.quick and 0 <= address_words <= 0xFFFF:
             head = engine.sequence
-            content = _READ_ONE.pack(head, wire.Kind.READ, address_words)
-            line = cobs.encode(content + _CHECK16.pack(crc_hqx(content, wire.CRC16_INIT))) + b"\0"
+            line = self._lines.get(key := address_words << 6 | head) or self._line_for(key)
             os.write(self._fd, line)
-            data = os.read(self._fd, READ_BYTES)
-            if data[-1:] != b"\0" and (late_s := (_QUICK_BYTES - len(data)) * 10 / engine.baud) > SLEEP_MIN_S:
-                time.sleep(late_s)  # one wake-up for the rest instead of one for each byte
-                data += os.read(self._fd, READ_BYTES)
-            if data[-1:] == b"\0" and data.count(0) == 1:
+            data = os.read(self._fd, WORD_READ_BYTES)
+            if (end := data.find(0)) < 0:
+                data = self._rest_of(data)
+                end = data.find(0)
+            if end == len(data) - 1:
                 try:
-                    frame = cobs.decode(data[:-1])
+                    frame = cobs.decode(data[:end])
                 except cobs.DecodeError:
                     frame = b""
                 if len(frame) == _SHORT_REPLY_BYTES and crc_hqx(frame, wire.CRC16_INIT) == 0:
@@ -191,6 +204,28 @@ class DirectLink:
         if job.status:
             raise design_fault(job.status, address_words)
         return job.value
+
+    def _line_for(self, key: int) -> bytes:
+        """The request that reads one word, kept for the next time: who reads a word alone mostly reads it often."""
+        content = _READ_ONE.pack(key & wire.SEQUENCE_MASK, wire.Kind.READ, key >> 6)
+        line: bytes = cobs.encode(content + _CHECK16.pack(crc_hqx(content, wire.CRC16_INIT))) + b"\0"
+        if len(self._lines) >= LINES_MAX:
+            self._lines.clear()
+        self._lines[key] = line
+        return line
+
+    def _rest_of(self, data: bytes) -> bytes:
+        """What follows the beginning of a one-word reply, up to a delimiter; less if the line pauses."""
+        baud = self._engine.baud
+        for _ in range(_QUICK_BYTES):
+            late_s = (_QUICK_BYTES - len(data)) * 10 / baud
+            if late_s > SLEEP_MIN_S:
+                time.sleep(late_s)  # one wake-up for the rest instead of one for each byte
+            more = os.read(self._fd, WORD_READ_BYTES)
+            data += more
+            if not more or 0 in more:
+                break
+        return data
 
     def _run(
         self,
@@ -254,7 +289,16 @@ class DirectLink:
                     raise LinkLost("the serial port ended")
                 return b""
         try:
-            return os.read(self._fd, READ_BYTES)
+            fd = self._fd
+            data = os.read(fd, READ_BYTES)
+            if len(data) < FULL_BYTES or 0 in data:
+                return data
+            pieces: list[bytes] = []
+            while len(data) >= FULL_BYTES and 0 not in data and len(pieces) < PIECES_MAX:
+                pieces.append(data)
+                data = os.read(fd, READ_BYTES)
+            self._engine.keep(pieces)
+            return data
         except OSError as fault:
             raise LinkLost(f"the serial port failed: {fault}") from fault
 

@@ -23,12 +23,14 @@ from lutlab_bus import wire
 from lutlab_bus.board_info import BoardInfo
 from lutlab_bus.counters import LinkCounters
 from lutlab_bus.flight import Flight, Part, decoded_room
+from lutlab_bus.intake import Intake
 from lutlab_bus.jobs import Job, Owner, Small
 
 FRAME_BYTES_FIRST = 1024
 """Decoded bytes of a session's first frames; frames grow on a clean line and shrink on a noisy one."""
 FRAME_BYTES_MIN = 128
-FRAME_BYTES_MAX = 1 << 15
+FRAME_BYTES_MAX = (1 << 16) + 64
+"""A block of 16,384 words and what goes with it."""
 FRAMES_PER_RING = 4
 """A frame fills at most this fraction of a ring, so that others travel while one is executed."""
 CLEAN_FRAMES = 8
@@ -44,10 +46,10 @@ HELLO_PATIENCE_S = 0.1
 """How long the first hello may go unanswered; doubles with each one, up to `RETRY_MAX_S`."""
 POLL_BYTES = 8192
 """About what one `poll` returns at most, repetitions aside."""
-PIECE_BYTES_MAX = 1 << 17
-"""More bytes without a delimiter than this are garbage."""
 
-_CRC32_OVER_FRAME = wire.CRC32_RESIDUE ^ 0xFFFF_FFFF
+# Plain numbers: operations on flags of an `enum` cost as much as a whole step of a frame.
+_LONG = int(wire.Head.LONG)
+_CONTROL = int(wire.Head.CONTROL)
 _CHECK16 = Struct(">H")
 _CHECK32 = Struct("<I")
 _WORD_AND_STATUS = Struct("<IB")
@@ -93,9 +95,7 @@ class Engine:
         self._random_bits = random_bits
         self._queue: deque[Job | Greeting] = deque()
         self._out: list[bytes] = []
-        self._tail: list[bytes] = []
-        self._tail_bytes = 0
-        self._skipping = False
+        self._intake = Intake()
         self._completed: list[Job | Greeting] = []
         self._retry_s = RETRY_FIRST_S
         self._round_trip_s: float | None = None
@@ -128,7 +128,8 @@ class Engine:
     @property
     def quick(self) -> bool:
         """A shell may exchange one short frame of its own, number `sequence`, and then call `advance` or `adopt`."""
-        return self.state is State.OPEN and not self._long and not self._flights and not self._queue and not self._tail
+        is_busy = self._long or self._flights or self._queue
+        return self.state is State.OPEN and not is_busy and self._intake.empty
 
     @property
     def baud(self) -> float:
@@ -174,8 +175,7 @@ class Engine:
         self.state = State.CLOSED
         self._queue.clear()
         self._out.clear()
-        self._tail.clear()
-        self._tail_bytes = 0
+        self._intake.clear()
         self._begin(0, 0)
 
     # -- sending
@@ -219,7 +219,7 @@ class Engine:
         sequence, nonce = self._random_bits(6), self._random_bits(32)
         self._begin((sequence + 1) % wire.SEQUENCE_MODULUS, nonce)
         self.state = State.GREETING
-        self._hello_head = wire.Head.LONG | wire.Head.CONTROL | sequence
+        self._hello_head = _LONG | _CONTROL | sequence
         content = bytes((self._hello_head,)) + nonce.to_bytes(wire.NONCE_BYTES, "little")
         self._hello = cobs.encode(content + _CHECK32.pack(crc32(content))) + _DELIMITER
         self._moved_s = now_s
@@ -326,12 +326,12 @@ class Engine:
         short_saving = wire.CRC32_BYTES - wire.CRC16_BYTES
         if self._long:
             self._long -= 1
-            head |= wire.Head.LONG
+            head |= _LONG
         elif max(request, reply) - short_saving > wire.SHORT_BYTES_MAX:
-            head |= wire.Head.LONG
+            head |= _LONG
         pieces[0] = bytes((head,))
         content = b"".join(pieces)
-        if head & wire.Head.LONG:
+        if head & _LONG:
             content += _CHECK32.pack(crc32(content))
         else:
             content += _CHECK16.pack(crc_hqx(content, wire.CRC16_INIT))
@@ -350,6 +350,10 @@ class Engine:
 
     # -- receiving
 
+    def keep(self, pieces: list[bytes]) -> None:
+        """Take bytes without a delimiter: cheap, and nothing is to be done before `receive` takes more."""
+        self.counters.bytes_received += self._intake.keep(pieces)
+
     def receive(self, data: bytes, now_s: float) -> list[Job | Greeting]:
         """Take bytes in any chunking; returns the jobs they complete.
 
@@ -357,63 +361,24 @@ class Engine:
             ProtocolMismatch: the answer to hello is of another version; the session is closed.
         """
         self.counters.bytes_received += len(data)
-        pieces = data.split(_DELIMITER)
-        rest = pieces.pop()
-        if pieces:
-            if self._tail:
-                self._tail.append(pieces[0])
-                pieces[0] = b"".join(self._tail)
-                self._tail.clear()
-                self._tail_bytes = 0
-            if self._skipping:
-                self._skipping = False
-                self._damaged(pieces[0])
-                pieces[0] = b""
-            for piece in pieces:
-                if piece:
-                    self._arrive(piece, now_s)
-        if rest:
-            self._keep(rest)
+        for frame, size in self._intake.feed(data):
+            if frame is None:
+                self._damaged(size)
+            elif not self._accept(frame, now_s):
+                self.counters.bytes_dropped += size + 1
         completed, self._completed = self._completed, []
         return completed
 
-    def _keep(self, rest: bytes) -> None:
-        self._tail.append(rest)
-        self._tail_bytes += len(rest)
-        if self._tail_bytes > PIECE_BYTES_MAX:
-            self._tail.clear()
-            self.counters.bytes_dropped += self._tail_bytes
-            self._tail_bytes = 0
-            self._skipping = True
-
-    def _damaged(self, piece: bytes) -> None:
+    def _damaged(self, size: int) -> None:
         self.counters.crc_failures += 1
-        self.counters.bytes_dropped += len(piece) + 1
+        self.counters.bytes_dropped += size + 1
         self._noise()
-
-    def _arrive(self, piece: bytes, now_s: float) -> None:
-        try:
-            frame = cobs.decode(piece)
-        except cobs.DecodeError:
-            self._damaged(piece)
-            return
-        size = len(frame)
-        if size < wire.FRAME_BYTES_MIN:
-            good = False
-        elif frame[0] & wire.Head.LONG:
-            good = crc32(frame) == _CRC32_OVER_FRAME
-        else:
-            good = size <= wire.SHORT_BYTES_MAX and crc_hqx(frame, wire.CRC16_INIT) == 0
-        if not good:
-            self._damaged(piece)
-        elif not self._accept(frame, now_s):
-            self.counters.bytes_dropped += len(piece) + 1
 
     def _accept(self, frame: bytes, now_s: float) -> bool:
         """Take an undamaged frame; False if it is not for us."""
         head = frame[0]
-        if head & wire.Head.CONTROL:
-            if head & wire.Head.LONG:
+        if head & _CONTROL:
+            if head & _LONG:
                 return self._greeted(frame)
             return len(frame) == wire.FRAME_BYTES_MIN and self._hear_nak(head & wire.SEQUENCE_MASK)
         flights = self._flights
@@ -447,8 +412,8 @@ class Engine:
         self._clean += 1
         if self._clean >= CLEAN_FRAMES and self._frame_bytes < (FRAME_BYTES_FIRST if self._long else FRAME_BYTES_MAX):
             self._clean = 0
-            self._frame_bytes *= 2
-        end = len(frame) - (wire.CRC32_BYTES if flight.head & wire.Head.LONG else wire.CRC16_BYTES)
+            self._frame_bytes = min(2 * self._frame_bytes, FRAME_BYTES_MAX)
+        end = len(frame) - (wire.CRC32_BYTES if flight.head & _LONG else wire.CRC16_BYTES)
         view = memoryview(frame)
         if flight.words:
             for part, (value, status) in zip(

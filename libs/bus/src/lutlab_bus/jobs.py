@@ -18,6 +18,9 @@ NARROW_SPACE_WORDS = 1 << 16
 SLIVER_WORDS = 16
 """A block begins a frame of its own rather than squeeze fewer words into the rest of one."""
 
+# Plain numbers: operations on flags of an `enum` are slow.
+_READ, _WRITE = int(wire.Kind.READ), int(wire.Kind.WRITE)
+_FIXED, _CHAIN, _COUNT, _WIDE = (int(flag) for flag in (wire.Op.FIXED, wire.Op.CHAIN, wire.Op.COUNT, wire.Op.WIDE))
 _NARROW = struct.Struct("<BH")
 _COUNTED = struct.Struct("<BHH")
 _MASKED = struct.Struct("<II")
@@ -104,10 +107,11 @@ class Block(Sliced):
     def __init__(self, owner: Owner, index: int, operation: Read | Write) -> None:
         super().__init__(owner, index, operation.count)
         self._writes = isinstance(operation, Write)
-        self._words = to_order(operation.words, "little") if isinstance(operation, Write) else zeros(operation.count)
+        self._words = to_order(operation.words, "little") if isinstance(operation, Write) else array(WORD_TYPECODE)
         self._payload = memoryview(self._words).cast("B")
         self._address = operation.address_words
         self._fixed = operation.fixed
+        self._code = (_WRITE if self._writes else _READ) | _COUNT | (_FIXED if operation.fixed else 0)
 
     def take(self, request_room: int, reply_room: int, fresh: bool, pieces: list[bytes | memoryview]) -> int:
         start = self.position
@@ -122,9 +126,8 @@ class Block(Sliced):
         count = min(left, room, wire.WORDS_PER_OP_MAX)
         if count < 1 or (not fresh and count < min(left, SLIVER_WORDS)):
             return 0
-        code = int(wire.Kind.WRITE if self._writes else wire.Kind.READ)
-        code |= wire.Op.COUNT | (wire.Op.FIXED if self._fixed else 0) | (wire.Op.CHAIN if start else 0)
-        header = _COUNTED.pack(code | (wire.Op.WIDE if wide else 0), count - 1, address & 0xFFFF)
+        code = self._code | (_CHAIN if start else 0) | (_WIDE if wide else 0)
+        header = _COUNTED.pack(code, count - 1, address & 0xFFFF)
         pieces.append(header + bytes((address >> 16,)) if wide else header)
         self.position = start + count
         if not self._writes:
@@ -134,16 +137,28 @@ class Block(Sliced):
 
     def answer(self, reply: memoryview, start: int, count: int) -> None:
         if not self._writes:
-            self._payload[start * wire.WORD_BYTES : (start + count) * wire.WORD_BYTES] = reply[:-1]
+            self._store(reply[:-1], start, count)
         if self.status == wire.STATUS_OK:
             self.status = reply[-1]
         if self.status != wire.STATUS_OK:
             self.position = self.count  # the rest of an operation that failed is not sent
 
+    def _store(self, words: memoryview, start: int, count: int) -> None:
+        if count == self.count:  # all in one frame
+            self._words = array(WORD_TYPECODE)
+            self._words.frombytes(words)
+            return
+        if not self._words:
+            self._words = zeros(self.count)
+            self._payload = memoryview(self._words).cast("B")
+        self._payload[start * wire.WORD_BYTES : (start + count) * wire.WORD_BYTES] = words
+
     @property
     def words(self) -> array[int]:
         self._payload.release()  # or the caller could never resize the array
-        return array(WORD_TYPECODE) if self._writes else to_order(self._words, "little")
+        if self._writes:
+            return array(WORD_TYPECODE)
+        return to_order(self._words or zeros(self.count), "little")
 
 
 class Vector(Sliced):
@@ -210,13 +225,13 @@ def job_of(owner: Owner, index: int, operation: Operation) -> Job:
 
 def read_piece(address_words: int) -> bytes:
     """The request bytes of a one-word read."""
-    return _head(wire.Kind.READ, address_words)
+    return _head(_READ, address_words)
 
 
 def _head(kind: int, address_words: int) -> bytes:
     if address_words < NARROW_SPACE_WORDS:
         return _NARROW.pack(kind, address_words)
-    return _NARROW.pack(kind | wire.Op.WIDE, address_words & 0xFFFF) + bytes((address_words >> 16,))
+    return _NARROW.pack(kind | _WIDE, address_words & 0xFFFF) + bytes((address_words >> 16,))
 
 
 def _strided(addresses: array[int], words: array[int] | None) -> tuple[int, memoryview]:

@@ -1,0 +1,80 @@
+"""Bytes of the line to frames that are whole and rightly checked, in any chunking."""
+
+from __future__ import annotations
+
+from binascii import crc_hqx
+from zlib import crc32
+
+from cobs import cobs
+
+from lutlab_bus import wire
+
+PIECE_BYTES_MAX = 1 << 17
+"""More bytes without a delimiter than this are garbage."""
+_CRC32_OVER_FRAME = wire.CRC32_RESIDUE ^ 0xFFFF_FFFF
+_LONG = int(wire.Head.LONG)
+
+Taken = tuple[bytes | None, int]
+"""A frame, None for a damaged one, and its bytes on the line without the delimiter."""
+
+
+class Intake:
+    """What arrived of a frame whose end did not."""
+
+    def __init__(self) -> None:
+        self._line_bytes = 0
+        self._pieces: list[bytes] = []
+
+    def clear(self) -> None:
+        """Forget it."""
+        self._line_bytes = 0
+        self._pieces.clear()
+
+    @property
+    def empty(self) -> bool:
+        """Nothing waits for its end."""
+        return not self._line_bytes
+
+    def feed(self, data: bytes) -> list[Taken]:
+        """Take bytes; returns the frames that they end."""
+        taken: list[Taken] = []
+        start, end = 0, data.find(0)  # quicker by far than `split`, which looks at each byte
+        while end >= 0:
+            if self._line_bytes:
+                taken.append(self._finish(data[:end]))
+            elif end > start:
+                taken.append((_whole(data[start:end]), end - start))
+            start = end + 1
+            end = data.find(0, start)
+        if start < len(data):
+            self.keep([data[start:] if start else data])
+        return taken
+
+    def keep(self, pieces: list[bytes]) -> int:
+        """Take bytes among which there is no delimiter; how many."""
+        size = sum(map(len, pieces))
+        self._line_bytes += size
+        if self._line_bytes > PIECE_BYTES_MAX:
+            self._pieces.clear()
+        else:
+            self._pieces += pieces
+        return size
+
+    def _finish(self, last: bytes) -> Taken:
+        size = self._line_bytes + len(last)
+        piece = b"".join((*self._pieces, last))
+        self.clear()
+        return (_whole(piece) if size <= PIECE_BYTES_MAX else None), size
+
+
+def _whole(piece: bytes) -> bytes | None:
+    try:
+        frame = cobs.decode(piece)
+    except cobs.DecodeError:
+        return None
+    size = len(frame)
+    if size < wire.FRAME_BYTES_MIN:
+        return None
+    if frame[0] & _LONG:
+        return frame if crc32(frame) == _CRC32_OVER_FRAME else None
+    return frame if size <= wire.SHORT_BYTES_MAX and crc_hqx(frame, wire.CRC16_INIT) == 0 else None
