@@ -173,7 +173,8 @@ class _Generator:
         counts = [max(1, count) for count in (len(self.inputs), len(self.outputs), self.writer.field_count)]
         fields = "  unsigned char in[{}], out[{}], t[{}];".format(*counts)
         clock_count = max(1, len(self.netlist.clocks))
-        clocks = f"  w run[{self.writer.word_count}], at[{len(self.free)}]; unsigned char clk[{clock_count}], now_clk[{clock_count}];"
+        clocks = f"  w run[{self.writer.word_count}], at[{len(self.free)}];"
+        clocks += f" unsigned char clk[{clock_count}], now_clk[{clock_count}];"
         if self.schedule.derived:
             clocks += f" u primed; unsigned char before[{clock_count}][2], chosen[{clock_count}][2];"
         return [*self.state.structure(), fields, clocks, "};"]

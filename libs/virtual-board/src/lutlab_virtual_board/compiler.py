@@ -51,7 +51,7 @@ def find_gcc() -> Compiler | None:
     program = shutil.which("gcc")
     if program is None:
         return None
-    return Compiler("gcc", (program, "-O1", "-fPIC", "-shared", "-w", "-fno-semantic-interposition"))
+    return Compiler("gcc", (program, "-O2", "-fPIC", "-shared", "-w", "-fno-semantic-interposition"))
 
 
 class Job:

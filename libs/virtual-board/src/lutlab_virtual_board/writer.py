@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 FUNCTION_LINES_MAX = 400
 """Statements in one C function: compilers need more than linear time for larger ones."""
 
-BLOCK_LINES = 24
+BLOCK_LINES = 16
 """Statements in one block: fewer run for nothing, but more blocks have to be looked at."""
 
 _WORD_BITS = 64
