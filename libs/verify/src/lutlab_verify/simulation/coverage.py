@@ -90,7 +90,8 @@ class Coverage:
         for key, point in self.points.items():
             if point.kind in ("line", "branch"):
                 own = lines[point.file]
-                for number in point.lines:
+                # The line a branch stands on ran if any of its ways was taken.
+                for number in {point.line, *point.lines}:
                     own[number] = max(own.get(number, 0), self.hits[key])
         return lines
 
