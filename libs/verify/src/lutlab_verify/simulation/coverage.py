@@ -25,7 +25,7 @@ _RECORD = re.compile(r"C '(.*)' (\d+)$")
 _CODE_PAGES = {"v_line": "line", "v_branch": "branch", "v_toggle": "toggle"}
 
 PointKey = tuple[str, int, str, str]
-"""(file, line, page and module, the point's own name)."""
+"""(file, line, kind, the point's own name). Variants of a module with other parameters have the same points."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,12 @@ class Coverage:
             if record is None:
                 continue
             fields = dict(part.split("\x02", 1) for part in record[1].split("\x01") if "\x02" in part)
-            page = fields.get("page", "")
-            kind = _CODE_PAGES.get(page.split("/", 1)[0])
+            kind = _CODE_PAGES.get(fields.get("page", "").split("/", 1)[0])
             file = files.get(fields.get("f", ""))
             if kind is None or file is None:
                 continue
             number = int(fields.get("l", 0))
-            key = (file, number, page, f"{fields.get('n', '')}:{fields.get('o', '')}")
+            key = (file, number, kind, f"{fields.get('n', '')}:{fields.get('o', '')}")
             self.points.setdefault(key, Point(file, number, kind, _spanned(fields.get("S", ""), number)))
             self.hits[key] += int(record[2])
 
@@ -91,7 +90,8 @@ class Coverage:
         for key, point in self.points.items():
             if point.kind in ("line", "branch"):
                 own = lines[point.file]
-                for number in point.lines:
+                # The line a branch stands on ran if any of its ways was taken.
+                for number in {point.line, *point.lines}:
                     own[number] = max(own.get(number, 0), self.hits[key])
         return lines
 

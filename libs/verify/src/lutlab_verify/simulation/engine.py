@@ -177,7 +177,7 @@ async def _states(context: StageContext, runs: Sequence[UnitRun], description: J
 
 
 def _result(session: Session, choice: Choice, runs: Sequence[UnitRun], coverage: Coverage | None) -> StageResult:
-    traces = _traces(runs)
+    traces = _traces(session.context.work, runs)
     tests = [test for run in runs for test in with_trace(run, traces.get(run.unit.name))]
     counts = {status: sum(test.status == status for test in tests) for status in (PASSED, FAILED, SKIPPED)}
     versions = {name: tool_version(name) for name in (choice.tool, "cocotb")}
@@ -202,26 +202,29 @@ def _result(session: Session, choice: Choice, runs: Sequence[UnitRun], coverage:
     )
 
 
-def _traces(runs: Sequence[UnitRun]) -> dict[str, str]:
+def _traces(work: Path, runs: Sequence[UnitRun]) -> dict[str, str]:
     """Per unit the artifact with its waveform."""
-    several = len(runs) > 1
-    return {
-        run.unit.name: f"trace-{run.unit.name}{suffix}" if several else f"trace{suffix}"
-        for run in runs
-        if run.trace and (suffix := run.trace[run.trace.rindex(".") :])
-    }
+    own = "-{}" if len(runs) > 1 else ""
+    return {run.unit.name: f"trace{own.format(run.unit.name)}{_suffix(work, run.trace)}" for run in runs if run.trace}
+
+
+def _suffix(work: Path, trace: str) -> str:
+    """By its content: Icarus writes FST into a file that a test bench calls `x.vcd`."""
+    with (work / trace).open("rb") as stream:
+        return ".vcd" if stream.read(1) == b"$" else ".fst"
 
 
 def _artifacts(
     work: Path, runs: Sequence[UnitRun], tests: Sequence[TestResult], coverage: Coverage | None
 ) -> list[Artifact]:
-    traces = _traces(runs)
+    traces = _traces(work, runs)
     made = [Artifact("junit.xml", write_output(work, "junit.xml", junit(tests)), "application/xml")]
     traced = [run for run in runs if run.trace]
     if traced:
         shown = next((run for run in traced if any(test.status == FAILED for test in run.tests)), traced[0])
-        suffix = str(shown.trace)[str(shown.trace).rindex(".") :]
-        made.append(Artifact(f"trace{suffix}", work / str(shown.trace), "application/octet-stream"))
+        made.append(
+            Artifact(f"trace{_suffix(work, str(shown.trace))}", work / str(shown.trace), "application/octet-stream")
+        )
     if len(runs) > 1:
         made += [Artifact(traces[r.unit.name], work / str(r.trace), "application/octet-stream") for r in traced]
     if coverage is not None and coverage.points:

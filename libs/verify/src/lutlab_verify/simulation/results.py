@@ -44,8 +44,15 @@ class TestResult:
         return asdict(self)
 
 
-def from_cocotb(xml: bytes, seed: int, file: str, trace: str | None) -> list[TestResult]:
-    """Tests in cocotb's result file. Raises: ValueError, if it is no such file."""
+def from_cocotb(xml: bytes, seed: int, file: str, work: str) -> list[TestResult]:
+    """Tests in cocotb's result file.
+
+    Args:
+        work: the stage's folder, which is cut off paths in messages.
+
+    Raises:
+        ValueError: it is no such file.
+    """
     if b"<!DOCTYPE" in xml or b"<!ENTITY" in xml:
         raise ValueError("results with a document type")
     try:
@@ -65,19 +72,26 @@ def from_cocotb(xml: bytes, seed: int, file: str, trace: str | None) -> list[Tes
                 status=status,
                 seconds=_number(case.get("time")),
                 seed=seed,
-                message=_message(reason) if reason is not None else None,
+                message=_message(reason, work) if reason is not None else None,
                 file=file,
                 line=_line(case),
-                trace=trace,
             )
         )
     return found
 
 
-def _message(element: ElementTree.Element) -> str:
-    text = element.get("message") or ""
+_FRAME = re.compile(r'(?m)^ *File "(?P<file>[^"\n]+)", line (?P<line>\d+), in .*\n *(?P<code>.*)$')
+
+
+def _message(element: ElementTree.Element, work: str) -> str:
+    """What failed, then where in the project's files, then the whole traceback."""
+    text = (element.get("message") or "").strip() or element.get("type") or ""
     detail = (element.text or "").strip()
-    return (f"{text}\n{detail}" if detail and detail != text else text).strip()[:MESSAGE_CHARS_MAX]
+    for prefix in (f"{work}/src/", "/work/src/", f"{work}/"):
+        detail = detail.replace(prefix, "")
+    own = [frame for frame in _FRAME.finditer(detail) if not frame["file"].startswith("/")]
+    where = f"{own[-1]['file']}:{own[-1]['line']}: {own[-1]['code'].strip()}" if own else ""
+    return "\n".join(part for part in (text, where, detail) if part)[:MESSAGE_CHARS_MAX]
 
 
 def _line(case: ElementTree.Element) -> int | None:
