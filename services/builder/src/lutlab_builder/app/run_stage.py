@@ -262,10 +262,14 @@ class StageService:
                 if data is None:
                     data = await self._blobs.get(file.digest)
                     await asyncio.to_thread(self._files.put, file.digest, data)
-            await asyncio.to_thread(_write, sources, path, data)
+            # Not in a thread: one that is still at work when the stage is cancelled would write into a removed folder.
+            _write(sources, path, data)
 
         sources.mkdir()
-        await asyncio.gather(*(one(path, file) for path, file in files.items()))
+        fetched = await asyncio.gather(*(one(path, file) for path, file in files.items()), return_exceptions=True)
+        for problem in fetched:
+            if problem is not None:
+                raise problem
         await asyncio.to_thread(_open_folders, sources)
         return len(files)
 
