@@ -157,16 +157,15 @@ async def _verilator(context: StageContext) -> list[Finding]:
     if outcome.stopped or outcome.exit_code >= 128:
         raise failed("verilator", outcome)
     report = _read_json(context.work / output, "verilator", outcome)
-    roots = [str(context.work / SOURCES), str((context.work / SOURCES).resolve()), f"/work/{SOURCES}"]
     found = []
     for result in report["runs"][0]["results"]:
-        finding = _from_sarif(result, roots)
+        finding = _from_sarif(result, project.root)
         if finding is not None and not finding.message.startswith("Exiting due to"):
             found.append(finding)
     return found
 
 
-def _from_sarif(result: dict[str, Any], roots: Sequence[str]) -> Finding | None:
+def _from_sarif(result: dict[str, Any], root: Path) -> Finding | None:
     """A finding in the project's files, or about the design as a whole; None for those in other files."""
     severity = ERROR if result["level"] == "error" else WARNING
     rule = result.get("ruleId", "ERROR")
@@ -175,13 +174,21 @@ def _from_sarif(result: dict[str, Any], roots: Sequence[str]) -> Finding | None:
     physical = locations[0]["physicalLocation"] if locations else None
     if physical is None or not physical["region"]["startLine"]:
         return Finding(None, None, None, rule, severity, message, "verilator")
-    path = unquote(physical["artifactLocation"]["uri"].removeprefix("file://"))
-    for root in roots:
-        if path.startswith(root + "/"):
-            region = physical["region"]
-            file = path.removeprefix(root + "/")
-            return Finding(file, region["startLine"], region["startColumn"], rule, severity, message, "verilator")
-    return None
+    file = _project_file(unquote(physical["artifactLocation"]["uri"].removeprefix("file://")), root)
+    if file is None:
+        return None
+    region = physical["region"]
+    return Finding(file, region["startLine"], region["startColumn"], rule, severity, message, "verilator")
+
+
+def _project_file(path: str, root: Path) -> str | None:
+    """The project's file behind an absolute path of a tool, wherever its working folder stood; None for other files."""
+    real = str(root.resolve())
+    if path.startswith(f"{real}/"):  # a tool without a sandbox, which followed the link
+        return path.removeprefix(f"{real}/")
+    parts = path.split(f"/{SOURCES}/")
+    tails = [f"/{SOURCES}/".join(parts[index:]) for index in range(1, len(parts))]
+    return next((tail for tail in tails if ".." not in tail and (root / tail).is_file()), None)
 
 
 # -- common

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from lutlab_verify.catalogue import locate
 from lutlab_verify.outputs import OutputMissing, is_output, read_output
@@ -125,20 +125,22 @@ async def run_unit(session: Session, unit: Unit, simulator: Simulator) -> UnitRu
     if outcome.exit_code in _CRASHES and outcome.stopped is None:
         words = tuple(outcome.tail[-TAIL_LINES:])
         raise ToolFailed(f"{tool} ended with {_CRASHES[outcome.exit_code]} in {unit.name}", tool=tool, tail=words)
-    trace = _trace(context.work, folder)
+    trace = _trace(context, folder)
     judge = _judge_cocotb if unit.kind is UnitKind.COCOTB else _judge_bench
     tests = judge(session, unit, outcome, watcher)
     record = f"{folder}/coverage.dat"
     return UnitRun(unit, tests, trace, record if is_output(context.work, record) else None, outcome.seconds)
 
 
-def _trace(work: Path, folder: str) -> str | None:
-    """The waveform of a run: ours, or the one a test bench named itself."""
+def _trace(context: StageContext, folder: str) -> str | None:
+    """The waveform of a run: ours, or the one a test bench named itself; not one that came with the project."""
+    work, root = context.work, context.project.root
     for name in ("trace.fst", "trace.vcd"):
         if is_output(work, f"{folder}/{name}"):
             return f"{folder}/{name}"
     try:
         names = sorted(entry.name for entry in os.scandir(work / folder) if entry.name.endswith((".fst", ".vcd")))
+        names = [name for name in names if not (root / name).exists()]
     except OSError:
         return None
     return next((f"{folder}/{name}" for name in names if is_output(work, f"{folder}/{name}")), None)
@@ -240,7 +242,7 @@ def _judge_cocotb(session: Session, unit: Unit, outcome: ToolOutcome, watcher: W
     tests: list[TestResult] = []
     try:
         xml = read_output(context.work, f"run/{unit.name}/results.xml", RESULTS_BYTES_MAX)
-        tests = from_cocotb(xml, seed, unit.file, str(context.work))
+        tests = from_cocotb(xml, seed, unit.file)
     except (OutputMissing, ValueError):
         pass  # it wrote none: what happened is told below
     message = why(outcome, timeout_s)
