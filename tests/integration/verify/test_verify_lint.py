@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from verify_projects import EXAMPLES, context, make_project, write_files
 
-from lutlab_verify import lint
+from lutlab_verify import catalogue, lint
 from lutlab_verify.lint.findings import glob_pattern
+from lutlab_verify.lint.vhdl import from_ghdl
 from lutlab_verify.project import Project
 from lutlab_verify.stage import StageResult, StageStatus, ToolFailed, Unsupported
 from lutlab_verify.together import together
@@ -176,6 +177,27 @@ def test_the_example_is_clean(tmp_path: Path) -> None:
     assert result.summary["structure"] == "checked"
 
 
+GHDL_SAID = """\
+src/rtl/u.vhd:8:3:warning: instance "i0" of component "nothere" is not bound [-Wbinding]
+  i0 : nothere port map (x => a);
+  ^
+src/rtl/u.vhd:4:14:warning: (in default configuration of u(r))
+src/rtl/u.vhd:7:8: string length does not match that of anonymous integer subtype defined at src/rtl/u.vhd:3:62
+  y <= "000";
+       ^
+/usr/lib/ghdl/std.vhd:1:1: not ours
+"""
+
+
+def test_what_ghdl_says_becomes_findings() -> None:
+    binding, length = from_ghdl(GHDL_SAID.splitlines())
+    assert (binding.file, binding.line, binding.column, binding.rule) == ("rtl/u.vhd", 8, 3, "binding")
+    assert (binding.severity, binding.message) == ("warning", 'instance "i0" of component "nothere" is not bound')
+    assert (length.line, length.severity, length.tool) == (7, "error", "ghdl")
+    assert length.message.endswith("defined at rtl/u.vhd:3:62")
+
+
+@pytest.mark.skipif(catalogue.installed("ghdl"), reason="GHDL is installed")
 def test_vhdl_is_refused_by_name(tmp_path: Path) -> None:
     project = make_project(tmp_path, "plain", sources=("rtl/design.vhd",))
     with pytest.raises(Unsupported, match=r"rtl/design\.vhd is VHDL: GHDL is"):

@@ -14,6 +14,7 @@ import pytest
 from verify_projects import context, make_project, write_files
 
 from lutlab_verify import catalogue, simulation
+from lutlab_verify.simulation import coverage
 from lutlab_verify.simulation.builds import simulator_key
 from lutlab_verify.simulation.coverage import Coverage
 from lutlab_verify.simulation.plan import UnitKind
@@ -112,9 +113,9 @@ def both(root: Path) -> StageResult:
 
 def test_coverage_is_merged_over_tests_and_recomputable(both: StageResult, root: Path) -> None:
     assert both.status is StageStatus.PASSED, both.details["tests"]
-    coverage = both.summary["coverage"]
-    assert coverage["line"] == coverage["branch"] == 100.0
-    assert coverage["fsm"] == 75.0
+    percent = both.summary["coverage"]
+    assert percent["line"] == percent["branch"] == 100.0
+    assert percent["fsm"] == 75.0
     file = both.details["coverage"]["files"]["rtl/alu.sv"]
     for number in LINES.values():
         assert file[str(number)]["kind"] == "line"
@@ -125,7 +126,7 @@ def test_coverage_is_merged_over_tests_and_recomputable(both: StageResult, root:
     for name in ("coverage-test_add.dat", "coverage-test_subtract.dat"):
         again.add_verilator(artifacts[name].read_text(), {"src/rtl/alu.sv": "rtl/alu.sv"})
     for kind in ("line", "toggle", "branch"):
-        assert again.percentages([kind]) == {kind: coverage[kind]}
+        assert again.percentages([kind]) == {kind: percent[kind]}
     xml = ElementTree.parse(artifacts["coverage.xml"])
     hits = {int(line.get("number", 0)): int(line.get("hits", 0)) for line in xml.iter("line")}
     assert hits == again.line_hits()["rtl/alu.sv"]
@@ -180,3 +181,12 @@ def test_how_test_benches_end(root: Path) -> None:
         assert test["line"] == number + offset
     assert end("starve")["message"] == "no $finish: nothing was left to happen"
     assert "not finished after 1 s" in end("late")["message"]
+
+
+def test_an_endless_coverage_record_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coverage, "SPANNED_MAX", 100)
+    line = "C '\x01f\x02a.v\x01l\x02{n}\x01page\x02v_line/a\x01o\x02block\x01S\x021-60' 1"
+    record = Coverage()
+    record.add_verilator(line.format(n=1), {"a.v": "a.v"})
+    with pytest.raises(coverage.CoverageTooLarge):
+        record.add_verilator(line.format(n=2), {"a.v": "a.v"})

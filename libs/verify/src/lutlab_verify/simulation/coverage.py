@@ -21,8 +21,17 @@ from xml.sax.saxutils import quoteattr
 
 KINDS = ("line", "toggle", "branch", "fsm")
 LINES_MAX = 200_000
+"""Lines with data in one result."""
+POINTS_MAX = 2_000_000
+SPANNED_MAX = 5_000_000
+"""Lines of all points together, each point's counted."""
 _RECORD = re.compile(r"C '(.*)' (\d+)$")
 _CODE_PAGES = {"v_line": "line", "v_branch": "branch", "v_toggle": "toggle"}
+
+
+class CoverageTooLarge(ValueError):
+    """A record holds more than the limits allow; no simulator writes such for a design of allowed size."""
+
 
 PointKey = tuple[str, int, str, str]
 """(file, line, kind, the point's own name). Variants of a module with other parameters have the same points."""
@@ -50,12 +59,16 @@ class Coverage:
     points: dict[PointKey, Point] = field(default_factory=dict)
     hits: Counter[PointKey] = field(default_factory=Counter)
     states: list[dict[str, Any]] = field(default_factory=list)
+    _spanned: int = 0
 
     def add_verilator(self, text: str, files: Mapping[str, str]) -> None:
         """Add a `coverage.dat`.
 
         Args:
             files: names in it to the project's; points elsewhere (test benches) are left out.
+
+        Raises:
+            CoverageTooLarge: beyond POINTS_MAX or SPANNED_MAX.
         """
         for line in text.splitlines():
             record = _RECORD.match(line)
@@ -68,7 +81,12 @@ class Coverage:
                 continue
             number = int(fields.get("l", 0))
             key = (file, number, kind, f"{fields.get('n', '')}:{fields.get('o', '')}")
-            self.points.setdefault(key, Point(file, number, kind, _spanned(fields.get("S", ""), number)))
+            if key not in self.points:
+                lines = _spanned(fields.get("S", ""), number)
+                self._spanned += len(lines)
+                if len(self.points) >= POINTS_MAX or self._spanned > SPANNED_MAX:
+                    raise CoverageTooLarge(f"more than {POINTS_MAX} points or {SPANNED_MAX} lines in coverage records")
+                self.points[key] = Point(file, number, kind, lines)
             self.hits[key] += int(record[2])
 
     def percentages(self, kinds: Iterable[str]) -> dict[str, float | None]:

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from lutlab_verify.catalogue import locate
 from lutlab_verify.outputs import OutputMissing, is_output, read_output
@@ -29,7 +29,7 @@ GRACE_S = 5.0
 """Between the time a test bench may take and the end by force, which costs the trace."""
 _CRASHES = {128 + 4: "an illegal instruction", 128 + 7: "a bus error", 128 + 11: "a segmentation fault"}
 _RUNNING = re.compile(r"cocotb\.regression\s+running (\S+) \((\d+)/(\d+)\)")
-_ENDED = re.compile(r"cocotb\.regression\s+(\S+) (?:passed|failed|skipped)\b")
+_ENDED = re.compile(r"cocotb\.regression\s+(\S+) (passed|failed|skipped)\b")
 _LEVEL = re.compile(r"^\s*[-\d.]+\ws\s+(DEBUG|INFO|WARNING|ERROR|CRITICAL)\s")
 _ERROR = re.compile(r"^(?:\[\d+\] )?(?:ERROR|FATAL|%Error|%Fatal)[^:]*: (\S+?):(\d+)(?::\d+)?: (.*)")
 """`$error` and `$fatal` of both tools: file, line, text."""
@@ -74,6 +74,7 @@ class Watcher:
         self.errors: list[tuple[str, int, str]] = []
         self.finished = False
         self.running: str | None = None
+        self.ended: dict[str, str] = {}
         self.total = unit.tests
         self._sink, self._unit, self._on_count = session.context.sink, unit, session.on_count
         self._done = self._lines = 0
@@ -99,8 +100,9 @@ class Watcher:
         if started := _RUNNING.search(text):
             self.running, self.total = started[1], int(started[3])
             self._on_count(self._unit, self._done, self.total)
-        elif _ENDED.search(text):
+        elif ended := _ENDED.search(text):
             self.running = None
+            self.ended[ended[1]] = ended[2]
             self._done += 1
             self._on_count(self._unit, self._done, self.total)
 
@@ -125,20 +127,22 @@ async def run_unit(session: Session, unit: Unit, simulator: Simulator) -> UnitRu
     if outcome.exit_code in _CRASHES and outcome.stopped is None:
         words = tuple(outcome.tail[-TAIL_LINES:])
         raise ToolFailed(f"{tool} ended with {_CRASHES[outcome.exit_code]} in {unit.name}", tool=tool, tail=words)
-    trace = _trace(context.work, folder)
+    trace = _trace(context, folder)
     judge = _judge_cocotb if unit.kind is UnitKind.COCOTB else _judge_bench
     tests = judge(session, unit, outcome, watcher)
     record = f"{folder}/coverage.dat"
     return UnitRun(unit, tests, trace, record if is_output(context.work, record) else None, outcome.seconds)
 
 
-def _trace(work: Path, folder: str) -> str | None:
-    """The waveform of a run: ours, or the one a test bench named itself."""
+def _trace(context: StageContext, folder: str) -> str | None:
+    """The waveform of a run: ours, or the one a test bench named itself; not one that came with the project."""
+    work, root = context.work, context.project.root
     for name in ("trace.fst", "trace.vcd"):
         if is_output(work, f"{folder}/{name}"):
             return f"{folder}/{name}"
     try:
         names = sorted(entry.name for entry in os.scandir(work / folder) if entry.name.endswith((".fst", ".vcd")))
+        names = [name for name in names if not (root / name).exists()]
     except OSError:
         return None
     return next((f"{folder}/{name}" for name in names if is_output(work, f"{folder}/{name}")), None)
@@ -240,9 +244,13 @@ def _judge_cocotb(session: Session, unit: Unit, outcome: ToolOutcome, watcher: W
     tests: list[TestResult] = []
     try:
         xml = read_output(context.work, f"run/{unit.name}/results.xml", RESULTS_BYTES_MAX)
-        tests = from_cocotb(xml, seed, unit.file, str(context.work))
+        tests = from_cocotb(xml, seed, unit.file)
     except (OutputMissing, ValueError):
-        pass  # it wrote none: what happened is told below
+        # It writes them at its end. What the log told of tests that ended before is all there is.
+        tests = [
+            TestResult(name, status, 0.0, seed, None if status == PASSED else "see the log", unit.file)
+            for name, status in watcher.ended.items()
+        ]
     message = why(outcome, timeout_s)
     if message is None and (outcome.exit_code or not tests or len(tests) < watcher.total):
         told = "{}:{}: {}".format(*watcher.errors[0]) if watcher.errors else _tail(outcome)
