@@ -12,6 +12,7 @@ import pytest
 
 from lutlab_events import commands as c
 from lutlab_events import events as e
+from lutlab_events import verification as v
 from lutlab_events.envelope import Answer, CommandEnvelope, EventEnvelope, Happened
 from lutlab_events.events import Event
 from lutlab_events.ids import derived, event_id
@@ -258,6 +259,46 @@ async def test_views_are_written_with_the_events_and_replaced_whole(stores: Stor
     assert (row["owner"], row["label"]) == (ISSUED.owner, ISSUED.label)
     assert row["revoked_at"] is not None
     assert await store.live_streams() == [f"key-{KEY_ID}"]
+
+
+async def test_projects_and_jobs_live_until_they_end(stores: Stores) -> None:
+    store = await stores.store()
+    world = World()
+    head = await store.head()
+    ident = derived("verification")
+    file = v.FileRef(digest="ab" * 32, size_bytes=3)
+    created = v.ProjectCreated(project_id=ident, owner="ada", name="uart", top_module="t", target_pdk="sky130")
+    submitted = v.VerificationSubmitted(
+        job_id=ident,
+        project_id=ident,
+        owner="ada",
+        stages=("lint",),
+        files_digest="cd" * 32,
+        seed=2**31 - 1,
+        config_overrides={"verification.formal.depth": 3},
+    )
+    outcome = v.StageOutcome(status="passed", summary={"warnings": 2}, seconds=1.5)
+    steps: list[tuple[str, list[Event]]] = [
+        (v.project_stream(ident), [created, v.FilesUploaded(files={"a.v": file})]),
+        (v.verification_stream(ident), [submitted, v.VerificationStarted(builder_id="b")]),
+        (v.verification_stream(ident), [v.StageCompleted(stage="lint", attempt=1, outcome=outcome)]),
+        (v.verification_stream(ident), [v.VerificationPassed(summary={"stages": {"lint": "passed"}})]),
+        (v.project_stream(ident), [v.ProjectDeleted(by="ada")]),
+    ]
+    lived = []
+    for number, (stream, bodies) in enumerate(steps):
+        changes = batch(str(number), head, bodies, stream=stream, version=world.version(stream) + 1)
+        world.replay(changes.events)
+        state = world.state(stream)
+        assert state is not None
+        changes.rows.append(project(state))
+        head = await store.append(changes, head)
+        lived.append(sorted(stream.partition("-")[0] for stream in await store.live_streams()))
+    both = ["project", "verification"]
+    assert lived == [["project"], both, both, ["project"], []]
+    (row,) = await stores.view("verifications")
+    assert (row["status"], row["seed"]) == ("passed", 2**31 - 1)
+    assert list(await store.load([v.verification_stream(ident)]))[1].body == v.VerificationStarted(builder_id="b")
 
 
 async def test_positions(stores: Stores) -> None:

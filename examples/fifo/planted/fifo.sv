@@ -19,7 +19,7 @@ module fifo #(
   logic [AW-1:0] head, tail;
   logic pushes, pops;
 
-  assign full   = level == (AW + 1)'(DEPTH);
+  assign full   = level == DEPTH[AW:0];
   assign empty  = level == '0;
   assign rdata  = words[tail];
   // Planted: a full FIFO takes a word.
@@ -38,7 +38,7 @@ module fifo #(
     end else begin
       if (pushes) head <= head + 1'b1;
       if (pops) tail <= tail + 1'b1;
-      level <= level + (AW + 1)'(pushes) - (AW + 1)'(pops);
+      level <= level + {{AW{1'b0}}, pushes} - {{AW{1'b0}}, pops};
     end
   end
 

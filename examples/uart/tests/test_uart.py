@@ -51,6 +51,18 @@ async def transmits_every_bit(dut):
 
 
 @cocotb.test()
+async def leaves_a_stop_bit_between_bytes(dut):
+    """Bytes that wait for the transmitter follow each other with a whole stop bit between them."""
+    await start(dut)
+    values = [0x00, 0x81, 0x00]
+    dut.tx_valid.value = 1
+    for value in values:
+        dut.tx_data.value = value
+        assert await with_timeout(read(dut), 2 * FRAME_NS, "ns") == value
+    dut.tx_valid.value = 0
+
+
+@cocotb.test()
 async def receives_every_bit(dut):
     """Bytes from the line come out of the receiver."""
     await start(dut)
@@ -91,6 +103,7 @@ async def ignores_short_pulses(dut):
         await RisingEdge(dut.clk)
         assert not int(dut.rx_valid.value)
         assert not int(dut.framing_error.value)
+        assert not int(dut.parity_error.value)
 
 
 @cocotb.test()

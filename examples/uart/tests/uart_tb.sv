@@ -33,6 +33,11 @@ module uart_tb;
   always #5 clk = !clk;
 
   initial begin
+    #1_000_000;
+    $fatal(1, "not through after 1 ms");
+  end
+
+  initial begin
     repeat (4) @(posedge clk);
     rst <= 0;
     for (value = 0; value < 256; value = value + 1) begin

@@ -130,6 +130,9 @@ class MemoryBlobs:
     async def put(self, data: bytes) -> None:
         self.digests.add(data.decode())
 
+    async def delete(self, digest: str) -> None:
+        self.digests.discard(digest)
+
 
 class MemoryArchive(MemoryBlobs):
     async def put(self, digest: str, data: bytes) -> None:  # type: ignore[override]

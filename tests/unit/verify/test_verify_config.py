@@ -12,7 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lutlab_verify.config import ConfigError, load, parse, refuse_unsupported, schema
+from lutlab_verify.config import (
+    ConfigError,
+    load,
+    override_of,
+    parse,
+    refuse_unsupported,
+    schema,
+    stages_of,
+    starter,
+)
 from lutlab_verify.config.globs import match
 from lutlab_verify.config.model import CoverageSection
 from lutlab_verify.config.nearest import distance
@@ -255,6 +264,31 @@ def test_a_pattern_cannot_be_made_to_take_forever() -> None:
 def test_a_part_matches_as_python_s_fnmatch_has_it(pattern: str, name: str) -> None:
     if "**" not in pattern:
         assert bool(match(pattern, [name])) == fnmatch.fnmatchcase(name, pattern)
+
+
+def test_a_first_configuration_is_one_that_is_read(tmp_path: Path) -> None:
+    sources = {
+        "rtl/fifo.sv": "module fifo; // uses: nothing\n core u(); always_comb assert (1); endmodule",
+        "rtl/core.sv": "module core; endmodule",
+        "tb/test_fifo.py": "import cocotb",
+    }
+    text = starter("My fifo (2)", sources)
+    found = load({**{name: body.encode() for name, body in sources.items()}, "lutlab.yaml": text.encode()})
+    assert found.config.project.name == "My-fifo-2"
+    assert found.top == "fifo"
+    assert found.sources == ("rtl/core.sv", "rtl/fifo.sv")
+    assert found.testbenches == ("tb/test_fifo.py",)
+    assert stages_of(found.config) == (Stage.LINT, Stage.SIMULATION, Stage.FORMAL)
+
+
+def test_overrides_of_a_command_line_have_types() -> None:
+    assert override_of("a.b=50") == ("a.b", 50)
+    assert override_of("a=[x, 1, true]") == ("a", ["x", 1, True])
+    assert override_of("a=b=c") == ("a", "b=c")
+    assert override_of("a=") == ("a", "")
+    for wrong in ("a", "=1", "a={"):
+        with pytest.raises(ConfigError):
+            override_of(wrong)
 
 
 def test_edit_distance() -> None:

@@ -6,8 +6,9 @@ import sys
 
 import typer
 
-from lutlab.commands import audit, boards, demo, jobs, service, up
+from lutlab.commands import audit, boards, demo, jobs, service, up, verify
 from lutlab.commands.common import note
+from lutlab.commands.config import config
 from lutlab.commands.keys import keys
 from lutlab.errors import LutlabError, NotConfigured, TimedOut, Unreachable
 from lutlab_profiles import UnknownProfile
@@ -15,7 +16,7 @@ from lutlab_stack.errors import StackError
 
 EXIT_FAILED, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_TIMED_OUT, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 
-HELP = """An FPGA lab: submit a design, get a programmed board, talk Wishbone to it.
+HELP = """An FPGA lab: submit a design, get a programmed board, talk Wishbone to it; verify a design before that.
 
 Exit codes: 0 done; 1 the lab refused, or the job failed; 2 wrong use; 3 the lab does not answer; 4 timed out.
 """
@@ -38,6 +39,13 @@ app.command()(boards.bridge)
 app.command()(boards.release)
 app.command()(boards.reset)
 app.command()(boards.events)
+app.command()(verify.verify)
+app.command()(verify.lint)
+app.command()(verify.sim)
+app.command()(verify.formal)
+app.command()(verify.report)
+app.add_typer(verify.project, name="project")
+app.add_typer(config, name="config")
 app.add_typer(keys, name="keys")
 app.add_typer(audit.audit, name="audit")
 app.add_typer(audit.deadletters, name="deadletters")

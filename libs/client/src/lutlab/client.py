@@ -39,6 +39,7 @@ from lutlab.models import (
     Submitted,
 )
 from lutlab.stream import BoardStream
+from lutlab.verification import VerificationClient
 
 T = TypeVar("T")
 
@@ -296,6 +297,13 @@ class Client:
         """Give a key (`me` for the one in use) another secret; the present one works for `grace_s` more seconds."""
         return self._post(f"/api/v1/keys/{key_id}/rotate", RotatedKey, json={"grace_s": grace_s})
 
+    # -- verification ----------------------------------------------------------------------------
+
+    @property
+    def verification(self) -> VerificationClient:
+        """Projects, verification jobs, results and reports."""
+        return VerificationClient(self)
+
     # -- anything else ---------------------------------------------------------------------------
 
     def get(self, path: str, **arguments: Any) -> Any:
@@ -311,6 +319,15 @@ class Client:
     def delete(self, path: str) -> None:
         """As `get`, for a DELETE."""
         self._request("DELETE", path)
+
+    def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        """A request of any kind and its answer; one that changes something has an Idempotency-Key of its own."""
+        headers = {} if method == "GET" else {"Idempotency-Key": secrets.token_hex(16)}
+        return self._request(method, path, headers=headers, **arguments)
+
+    def typed(self, method: str, path: str, kind: type[T], **arguments: Any) -> T:
+        """As `request`, with the answer as a value. Raises: LutlabError."""
+        return _decoded(self.request(method, path, **arguments), kind)
 
     @staticmethod
     def decode(data: bytes, kind: type[T]) -> T:
@@ -373,15 +390,16 @@ def _decoded(response: httpx.Response, kind: type[T]) -> T:
 def _refused(response: httpx.Response) -> Refused:
     """The lab's error, whatever its form."""
     code, message = "http_error", f"HTTP {response.status_code}"
+    details: dict[str, Any] = {}
     try:
         body = response.json()
         if "error" in body:  # under /api/v1
             code, message = str(body["error"]["code"]), str(body["error"]["message"])
+            details = dict(body["error"].get("details") or {})
         else:
             code, message = str(body["detail"]["error"]), str(body["detail"]["message"])
     except (ValueError, KeyError, TypeError):
         message = f"HTTP {response.status_code}: {response.text[:200]}"
     after = response.headers.get("Retry-After", "")
-    return Refused(
-        code, message, status=response.status_code, retry_after_s=float(after) if after.isdecimal() else None
-    )
+    retry_after_s = float(after) if after.isdecimal() else None
+    return Refused(code, message, status=response.status_code, retry_after_s=retry_after_s, details=details)

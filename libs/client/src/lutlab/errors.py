@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class LutlabError(Exception):
     """Base of every error of the client. `code` is stable."""
@@ -29,14 +32,24 @@ class Refused(LutlabError):
         status: the HTTP status.
         message: the lab's sentence.
         retry_after_s: when the lab says that trying again may help, and after how long.
+        details: what else it said, e.g. the `field` of a configuration that is wrong.
     """
 
-    def __init__(self, code: str, message: str, *, status: int, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        status: int,
+        retry_after_s: float | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.status = status
         self.retry_after_s = retry_after_s
+        self.details = dict(details or {})
 
 
 class JobFailed(LutlabError):

@@ -51,6 +51,14 @@ class BlobStore:
             return False
         return True
 
+    async def delete(self, name: str) -> None:
+        """Take a blob out of the store, if it is there."""
+        try:
+            store = await self._js.object_store(BLOB_BUCKET)
+            await store.delete(name)
+        except (NotFoundError, ObjectNotFoundError):
+            return
+
     async def get(self, name: str) -> bytes:
         """The blob's bytes, verified. Raises: BlobMissing, BlobCorrupt."""
         try:

@@ -35,12 +35,13 @@ def read_output(work: Path, name: str, bytes_max: int) -> bytes:
             file = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
         except OSError as error:
             raise OutputMissing(f"{name}: {error.strerror}") from error
-        with os.fdopen(file, "rb") as stream:
-            status = os.fstat(file)
-            if not stat.S_ISREG(status.st_mode):
-                raise OutputMissing(f"{name} is no ordinary file")
-            if status.st_size > bytes_max:
-                raise OutputMissing(f"{name} is larger than {bytes_max} bytes")
+        stack.callback(os.close, file)
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode):
+            raise OutputMissing(f"{name} is no ordinary file")
+        if status.st_size > bytes_max:
+            raise OutputMissing(f"{name} is larger than {bytes_max} bytes")
+        with os.fdopen(file, "rb", closefd=False) as stream:
             return stream.read(bytes_max)
 
 

@@ -47,7 +47,7 @@ def refuse_vhdl(project: Project, stage: str) -> None:
     if vhdl is None and language not in (Language.VHDL93, Language.VHDL2008):
         return
     subject = f"{vhdl} is VHDL" if vhdl else f"the language is {language}"
-    ghdl = "GHDL is installed here, but" if installed("ghdl") else "GHDL is not installed here, and"
+    ghdl = "GHDL is installed here, but" if installed("ghdl") else "GHDL is not installed here (apt install ghdl), and"
     raise Unsupported(
         f"{subject}: {ghdl} the {stage} stage reads Verilog and SystemVerilog only",
         field=None if vhdl else "project.language_version",

@@ -41,7 +41,12 @@ async def replay(database_url: str, name: str, *, verify: bool) -> Outcome:
 def main() -> None:
     """Parse the command line and replay."""
     parser = argparse.ArgumentParser(prog="lutlab-replay", description=__doc__)
-    parser.add_argument("view", nargs="?", default="all", help="boards, jobs, agents, api_keys, profiles, or all")
+    parser.add_argument(
+        "view",
+        nargs="?",
+        default="all",
+        help="boards, jobs, agents, api_keys, profiles, webhooks, projects, verifications, or all",
+    )
     parser.add_argument("--verify", action="store_true", help="change nothing; compare and say what differs")
     parser.add_argument("--database-url", default=os.environ.get("LUTLAB_DATABASE_URL"))
     args = parser.parse_args()

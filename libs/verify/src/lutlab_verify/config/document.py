@@ -97,6 +97,27 @@ def of_json(value: object, where: str) -> Node:
     return _of_json(value, where, 0)
 
 
+def override_of(text: str) -> tuple[str, object]:
+    """An override as a command line has it, `verification.formal.depth=50`; its value is read as YAML.
+
+    Raises:
+        ConfigError: there is no `=`, or the value is not YAML.
+    """
+    path, equals, value = text.partition("=")
+    if not equals or not path.strip():
+        raise _override(f"{text!r} is not of the form path=value, e.g. verification.formal.depth=50", path)
+    return path.strip(), to_json(read(value, "override") if value.strip() else Node(scalar="", text=""))
+
+
+def to_json(node: Node) -> object:
+    """A tree as JSON values."""
+    if node.entries is not None:
+        return {key: to_json(child) for key, (_, child) in node.entries.items()}
+    if node.items is not None:
+        return [to_json(item) for item in node.items]
+    return node.scalar
+
+
 def _of_json(value: object, where: str, depth: int) -> Node:
     if depth > DEPTH_MAX:
         raise _override(f"nested deeper than {DEPTH_MAX} levels", where)

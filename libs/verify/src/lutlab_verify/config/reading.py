@@ -24,7 +24,7 @@ FILES_MAX = 10_000
 OVERRIDES_MAX = 200
 PROBLEMS_MAX = 50
 
-HEADERS = frozenset({".vh", ".svh", ".h"})
+LEFT_BEHIND = frozenset({"__pycache__", "sim_build", "obj_dir", "node_modules"})
 DESIGN = frozenset({".v", ".sv", ".vhd", ".vhdl"})
 TESTBENCHES = frozenset({".py", *DESIGN})
 PROPERTIES = frozenset({".v", ".sv", ".sva", ".psl"})
@@ -72,7 +72,7 @@ def load(root: Path | Files, overrides: Overrides | None = None) -> Project:
         ConfigError: there is no configuration, or two; it is wrong; or a pattern matches nothing.
     """
     if isinstance(root, Path):
-        names: Collection[str] = _files_of(root)
+        names: Collection[str] = project_files(root)
         file = configuration_name(names)
         config, lines = _parsed(_bytes(root / file), overrides, file)
         return resolve(config, names, root, file=file, lines=lines)
@@ -132,11 +132,13 @@ def constraint_files(project: Project, names: Collection[str] | None = None) -> 
     patterns = config.design.constraints
     if config.analysis is not None and config.analysis.timing is not None:
         patterns += config.analysis.timing.sdc_files
-    return _Finder(names if names is not None else _files_of(project.root), {}).find("", patterns, CONSTRAINTS)
+    return _Finder(names if names is not None else project_files(project.root), {}).find("", patterns, CONSTRAINTS)
 
 
-def _files_of(root: Path) -> list[str]:
-    """The files of a folder; links are not followed, so that nothing outside is ever read through one.
+def project_files(root: Path) -> list[str]:
+    """The files of a folder, sorted, without hidden folders and what tools leave behind.
+
+    Links are not followed, so that nothing outside is ever read through one.
 
     Raises:
         ConfigError: there are too many, or the folder does not exist.
@@ -145,7 +147,7 @@ def _files_of(root: Path) -> list[str]:
         raise ConfigError([Problem(f"{root} is not a folder")], file="project")
     names: list[str] = []
     for folder, folders, files in os.walk(root, followlinks=False):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__pycache__")
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in LEFT_BEHIND)
         here = Path(folder)
         names += ((here / name).relative_to(root).as_posix() for name in files if not (here / name).is_symlink())
         if len(names) > FILES_MAX:

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from lutlab_verify.catalogue import tool_version
+from lutlab_verify.catalogue import installed, tool_version
 from lutlab_verify.config.model import Language
 from lutlab_verify.lint.findings import ERROR, WARNING, Finding, merge, waive
 from lutlab_verify.lint.sarif import sarif
+from lutlab_verify.lint.vhdl import lint_vhdl
 from lutlab_verify.project import Project
-from lutlab_verify.sources import defines, design_files, include_folders, refuse_vhdl
+from lutlab_verify.sources import defines, design_files, include_folders, is_vhdl, refuse_vhdl
 from lutlab_verify.stage import Artifact, Level, StageContext, StageResult, StageStatus, ToolFailed
 from lutlab_verify.together import together
 from lutlab_verify.tools import SOURCES, ToolCall, ToolLimits, ToolOutcome
@@ -42,18 +43,26 @@ async def run(context: StageContext) -> StageResult:
     """Lint a design.
 
     Raises:
-        Unsupported: it is written in VHDL.
+        Unsupported: it is written in VHDL, and GHDL is not installed.
         ToolFailed: a linter did not do its work.
     """
     started = time.monotonic()
     project = context.project
-    refuse_vhdl(project, "lint")
+    if installed("ghdl") and any(is_vhdl(file) for file in project.sources):
+        structure, findings = "not checked: the design is VHDL", await lint_vhdl(context)
+    else:
+        refuse_vhdl(project, "lint")
+        structure, findings = await _lint_verilog(context)
+    findings = waive(findings, project.config.verification.lint.waivers, _config_file(project))
+    return _result(context, findings, structure, time.monotonic() - started)
+
+
+async def _lint_verilog(context: StageContext) -> tuple[str, list[Finding]]:
+    """(whether the structure was checked, findings)."""
     slang, verilator, (structure, structural) = await together(_slang(context), _verilator(context), _yosys(context))
     if structure != "checked" and any(finding.severity == ERROR for finding in slang):
         structure = "not checked: the design has errors"
-    findings = merge(slang, verilator, structural)
-    findings = waive(findings, project.config.verification.lint.waivers, _config_file(project))
-    return _result(context, findings, structure, time.monotonic() - started)
+    return structure, merge(slang, verilator, structural)
 
 
 def _config_file(project: Project) -> str:
@@ -65,7 +74,7 @@ def _result(context: StageContext, findings: Sequence[Finding], structure: str, 
     counted = [finding for finding in findings if finding.waived is None]
     errors = sum(finding.severity == ERROR for finding in counted)
     warnings = len(counted) - errors
-    names = ("slang", "verilator", "yosys")
+    names = ("slang", "verilator", "yosys") if "VHDL" not in structure else ("ghdl",)
     versions = {name: version for name in names if (version := tool_version(name))}
     path = context.work / "lint.sarif"
     path.write_text(json.dumps(sarif(findings, versions), indent=1), encoding="utf-8")
@@ -157,16 +166,15 @@ async def _verilator(context: StageContext) -> list[Finding]:
     if outcome.stopped or outcome.exit_code >= 128:
         raise failed("verilator", outcome)
     report = _read_json(context.work / output, "verilator", outcome)
-    roots = [str(context.work / SOURCES), str((context.work / SOURCES).resolve()), f"/work/{SOURCES}"]
     found = []
     for result in report["runs"][0]["results"]:
-        finding = _from_sarif(result, roots)
+        finding = _from_sarif(result, project.root)
         if finding is not None and not finding.message.startswith("Exiting due to"):
             found.append(finding)
     return found
 
 
-def _from_sarif(result: dict[str, Any], roots: Sequence[str]) -> Finding | None:
+def _from_sarif(result: dict[str, Any], root: Path) -> Finding | None:
     """A finding in the project's files, or about the design as a whole; None for those in other files."""
     severity = ERROR if result["level"] == "error" else WARNING
     rule = result.get("ruleId", "ERROR")
@@ -175,13 +183,21 @@ def _from_sarif(result: dict[str, Any], roots: Sequence[str]) -> Finding | None:
     physical = locations[0]["physicalLocation"] if locations else None
     if physical is None or not physical["region"]["startLine"]:
         return Finding(None, None, None, rule, severity, message, "verilator")
-    path = unquote(physical["artifactLocation"]["uri"].removeprefix("file://"))
-    for root in roots:
-        if path.startswith(root + "/"):
-            region = physical["region"]
-            file = path.removeprefix(root + "/")
-            return Finding(file, region["startLine"], region["startColumn"], rule, severity, message, "verilator")
-    return None
+    file = _project_file(unquote(physical["artifactLocation"]["uri"].removeprefix("file://")), root)
+    if file is None:
+        return None
+    region = physical["region"]
+    return Finding(file, region["startLine"], region["startColumn"], rule, severity, message, "verilator")
+
+
+def _project_file(path: str, root: Path) -> str | None:
+    """The project's file behind an absolute path of a tool, wherever its working folder stood; None for other files."""
+    real = str(root.resolve())
+    if path.startswith(f"{real}/"):  # a tool without a sandbox, which followed the link
+        return path.removeprefix(f"{real}/")
+    parts = path.split(f"/{SOURCES}/")
+    tails = [f"/{SOURCES}/".join(parts[index:]) for index in range(1, len(parts))]
+    return next((tail for tail in tails if ".." not in tail and (root / tail).is_file()), None)
 
 
 # -- common

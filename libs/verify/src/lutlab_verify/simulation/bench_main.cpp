@@ -1,4 +1,7 @@
-// Runs a test bench: until $finish, until an error, or until nothing is left to happen, which is an error too.
+// Runs a test bench: until $finish, until an error, until nothing is left to happen, or until +lutlab_seconds=N are
+// over; the last two are errors too, with exit codes of their own. The trace is complete in every case.
+#include <chrono>
+#include <cstdlib>
 #include <memory>
 
 #include "Vtop.h"
@@ -23,13 +26,20 @@ int main(int argc, char** argv) {
   Trace trace;
   bench->trace(&trace, 99);
   trace.open(kTraceFile);
-  bool starved = false;
-  while (!context->gotFinish() && !context->gotError()) {
+  const char* const seconds = context->commandArgsPlusMatch("lutlab_seconds=");
+  const auto deadline =
+      std::chrono::steady_clock::now() + std::chrono::seconds(std::atoi(seconds + sizeof("+lutlab_seconds=") - 1));
+  int code = 0;
+  for (unsigned step = 0; !context->gotFinish() && !context->gotError(); ++step) {
     bench->eval();
     trace.dump(context->time());
     if (context->gotFinish() || context->gotError()) break;
     if (!bench->eventsPending()) {
-      starved = true;
+      code = 3;
+      break;
+    }
+    if (step % 1024 == 0 && std::chrono::steady_clock::now() > deadline) {
+      code = 4;
       break;
     }
     context->time(bench->nextTimeSlot());
@@ -37,6 +47,5 @@ int main(int argc, char** argv) {
   bench->final();
   trace.close();
   context->coveragep()->write("coverage.dat");
-  if (context->gotError()) return 1;
-  return starved ? 3 : 0;
+  return context->gotError() ? 1 : code;
 }

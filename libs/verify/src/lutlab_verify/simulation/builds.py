@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import json
@@ -66,7 +67,10 @@ async def build_all(
     if tool == ICARUS:
         built = await together(*(_icarus(context, unit) for unit in needed.values()), at_once=at_once)
     else:
-        builds = [_VerilatorBuild(context, unit, coverage) for unit in needed.values()]
+        builds = [
+            await asyncio.to_thread(_VerilatorBuild, context, unit, coverage)  # it reads every file
+            for unit in needed.values()
+        ]
         missing = [one for one in builds if not one.from_cache()]
         archive = await prepare_runtime(context) if missing else ""
         await together(*(one.make(archive) for one in missing), at_once=at_once)

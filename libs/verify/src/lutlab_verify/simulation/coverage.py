@@ -21,11 +21,20 @@ from xml.sax.saxutils import quoteattr
 
 KINDS = ("line", "toggle", "branch", "fsm")
 LINES_MAX = 200_000
+"""Lines with data in one result."""
+POINTS_MAX = 2_000_000
+SPANNED_MAX = 5_000_000
+"""Lines of all points together, each point's counted."""
 _RECORD = re.compile(r"C '(.*)' (\d+)$")
 _CODE_PAGES = {"v_line": "line", "v_branch": "branch", "v_toggle": "toggle"}
 
+
+class CoverageTooLarge(ValueError):
+    """A record holds more than the limits allow; no simulator writes such for a design of allowed size."""
+
+
 PointKey = tuple[str, int, str, str]
-"""(file, line, page and module, the point's own name)."""
+"""(file, line, kind, the point's own name). Variants of a module with other parameters have the same points."""
 
 
 @dataclass(frozen=True)
@@ -50,26 +59,34 @@ class Coverage:
     points: dict[PointKey, Point] = field(default_factory=dict)
     hits: Counter[PointKey] = field(default_factory=Counter)
     states: list[dict[str, Any]] = field(default_factory=list)
+    _spanned: int = 0
 
     def add_verilator(self, text: str, files: Mapping[str, str]) -> None:
         """Add a `coverage.dat`.
 
         Args:
             files: names in it to the project's; points elsewhere (test benches) are left out.
+
+        Raises:
+            CoverageTooLarge: beyond POINTS_MAX or SPANNED_MAX.
         """
         for line in text.splitlines():
             record = _RECORD.match(line)
             if record is None:
                 continue
             fields = dict(part.split("\x02", 1) for part in record[1].split("\x01") if "\x02" in part)
-            page = fields.get("page", "")
-            kind = _CODE_PAGES.get(page.split("/", 1)[0])
+            kind = _CODE_PAGES.get(fields.get("page", "").split("/", 1)[0])
             file = files.get(fields.get("f", ""))
             if kind is None or file is None:
                 continue
             number = int(fields.get("l", 0))
-            key = (file, number, page, f"{fields.get('n', '')}:{fields.get('o', '')}")
-            self.points.setdefault(key, Point(file, number, kind, _spanned(fields.get("S", ""), number)))
+            key = (file, number, kind, f"{fields.get('n', '')}:{fields.get('o', '')}")
+            if key not in self.points:
+                lines = _spanned(fields.get("S", ""), number)
+                self._spanned += len(lines)
+                if len(self.points) >= POINTS_MAX or self._spanned > SPANNED_MAX:
+                    raise CoverageTooLarge(f"more than {POINTS_MAX} points or {SPANNED_MAX} lines in coverage records")
+                self.points[key] = Point(file, number, kind, lines)
             self.hits[key] += int(record[2])
 
     def percentages(self, kinds: Iterable[str]) -> dict[str, float | None]:
@@ -91,7 +108,8 @@ class Coverage:
         for key, point in self.points.items():
             if point.kind in ("line", "branch"):
                 own = lines[point.file]
-                for number in point.lines:
+                # The line a branch stands on ran if any of its ways was taken.
+                for number in {point.line, *point.lines}:
                     own[number] = max(own.get(number, 0), self.hits[key])
         return lines
 

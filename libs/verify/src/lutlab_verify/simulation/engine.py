@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
@@ -12,9 +13,9 @@ from typing import Any
 
 from lutlab_verify.catalogue import tool_version
 from lutlab_verify.config.model import Language
-from lutlab_verify.outputs import read_output, write_output
+from lutlab_verify.outputs import OutputMissing, read_output, write_output
 from lutlab_verify.simulation.builds import build_all, clean_up, failed
-from lutlab_verify.simulation.coverage import Coverage, cobertura, fsm_states
+from lutlab_verify.simulation.coverage import Coverage, CoverageTooLarge, cobertura, fsm_states
 from lutlab_verify.simulation.plan import (
     Choice,
     Unit,
@@ -27,7 +28,7 @@ from lutlab_verify.simulation.plan import (
 from lutlab_verify.simulation.results import FAILED, PASSED, SKIPPED, TestResult, junit
 from lutlab_verify.simulation.runs import Session, UnitRun, run_unit, with_trace
 from lutlab_verify.sources import defines, design_files, include_folders, refuse_vhdl, tool_path
-from lutlab_verify.stage import Artifact, Json, Level, StageContext, StageResult, StageStatus
+from lutlab_verify.stage import Artifact, Json, Level, StageContext, StageResult, StageStatus, ToolFailed
 from lutlab_verify.together import together
 from lutlab_verify.tools import ToolCall, ToolLimits
 
@@ -143,12 +144,19 @@ async def _coverage(
     """Coverage of all runs together; None if none was asked for."""
     if not choice.coverage:
         return None
+    try:
+        return await _collect(context, runs, choice, description)
+    except (OutputMissing, CoverageTooLarge) as error:
+        raise ToolFailed(f"coverage cannot be read: {error}", tool=choice.tool) from error
+
+
+async def _collect(context: StageContext, runs: Sequence[UnitRun], choice: Choice, description: Json) -> Coverage:
     coverage = Coverage()
     files = {tool_path(file): file for file in context.project.sources}
     for run in runs:
         if run.coverage is not None:
-            record = read_output(context.work, run.coverage, RECORD_BYTES_MAX)
-            coverage.add_verilator(record.decode("utf-8", "replace"), files)
+            record = read_output(context.work, run.coverage, RECORD_BYTES_MAX).decode("utf-8", "replace")
+            await asyncio.to_thread(coverage.add_verilator, record, files)
     if "fsm" in choice.coverage:
         coverage.states = await _states(context, runs, description)
     return coverage
@@ -166,7 +174,8 @@ async def _states(context: StageContext, runs: Sequence[UnitRun], description: J
     argv = ["python", "-m", "lutlab_verify.inside.fsm_trace", output, "registers.json", *traces]
     outcome = await context.tools.run(ToolCall("cocotb", argv, DESCRIBE_LIMITS))
     if outcome.exit_code or outcome.stopped:
-        raise failed("trace reader", outcome)
+        context.sink.log(f"no FSM coverage: {failed('trace reader', outcome)}", Level.WARNING)
+        return []
     visited = _read_json(context, output)
     for trace in visited["unread"]:
         context.sink.log(f"not counted for FSM coverage: {trace}", Level.WARNING)
@@ -177,7 +186,7 @@ async def _states(context: StageContext, runs: Sequence[UnitRun], description: J
 
 
 def _result(session: Session, choice: Choice, runs: Sequence[UnitRun], coverage: Coverage | None) -> StageResult:
-    traces = _traces(runs)
+    traces = _traces(session.context.work, runs)
     tests = [test for run in runs for test in with_trace(run, traces.get(run.unit.name))]
     counts = {status: sum(test.status == status for test in tests) for status in (PASSED, FAILED, SKIPPED)}
     versions = {name: tool_version(name) for name in (choice.tool, "cocotb")}
@@ -202,26 +211,29 @@ def _result(session: Session, choice: Choice, runs: Sequence[UnitRun], coverage:
     )
 
 
-def _traces(runs: Sequence[UnitRun]) -> dict[str, str]:
+def _traces(work: Path, runs: Sequence[UnitRun]) -> dict[str, str]:
     """Per unit the artifact with its waveform."""
-    several = len(runs) > 1
-    return {
-        run.unit.name: f"trace-{run.unit.name}{suffix}" if several else f"trace{suffix}"
-        for run in runs
-        if run.trace and (suffix := run.trace[run.trace.rindex(".") :])
-    }
+    own = "-{}" if len(runs) > 1 else ""
+    return {run.unit.name: f"trace{own.format(run.unit.name)}{_suffix(work, run.trace)}" for run in runs if run.trace}
+
+
+def _suffix(work: Path, trace: str) -> str:
+    """By its content: Icarus writes FST into a file that a test bench calls `x.vcd`."""
+    with (work / trace).open("rb") as stream:
+        return ".vcd" if stream.read(1) == b"$" else ".fst"
 
 
 def _artifacts(
     work: Path, runs: Sequence[UnitRun], tests: Sequence[TestResult], coverage: Coverage | None
 ) -> list[Artifact]:
-    traces = _traces(runs)
+    traces = _traces(work, runs)
     made = [Artifact("junit.xml", write_output(work, "junit.xml", junit(tests)), "application/xml")]
     traced = [run for run in runs if run.trace]
     if traced:
         shown = next((run for run in traced if any(test.status == FAILED for test in run.tests)), traced[0])
-        suffix = str(shown.trace)[str(shown.trace).rindex(".") :]
-        made.append(Artifact(f"trace{suffix}", work / str(shown.trace), "application/octet-stream"))
+        made.append(
+            Artifact(f"trace{_suffix(work, str(shown.trace))}", work / str(shown.trace), "application/octet-stream")
+        )
     if len(runs) > 1:
         made += [Artifact(traces[r.unit.name], work / str(r.trace), "application/octet-stream") for r in traced]
     if coverage is not None and coverage.points:

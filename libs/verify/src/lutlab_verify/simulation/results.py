@@ -44,8 +44,12 @@ class TestResult:
         return asdict(self)
 
 
-def from_cocotb(xml: bytes, seed: int, file: str, trace: str | None) -> list[TestResult]:
-    """Tests in cocotb's result file. Raises: ValueError, if it is no such file."""
+def from_cocotb(xml: bytes, seed: int, file: str) -> list[TestResult]:
+    """Tests in cocotb's result file; paths in messages become relative to the project.
+
+    Raises:
+        ValueError: it is no such file.
+    """
     if b"<!DOCTYPE" in xml or b"<!ENTITY" in xml:
         raise ValueError("results with a document type")
     try:
@@ -65,26 +69,40 @@ def from_cocotb(xml: bytes, seed: int, file: str, trace: str | None) -> list[Tes
                 status=status,
                 seconds=_number(case.get("time")),
                 seed=seed,
-                message=_message(reason) if reason is not None else None,
+                message=_message(reason, _root(case, file)) if reason is not None else None,
                 file=file,
                 line=_line(case),
-                trace=trace,
             )
         )
     return found
 
 
-def _message(element: ElementTree.Element) -> str:
-    text = element.get("message") or ""
+_FRAME = re.compile(r'(?m)^ *File "(?P<file>[^"\n]+)", line (?P<line>\d+), in .*\n *(?P<code>.*)$')
+
+
+def _root(case: ElementTree.Element, file: str) -> str:
+    """Where the project's files stood for the test, `/` at the end: its own file's path without the file."""
+    path = _property(case, "file") or ""
+    return path.removesuffix(file) if path.endswith(f"/{file}") else ""
+
+
+def _message(element: ElementTree.Element, root: str) -> str:
+    """What failed, then where in the project's files, then the whole traceback."""
+    text = (element.get("message") or "").strip() or element.get("type") or ""
     detail = (element.text or "").strip()
-    return (f"{text}\n{detail}" if detail and detail != text else text).strip()[:MESSAGE_CHARS_MAX]
+    detail = detail.replace(root, "") if root else detail
+    own = [frame for frame in _FRAME.finditer(detail) if not frame["file"].startswith("/")]
+    where = f"{own[-1]['file']}:{own[-1]['line']}: {own[-1]['code'].strip()}" if own else ""
+    return "\n".join(part for part in (text, where, detail) if part)[:MESSAGE_CHARS_MAX]
 
 
 def _line(case: ElementTree.Element) -> int | None:
-    for entry in case.iter("property"):
-        if entry.get("name") == "line" and (entry.get("value") or "").isdigit():
-            return int(entry.get("value") or 0)
-    return None
+    value = _property(case, "line") or ""
+    return int(value) if value.isdigit() else None
+
+
+def _property(case: ElementTree.Element, name: str) -> str | None:
+    return next((entry.get("value") for entry in case.iter("property") if entry.get("name") == name), None)
 
 
 def _number(text: str | None) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -21,14 +22,17 @@ LOG_LINES_MAX = 2000
 """Lines of one unit that reach the job's log."""
 RESULTS_BYTES_MAX = 16 << 20
 TAIL_LINES = 12
-STARVED = 3
-"""What our own `main` ends with when nothing is left to happen; see bench_main.cpp."""
+ERRORS_MAX = 20
+STARVED, LATE = 3, 4
+"""What our own `main` ends with when nothing is left to happen, and when its time is over; see bench_main.cpp."""
+GRACE_S = 5.0
+"""Between the time a test bench may take and the end by force, which costs the trace."""
 _CRASHES = {128 + 4: "an illegal instruction", 128 + 7: "a bus error", 128 + 11: "a segmentation fault"}
 _RUNNING = re.compile(r"cocotb\.regression\s+running (\S+) \((\d+)/(\d+)\)")
-_ENDED = re.compile(r"cocotb\.regression\s+(\S+) (?:passed|failed|skipped)\b")
+_ENDED = re.compile(r"cocotb\.regression\s+(\S+) (passed|failed|skipped)\b")
 _LEVEL = re.compile(r"^\s*[-\d.]+\ws\s+(DEBUG|INFO|WARNING|ERROR|CRITICAL)\s")
-_ICARUS_ERROR = re.compile(r"^(?:ERROR|FATAL): \S+:\d+: (.*)")
-_VERILATOR_ERROR = re.compile(r"^(?:\[\d+\] )?%(?:Error|Fatal)[^:]*: (.*)")
+_ERROR = re.compile(r"^(?:\[\d+\] )?(?:ERROR|FATAL|%Error|%Fatal)[^:]*: (\S+?):(\d+)(?::\d+)?: (.*)")
+"""`$error` and `$fatal` of both tools: file, line, text."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +71,10 @@ class Watcher:
     """Hears a simulator's lines: passes them on to the log, counts tests, and remembers errors."""
 
     def __init__(self, session: Session, unit: Unit) -> None:
-        self.errors: list[str] = []
+        self.errors: list[tuple[str, int, str]] = []
         self.finished = False
         self.running: str | None = None
+        self.ended: dict[str, str] = {}
         self.total = unit.tests
         self._sink, self._unit, self._on_count = session.context.sink, unit, session.on_count
         self._done = self._lines = 0
@@ -86,9 +91,8 @@ class Watcher:
             self._sink.log(text, Level(name))
         elif self._lines == LOG_LINES_MAX + 1:
             self._sink.log(f"{self._unit.name}: further output is left out", Level.WARNING)
-        if error := _ICARUS_ERROR.match(text) or _VERILATOR_ERROR.match(text):
-            self.errors.append(error[1][:500])
-            del self.errors[20:]
+        if len(self.errors) < ERRORS_MAX and (error := _ERROR.match(text)):
+            self.errors.append((error[1], int(error[2]), error[3][:500]))
         if self._unit.kind is UnitKind.COCOTB:
             self._count(text)
 
@@ -96,8 +100,9 @@ class Watcher:
         if started := _RUNNING.search(text):
             self.running, self.total = started[1], int(started[3])
             self._on_count(self._unit, self._done, self.total)
-        elif _ENDED.search(text):
+        elif ended := _ENDED.search(text):
             self.running = None
+            self.ended[ended[1]] = ended[2]
             self._done += 1
             self._on_count(self._unit, self._done, self.total)
 
@@ -108,7 +113,8 @@ async def run_unit(session: Session, unit: Unit, simulator: Simulator) -> UnitRu
     section = context.project.config.verification.simulation
     folder = f"run/{unit.name}"
     watcher = Watcher(session, unit)
-    limits = ToolLimits(wall_s=section.timeout_seconds, output_bytes=4 << 20)
+    own_end = tool != ICARUS and unit.kind is UnitKind.BENCH
+    limits = ToolLimits(wall_s=section.timeout_seconds + GRACE_S * own_end, output_bytes=4 << 20)
     plusargs = [f"+{name}={value}" if value else f"+{name}" for name, value in section.plusargs.items()]
     argv = ["python", "-m", "lutlab_verify.inside.launch", "--cwd", folder]
     environment: dict[str, str] = {}
@@ -121,13 +127,25 @@ async def run_unit(session: Session, unit: Unit, simulator: Simulator) -> UnitRu
     if outcome.exit_code in _CRASHES and outcome.stopped is None:
         words = tuple(outcome.tail[-TAIL_LINES:])
         raise ToolFailed(f"{tool} ended with {_CRASHES[outcome.exit_code]} in {unit.name}", tool=tool, tail=words)
-    trace = next(
-        (f"{folder}/{n}" for n in ("trace.fst", "trace.vcd") if is_output(context.work, f"{folder}/{n}")), None
-    )
+    trace = _trace(context, folder)
     judge = _judge_cocotb if unit.kind is UnitKind.COCOTB else _judge_bench
     tests = judge(session, unit, outcome, watcher)
     record = f"{folder}/coverage.dat"
     return UnitRun(unit, tests, trace, record if is_output(context.work, record) else None, outcome.seconds)
+
+
+def _trace(context: StageContext, folder: str) -> str | None:
+    """The waveform of a run: ours, or the one a test bench named itself; not one that came with the project."""
+    work, root = context.work, context.project.root
+    for name in ("trace.fst", "trace.vcd"):
+        if is_output(work, f"{folder}/{name}"):
+            return f"{folder}/{name}"
+    try:
+        names = sorted(entry.name for entry in os.scandir(work / folder) if entry.name.endswith((".fst", ".vcd")))
+        names = [name for name in names if not (root / name).exists()]
+    except OSError:
+        return None
+    return next((f"{folder}/{name}" for name in names if is_output(work, f"{folder}/{name}")), None)
 
 
 def _simulator_argv(session: Session, unit: Unit, simulator: Simulator) -> list[str]:
@@ -142,7 +160,8 @@ def _simulator_argv(session: Session, unit: Unit, simulator: Simulator) -> list[
     argv = [simulator.path, f"+verilator+seed+{seed}"]
     if unit.kind is UnitKind.COCOTB:
         return [*argv, "--trace", "--trace-file", "trace.fst", "+verilator+coverage+file+coverage.dat"]
-    return [*argv, f"+seed={seed}"]
+    limit_s = session.context.project.config.verification.simulation.timeout_seconds
+    return [*argv, f"+seed={seed}", f"+lutlab_seconds={limit_s}"]
 
 
 def cocotb_environment(unit: Unit, seed: int) -> dict[str, str]:
@@ -180,8 +199,12 @@ def cocotb_environment(unit: Unit, seed: int) -> dict[str, str]:
 def why(outcome: ToolOutcome, timeout_s: float) -> str | None:
     """Why a run did not end by itself, None if it did."""
     if outcome.stopped is Stop.TIME:
-        return f"not finished after {timeout_s:g} s (verification.simulation.timeout_seconds)"
+        return _late(timeout_s)
     return f"stopped: too much {outcome.stopped}" if outcome.stopped else None
+
+
+def _late(timeout_s: float) -> str:
+    return f"not finished after {timeout_s:g} s (verification.simulation.timeout_seconds)"
 
 
 def _tail(outcome: ToolOutcome) -> str:
@@ -192,16 +215,27 @@ def _judge_bench(session: Session, unit: Unit, outcome: ToolOutcome, watcher: Wa
     context, tool, seed = session.context, session.tool, session.seed
     timeout_s = context.project.config.verification.simulation.timeout_seconds
     message = why(outcome, timeout_s)
+    line = None
+    if message is None and outcome.exit_code == LATE and tool != ICARUS:
+        message = _late(timeout_s)
     if message is not None:
         message = f"no $finish: {message}"
     elif watcher.errors:
-        message = watcher.errors[0]
+        file, line, message = _first_error(watcher, unit)
+        message = message if file == unit.file else f"{file}:{line}: {message}"
     elif outcome.exit_code == STARVED or (tool == ICARUS and not watcher.finished and outcome.exit_code == 0):
         message = "no $finish: nothing was left to happen"
     elif outcome.exit_code:
         message = f"ended with status {outcome.exit_code}\n{_tail(outcome)}"
     status = PASSED if message is None else FAILED
-    return [TestResult(unit.name, status, round(outcome.seconds, 3), seed, message, unit.file)]
+    return [TestResult(unit.name, status, round(outcome.seconds, 3), seed, message, unit.file, line)]
+
+
+def _first_error(watcher: Watcher, unit: Unit) -> tuple[str, int, str]:
+    """Where and what the first `$error` or `$fatal` was. Verilator names files by their last part alone."""
+    file, line, text = watcher.errors[0]
+    file = file.removeprefix(f"{SOURCES}/")
+    return unit.file if PurePosixPath(unit.file).name == file else file, line, text
 
 
 def _judge_cocotb(session: Session, unit: Unit, outcome: ToolOutcome, watcher: Watcher) -> list[TestResult]:
@@ -210,12 +244,16 @@ def _judge_cocotb(session: Session, unit: Unit, outcome: ToolOutcome, watcher: W
     tests: list[TestResult] = []
     try:
         xml = read_output(context.work, f"run/{unit.name}/results.xml", RESULTS_BYTES_MAX)
-        tests = from_cocotb(xml, seed, unit.file, None)
+        tests = from_cocotb(xml, seed, unit.file)
     except (OutputMissing, ValueError):
-        pass  # it wrote none: what happened is told below
+        # It writes them at its end. What the log told of tests that ended before is all there is.
+        tests = [
+            TestResult(name, status, 0.0, seed, None if status == PASSED else "see the log", unit.file)
+            for name, status in watcher.ended.items()
+        ]
     message = why(outcome, timeout_s)
     if message is None and (outcome.exit_code or not tests or len(tests) < watcher.total):
-        told = watcher.errors[0] if watcher.errors else _tail(outcome)
+        told = "{}:{}: {}".format(*watcher.errors[0]) if watcher.errors else _tail(outcome)
         message = f"{tool} ended with status {outcome.exit_code}\n{told}"
         if tests and len(tests) >= watcher.total and any(test.status == FAILED for test in tests):
             message = None  # cocotb's own status of a run with failed tests

@@ -41,6 +41,8 @@ FETCHES_MAX = 8
 ARTIFACTS_MAX = 200
 ARTIFACT_BYTES_MAX = 64 << 20
 """What a blob may have."""
+STAGE_BYTES_MAX = 256 << 20
+"""What the artifacts of a stage may have together; those that do not fit any more are left out."""
 DETAILS_BYTES_MAX = 32 << 20
 REASON_CHARS_MAX = 4000
 TAIL_LINES = 20
@@ -262,16 +264,26 @@ class StageService:
                 if data is None:
                     data = await self._blobs.get(file.digest)
                     await asyncio.to_thread(self._files.put, file.digest, data)
-            await asyncio.to_thread(_write, sources, path, data)
+            # Not in a thread: one that is still at work when the stage is cancelled would write into a removed folder.
+            _write(sources, path, data)
 
         sources.mkdir()
-        await asyncio.gather(*(one(path, file) for path, file in files.items()))
+        fetched = await asyncio.gather(*(one(path, file) for path, file in files.items()), return_exceptions=True)
+        for problem in fetched:
+            if problem is not None:
+                raise problem
         await asyncio.to_thread(_open_folders, sources)
         return len(files)
 
     async def _stored(self, result: StageResult, folder: Path) -> StageOutcome:
         """A result with its details and artifacts in the blob store."""
-        artifacts = [ref for each in result.artifacts[:ARTIFACTS_MAX] if (ref := await self._keep(each, folder))]
+        artifacts: list[ArtifactRef] = []
+        room = STAGE_BYTES_MAX
+        for artifact in result.artifacts[:ARTIFACTS_MAX]:
+            ref = await self._keep(artifact, folder, room)
+            if ref is not None:
+                artifacts.append(ref)
+                room -= ref.size_bytes
         details = msgspec.json.encode(result.details)
         if len(details) > DETAILS_BYTES_MAX:
             details = msgspec.json.encode({"cut": f"the details had {len(details)} bytes, too many to keep"})
@@ -285,11 +297,11 @@ class StageService:
             reason=None if result.reason is None else result.reason[:REASON_CHARS_MAX],
         )
 
-    async def _keep(self, artifact: Artifact, folder: Path) -> ArtifactRef | None:
+    async def _keep(self, artifact: Artifact, folder: Path, room: int) -> ArtifactRef | None:
         """An artifact in the blob store; None if there is no such file, or it is too large."""
-        data = await asyncio.to_thread(_read, artifact.path, folder)
+        data = await asyncio.to_thread(_read, artifact.path, folder, min(room, ARTIFACT_BYTES_MAX))
         if data is None:
-            log.warning("artifact_left_out", name=artifact.name)
+            log.warning("artifact_left_out", name=artifact.name, room=room)
             return None
         await self._blobs.put(data)
         return ArtifactRef(
@@ -344,10 +356,10 @@ def _open_folders(root: Path) -> None:
         folder.chmod(FOLDER_MODE)
 
 
-def _read(path: Path, folder: Path) -> bytes | None:
-    """An ordinary file within the stage's folder; links out of it lead nowhere."""
+def _read(path: Path, folder: Path, bytes_max: int) -> bytes | None:
+    """An ordinary file within the stage's folder, if it is not too large; links out of it lead nowhere."""
     place = path if path.is_absolute() else folder / path
     real = place.resolve()
     if not real.is_relative_to(folder.resolve()) or not real.is_file():
         return None
-    return real.read_bytes() if real.stat().st_size <= ARTIFACT_BYTES_MAX else None
+    return real.read_bytes() if real.stat().st_size <= bytes_max else None

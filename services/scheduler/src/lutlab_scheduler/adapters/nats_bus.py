@@ -94,6 +94,11 @@ class NatsBlobs:
         except (BlobMissing, BlobCorrupt) as error:
             raise BlobUnavailable(str(error)) from error
 
+    async def delete(self, digest: str) -> None:
+        """Take a blob out, if it is there."""
+        with translated():
+            await self._store.delete(digest)
+
     async def put(self, data: bytes) -> None:
         """Put a blob unless it is there."""
         with translated():

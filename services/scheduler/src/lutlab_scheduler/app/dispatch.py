@@ -50,6 +50,10 @@ class Carrier:
         """NATS may have lost its blobs."""
         self._known.clear()
 
+    def knows(self, digest: str) -> bool:
+        """Whether somebody may be sent to this blob in NATS."""
+        return digest in self._known
+
     def note(self, digest: str) -> None:
         """This blob is in NATS."""
         self._known[digest] = None

@@ -51,11 +51,19 @@ class Intake:
         digests = [artifact.digest for artifact in outcome.artifacts]
         try:
             for digest in [outcome.details_digest, *digests] if outcome.details_digest else digests:
-                await self._archive_blob(digest)
+                await self._take_over(digest)
         except BlobUnavailable as error:
             retry = v.RetryStage(job_id=body.job_id, stage=body.stage, attempt=body.attempt, reason=str(error))
             return msgspec.structs.replace(envelope, body=retry)
         return envelope
+
+    async def _take_over(self, digest: str) -> None:
+        """Archive a blob that nobody will ask NATS for again, and make room there for others."""
+        if await self._archive.has(digest):
+            return
+        await self._archive.put(digest, await self._blobs.get(digest))
+        if not self._carrier.knows(digest):  # it may be a file of a project too
+            await self._blobs.delete(digest)
 
     async def _archive_blob(self, digest: str) -> None:
         if await self._archive.has(digest):

@@ -198,6 +198,10 @@ class Blobs(Protocol):
         """The blob, verified. Raises: BlobUnavailable, BusUnavailable."""
         ...
 
+    async def delete(self, digest: str) -> None:
+        """Take a blob out, if it is there. Raises: BusUnavailable."""
+        ...
+
     async def put(self, data: bytes) -> None:
         """Put a blob unless it is there. Raises: BusUnavailable."""
         ...

@@ -55,12 +55,9 @@ class Helpers:
         if key not in self._known:
             stem = f"{self.prefix}q{len(self._known)}_"
             names = [f"{stem}{tick}" for tick in range(1, ticks + 1)]
-            # Icarus knows no `type()`; there a signed value loses its sign, which can only spoil a replay.
+            # Icarus knows no `type()`, and its `$bits` is wrong at times: replays get types from the elaborated design.
             self.declarations.append(
-                Twins(
-                    f"var type({expression.model}) {', '.join(names)};",
-                    f"reg [$bits({expression.replay})-1:0] {', '.join(names)};",
-                )
+                Twins(f"var type({expression.model}) {', '.join(names)};", f"reg `{stem}type {', '.join(names)};")
             )
             for earlier, later in zip([expression.model, *names], names, strict=False):
                 self.clocked.append(f"{later} <= {earlier};")

@@ -28,6 +28,8 @@ from lutlab_verify.inside.formal.syntax import Places
 from lutlab_verify.inside.places import project_path
 
 ERRORS_MAX = 20
+_TYPE = re.compile(r"`(lutlab_x\d+_q\d+_)type")
+_PAST = re.compile(r"(lutlab_x\d+_q\d+_)\d+$")
 _LABEL = re.compile(r"lutlab_([pv])(\d+)$")
 TOKENS_DEEP = 20_000
 """Python frames for deeply nested sources."""
@@ -59,12 +61,13 @@ def prepare(request: dict[str, Any]) -> dict[str, Any]:
     lowering.run(tree.root)
     print_ = out / "design.sv"
     print_.write_text(lowering.model.text(), encoding="utf-8")
-    (out / "replay.sv").write_text(lowering.replay.text(), encoding="utf-8")
     places = [[place.file, place.line] if place else None for place in lowering.model.places]
     (out / "places.json").write_text(json.dumps(places), encoding="utf-8")
     yosys = elaborate.Yosys(out / elaborate.LOG)
     yosys.read(print_, request["top"])
     top = yosys.flatten(out / "netlist.json")
+    replay = lowering.replay.text()
+    (out / "replay.sv").write_text(_types(replay, top["netnames"]) + replay, encoding="utf-8")
     clock, edge = elaborate.clock_of(top)
     elaborate.check_memories(top)
     yosys.model(out / "model.smt2", out / "design.il")
@@ -85,6 +88,19 @@ def prepare(request: dict[str, Any]) -> dict[str, Any]:
         "registers": sum(model.registers.values()),
         "inputs": sum(model.inputs.values()),
     }
+
+
+def _types(replay: str, nets: dict[str, Any]) -> str:
+    """Macros for the types of past values: the widest of all instances; unsigned values may be wider than they are."""
+    widths: dict[str, tuple[int, bool]] = dict.fromkeys(_TYPE.findall(replay), (1, False))
+    for name, net in nets.items():
+        stem = _PAST.search(name)
+        if stem is not None and stem[1] in widths:
+            width = max(len(net["bits"]), widths[stem[1]][0])
+            widths[stem[1]] = (width, bool(net.get("signed")))
+    return "".join(
+        f"`define {stem}type {'signed ' if signed else ''}[{width - 1}:0]\n" for stem, (width, signed) in widths.items()
+    )
 
 
 def _checks(checks: list[Check], properties: list[Property]) -> list[dict[str, Any]]:

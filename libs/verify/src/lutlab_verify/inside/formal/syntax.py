@@ -66,7 +66,7 @@ def text(node: Node) -> str:
 
 def brief(node: Node) -> str:
     """A node for a message."""
-    said = re.sub(r"([(\[!~]) | (?=[)\],])|(?<=\w) (?=[(\[])|(?<=##) ", r"\1", text(node))
+    said = re.sub(r"(?<=[(\[!~@]) | (?=[)\],;])|(?<=\w) (?=[(\[])|(?<=##) |(?<=\[ \*) ", "", text(node))
     return said if len(said) <= 80 else said[:77] + "..."
 
 

@@ -1,0 +1,100 @@
+"""`lutlab config`: the configuration file of a verification project, without a lab."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lutlab.commands.common import note, out
+
+if TYPE_CHECKING:
+    from lutlab_verify.config import ConfigError
+
+EXIT_WRONG = 2
+SOURCE_BYTES_MAX = 4 << 20
+
+config = typer.Typer(no_args_is_help=True, help="lutlab.yaml: check it, write a first one, show its schema.")
+
+Folder = Annotated[
+    Path, typer.Argument(metavar="DIR", help="The project's folder.", exists=True, file_okay=False, show_default=True)
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--override", "-o", metavar="PATH=VALUE", help="In place of what the file says; may be given again."),
+]
+
+
+@config.callback()
+def group() -> None:
+    """lutlab.yaml: check it, write a first one, show its schema."""
+
+
+@config.command()
+def validate(*, folder: Folder = Path(), override: Overrides = None) -> None:
+    """Check the configuration and that its patterns match files."""
+    from lutlab_verify.config import ConfigError, load, override_of, stages_of  # noqa: PLC0415 - slow to load
+    from lutlab_verify.config.demands import unsupported  # noqa: PLC0415
+
+    try:
+        project = load(folder, dict(override_of(text) for text in override or ()))
+    except ConfigError as error:
+        complain(error, folder)
+        raise typer.Exit(EXIT_WRONG) from None
+    for problem in unsupported(project.config, stages_of(project.config)):
+        note(f"warning: {problem}")
+    stages = ", ".join(stages_of(project.config))
+    out(f"{project.config.project.name}: {_count(len(project.sources), 'source')}, stages {stages}")
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def complain(error: ConfigError, folder: Path) -> None:
+    """Print everything that is wrong, a line each, as compilers do."""
+    for problem in error.problems:
+        where = folder / error.file if error.file.endswith(".yaml") else error.file
+        line = f":{problem.line}" if problem.line is not None else ""
+        meant = f"; did you mean '{problem.suggestion}'?" if problem.suggestion else ""
+        note(f"{where}{line}: {problem.message}{meant}")
+
+
+@config.command()
+def schema() -> None:
+    """Print the configuration's JSON Schema, for editors."""
+    from lutlab_verify.config import schema as published  # noqa: PLC0415 - slow to load
+
+    out(json.dumps(published(), indent=2))
+
+
+@config.command()
+def init(
+    *,
+    folder: Folder = Path(),
+    name: Annotated[str | None, typer.Option("--name", help="The project's name. Default: the folder's.")] = None,
+    top: Annotated[str | None, typer.Option("--top", help="The top module. Default: the one nobody uses.")] = None,
+    target: Annotated[str, typer.Option("--target", help="A process, or one of our boards.")] = "sky130",
+    force: Annotated[bool, typer.Option("--force", help="Write over the one that is there.")] = False,
+) -> None:
+    """Write a first lutlab.yaml for the sources in a folder."""
+    from lutlab_verify.config import FILE_NAMES, load, project_files, starter  # noqa: PLC0415 - slow to load
+
+    names = project_files(folder)
+    there = [name for name in FILE_NAMES if name in names]
+    if there and not force:
+        note(f"{folder / there[0]} is there already; --force writes over it")
+        raise typer.Exit(EXIT_WRONG)
+    texts = {name: _text(folder / name) for name in names if name.endswith((".v", ".sv", ".py"))}
+    path = folder / (there[0] if there else FILE_NAMES[0])
+    path.write_text(starter(name or folder.resolve().name, texts, top=top, target=target), encoding="utf-8")
+    note(f"wrote {path}")
+    if any(name.endswith((".v", ".sv")) for name in texts):
+        load(folder)
+
+
+def _text(path: Path) -> str:
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        return stream.read(SOURCE_BYTES_MAX)

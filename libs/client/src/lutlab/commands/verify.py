@@ -1,0 +1,321 @@
+"""`lutlab verify`: a folder of sources checked by a lab; and projects, reports, stages by themselves."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lutlab.client import Client
+from lutlab.commands.common import ApiKey, ApiUrl, AsJson, DataDir, JobId, client, note, out, out_json
+from lutlab.commands.config import EXIT_WRONG, Folder, Overrides, complain
+from lutlab.errors import LutlabError, Refused
+from lutlab.text import clock_time, table
+from lutlab.verification import UPLOAD_BYTES_MAX, Project, VerificationJob
+from lutlab.verifying import show_results, watch
+
+if TYPE_CHECKING:
+    from lutlab_verify.project import Project as Checked
+
+EXIT_FAILED = 1
+STAGES = ("lint", "simulation", "formal", "crypto", "synthesis")
+NAMES = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.+@=-]*")
+"""Names of files and folders that a lab takes."""
+SUFFIXES = {"html": "html", "json": "json", "sarif": "sarif", "junit": "xml", "markdown": "md"}
+
+Stages = Annotated[
+    str | None,
+    typer.Option("--stages", help=f"With commas: {','.join(STAGES)}. Default: what the configuration has."),
+]
+Seed = Annotated[int | None, typer.Option("--seed", help="Of whatever is random. Default: a new one.", min=0)]
+Detach = Annotated[bool, typer.Option("--detach", "-d", help="Submit, print the job's id, and do not wait.")]
+Format = Annotated[str, typer.Option("--format", "-f", help=", ".join(SUFFIXES))]
+
+
+def verify(
+    *,
+    folder: Folder,
+    stages: Stages = None,
+    override: Overrides = None,
+    seed: Seed = None,
+    detach: Detach = False,
+    as_json: AsJson = False,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Check a folder with a lutlab.yaml: upload it, run stages over it, show what they found.
+
+    Exit codes: 0 all stages passed (or were skipped); 1 one did not; 2 the configuration is wrong.
+    """
+    wanted = [stage.strip() for stage in stages.split(",")] if stages else None
+    checked, overrides = _checked(folder, override)
+    with client(api_url, api_key, data_dir) as lab:
+        _run(lab, folder, checked, overrides, stages=wanted, seed=seed, detach=detach, as_json=as_json)
+
+
+def lint(
+    *,
+    folder: Folder,
+    override: Overrides = None,
+    as_json: AsJson = False,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Lint a folder: `lutlab verify DIR --stages lint`."""
+    checked, overrides = _checked(folder, override)
+    with client(api_url, api_key, data_dir) as lab:
+        _run(lab, folder, checked, overrides, stages=["lint"], as_json=as_json)
+
+
+def sim(
+    *,
+    folder: Folder,
+    tool: Annotated[str | None, typer.Option("--tool", help="verilator, icarus or ghdl.")] = None,
+    coverage: Annotated[bool | None, typer.Option("--coverage/--no-coverage", help="Collect coverage.")] = None,
+    timeout: Annotated[int | None, typer.Option("--timeout", help="Seconds a test bench may take.", min=1)] = None,
+    seed: Seed = None,
+    override: Overrides = None,
+    as_json: AsJson = False,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Simulate a folder's test benches: `lutlab verify DIR --stages simulation`."""
+    options = {"tool": tool, "coverage": coverage, "timeout_seconds": timeout}
+    given = {f"verification.simulation.{name}": value for name, value in options.items() if value is not None}
+    checked, overrides = _checked(folder, override, given)
+    with client(api_url, api_key, data_dir) as lab:
+        _run(lab, folder, checked, overrides, stages=["simulation"], seed=seed, as_json=as_json)
+
+
+def formal(
+    *,
+    folder: Folder,
+    depth: Annotated[int | None, typer.Option("--depth", help="Clock cycles that are looked into.", min=1)] = None,
+    override: Overrides = None,
+    as_json: AsJson = False,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Prove a folder's properties: `lutlab verify DIR --stages formal`."""
+    given = {} if depth is None else {"verification.formal.depth": depth}
+    checked, overrides = _checked(folder, override, given)
+    with client(api_url, api_key, data_dir) as lab:
+        _run(lab, folder, checked, overrides, stages=["formal"], as_json=as_json)
+
+
+def report(
+    *,
+    job_id: JobId,
+    format: Format = "html",  # noqa: A002 - the option's name
+    output: Annotated[
+        Path | None, typer.Option("--output", help="A file, or a folder; `-` for standard output.", show_default=False)
+    ] = None,
+    include: Annotated[str | None, typer.Option("--include", help="Only these stages, with commas.")] = None,
+    template: Annotated[str | None, typer.Option("--template", help="A built-in or an uploaded template.")] = None,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Save a verification job's report."""
+    if format not in SUFFIXES:
+        raise typer.BadParameter(f"{format!r} is not one of {', '.join(SUFFIXES)}", param_hint="--format")
+    stages = include.split(",") if include else None
+    with client(api_url, api_key, data_dir) as lab:
+        body = lab.verification.report(job_id, format, include=stages, template=template)
+    if output is not None and str(output) == "-":
+        sys.stdout.buffer.write(body)
+        return
+    path = output or Path()
+    if path.is_dir():
+        path /= f"{job_id}.{SUFFIXES[format]}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(body)
+    note(f"wrote {path}")
+
+
+# -- projects --------------------------------------------------------------------------------------------------
+
+project = typer.Typer(no_args_is_help=True, help="Verification projects.")
+ProjectName = Annotated[str, typer.Argument(metavar="PROJECT", help="Its name, or its id (proj_...).")]
+
+
+@project.callback()
+def group() -> None:
+    """Verification projects."""
+
+
+@project.command(name="list")
+def list_projects(
+    *, as_json: AsJson = False, api_url: ApiUrl = None, api_key: ApiKey = None, data_dir: DataDir = None
+) -> None:
+    """List your projects, the one used last first."""
+    with client(api_url, api_key, data_dir) as lab:
+        found = list(lab.verification.projects())
+    if as_json:
+        out_json(found)
+        return
+    rows = [
+        (p.name, p.id, p.top_module, p.target_pdk, p.files, clock_time(p.updated_at or p.created_at)) for p in found
+    ]
+    out(table(("project", "id", "top", "for", "files", "updated"), rows))
+
+
+@project.command()
+def show(
+    *,
+    name: ProjectName,
+    as_json: AsJson = False,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Show a project and its jobs."""
+    with client(api_url, api_key, data_dir) as lab:
+        found = _project(lab, name)
+        jobs = list(lab.verification.jobs(found.id))
+    if as_json:
+        out_json({"project": found, "jobs": jobs})
+        return
+    out(f"{found.name}  {found.id}  top {found.top_module}, for {found.target_pdk}, {found.files} files")
+    if found.description:
+        out(f"  {found.description}")
+    rows = [
+        (job.job_id, job.status, _states(job), clock_time(job.submitted_at) if job.submitted_at else "-")
+        for job in jobs
+    ]
+    out(table(("job", "status", "stages", "submitted"), rows))
+
+
+@project.command()
+def delete(*, name: ProjectName, api_url: ApiUrl = None, api_key: ApiKey = None, data_dir: DataDir = None) -> None:
+    """Forget a project and cancel its open jobs."""
+    with client(api_url, api_key, data_dir) as lab:
+        found = _project(lab, name)
+        lab.verification.delete(found.id)
+    note(f"project {found.name} is gone")
+
+
+def _project(lab: Client, name: str) -> Project:
+    found = lab.verification.project(name) if name.startswith("proj_") else lab.verification.find(name)
+    if found is None:
+        raise LutlabError(f"you have no project {name!r}; `lutlab project list` shows yours")
+    return found
+
+
+def _states(job: VerificationJob) -> str:
+    return ", ".join(f"{stage} {state.status}" for stage, state in job.progress.items())
+
+
+# -- one run ---------------------------------------------------------------------------------------------------
+
+
+def _checked(
+    folder: Path, texts: list[str] | None, given: dict[str, Any] | None = None
+) -> tuple[Checked, dict[str, Any]]:
+    """The project as its configuration says, checked before anything is sent."""
+    from lutlab_verify.config import ConfigError, load, override_of  # noqa: PLC0415 - slow to load
+
+    try:
+        overrides: dict[str, Any] = dict(override_of(text) for text in texts or ()) | (given or {})
+        return load(folder, overrides), overrides
+    except ConfigError as error:
+        complain(error, folder)
+        raise typer.Exit(EXIT_WRONG) from None
+
+
+def _run(
+    lab: Client,
+    folder: Path,
+    checked: Checked,
+    overrides: dict[str, Any],
+    *,
+    stages: list[str] | None = None,
+    seed: int | None = None,
+    detach: bool = False,
+    as_json: bool = False,
+) -> None:
+    """Upload, submit, follow, show. Raises: typer.Exit with the code for how it went."""
+    from lutlab_verify.config import stages_of  # noqa: PLC0415 - slow to load
+
+    wanted = stages or [stage.value for stage in stages_of(checked.config)]
+    unknown = [stage for stage in wanted if stage not in STAGES]
+    if unknown:
+        raise typer.BadParameter(f"{unknown[0]!r} is not one of {', '.join(STAGES)}", param_hint="--stages")
+    found = _make(lab, checked)
+    files = _files(folder)
+    try:
+        lab.verification.upload(found.id, files, replace=True)
+        job = lab.verification.submit(found.id, wanted, overrides=overrides, seed=seed)
+    except Refused as error:
+        _explain(error)
+        raise
+    if detach:
+        out(job.job_id)
+        return
+    note(f"{found.name}: {len(files)} files, {', '.join(wanted)}, job {job.job_id}")
+    with watch() as live:
+        ended = lab.verification.wait(job.job_id, on_change=live.show)
+    _show(lab, ended, as_json=as_json)
+    if ended.status != "passed":
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _make(lab: Client, checked: Checked) -> Project:
+    """The project of this name: made, or changed to what the configuration says."""
+    section = checked.config.project
+    found = lab.verification.find(section.name)
+    if found is None:
+        return lab.verification.create(section.name, section.top_module, section.target_pdk, section.description)
+    wanted = {
+        "top_module": section.top_module,
+        "target_pdk": section.target_pdk,
+        "description": section.description,
+    }
+    changes = {name: value for name, value in wanted.items() if getattr(found, name) != value}
+    return lab.verification.update(found.id, **changes) if changes else found
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    """The folder's files by path. Raises: LutlabError for more than an upload may have."""
+    from lutlab_verify.config import project_files  # noqa: PLC0415 - slow to load
+
+    files: dict[str, bytes] = {}
+    left_out = []
+    size = 0
+    for name in project_files(folder):
+        if not all(NAMES.fullmatch(part) for part in name.split("/")):
+            left_out.append(name)
+            continue
+        files[name] = (folder / name).read_bytes()
+        size += len(files[name])
+        if size > UPLOAD_BYTES_MAX:
+            raise LutlabError(f"{folder} has more than {UPLOAD_BYTES_MAX >> 20} MB; a lab takes no more at once")
+    if left_out:
+        note(f"left out, because a lab does not take such names: {', '.join(map(repr, left_out[:5]))}")
+    return files
+
+
+def _explain(error: Refused) -> None:
+    """What the lab said beside the sentence, where it helps."""
+    if error.details.get("suggestion"):
+        note(f"did you mean {error.details['suggestion']!r}?")
+
+
+def _show(lab: Client, job: VerificationJob, *, as_json: bool) -> None:
+    results = lab.verification.results(job.job_id)
+    if as_json:
+        out_json(results)
+        return
+    bad = [stage for stage, state in job.progress.items() if state.status in ("passed", "failed")]
+    details = {stage: lab.verification.results(job.job_id, stage) for stage in bad}
+    show_results(job, results, details, sys.stdout)
+    if job.error is not None:
+        note(f"{job.error.get('code')}: {job.error.get('message')}")
+    note(f"the whole report: lutlab report {job.job_id} --format html --output report.html")

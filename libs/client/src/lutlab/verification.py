@@ -1,0 +1,297 @@
+"""Projects and verification jobs over HTTP; `Client.verification` is one of these.
+
+```python
+with Client() as lab:
+    check = lab.verification
+    project = check.find("fifo") or check.create("fifo", "fifo", "sky130")
+    check.upload(project.id, {"lutlab.yaml": ..., "rtl/fifo.sv": ...}, replace=True)
+    job = check.wait(check.submit(project.id, ["lint", "formal"]).job_id)
+    print(job.status, check.results(job.job_id)["stages"]["formal"])
+```
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+
+import httpx
+import msgspec
+
+from lutlab.errors import TimedOut
+from lutlab.models import Model
+
+T = TypeVar("T")
+
+JOB_TIMEOUT_S = 4 * 3600.0
+UPLOAD_BYTES_MAX = 100 << 20
+"""How much one request may upload (the contract's limit)."""
+PAGES_MAX = 1_000
+PER_PAGE = 100
+POLL_FIRST_S, POLL_MAX_S, POLL_GROWTH = 0.05, 1.0, 1.15
+OPEN = frozenset({"queued", "running"})
+PREFIX = "job_"
+"""How the id of a verification job begins; a board job's does not."""
+
+
+class Project(Model, frozen=True, kw_only=True):
+    """A project."""
+
+    id: str
+    name: str
+    top_module: str
+    target_pdk: str
+    status: str
+    created_at: datetime
+    updated_at: datetime | None = None
+    description: str = ""
+    files: int = 0
+    owner: str | None = None
+
+
+class StageState(Model, frozen=True, kw_only=True):
+    """Where a stage stands: its status, and while it runs how far it is, e.g. `7/10 tests`."""
+
+    status: str
+    duration: str | None = None
+    progress: str | None = None
+    reason: str | None = None
+
+
+class VerificationJob(Model, frozen=True, kw_only=True):
+    """A job of stages.
+
+    Attributes:
+        status: `queued`, `running`, or how it ended: `passed`, `failed`, `cancelled`.
+        progress: by stage.
+    """
+
+    job_id: str
+    status: str
+    progress: Mapping[str, StageState] = msgspec.field(default_factory=dict)
+    project_id: str | None = None
+    stages: tuple[str, ...] = ()
+    seed: int | None = None
+    submitted_at: datetime | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    estimated_duration: str | None = None
+    error: dict[str, Any] | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more happens to it."""
+        return self.status not in OPEN
+
+
+class LogLine(Model, frozen=True, kw_only=True):
+    """A line of a job's log."""
+
+    timestamp: datetime
+    stage: str
+    level: str
+    message: str
+
+
+class StoredArtifact(Model, frozen=True, kw_only=True):
+    """Something a stage left."""
+
+    name: str
+    stage: str = ""
+    media_type: str = "application/octet-stream"
+    size_bytes: int = 0
+
+
+class Http(Protocol):
+    """What this needs of a client."""
+
+    def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        """One request, repeated where that is safe and helps. Raises: Refused, Unreachable."""
+        ...
+
+    def typed(self, method: str, path: str, kind: type[T], **arguments: Any) -> T:
+        """As `request`, with the answer as a value. Raises: LutlabError."""
+        ...
+
+
+class VerificationClient:
+    """Projects, uploads, jobs, results and reports."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    # -- projects ----------------------------------------------------------------------------------
+
+    def create(self, name: str, top_module: str, target_pdk: str, description: str = "") -> Project:
+        """Make a project. Raises: Refused, if the name is taken."""
+        body = {"name": name, "top_module": top_module, "target_pdk": target_pdk, "description": description}
+        return self._http.typed("POST", "/api/v1/projects", Project, json=body)
+
+    def projects(self, *, name: str | None = None, sort: str = "updated_at") -> Iterator[Project]:
+        """Your projects; with `name`, those whose name contains it."""
+        params: dict[str, Any] = {"per_page": PER_PAGE, "sort": sort} | ({"name": name} if name else {})
+        seen = 0
+        for page in range(1, PAGES_MAX + 1):
+            found = self._http.typed("GET", "/api/v1/projects", _Page, params=params | {"page": page})
+            yield from found.projects
+            seen += len(found.projects)
+            if not found.projects or seen >= found.total:
+                return
+
+    def find(self, name: str) -> Project | None:
+        """Your project of this name, if there is one."""
+        return next((project for project in self.projects(name=name) if project.name == name), None)
+
+    def project(self, project: str) -> Project:
+        """One project."""
+        return self._http.typed("GET", f"/api/v1/projects/{project}", Project)
+
+    def update(self, project: str, **changes: str) -> Project:
+        """Change `name`, `top_module`, `target_pdk` or `description`; the rest stays."""
+        return self._http.typed("PUT", f"/api/v1/projects/{project}", Project, json=changes)
+
+    def delete(self, project: str) -> None:
+        """Forget a project and cancel its open jobs."""
+        self._http.request("DELETE", f"/api/v1/projects/{project}")
+
+    def upload(self, project: str, files: Mapping[str, bytes], *, replace: bool = False) -> list[str]:
+        """Add files, or replace those of the same path.
+
+        Args:
+            files: paths within the project to contents.
+            replace: in place of all that are there.
+
+        Returns:
+            The paths as they were stored.
+        """
+        parts = [("files[]", (path, data)) for path, data in files.items()]
+        params = {"replace": "true"} if replace else {}
+        path = f"/api/v1/projects/{project}/upload"
+        return self._http.typed("POST", path, _Upload, files=parts, params=params).files
+
+    # -- jobs --------------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        project: str,
+        stages: Sequence[str],
+        *,
+        overrides: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+    ) -> VerificationJob:
+        """Run stages over a project's files.
+
+        Args:
+            overrides: dotted paths of the configuration to values, e.g. `{"verification.formal.depth": 50}`.
+            seed: of whatever is random; None for a new one.
+        """
+        body: dict[str, Any] = {"stages": list(stages), "config_overrides": dict(overrides or {})}
+        if seed is not None:
+            body["seed"] = seed
+        return self._http.typed("POST", f"/api/v1/projects/{project}/jobs", VerificationJob, json=body)
+
+    def job(self, job: str) -> VerificationJob:
+        """Where a job and its stages stand."""
+        return self._http.typed("GET", f"/api/v1/jobs/{job}", VerificationJob)
+
+    def jobs(self, project: str) -> Iterator[VerificationJob]:
+        """A project's jobs, newest first."""
+        seen = 0
+        for page in range(1, PAGES_MAX + 1):
+            params: dict[str, int] = {"page": page, "per_page": PER_PAGE}
+            found = self._http.typed("GET", f"/api/v1/projects/{project}/jobs", _Jobs, params=params)
+            yield from found.jobs
+            seen += len(found.jobs)
+            if not found.jobs or seen >= found.total:
+                return
+
+    def cancel(self, job: str) -> None:
+        """Stop a job that has not ended."""
+        self._http.request("POST", f"/api/v1/jobs/{job}/cancel")
+
+    def wait(
+        self,
+        job: str,
+        *,
+        timeout_s: float = JOB_TIMEOUT_S,
+        on_change: Callable[[VerificationJob], None] = lambda _: None,
+    ) -> VerificationJob:
+        """Wait until a job has ended, in whatever way.
+
+        Args:
+            on_change: called at first and whenever anything about its stages changes.
+
+        Raises:
+            TimedOut: it has not ended in time; it goes on.
+        """
+        deadline = time.monotonic() + timeout_s
+        last: VerificationJob | None = None
+        wait_s = POLL_FIRST_S
+        while True:
+            found = self.job(job)
+            if found != last:
+                on_change(found)
+                last = found
+            if found.ended:
+                return found
+            if time.monotonic() > deadline:
+                raise TimedOut(f"job {job} is still {found.status} after {timeout_s:g} s")
+            time.sleep(wait_s)
+            wait_s = min(POLL_MAX_S, wait_s * POLL_GROWTH)
+
+    def logs(self, job: str, *, stage: str | None = None, tail: int | None = None) -> list[LogLine]:
+        """A job's log so far."""
+        params: dict[str, Any] = {"stage": stage, "tail": tail}
+        wanted = {name: value for name, value in params.items() if value is not None}
+        return self._http.typed("GET", f"/api/v1/jobs/{job}/logs", _Logs, params=wanted).logs
+
+    # -- results -----------------------------------------------------------------------------------
+
+    def results(self, job: str, area: str | None = None) -> dict[str, Any]:
+        """What all stages found; or everything about one: a stage, `coverage`, or an area of crypto."""
+        path = f"/api/v1/jobs/{job}/results" + (f"/{area}" if area else "")
+        return self._http.typed("GET", path, dict[str, Any])
+
+    def artifacts(self, job: str) -> list[StoredArtifact]:
+        """What its stages left."""
+        return self._http.typed("GET", f"/api/v1/jobs/{job}/artifacts", _Artifacts).artifacts
+
+    def download(self, job: str, name: str) -> bytes:
+        """One artifact."""
+        return self._http.request("GET", f"/api/v1/jobs/{job}/artifacts/{name}").content
+
+    def report(
+        self,
+        job: str,
+        format: str = "html",  # noqa: A002 - the contract's name
+        *,
+        include: Sequence[str] | None = None,
+        template: str | None = None,
+    ) -> bytes:
+        """A report: `html`, `json`, `sarif`, `junit` or `markdown`."""
+        body = {"format": format, "include": include, "template": template}
+        return self._http.request("POST", f"/api/v1/jobs/{job}/reports", json=body).content
+
+
+class _Page(Model, frozen=True, kw_only=True):
+    projects: list[Project]
+    total: int
+
+
+class _Jobs(Model, frozen=True, kw_only=True):
+    jobs: list[VerificationJob]
+    total: int
+
+
+class _Upload(Model, frozen=True, kw_only=True):
+    files: list[str]
+
+
+class _Logs(Model, frozen=True, kw_only=True):
+    logs: list[LogLine]
+
+
+class _Artifacts(Model, frozen=True, kw_only=True):
+    artifacts: list[StoredArtifact]

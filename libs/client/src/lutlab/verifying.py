@@ -1,0 +1,171 @@
+"""A verification job on a terminal: stages as they run, and what they found."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Protocol, Self, TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from lutlab.verification import StageState, VerificationJob
+
+REFRESH_PER_S = 8
+ROWS_MAX = 40
+SYMBOLS = {"passed": "✓", "failed": "✗", "error": "✗", "skipped": "–", "cancelled": "–", "queued": "·", "running": "…"}
+STYLES = {"passed": "green", "failed": "red", "error": "red", "running": "cyan"}
+BAD = ("failed", "error", "violated", "inconclusive", "unreachable", "not_covered")
+
+
+class Watch(Protocol):
+    """Shows a job while it runs."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def show(self, job: VerificationJob) -> None:
+        """What it does now."""
+        ...
+
+
+class PlainWatch:
+    """A line for each stage that changes; for pipes and logs."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._shown: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def show(self, job: VerificationJob) -> None:
+        """See `Watch`."""
+        for stage, state in job.progress.items():
+            if state.status != "queued" and self._shown.get(stage) != state.status:
+                self._shown[stage] = state.status
+                self._stream.write(f"{stage}: {_words(state)}\n")
+                self._stream.flush()
+
+
+class LiveWatch:
+    """A table that moves."""
+
+    def __init__(self, console: Console) -> None:
+        self._live = Live(console=console, refresh_per_second=REFRESH_PER_S, transient=True)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def show(self, job: VerificationJob) -> None:
+        """See `Watch`."""
+        rows = Table.grid(padding=(0, 2))
+        for stage, state in job.progress.items():
+            style = STYLES.get(state.status, "dim")
+            moving = state.status == "running"
+            sign = Spinner("dots", style=style) if moving else Text(SYMBOLS.get(state.status, "·"), style=style)
+            rows.add_row(sign, stage, Text(_words(state), style="" if moving else "dim"))
+        self._live.update(rows, refresh=True)
+
+
+def _words(state: StageState) -> str:
+    parts = [state.status, state.progress or "", state.duration or "", state.reason or ""]
+    return "  ".join(part for part in parts if part)
+
+
+def watch(stream: TextIO | None = None) -> Watch:
+    """A watch on this stream (standard error): live if it is a terminal."""
+    stream = stream or sys.stderr
+    console = Console(file=stream)
+    return LiveWatch(console) if console.is_terminal else PlainWatch(stream)
+
+
+def show_results(
+    job: VerificationJob, results: Mapping[str, Any], details: Mapping[str, Mapping[str, Any]], stream: TextIO
+) -> None:
+    """A table of the stages, then everything that is not well, at most `ROWS_MAX` rows a stage.
+
+    Args:
+        results: of `GET /results`.
+        details: by stage, of `GET /results/{stage}`.
+    """
+    console = Console(file=stream, highlight=False)
+    stages = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for title in ("stage", "verdict", "time", "what it found"):
+        stages.add_column(title, overflow="fold")
+    for stage, state in job.progress.items():
+        style = STYLES.get(state.status, "")
+        verdict = Text(f"{SYMBOLS.get(state.status, '·')} {state.status}", style=style)
+        found = results.get("stages", {}).get(stage, {})
+        stages.add_row(stage, verdict, state.duration or "-", Text("; ".join(_figures(found))))
+    console.print(stages)
+    for stage, found in details.items():
+        rows = [row for row in _rows(stage, found.get("details", found)) if row is not None]
+        for row in rows[:ROWS_MAX]:
+            console.print(Text("  ").append_text(row), soft_wrap=True)
+        if len(rows) > ROWS_MAX:
+            console.print(f"  ... and {len(rows) - ROWS_MAX} more: lutlab report {job.job_id}")
+
+
+def _figures(found: Mapping[str, Any]) -> list[str]:
+    """A stage's summary in words."""
+    words = []
+    for name, value in found.items():
+        if name in ("status", "notes"):
+            continue
+        if name == "error" and isinstance(value, Mapping):
+            words.append(f"{value.get('code')}: {value.get('message')}")
+        elif name == "coverage" and isinstance(value, Mapping):
+            words += [f"{kind} {share} %" for kind, share in value.items() if isinstance(share, int | float)]
+        elif isinstance(value, Mapping) and "status" in value:
+            reason = f" ({value['reason']})" if value.get("reason") else ""
+            words.append(f"{name.replace('_', ' ')} {value['status']}{reason}")
+        elif name == "reason":
+            words.append(str(value))
+        elif isinstance(value, int | float | str) and not isinstance(value, bool):
+            words.append(f"{name.replace('_', ' ')} {value}")
+    return words
+
+
+def _rows(stage: str, details: Mapping[str, Any]) -> list[Text]:
+    """What is not well in a stage, a line each."""
+    rows = []
+    for finding in details.get("findings", []) if stage == "lint" else []:
+        if not finding.get("waived"):
+            style = "red" if finding.get("severity") == "error" else "yellow"
+            said = f"{finding.get('message')} [{finding.get('rule')}]"
+            rows.append(_row(finding, str(finding.get("severity")), said, style))
+    for test in details.get("tests", []):
+        if test.get("status") in BAD:
+            message = str(test.get("message") or "no message").strip()
+            said = f"{test.get('name')}: {message} (seed {test.get('seed')})"
+            rows.append(_row(test, "failed", said, "red"))
+    for one in details.get("properties", []):
+        if one.get("verdict") in BAD:
+            style = "red" if one["verdict"] == "failed" else "yellow"
+            said = f"{one.get('name')} {one.get('message') or ''}".strip()
+            rows.append(_row(one, str(one["verdict"]), said, style))
+    return rows
+
+
+def _row(place: Mapping[str, Any], verdict: str, said: str, style: str) -> Text:
+    where = ":".join(str(place[name]) for name in ("file", "line", "column") if place.get(name) is not None)
+    return Text(f"{where}: " if where else "").append(verdict, style=style).append(f": {said}")

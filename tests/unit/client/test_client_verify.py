@@ -1,0 +1,239 @@
+"""`lutlab verify`, `project`, `report` and `config` against a lab that answers as the contract has it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from lutlab.cli import app
+from lutlab.client import Client
+from lutlab.commands import common
+
+CONFIG = """\
+project: {name: fifo, top_module: fifo, target_pdk: sky130}
+design: {sources: [rtl/*.v]}
+verification:
+  simulation: {tool: icarus, testbenches: [tb/test_fifo.py]}
+"""
+PROJECT = {
+    "id": "proj_1", "name": "fifo", "top_module": "fifo", "target_pdk": "sky130", "description": "", "status": "active",
+    "files": 3, "owner": "ada", "created_at": "2026-01-15T10:30:00Z", "updated_at": "2026-01-15T10:30:00Z",
+}  # fmt: skip
+LINT = {"findings": [
+    {"file": "rtl/fifo.v", "line": 3, "column": 7, "rule": "WIDTH", "severity": "warning", "message": "too wide"},
+    {"file": "rtl/fifo.v", "line": 4, "rule": "UNUSED", "severity": "warning", "message": "x", "waived": "known"},
+]}  # fmt: skip
+TESTS = {
+    "tests": [{"name": "fills_up", "status": "failed", "seconds": 1, "seed": 9, "message": "expected 3", "file": None}]
+}
+
+
+class Lab:
+    """A lab with at most one project and one job."""
+
+    def __init__(self) -> None:
+        self.projects: list[dict[str, Any]] = []
+        self.uploaded: dict[str, bytes] = {}
+        self.submitted: dict[str, Any] = {}
+        self.asked: list[str] = []
+        self.verdict = "failed"
+        self.refusal: httpx.Response | None = None
+        self._looks = 0
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        route = f"{request.method} {request.url.path.removeprefix('/api/v1')}"
+        self.asked.append(route)
+        if request.method != "GET":
+            assert request.headers["Idempotency-Key"]
+        found = self._answer(route, request)
+        return found if isinstance(found, httpx.Response) else httpx.Response(200, json=found)
+
+    def _answer(self, route: str, request: httpx.Request) -> Any:
+        match route:
+            case "GET /projects":
+                return {"projects": self.projects, "total": len(self.projects), "page": 1, "per_page": 100}
+            case "POST /projects":
+                self.projects = [PROJECT | json.loads(request.content)]
+                return httpx.Response(201, json=self.projects[0])
+            case "PUT /projects/proj_1":
+                self.projects = [self.projects[0] | json.loads(request.content)]
+                return self.projects[0]
+            case "DELETE /projects/proj_1":
+                self.projects = []
+                return httpx.Response(204)
+            case "POST /projects/proj_1/upload":
+                assert request.url.params["replace"] == "true"
+                self.uploaded = _parts(request)
+                return {"uploaded": len(self.uploaded), "project_id": "proj_1", "files": list(self.uploaded)}
+            case "POST /projects/proj_1/jobs":
+                self.submitted = json.loads(request.content)
+                return self.refusal or httpx.Response(202, json={"job_id": "job_1", "status": "queued", "seed": 9})
+            case "GET /projects/proj_1/jobs":
+                return {"jobs": [self._job("passed")], "total": 1, "page": 1, "per_page": 100}
+            case "GET /jobs/job_1":
+                self._looks += 1
+                return self._job("running" if self._looks < 3 else self.verdict)
+            case "GET /jobs/job_1/results":
+                stages = {"lint": {"status": "passed", "warnings": 1, "errors": 0}}
+                stages["simulation"] = {"status": self.verdict, "tests_failed": 1, "coverage": {"line": 96.4}}
+                return {"job_id": "job_1", "overall_status": self.verdict, "stages": stages}
+            case "GET /jobs/job_1/results/lint":
+                return {"job_id": "job_1", "details": LINT}
+            case "GET /jobs/job_1/results/simulation":
+                return {"job_id": "job_1", "details": TESTS if self.verdict == "failed" else {}}
+            case "POST /jobs/job_1/reports":
+                return httpx.Response(200, content=b"<html>" + request.content)
+        return httpx.Response(404, json={"error": {"code": "NOT_FOUND", "message": route}})
+
+    def _job(self, status: str) -> dict[str, Any]:
+        running = status == "running"
+        progress = {
+            "lint": {"status": "passed", "duration": "0.6s"},
+            "simulation": {"status": status, **({"progress": "7/10 tests"} if running else {"duration": "3.1s"})},
+        }
+        return {"job_id": "job_1", "status": status, "progress": progress, "submitted_at": "2026-01-15T10:35:00Z"}
+
+
+def _parts(request: httpx.Request) -> dict[str, bytes]:
+    body = request.read()
+    found = re.findall(rb'name="files\[\]"; filename="([^"]+)".*?\r\n\r\n(.*?)\r\n--', body, re.DOTALL)
+    return {name.decode(): data for name, data in found}
+
+
+@pytest.fixture
+def lab(monkeypatch: pytest.MonkeyPatch) -> Lab:
+    fake = Lab()
+
+    class Faked(Client):
+        def __init__(self, api_url: str | None = None, api_key: str | None = None) -> None:
+            super().__init__(api_url, api_key, transport=httpx.MockTransport(fake))
+
+    monkeypatch.setattr(common, "Client", Faked)
+    monkeypatch.setattr("lutlab.verification.POLL_FIRST_S", 0.0)
+    monkeypatch.setenv("LUTLAB_API_URL", "http://lab")
+    return fake
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    root = tmp_path / "fifo"
+    files = {"lutlab.yaml": CONFIG, "rtl/fifo.v": "module fifo; endmodule\n", "tb/test_fifo.py": "import cocotb\n"}
+    left_behind = {"tb/__pycache__/x.pyc": "", ".git/config": "", "obj_dir/V.cpp": "", "odd name.v": ""}
+    for name, text in {**files, **left_behind}.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_verify_makes_uploads_submits_follows_and_shows(lab: Lab, folder: Path) -> None:
+    code, out, err = run("verify", folder, "--override", "verification.simulation.coverage=true", "--seed", 9)
+    assert code == 1
+    assert lab.projects[0]["name"] == "fifo"
+    assert set(lab.uploaded) == {"lutlab.yaml", "rtl/fifo.v", "tb/test_fifo.py"}
+    assert lab.uploaded["rtl/fifo.v"] == b"module fifo; endmodule\n"
+    assert lab.submitted == {
+        "stages": ["lint", "simulation"],
+        "config_overrides": {"verification.simulation.coverage": True},
+        "seed": 9,
+    }
+    assert "simulation: running  7/10 tests\n" in err
+    assert "'odd name.v'" in err
+    assert re.search(r"simulation\s+✗ failed\s+3.1s\s+tests failed 1; line 96.4 %", out)
+    assert "rtl/fifo.v:3:7: warning: too wide [WIDTH]" in out
+    assert "known" not in out  # waived
+    assert "failed: fills_up: expected 3 (seed 9)" in out
+
+
+def test_a_job_that_passes_ends_with_0_and_the_project_is_used_again(lab: Lab, folder: Path) -> None:
+    lab.verdict = "passed"
+    lab.projects = [PROJECT | {"target_pdk": "gf22fdx"}]
+    assert run("verify", folder, "--stages", "lint,simulation")[0] == 0
+    assert lab.projects[0]["target_pdk"] == "sky130"
+    assert "POST /projects" not in lab.asked
+    lab.asked.clear()
+    code, out, _ = run("verify", folder, "--json")
+    assert code == 0
+    assert json.loads(out)["overall_status"] == "passed"
+    assert "PUT /projects/proj_1" not in lab.asked
+
+
+def test_short_forms_ask_for_one_stage(lab: Lab, folder: Path) -> None:
+    run("sim", folder, "--tool", "verilator", "--no-coverage", "--timeout", 7)
+    assert lab.submitted["stages"] == ["simulation"]
+    assert lab.submitted["config_overrides"] == {
+        "verification.simulation.tool": "verilator",
+        "verification.simulation.coverage": False,
+        "verification.simulation.timeout_seconds": 7,
+    }
+    run("formal", folder, "--depth", 3)
+    assert (lab.submitted["stages"], lab.submitted["config_overrides"]) == (
+        ["formal"],
+        {"verification.formal.depth": 3},
+    )
+    run("lint", folder)
+    assert lab.submitted["stages"] == ["lint"]
+
+
+def test_detached_prints_the_id_and_does_not_wait(lab: Lab, folder: Path) -> None:
+    assert run("verify", folder, "--detach")[:2] == (0, "job_1\n")
+    assert "GET /jobs/job_1" not in lab.asked
+
+
+def test_a_wrong_configuration_is_told_before_anything_is_sent(lab: Lab, folder: Path) -> None:
+    (folder / "lutlab.yaml").write_text(CONFIG.replace("simulation", "simlation"))
+    code, _, err = run("verify", folder)
+    assert code == 2
+    assert err == f"{folder}/lutlab.yaml:4: unknown field 'simlation'; did you mean 'verification.simulation'?\n"
+    code, _, err = run("config", "validate", folder, "-o", "verification.formal.depht=3")
+    assert code == 2
+    assert "unknown field 'depht'; did you mean 'verification.formal.depth'?" in err
+    assert lab.asked == []
+
+
+def test_what_the_lab_refuses_is_told_with_what_it_suggests(lab: Lab, folder: Path) -> None:
+    error = {"code": "VALIDATION_ERROR", "message": "no such stage", "details": {"suggestion": "lint"}}
+    lab.refusal = httpx.Response(400, json={"error": error})
+    with pytest.raises(Exception, match="no such stage"):
+        run("verify", folder)
+
+
+def test_projects_are_listed_shown_and_deleted(lab: Lab) -> None:
+    lab.projects = [PROJECT]
+    assert run("project", "list")[1].splitlines()[1].split()[:5] == ["fifo", "proj_1", "fifo", "sky130", "3"]
+    shown = run("project", "show", "fifo")[1]
+    assert "lint passed, simulation passed" in shown
+    assert run("project", "delete", "fifo")[0] == 0
+    assert lab.projects == []
+    with pytest.raises(Exception, match="no project 'fifo'"):
+        run("project", "delete", "fifo")
+
+
+def test_reports_are_saved_under_a_fitting_name(lab: Lab, tmp_path: Path) -> None:
+    assert run("report", "job_1", "--format", "junit", "--output", tmp_path, "--include", "lint,formal")[0] == 0
+    asked = json.loads((tmp_path / "job_1.xml").read_bytes().removeprefix(b"<html>"))
+    assert asked == {"format": "junit", "include": ["lint", "formal"], "template": None}
+    run("report", "job_1", "--output", tmp_path / "new" / "r.html")
+    assert (tmp_path / "new" / "r.html").read_bytes().startswith(b"<html>")
+    assert run("report", "job_1", "--output", "-")[1].startswith("<html>")
+    assert run("report", "job_1", "--format", "pdf")[0] == 2
+
+
+def test_a_first_configuration_is_written_once(folder: Path) -> None:
+    assert run("config", "init", folder)[0] == 2
+    (folder / "lutlab.yaml").unlink()
+    (folder / "odd name.v").unlink()
+    assert run("config", "init", folder, "--name", "other")[0] == 0
+    code, out, _ = run("config", "validate", folder)
+    assert (code, out) == (0, "other: 1 source, stages lint, simulation\n")
+    assert json.loads(run("config", "schema")[1])["title"] == "lutlab.yaml"
