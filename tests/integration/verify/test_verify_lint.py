@@ -149,7 +149,7 @@ def test_nothing_of_a_file_outside_of_the_project_comes_out(tmp_path: Path) -> N
 
 def test_includes_and_defines_reach_every_tool(tmp_path: Path) -> None:
     files = {
-        "rtl/plain.sv": '`include "width.svh"\n'
+        "rtl/the files/plain.sv": '`include "width.svh"\n'
         "module plain (input wire [`WIDTH-1:0] a, output wire [`WIDTH-1:0] y);\n  assign y = a ^ `MASK;\nendmodule\n",
         "include/width.svh": "`define WIDTH 4\n",
     }
@@ -157,7 +157,7 @@ def test_includes_and_defines_reach_every_tool(tmp_path: Path) -> None:
     project = make_project(
         tmp_path / "src",
         "plain",
-        sources=("rtl/plain.sv", "include/width.svh"),
+        sources=("rtl/the files/plain.sv", "include/width.svh"),
         includes=("include",),
         project={"defines": {"MASK": "4'h5"}},
     )
