@@ -141,6 +141,8 @@ def test_nothing_of_a_file_outside_of_the_project_comes_out(tmp_path: Path) -> N
     assert result.status is StageStatus.FAILED
     first = result.details["findings"][0]
     assert (first["rule"], first["line"]) == ("IncludeOutsideProject", 1)
+    path = next(one for one in result.details["findings"] if one["rule"] == "INCABSPATH")
+    assert (path["line"], path["column"]) == (1, 10)
     told = json.dumps([result.summary, result.details, stage.sink.lines])  # type: ignore[attr-defined]
     told += (tmp_path / "work" / "lint.sarif").read_text()
     assert "hunter2" not in told
