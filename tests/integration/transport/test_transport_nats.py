@@ -131,3 +131,18 @@ async def test_a_late_answer_is_not_taken_for_that_of_the_next_request(nc: Clien
     await nc.publish(late, codec.encode(Answer(command_id=ident, code="ok")))
     await nc.publish(own, codec.encode(Answer(command_id=ident, code="idempotency_mismatch")))
     assert (await second).code == "idempotency_mismatch"
+
+
+async def test_a_full_store_is_cleared_of_what_is_not_needed(nc: Client) -> None:
+    store = BlobStore(nc.jetstream())
+    needed, spare = os.urandom(700_000), os.urandom(600_000)
+    for data in (needed, spare):
+        await store.put(data)
+    keep = {ids.digest(needed)}
+    assert await store.prune(64 << 20, keep) == 0
+    assert await store.prune(1_000_000, keep) >= 1
+    assert await store.exists(ids.digest(needed)) and not await store.exists(ids.digest(spare))
+    with pytest.raises(BlobMissing):
+        await store.get(ids.digest(spare))
+    await store.put(spare)
+    assert await store.get(ids.digest(spare)) == spare

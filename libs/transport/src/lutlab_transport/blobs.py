@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from nats.js import JetStreamContext
 from nats.js.api import ObjectMeta, ObjectMetaOptions
 from nats.js.errors import NotFoundError, ObjectNotFoundError
@@ -58,6 +60,23 @@ class BlobStore:
             await store.delete(name)
         except (NotFoundError, ObjectNotFoundError):
             return
+
+    async def prune(self, bytes_max: int, needed: Collection[str]) -> int:
+        """If all blobs together have more than `bytes_max` bytes, delete those that are not needed; how many.
+
+        The bucket refuses everything once it is full, so somebody must do this who knows what is needed.
+        """
+        try:
+            store = await self._js.object_store(BLOB_BUCKET)
+            found = [info for info in await store.list(ignore_deletes=True) if info.name is not None]
+        except NotFoundError:
+            return 0
+        if sum(info.size or 0 for info in found) <= bytes_max:
+            return 0
+        spare = [str(info.name) for info in found if info.name not in needed]
+        for name in spare:
+            await store.delete(name)
+        return len(spare)
 
     async def get(self, name: str) -> bytes:
         """The blob's bytes, verified. Raises: BlobMissing, BlobCorrupt."""

@@ -26,6 +26,7 @@ from lutlab_scheduler.adapters.nats_commands import CommandConsumer
 from lutlab_scheduler.adapters.nats_link import NatsLink
 from lutlab_scheduler.adapters.nats_sync import UnsafeSync
 from lutlab_scheduler.adapters.postgres import Leadership, Ledger, PostgresLetters
+from lutlab_scheduler.adapters.postgres_attic import PostgresAttic
 from lutlab_scheduler.app.dispatch import Carrier, Dispatcher
 from lutlab_scheduler.app.housekeeping import keep_house
 from lutlab_scheduler.app.inside import Inside
@@ -33,6 +34,7 @@ from lutlab_scheduler.app.intake import Intake
 from lutlab_scheduler.app.leases import Leases
 from lutlab_scheduler.app.logs import LogIngest
 from lutlab_scheduler.app.ports import AppendConflict, Clock, StoreUnavailable, first_reason
+from lutlab_scheduler.app.retention import keep_tidy
 from lutlab_scheduler.app.tail import Tail
 from lutlab_scheduler.app.writer import Writer, recover
 from lutlab_scheduler.collector import calm
@@ -163,6 +165,11 @@ async def _work(leadership: Leadership, writer: Writer, link: NatsLink, house: C
         tasks.create_task(writer.run())
         tasks.create_task(house)
         tasks.create_task(link.run())
+        attic = PostgresAttic(leadership.pool)
+        tidy = keep_tidy(
+            attic=attic, blobs=blobs, carrier=carrier, world=world, clock=clock, retention=settings.retention()
+        )
+        tasks.create_task(tidy)
 
 
 async def _until_signal(settings: Settings) -> None:

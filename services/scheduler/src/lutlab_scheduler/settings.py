@@ -9,7 +9,9 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 import lutlab_profiles
+from lutlab_scheduler.app.retention import Retention
 from lutlab_scheduler.domain.outcome import QUARANTINE_AFTER, Rules
+from lutlab_transport.streams import BLOB_BUCKET_BYTES_MAX
 
 
 class Settings(BaseSettings):
@@ -29,6 +31,8 @@ class Settings(BaseSettings):
         quarantine_after: how many loads in a row may fail until a board gets no more jobs.
         queue_jobs_max: how many build jobs may be open at once.
         job_log_bytes_max: how much of a job's log is kept.
+        keep_logs_days: how long a job's log is kept after the job has ended; 0 for ever.
+        keep_blobs_days: how long a job's source and bitstream are kept after it has ended; 0 for ever.
         nats_monitor_url: NATS' monitoring ports, separated by commas; how it syncs is read back there at start.
         allow_unsafe_sync: go on even if NATS acknowledges messages before they are on disk, or cannot be asked.
         nats_replicas: copies of each stream; 3 in a cluster.
@@ -61,7 +65,17 @@ class Settings(BaseSettings):
     job_log_bytes_max: int = Field(default=4 << 20, ge=1024)
     scheduler_metrics_port: int = Field(default=0, ge=0, le=65535)
     otlp_endpoint: str = ""
+    keep_logs_days: float = Field(default=90.0, ge=0)
+    keep_blobs_days: float = Field(default=365.0, ge=0)
     default_profile: str = lutlab_profiles.DEFAULT_PROFILE
+
+    def retention(self) -> Retention:
+        """How long by-products are kept."""
+        return Retention(
+            logs=timedelta(days=self.keep_logs_days) if self.keep_logs_days else None,
+            blobs=timedelta(days=self.keep_blobs_days) if self.keep_blobs_days else None,
+            transit_bytes=BLOB_BUCKET_BYTES_MAX // 2,
+        )
 
     def rules(self) -> Rules:
         """The limits decisions obey."""

@@ -214,16 +214,17 @@ class Postgres:
         return None if row is None else row["toolchain"]
 
     async def put(self, data: bytes) -> str:
-        """Store `data` under its SHA-256, unless it is there."""
+        """Store `data` under its SHA-256, unless it is there; then it is as if it were stored now."""
         name = digest(data)
-        if await self._row("select 1 from blobs where digest = $1", name) is None:
+        now = self._clock.now()
+        if await self._row("update blobs set created_at = $2 where digest = $1 returning 1", name, now) is None:
             await self._row(
                 "insert into blobs (digest, size_bytes, data, created_at) values ($1, $2, $3, $4) "
                 "on conflict do nothing",
                 name,
                 len(data),
                 data,
-                self._clock.now(),
+                now,
             )
         return name
 

@@ -103,3 +103,8 @@ class NatsBlobs:
         """Put a blob unless it is there."""
         with translated():
             await self._store.put(data)
+
+    async def prune(self, bytes_max: int, needed: frozenset[str]) -> int:
+        """If there is more than `bytes_max`, take away what is not needed; how many blobs."""
+        with translated():
+            return await self._store.prune(bytes_max, needed)

@@ -102,8 +102,10 @@ insert into subscriptions (name, position) values ($1, $2)
 on conflict (name) do update set position = excluded.position
 """
 SQL_PUT_BLOB = """
-insert into blobs (digest, size_bytes, data, created_at) values ($1, $2, $3, now()) on conflict (digest) do nothing
+insert into blobs (digest, size_bytes, data, created_at) values ($1, $2, $3, now())
+on conflict (digest) do update set created_at = excluded.created_at
 """
+SQL_TOUCH_BLOB = "update blobs set created_at = now() where digest = $1 returning 1"
 SQL_ADD_LOGS = """
 insert into job_logs (job_id, attempt, seq, stage, text, at, level)
 select * from unnest($1::uuid[], $2::int[], $3::int[], $4::text[], $5::text[], $6::timestamptz[], $7::text[])
@@ -352,9 +354,9 @@ class PostgresArchive:
         self._pool = pool
 
     async def has(self, digest: str) -> bool:
-        """Whether the blob is archived."""
+        """Whether the blob is archived; if so, it is kept for a while, as if it were put now."""
         with translated():
-            return bool(await self._pool.fetchval("select exists(select from blobs where digest = $1)", digest))
+            return await self._pool.fetchval(SQL_TOUCH_BLOB, digest) is not None
 
     async def get(self, digest: str) -> bytes:
         """The blob. Raises: BlobUnavailable."""

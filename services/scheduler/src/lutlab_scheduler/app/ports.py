@@ -175,7 +175,7 @@ class Archive(Protocol):
     """Blobs in Postgres: they stay when NATS is wiped."""
 
     async def has(self, digest: str) -> bool:
-        """Whether the blob is archived."""
+        """Whether the blob is archived; if so, it is kept for a while, as if it were put now."""
         ...
 
     async def get(self, digest: str) -> bytes:
@@ -204,6 +204,22 @@ class Blobs(Protocol):
 
     async def put(self, data: bytes) -> None:
         """Put a blob unless it is there. Raises: BusUnavailable."""
+        ...
+
+    async def prune(self, bytes_max: int, needed: frozenset[str]) -> int:
+        """If there is more than `bytes_max`, take away what is not needed; how many blobs. Raises: BusUnavailable."""
+        ...
+
+
+class Attic(Protocol):
+    """Forgetting what is not kept for ever."""
+
+    async def forget_logs(self, before: datetime, limit: int) -> int:
+        """Delete the logs of up to `limit` jobs that ended before; of how many. Raises: StoreUnavailable."""
+        ...
+
+    async def forget_blobs(self, before: datetime, limit: int) -> int:
+        """Delete up to `limit` blobs that only jobs spoke of which ended before; how many. Raises: StoreUnavailable."""
         ...
 
 

@@ -1,0 +1,80 @@
+"""What is not kept for ever: job logs, designs of jobs that ended long ago, and blobs on their way through NATS.
+
+Events and the answers to commands stay: they are the ledger, and the same key gets the same answer for ever. Logs and
+blobs are by-products. They go some time after their job has ended, and only where nothing else speaks of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from lutlab_scheduler.app.dispatch import Carrier
+from lutlab_scheduler.app.ports import Attic, Blobs, BusUnavailable, Clock, StoreUnavailable
+from lutlab_scheduler.app.world import World
+
+log = structlog.get_logger(__name__)
+
+EVERY_S = 3600.0
+BATCH = 500
+"""Jobs whose logs, or blobs, that go in one transaction."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long things are kept; None for ever.
+
+    Attributes:
+        logs, blobs: how long after the end of their job.
+        transit_bytes: how much NATS may hold before what nobody needs now is taken away there.
+    """
+
+    logs: timedelta | None
+    blobs: timedelta | None
+    transit_bytes: int
+
+
+async def keep_tidy(
+    *, attic: Attic, blobs: Blobs, carrier: Carrier, world: World, clock: Clock, retention: Retention
+) -> None:
+    """Clear out every `EVERY_S` until cancelled."""
+    while True:
+        await asyncio.sleep(EVERY_S)
+        try:
+            await clear_out(attic, clock, retention)
+            if await blobs.prune(retention.transit_bytes, needed(world)):
+                # Whatever is sent next is looked for first.
+                carrier.forget()
+        except (StoreUnavailable, BusUnavailable) as error:
+            log.warning("clearing_out_failed", reason=str(error))
+
+
+async def clear_out(attic: Attic, clock: Clock, retention: Retention) -> None:
+    """Forget what has been kept long enough. Raises: StoreUnavailable."""
+    for what, age, forget in (
+        ("logs", retention.logs, attic.forget_logs),
+        ("blobs", retention.blobs, attic.forget_blobs),
+    ):
+        if age is None:
+            continue
+        count = BATCH
+        while count >= BATCH:
+            count = await forget(clock.now() - age, BATCH)
+            if count:
+                log.info("forgotten", what=what, count=count)
+
+
+def needed(world: World) -> frozenset[str]:
+    """Digests of what builders and agents may ask NATS for now."""
+    wanted: set[str | None] = set()
+    for job in world.open_jobs():
+        wanted |= {job.source_digest, job.bitstream.digest if job.bitstream else None}
+    for board in world.boards():
+        base = world.base(board.profile)
+        wanted |= {bits.digest for bits in (base, board.loaded) if bits}
+        wanted |= {board.loading.bitstream.digest} if board.loading and board.loading.bitstream else set()
+        wanted |= {board.session.bitstream.digest} if board.session else set()
+    return frozenset(digest for digest in wanted if digest)
