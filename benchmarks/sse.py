@@ -19,6 +19,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
+import psutil
 
 from lutlab_ledger.migrate import migrate
 from lutlab_stack.nats import prepare_nats
@@ -118,6 +119,9 @@ def main() -> None:
             stack.callback(process.wait)
             stack.callback(process.terminate)
         good = asyncio.run(drive(port, followers, events))
+        times = psutil.Process(process.pid).cpu_times()
+        spent_us = (times.user + times.system) * 1e6 / (followers * events)
+        print(f"the API took {spent_us:.0f} us of processor time a delivery, its start and the connecting included")
     sys.exit(0 if good else 1)
 
 

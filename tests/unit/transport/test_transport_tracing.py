@@ -58,6 +58,14 @@ def test_an_error_is_one_and_is_raised(spans: InMemorySpanExporter) -> None:
     assert not named(spans, "build").status.is_ok
 
 
+def test_a_span_only_within_another(spans: InMemorySpanExporter) -> None:
+    with tracing.inner("exchange", "client"):
+        assert tracing.carried() is None
+    with tracing.span("request", trace=uuid4()), tracing.inner("exchange", "client"):
+        pass
+    assert [span.name for span in spans.get_finished_spans()] == ["exchange", "request"]
+
+
 def test_a_span_that_no_block_surrounds(spans: InMemorySpanExporter) -> None:
     tracing.begin("alone", "server", {})()
     with tracing.span("request", trace=uuid4()):

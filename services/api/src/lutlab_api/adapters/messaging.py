@@ -167,7 +167,7 @@ class NatsBus:
             raise BoardFailure(Code.BOARD_UNREACHABLE, f"board {fpga_id} cannot be reached: the message bus is down")
         subject = subjects.bus(self._site, agent_id)
         try:
-            with tracing.span("bus request", "client", fpga_id=fpga_id):
+            with tracing.inner("bus request", "client", fpga_id=fpga_id):
                 told = tracing.carried(headers.to_headers())
                 message = await client.request(subject, frame, timeout=timeout_s, headers=told)
             return BusReply.from_message(message.headers, message.data)

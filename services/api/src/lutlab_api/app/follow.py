@@ -134,7 +134,8 @@ class Follower:
 
     async def _read(self) -> None:
         if self._position is None:
-            self._position = await self._source.head()
+            # With a full window from the start, all who come back after a restart are served from memory.
+            self._position = max(0, await self._source.head() - WINDOW_MAX)
         while found := await self._source.after(AuditFilter(after=self._position, limit=BATCH_MAX)):
             self._window.extend(Followed(f.event, f.owner, self._tell(f.event)) for f in found)
             self._position = found[-1].event.position
@@ -164,29 +165,31 @@ class Follower:
             raise ApiError(Code.OVERLOADED, f"{FOLLOWERS_MAX} clients follow the log already; try again later")
         self.followers += 1
         try:
+            after, choosy = wanted.after, replace(wanted, after=0, limit=0) != AuditFilter(limit=0)
             while not self.closing:
                 grown = self._grown
-                batch = await self._next(wanted)
+                batch = await self._next(wanted, after, choosy)
                 if batch is None:
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(grown.wait(), wait_s)
+                        async with asyncio.timeout(wait_s):  # unlike `wait_for` it makes no task, and there are many
+                            await grown.wait()
                         continue
-                    batch = Batch((), wanted.after)
-                wanted = replace(wanted, after=batch.position)
+                    batch = Batch((), after)
+                after = batch.position
                 yield batch
         finally:
             self.followers -= 1
 
-    async def _next(self, wanted: AuditFilter) -> Batch | None:
-        """The next events, None if nothing happened yet."""
-        after = wanted.after
+    async def _next(self, wanted: AuditFilter, after: int, choosy: bool) -> Batch | None:
+        """The next events after a position, None if nothing happened yet."""
         if self._position is not None and after >= self._position:
             return None
         if self._window and after + 1 >= self._window[0].event.position:
             start = after + 1 - self._window[0].event.position
             entries = [self._window[i] for i in range(start, min(start + BATCH_MAX, len(self._window)))]
-            return Batch([e for e in entries if is_wanted(wanted, e)], entries[-1].event.position)
-        return await self._catch_up(wanted)
+            chosen = [e for e in entries if is_wanted(wanted, e)] if choosy else entries
+            return Batch(chosen, entries[-1].event.position)
+        return await self._catch_up(replace(wanted, after=after))
 
     async def _catch_up(self, wanted: AuditFilter) -> Batch | None:
         head = self._position or 0
