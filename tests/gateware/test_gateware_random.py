@@ -54,6 +54,14 @@ class Target(dict):
 class Dice(random.Random):
     """Frames at random; `spend` keeps count of the bytes that the replies will take."""
 
+    address_bits = PARAMETERS["address_bits"]
+
+    def addresses(self):
+        """Some within the target, and beside the end of a wide one."""
+        space = 1 << self.address_bits
+        beside = [space - self.randrange(1, 20), space, space + 1] if self.address_bits > 9 else []
+        return [self.randrange(space), *(address for address in beside if address < 1 << 24)]
+
     def word(self):
         return self.choice([0, 0xFFFF_FFFF, 0x0101_0101, self.getrandbits(32), self.getrandbits(32)]).to_bytes(
             4, "little"
@@ -62,7 +70,7 @@ class Dice(random.Random):
     def operation(self, words_max):
         """Request bytes of one operation, and how many bytes of reply it causes."""
         kind = self.choice([0, 0, 0, 1, 1, 1, 2, 3])
-        address = self.choice([self.choice(ADDRESSES), self.randrange(0x200)])
+        address = self.choice([self.choice(ADDRESSES), *self.addresses()])
         op = kind | 0x20 * (address > 0xFFFF or self.random() < 0.2) | 0x08 * (self.random() < 0.3)
         count = 1
         body = b""
@@ -186,12 +194,27 @@ def fed(fake, line, ring=None):
 
 @pytest.mark.parametrize("delay", [0, 1, 3], ids=["combinational", "registered", "stretched"])
 def test_same_bytes_in_same_bytes_out(library, delay):
-    dice, device, target = Dice(SEED * 3 + delay), FastDevice(library, delay), Target()
+    compare(library, delay, Dice(SEED * 3 + delay), FRAMES // 3)
+
+
+@pytest.mark.parametrize("address_bits", [17, 24])
+def test_wide_address_spaces(tmp_path, address_bits):
+    dice = Dice(SEED + address_bits)
+    dice.address_bits = address_bits
+    transfers = compare(build(tmp_path, address_bits=address_bits), 1, dice, FRAMES // 3)
+    for low in (0, 1 << 16, (1 << address_bits) - 20):
+        assert any(low <= address < low + (1 << 16) for _, address in transfers)
+    assert max(address for _, address in transfers) == (1 << address_bits) - 1
+
+
+def compare(library, delay, dice, count):
+    """So many random frames into the gateware and into the board in memory; returns what they did on the bus."""
+    device, target = FastDevice(library, delay), Target()
     settings = {key: value for key, value in VECTORS["device"].items() if key != "divider"}
-    fake = FakeBridge(target, **settings)
+    fake = FakeBridge(target, **settings | {"address_bits": dice.address_bits})
     sequence, frames, damaged = 0, 0, 0
     history, ring = [], Ring()
-    while frames < FRAMES // 3:
+    while frames < count:
         line, room = [], GROUP_BYTES
         while True:
             roll = dice.random()
@@ -224,8 +247,9 @@ def test_same_bytes_in_same_bytes_out(library, delay):
         if fake._expected is not None and dice.random() < 0.9:
             sequence = fake._expected
     assert damaged > frames // 20
-    assert len(fake.transfers) > frames // 2
+    assert len(fake.transfers) > frames // 3
     device.close()
+    return fake.transfers
 
 
 def test_floods_and_noise_neither_hang_it_nor_reach_the_bus(library):
