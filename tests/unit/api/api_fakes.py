@@ -343,6 +343,9 @@ STATS = {
 }
 
 
+PINS = [{"name": "led0", "pin": "B2", "way": "out", "level": 1}]
+
+
 @dataclass
 class FakeBus:
     """Agents with one echo memory of 512 words each; `script` may answer instead."""
@@ -374,6 +377,10 @@ class FakeBus:
             return BusReply(status=BusStatus.OK, frame=self.exchange(frame))
         if headers.verb is BusVerb.STATS:
             return BusReply(status=BusStatus.OK, frame=json.dumps(STATS).encode())
+        if headers.verb in (BusVerb.PINS, BusVerb.DRIVE):
+            return BusReply(status=BusStatus.OK, frame=json.dumps(PINS).encode())
+        if headers.verb is BusVerb.CAPTURE:
+            return BusReply(status=BusStatus.OK, frame=b"$timescale 1 ps $end")
         if headers.verb is BusVerb.OPEN:
             if self.holder:
                 return BusReply(status=BusStatus.BUSY)

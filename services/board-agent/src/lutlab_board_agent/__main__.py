@@ -17,6 +17,7 @@ import uvloop
 from nats.aio.client import Client
 from pydantic import ValidationError
 
+from lutlab_board_agent.adapters.door import SocketDoor
 from lutlab_board_agent.adapters.loader_binary import find_loader
 from lutlab_board_agent.adapters.openfpgaloader import OpenFpgaLoader
 from lutlab_board_agent.adapters.serial_port import TtyPorts
@@ -145,6 +146,7 @@ async def _serve(settings: AgentSettings, boards: Sequence[LabBoard], programmer
             commands=CommandClient(nc, site=settings.site, actor=f"agent:{settings.id}", clock=clock, ids=ids),
             clock=clock,
             ticks=time.monotonic,
+            door=SocketDoor(),
         )
         await agent.run(stop)
     finally:

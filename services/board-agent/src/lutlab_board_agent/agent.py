@@ -15,7 +15,7 @@ from nats.aio.client import Client
 
 from lutlab_board_agent.adapters.nats_io import BusServer, Heartbeats, NatsBitstreams
 from lutlab_board_agent.adapters.nats_work import WorkQueue
-from lutlab_board_agent.app.ports import Clock, Commands, Memories, Programmer, SerialPorts, Ticks
+from lutlab_board_agent.app.ports import Clock, Commands, Door, Memories, Programmer, SerialPorts, Ticks
 from lutlab_board_agent.app.program_board import ProgramService
 from lutlab_board_agent.app.register import Registration
 from lutlab_board_agent.app.seat import Seat
@@ -52,9 +52,10 @@ class Agent:
         commands: Commands,
         clock: Clock,
         ticks: Ticks,
+        door: Door | None = None,
     ) -> None:
         seats = [Seat(board, ports, memories) for board in boards]
-        self._buses = {seat.board.key: BoardBus(seat, commands, ticks) for seat in seats}
+        self._buses = {seat.board.key: BoardBus(seat, commands, ticks, door) for seat in seats}
         self._registration = Registration(seats, commands, agent_id=agent_id, incarnation=incarnation)
         self._watches = [
             BoardWatch(bus, commands, agent_id, self._registration.register) for bus in self._buses.values()

@@ -71,6 +71,7 @@ class Code(StrEnum):
     TOO_MANY_WEBSOCKETS = "too_many_websockets"
     OVERLOADED = "overloaded"
     # -- what does not work just now
+    BOARD_REFUSED = "board_refused"
     BUS_ERROR = "bus_error"
     BOARD_LINK_FAILED = "board_link_failed"
     BOARD_TIMEOUT = "board_timeout"

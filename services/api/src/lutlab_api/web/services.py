@@ -17,6 +17,7 @@ from lutlab_api.app.keys import Bootstrap, Keys
 from lutlab_api.app.limits import Limiter
 from lutlab_api.app.links import Links
 from lutlab_api.app.logins import Logins
+from lutlab_api.app.pins import Pins
 from lutlab_api.app.ports import (
     Blobs,
     Bus,
@@ -79,6 +80,7 @@ class Services:
     run: Run
     streams: Streams
     links: Links
+    pins: Pins
     keys: Keys
     health: HealthChecks
     bootstrap: Bootstrap
@@ -136,6 +138,7 @@ def wire(settings: Settings, ports: Ports, tell: Callable[[EventView], bytes]) -
         ),
         streams=Streams(reads=reads, bus=ports.bus, clock=ports.clock, ids=ports.ids, limits=limits),
         links=Links(reads=reads, bus=ports.bus),
+        pins=Pins(reads=reads, bus=ports.bus, clock=ports.clock),
         keys=keys,
         health=HealthChecks(ports.ledger, ports.messaging, bootstrap),
         bootstrap=bootstrap,

@@ -105,6 +105,7 @@ MEANINGS: dict[str, Meaning] = {
     Rejection.STALE_INCARNATION: Meaning(H.CONFLICT, "the report is from an older agent process"),
     Rejection.NOT_DUE: Meaning(H.CONFLICT, "not due yet"),
     # -- what does not work just now
+    Code.BOARD_REFUSED: Meaning(H.CONFLICT, "board 3 does not do that: 'led0' is no input of this design"),
     Code.BUS_ERROR: Meaning(H.BAD_GATEWAY, "the design answered the read of 1 words at 0x0 with a bus error"),
     Code.BOARD_LINK_FAILED: Meaning(
         H.BAD_GATEWAY, "the link to board 3 failed; the transaction may or may not have run"
