@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from vb_process import BoardProcess, initial_word
@@ -35,10 +36,12 @@ def test_only_inputs_of_the_design_can_be_set(running: BoardProcess) -> None:
 
 
 def test_a_recording_shows_the_serial_line_bit_by_bit(running: BoardProcess) -> None:
-    with running.port() as port:
-        port.port.write(b"R\0\3")
-        text = running.ask("capture", cycles=400, signals=["rx", "tx"], trigger={"signal": "tx", "level": 0})
-        assert int.from_bytes(port.port.read(4)) == initial_word(3)
+    with running.port() as port, ThreadPoolExecutor(1) as pool:
+        trigger = {"signal": "tx", "level": 0}
+        recording = pool.submit(running.ask, "capture", cycles=400, signals=["rx", "tx"], trigger=trigger, wait_s=20)
+        while not recording.done():
+            assert port.read(3) == initial_word(3)  # the bus goes on while a trigger is waited for
+        text = recording.result()
     period_ps = int(re.search(r"(\d+) ps each", text)[1])  # type: ignore[index]
     mark = re.search(r"\$var wire 1 (\S+) tx", text)[1]  # type: ignore[index]
     line, now, level = {}, 0, 0
