@@ -6,10 +6,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from vb_conformance import Case, check, noise
+from vb_conformance import Case, Difference, check, noise
 from vb_random_design import random_design
 from vb_riscv import write_program
 from vb_toolchain import DESIGNS
+
+from lutlab_virtual_board import programming
+from lutlab_virtual_board.netlist import ONE, ZERO, Netlist
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="the reference simulator needs g++")
 
@@ -34,3 +37,26 @@ def test_a_random_design_on_another_die(tmp_path: Path, cache: Path) -> None:
     case = Case("random", "chip", (str(source),), profile="lfe5u-12f", stimulus=noise)
     verdict = check(case, tmp_path, cache, cycles=20_000)
     assert verdict.changes > 10_000 and verdict.luts > 100 and verdict.registers > 100
+
+
+def test_a_planted_fault_is_named_by_register_and_cycle(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "chip.v"
+    source.write_text(random_design(seed=4, pieces=16))
+    planted: list[str] = []
+    simplify = programming.simplify
+
+    def careless(netlist: Netlist, observed: list[str]) -> Netlist:
+        """Forgets the enable of one register."""
+        register = next(each for each in netlist.registers if each.enable not in (ZERO, ONE))
+        register.enable = ONE
+        planted.append(register.place)
+        return simplify(netlist, observed)
+
+    monkeypatch.setattr(programming, "simplify", careless)
+    with pytest.raises(
+        Difference, match=r"differs first in cycle \d+; register .* differs first, in cycle \d+"
+    ) as told:
+        check(Case("random", "chip", (str(source),), stimulus=noise), tmp_path, cache, cycles=20_000)
+    assert f"register {planted[0]} differs first" in str(told.value)

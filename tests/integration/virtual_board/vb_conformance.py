@@ -12,6 +12,7 @@ from pathlib import Path
 from zlib import crc32
 
 from cobs import cobs
+from vb_first_difference import Suspect, Witness, first_difference, register_names
 from vb_oracles import Oracle, check_luts, check_registers, configuration_differences
 from vb_toolchain import DESIGNS, Build, build, pins_of, unpack, verilate, yosys
 
@@ -175,7 +176,8 @@ def _compare(
     program = translator.translate(built.bit.read_bytes(), observed).program
     compiler = find_gcc() or find_tcc()
     assert compiler is not None
-    fabric = Fabric(compile_now(compiler, program.source.encode()))
+    code = compile_now(compiler, program.source.encode())
+    fabric = Fabric(code)
     inputs = program.inputs
     levels_of = pulls(configuration, profile.package, netlist)
     open_pins = bytes(levels_of.get(pin, 0) for pin in inputs)
@@ -204,12 +206,29 @@ def _compare(
                 cycle, output = start + index // len(names), names[index % len(names)]
                 cell = behind(netlist, netlist.outputs[pins[output]])
                 reference.kill()
-                raise Difference(f"{case.name}: output {output}, driven by {cell}, differs first in cycle {cycle}")
+                told = f"{case.name}: output {output}, driven by {cell}, differs first in cycle {cycle}"
+                rows_in = bytearray(open_pins * (cycle + 1))
+                if at_rx is not None:
+                    rows_in[at_rx :: len(inputs)] = stimulus_file.read_bytes()[: cycle + 1]
+                suspect = Suspect(code, bytes(rows_in), len(inputs), len(names))
+                raise Difference(f"{told}; {_first_register(case, built, suspect, stimulus_file, cycle)}")
             rows = [wanted[i : i + len(names)] for i in range(0, len(wanted), len(names))]
             changes += sum(a != b for a, b in zip([last, *rows[:-1]], rows, strict=True))
             last = rows[-1]
     fabric.close()
     return changes
+
+
+def _first_register(case: Case, built: Build, suspect: Suspect, stimulus: Path, cycle: int) -> str:
+    """The first register that differs from the sources' simulation."""
+    if case.derived:
+        return "which register differs first is only looked for without clocks that logic makes"
+    known = suspect.places()
+    names = register_names(built.path("pnr.json"), known)
+    drive = "top.p_rx.set<bool>(in[0]);" if case.stimulus else ""
+    witness = Witness(built.folder, case.top, _reading(case), list(names.values()), drive)
+    found = first_difference(suspect, witness, list(names), stimulus, cycle)
+    return f"register {found}" if found else "no register differs before: look at what only the output reads"
 
 
 def behind(netlist: Netlist, net: Net) -> str:
@@ -255,18 +274,23 @@ int main() {{
 """
 
 
+def _reading(case: Case) -> list[str]:
+    """yosys commands that read a case's sources for CXXRTL."""
+    read = [
+        f"read_rtlil {source}" if source.endswith(".il") else f"read_verilog -sv -D SIMULATION {DESIGNS / source}"
+        for source in case.sources
+    ]
+    chparam = [f"chparam -set {key} {value} {case.top}" for key, value in case.parameters]
+    hierarchy = [f"hierarchy -top {case.top}", f"rename -top {case.top}"]
+    return [*read, *chparam, *hierarchy, "proc", "flatten", "memory_nordff", "opt_clean"]
+
+
 def simulator(folder: Path, case: Case) -> Path:
     """An independent simulation of the sources: a byte of input a cycle in, a byte for each output bit out."""
     top = case.top
     if case.derived:
         return _verilated(folder, case)
-    read = [
-        f"read_rtlil {source}" if source.endswith(".il") else f"read_verilog -sv -D SIMULATION {DESIGNS / source}"
-        for source in case.sources
-    ]
-    chparam = [f"chparam -set {key} {value} {top}" for key, value in case.parameters]
-    passes = [*chparam, f"hierarchy -top {top}", f"rename -top {top}", "proc", "flatten", "memory_nordff", "opt_clean"]
-    yosys([*read, *passes, f"write_cxxrtl -g0 {top}.cc"], folder)
+    yosys([*_reading(case), f"write_cxxrtl -g0 {top}.cc"], folder)
     sample = " ".join(
         f"{{ unsigned v = top.p_{port}.get<uint32_t>(); for (int i = 0; i < {bits}; i++) *put++ = v >> i & 1; }}"
         for port, bits in case.ports

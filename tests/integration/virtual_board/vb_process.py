@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import serial
 
@@ -27,10 +29,20 @@ class BoardProcess:
     def __init__(self, folder: Path, cache: Path, profile: str = "lfe5u-25f", compiler: str = "auto") -> None:
         self.link, self.ready_file, self.log_file = folder / "tty", folder / "ready.json", folder / "board.log"
         self.cache, self.profile, self.compiler = cache, profile, compiler
+        self.control = folder / "control"
 
     def __enter__(self) -> BoardProcess:
         command = [Path(sys.executable).parent / "lutlab-virtual-board", "--profile", self.profile, "--xvc-port", "0"]
-        command += ["--tty-link", self.link, "--ready-file", self.ready_file, "--cache-dir", self.cache]
+        command += [
+            "--control",
+            self.control,
+            "--tty-link",
+            self.link,
+            "--ready-file",
+            self.ready_file,
+            "--cache-dir",
+            self.cache,
+        ]
         self.log = self.log_file.open("w")
         self.process = subprocess.Popen([*command, "--compiler", self.compiler], stderr=self.log)
         deadline = time.monotonic() + START_TIMEOUT_S
@@ -52,6 +64,17 @@ class BoardProcess:
         code = self.process.wait(START_TIMEOUT_S)
         self.log.close()
         return code
+
+    def ask(self, what: str, **more: object) -> Any:
+        """Ask at the board's side door; what it refuses is a ValueError."""
+        with socket.socket(socket.AF_UNIX) as door:
+            door.settimeout(LOAD_TIMEOUT_S)
+            door.connect(str(self.control))
+            door.sendall(json.dumps({"ask": what, **more}).encode() + b"\n")
+            answer = json.loads(door.makefile().readline())
+        if "refused" in answer:
+            raise ValueError(answer["refused"])
+        return answer["ok"]
 
     def load(self, bitstream: Path) -> subprocess.CompletedProcess[str]:
         """Program the board with the real programmer."""

@@ -365,6 +365,9 @@ STATS = {
 }
 
 
+PINS = [{"name": "led0", "pin": "B2", "way": "out", "level": 1}]
+
+
 @dataclass
 class FakeBus:
     """Agents with one echo memory of 512 words each; `script` may answer instead."""
@@ -402,6 +405,10 @@ class FakeBus:
             return BusReply(status=BusStatus.OK, frame=msgspec.json.encode(WAY))
         if headers.verb is BusVerb.STATS:
             return BusReply(status=BusStatus.OK, frame=json.dumps(STATS).encode())
+        if headers.verb in (BusVerb.PINS, BusVerb.DRIVE):
+            return BusReply(status=BusStatus.OK, frame=json.dumps(PINS).encode())
+        if headers.verb is BusVerb.CAPTURE:
+            return BusReply(status=BusStatus.OK, frame=b"$timescale 1 ps $end")
         if headers.verb is BusVerb.OPEN:
             if self.holder:
                 return BusReply(status=BusStatus.BUSY)

@@ -10,8 +10,14 @@ from lutlab_stack.lab_file import BoardAddress, lab_text
 
 def test_the_agent_reads_what_up_writes() -> None:
     written = [
-        BoardAddress(key="virtual-board-0", profile="lfe5u-25f", xvc_port=20001, tty=Path('/odd "place"\\é/0/tty')),
-        BoardAddress(key="virtual-board-1", profile="lfe5u-25f", xvc_port=20002, tty=Path("/data/1/tty")),
+        BoardAddress(
+            key=f"virtual-board-{index}",
+            profile="lfe5u-25f",
+            xvc_port=20001 + index,
+            tty=folder / "tty",
+            control=folder / "control",
+        )
+        for index, folder in enumerate((Path('/odd "place"\\é/0'), Path("/data/1")))
     ]
     boards = parse_lab(lab_text(written), name="lab.toml")
     assert [b.key for b in boards] == ["virtual-board-0", "virtual-board-1"]
@@ -20,3 +26,4 @@ def test_the_agent_reads_what_up_writes() -> None:
         XvcClient(host="127.0.0.1", port=20002),
     ]
     assert [b.serial.path for b in boards] == ['/odd "place"\\é/0/tty', "/data/1/tty"]
+    assert [b.control.path for b in boards if b.control] == ['/odd "place"\\é/0/control', "/data/1/control"]

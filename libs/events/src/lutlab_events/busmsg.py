@@ -40,6 +40,12 @@ class BusVerb(StrEnum):
     CLOSE = "close"
     STATS = "stats"
     """How the board's line does; needs no session. Answers `ok` with a JSON object as the frame."""
+    PINS = "pins"
+    """The levels of the board's pins, as JSON; needs no session. `refused` where the board cannot be looked at."""
+    DRIVE = "drive"
+    """Set pins; the frame is a JSON object of levels by pin. Answers as `pins` does."""
+    CAPTURE = "capture"
+    """Record signals of the design for some cycles; the frame is the JSON request. Answers with a VCD."""
 
 
 class BusStatus(StrEnum):
@@ -53,6 +59,8 @@ class BusStatus(StrEnum):
     BAD_REQUEST = "bad_request"
     NOT_OFFERED = "not_offered"
     """The board has no such thing, e.g. no TCP bridge."""
+    REFUSED = "refused"
+    """The board is there, but does not do this; the message says why."""
 
 
 class Lease(Frozen, frozen=True, kw_only=True):

@@ -212,6 +212,7 @@ class Lab:
                 profile=self._options.profile,
                 xvc_port=port,
                 tty=self._layout.tty(index),
+                control=self._layout.control(index),
             )
             for index, port in sorted(self._xvc_ports.items())
         ]

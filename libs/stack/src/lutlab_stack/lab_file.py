@@ -9,12 +9,13 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class BoardAddress:
-    """How the agent reaches one board: a TCP port for JTAG and a tty for its serial line."""
+    """How the agent reaches one board: a TCP port for JTAG, a tty for its serial line, a socket for its pins."""
 
     key: str
     profile: str
     xvc_port: int
     tty: Path
+    control: Path
 
 
 def lab_text(boards: list[BoardAddress]) -> str:
@@ -37,5 +38,8 @@ port = {board.xvc_port}
 
 [board.serial]
 path = {json.dumps(str(board.tty))}
+
+[board.control]
+path = {json.dumps(str(board.control))}
 
 """

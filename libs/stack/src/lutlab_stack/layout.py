@@ -87,6 +87,10 @@ class Layout:
         """What belongs to one virtual board."""
         return self.root / "boards" / str(index)
 
+    def control(self, index: int) -> Path:
+        """The Unix socket where a virtual board's pins are seen and set."""
+        return self.board(index) / "control"
+
     def tty(self, index: int) -> Path:
         """The link to the terminal of one virtual board's serial line."""
         return self.board(index) / "tty"

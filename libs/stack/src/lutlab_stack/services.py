@@ -134,6 +134,7 @@ def virtual_board(wiring: Wiring, index: int, xvc_port: int) -> ProcessSpec:
         *("--profile", options.profile),
         *("--xvc-port", str(xvc_port)),
         *("--tty-link", str(wiring.layout.tty(index))),
+        *("--control", str(wiring.layout.control(index))),
         *("--cache-dir", str(options.cache_dir / "virtual-board")),
     )
     return wiring.python(f"virtual-board-{index}", "lutlab_virtual_board", wiring.common(), *arguments)

@@ -39,6 +39,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--xvc-port", type=int, default=0, help="port of the JTAG socket; 0 takes a free one")
     parser.add_argument("--tty-link", type=Path, help="symbolic link to keep to the terminal of the serial line")
     parser.add_argument("--ready-file", type=Path, help="JSON file with xvc_port, tty and pid, written once listening")
+    parser.add_argument("--control", type=Path, help="Unix socket where pins are seen and set, and faults chosen")
     parser.add_argument("--compiler", choices=("auto", "gcc", "tcc"), default="auto", help="C compiler for designs")
     parser.add_argument("--cache-dir", type=Path, default=None, help="folder for compiled designs")
     return parser.parse_args(argv)
@@ -76,6 +77,7 @@ def main(argv: list[str] | None = None) -> int:
             host=arguments.host,
             port=arguments.xvc_port,
             compiler=arguments.compiler,
+            control=arguments.control,
         )
     except (lutlab_profiles.UnknownProfile, VirtualBoardError, OSError) as error:
         _log.error("board_not_started", reason=str(error))

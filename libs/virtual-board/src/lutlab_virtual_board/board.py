@@ -12,6 +12,10 @@ import structlog
 
 from lutlab_profiles import DeviceProfile
 from lutlab_virtual_board.chip import Chip
+from lutlab_virtual_board.control import Control
+from lutlab_virtual_board.desk import Desk
+from lutlab_virtual_board.fabric import Fabric
+from lutlab_virtual_board.faults import Faults, Line
 from lutlab_virtual_board.jtag import Tap
 from lutlab_virtual_board.line import READ_BYTES_MAX, SerialLine
 from lutlab_virtual_board.pace import Pace
@@ -37,6 +41,7 @@ class Board:
         host: address of the JTAG socket.
         port: port of it; 0 for any.
         compiler: see `Chip`.
+        control: path of the socket where pins are seen and faults chosen (see `control`), or None.
     """
 
     def __init__(
@@ -48,9 +53,12 @@ class Board:
         host: str = "127.0.0.1",
         port: int = 0,
         compiler: str = "auto",
+        control: Path | None = None,
     ) -> None:
         self.chip = Chip(profile, cache, compiler)
         self._tap = Tap(profile.idcode, self.chip)
+        self.faults = Faults()
+        self._to_design, self._to_host = Line(self.faults), Line(self.faults)
         self._listener = socket.create_server((host, port), backlog=4)
         self._listener.setblocking(False)
         self.xvc_port: int = self._listener.getsockname()[1]
@@ -67,6 +75,9 @@ class Board:
         self._selector = selectors.DefaultSelector()
         for source in (self._listener, self._line.descriptor, self._wake_receive):
             self._selector.register(source, selectors.EVENT_READ)
+        self._control = Control(control, Desk(self, profile).answer) if control else None
+        if self._control:
+            self._selector.register(self._control.listener, selectors.EVENT_READ)
 
     def stop(self) -> None:
         """Ask `run` to return; may be called from a signal handler or another thread."""
@@ -84,6 +95,8 @@ class Board:
 
     def close(self) -> None:
         """Power off."""
+        if self._control:
+            self._control.close()
         if self._client:
             self._drop_client()
         self._selector.close()
@@ -102,8 +115,43 @@ class Board:
             self._unwatch_job()
             self.chip.finish_job()
             self._running_design = self.chip.fabric
+        elif self._control and source is self._control.listener:
+            client = self._control.accept()
+            if client:
+                self._selector.register(client, selectors.EVENT_READ)
+        elif self._control and isinstance(source, socket.socket) and self._control.is_client(source):
+            if not self._serve_control(source):
+                return
         elif source is self._wake_receive:
             self._wake_receive.recv(16)
+
+    def _serve_control(self, client: socket.socket) -> bool:
+        """Answer a client at the side door; False when it has gone."""
+        assert self._control is not None
+        # A client that leaves is closed, and must be forgotten before.
+        self._selector.unregister(client)
+        if not self._control.serve(client):
+            return False
+        self._selector.register(client, selectors.EVENT_READ)
+        return True
+
+    def set_faults(self, faults: Faults) -> None:
+        """Have these faults from now on, and no others."""
+        self.faults = faults
+        self._tap.stuck = faults.jtag_stuck
+        self.chip.slow_s = faults.slow_s
+        self._to_design, self._to_host = Line(faults), Line(faults)
+
+    def lose_power(self) -> None:
+        """Forget the design, and drop whoever is programming; the board comes back at once, erased."""
+        if self._client:
+            self._drop_client()
+        self._tap.disconnect()
+        self.chip.erase()
+
+    def woken(self) -> None:
+        """Something outside the design's pins has changed: it runs freely for a moment."""
+        self._pace.host_sent(time.monotonic())
 
     # -- JTAG -------------------------------------------------------------------------------------------------------
 
@@ -174,21 +222,32 @@ class Board:
         if fabric is None:
             self._line.discard()
             return
-        data = self._line.read(min(fabric.host_room, READ_BYTES_MAX)) if fabric.host_room else b""
-        if data:
-            fabric.set_baud(self._line.baud())
-            fabric.push(data)
-            self._pace.host_sent(time.monotonic())
+        data = self._take(fabric)
         began_s = time.monotonic()
         if self._pace.wait_s(began_s, fabric.quiet and not data, fabric.host_pending > 0) == 0.0:
             cycles = fabric.run(self._pace.slice_cycles)
             self._pace.ran(began_s, time.monotonic(), cycles)
         self._answer(fabric.pull())
 
+    def _take(self, fabric: Fabric) -> bool:
+        """Queue what the terminal's user has sent; whether that was anything."""
+        data = self._line.read(min(fabric.host_room, READ_BYTES_MAX)) if fabric.host_room else b""
+        if data:
+            fabric.set_baud(self._line.baud())
+            fabric.push(self._to_design.pass_on(data))
+            self._pace.host_sent(time.monotonic())
+        return bool(data)
+
+    def pump(self) -> None:
+        """Move the bytes between the running design and the terminal's user, without running it."""
+        if self.chip.fabric is not None:
+            self._take(self.chip.fabric)
+            self._answer(self.chip.fabric.pull())
+
     def _answer(self, data: bytes) -> None:
         """Hand bytes of the design to the terminal's user."""
         if data:
             self._pace.design_sent(time.monotonic())
-            self._unsent += data[: UNSENT_BYTES_MAX - len(self._unsent)]
+            self._unsent += self._to_host.pass_on(data)[: UNSENT_BYTES_MAX - len(self._unsent)]
         if self._unsent:
             del self._unsent[: self._line.write(bytes(self._unsent))]

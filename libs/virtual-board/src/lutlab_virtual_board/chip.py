@@ -9,7 +9,7 @@ import structlog
 
 from lutlab_profiles import DeviceProfile
 from lutlab_virtual_board.compiler import Compiler, Job, compile_now, find_gcc, find_tcc
-from lutlab_virtual_board.errors import CompilerError, InternalError, VirtualBoardError
+from lutlab_virtual_board.errors import CompilerError, InternalError, NothingRuns, VirtualBoardError
 from lutlab_virtual_board.fabric import Fabric
 from lutlab_virtual_board.programming import Translator
 from lutlab_virtual_board.store import SOURCE, DesignStore
@@ -35,6 +35,9 @@ class Chip:
         self._first, self._better = _choose(compiler)
         self._waiting: Fabric | None = None
         self._key = ""
+        self._stream = b""
+        self.slow_s = 0.0
+        """How much longer configuring takes: a fault."""
         self.fabric: Fabric | None = None
         """The design that runs, or None."""
         self.job: Job | None = None
@@ -54,6 +57,9 @@ class Chip:
         """Take a bitstream; see `jtag.ConfigurationPort`."""
         began = time.perf_counter()
         self.erase()
+        self._stream = stream
+        if self.slow_s:
+            time.sleep(self.slow_s)
         try:
             self._waiting, cached = self._build(stream)
         except VirtualBoardError as error:
@@ -87,6 +93,21 @@ class Chip:
             return
         _log.info("better_build_swapped_in", design=self._key, compiler=job.compiler.name)
         self._keep(job.compiler.name, code)
+
+    def upset(self, frame: int, bit: int) -> None:
+        """Flip one configuration bit of the running design, which starts again with it.
+
+        Raises:
+            VirtualBoardError: nothing runs, or the design with this bit cannot be executed; it then goes on without.
+        """
+        if self.fabric is None:
+            raise NothingRuns("no design runs")
+        source = self._translator.translate(self._stream, flipped=((frame, bit),)).program.source
+        struck = Fabric(compile_now(self._first, source.encode()))
+        self._stop_job()
+        self.fabric.close()
+        self.fabric = struck
+        _log.warning("configuration_upset", design=self._key, frame=frame, bit=bit)
 
     def close(self) -> None:
         """Stop everything."""

@@ -7,6 +7,7 @@ clock edge will load, and then loads it. The serial line and the entry points ar
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -167,7 +168,15 @@ class _Generator:
             f"#define USERCODE {self.line.usercode}u",
             f"#define STILL_CYCLES {self._still_cycles()}",
             f'#define LAYOUT "{layout}"',
+            f"#define SIGNALS {json.dumps(self._signals())}",
         ]
+
+    def _signals(self) -> str:
+        """What can be looked at, as JSON: pins that are read, pins that are driven, and registers by their place."""
+        places = self.values.register_place
+        order = sorted(places, key=lambda index: places[index])
+        registers = [self.netlist.registers[index].place for index in order]
+        return json.dumps([self.inputs, self.outputs, registers], separators=(",", ":"))
 
     def _struct(self) -> list[str]:
         counts = [max(1, count) for count in (len(self.inputs), len(self.outputs), self.writer.field_count)]

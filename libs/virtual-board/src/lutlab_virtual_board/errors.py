@@ -94,6 +94,12 @@ class CombinationalLoop(UnsupportedConfiguration):
     code = "combinational_loop"
 
 
+class NothingRuns(VirtualBoardError):
+    """What was asked needs a running design, and there is none."""
+
+    code = "nothing_runs"
+
+
 class CompilerError(VirtualBoardError):
     """No C compiler could turn the design into native code."""
 

@@ -6,7 +6,12 @@ import _ctypes
 import ctypes
 import os
 
+import msgspec
+
 from lutlab_virtual_board.errors import CompilerError
+
+Signal = tuple[int, int]
+"""Kind (0 an input pin, 1 an output pin, 2 a register) and number of something that has a level."""
 
 BIT_FRACTION = 16
 """Binary places of a bit time in clock cycles."""
@@ -49,6 +54,15 @@ class Fabric:
         library.vb_run.restype = ctypes.c_long
         library.vb_trace.argtypes = [ctypes.c_long, ctypes.c_char_p, ctypes.c_char_p]
         library.vb_trace.restype = None
+        library.vb_set_input.argtypes = [ctypes.c_int, ctypes.c_uint]
+        library.vb_set_input.restype = None
+        library.vb_level.argtypes = [ctypes.c_int, ctypes.c_int]
+        library.vb_level.restype = ctypes.c_uint
+        library.vb_record.argtypes = [ctypes.c_long, ctypes.POINTER(ctypes.c_int), ctypes.c_int, ctypes.c_char_p]
+        library.vb_record.restype = None
+        library.vb_await.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_uint, ctypes.c_long]
+        library.vb_await.restype = ctypes.c_long
+        library.vb_signals.restype = ctypes.c_char_p
         library.vb_set_bit.argtypes = [ctypes.c_ulong]
         library.vb_set_bit.restype = None
         library.vb_push.argtypes = [ctypes.c_char_p, ctypes.c_uint]
@@ -130,6 +144,35 @@ class Fabric:
     def cycles(self) -> int:
         """Clock cycles since configuration."""
         return int(self._library.vb_time()) >> BIT_FRACTION
+
+    # -- signals --------------------------------------------------------------------------------------------------
+
+    def signals(self) -> dict[str, Signal]:
+        """What can be looked at: pins by their name in the package, and registers by their place."""
+        found: dict[str, Signal] = {}
+        for kind, names in enumerate(msgspec.json.decode(self._library.vb_signals(), type=list[list[str]])):
+            # A pin that is driven and read shows what it drives.
+            found |= {name: (kind, index) for index, name in enumerate(names)}
+        return found
+
+    def level(self, signal: Signal) -> int:
+        """The level of a signal; of an output just before the latest rising edge of the clock."""
+        return int(self._library.vb_level(*signal))
+
+    def drive(self, pin: int, level: int) -> None:
+        """Set the level outside an input pin, by its number."""
+        self._library.vb_set_input(pin, level)
+
+    def run_until(self, signal: Signal, level: int, cycles: int) -> bool:
+        """Run until a signal comes to a level, but only so many cycles; whether it came."""
+        return bool(self._library.vb_await(*signal, level, cycles))
+
+    def record(self, signals: list[Signal], cycles: int) -> bytes:
+        """Run some cycles and give the levels of signals after each: one byte a signal and cycle."""
+        wanted = (ctypes.c_int * (2 * len(signals)))(*(number for signal in signals for number in signal))
+        out = ctypes.create_string_buffer(max(1, cycles * len(signals)))
+        self._library.vb_record(cycles, wanted, len(signals), out)
+        return out.raw[: cycles * len(signals)]
 
     def trace(self, inputs: bytes, cycles: int, output_count: int) -> bytes:
         """Run with given input levels and record the output levels, for comparison with other simulators.

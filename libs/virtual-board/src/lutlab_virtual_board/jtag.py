@@ -101,6 +101,8 @@ class Tap:
     """
 
     def __init__(self, idcode: int, chip: ConfigurationPort) -> None:
+        self.stuck: int | None = None
+        """Level that TDO always has: a fault, or None."""
         self._idcode = idcode
         self._chip = chip
         self._state = State.RESET
@@ -147,6 +149,10 @@ class Tap:
         Returns:
             TDO before each rising edge, likewise.
         """
+        tdo = self._shift(count, tms, tdi)
+        return tdo if self.stuck is None else self.stuck * ((1 << count) - 1)
+
+    def _shift(self, count: int, tms: int, tdi: int) -> int:
         tdo = 0
         position = 0
         while position < count:

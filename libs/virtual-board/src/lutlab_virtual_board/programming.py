@@ -13,6 +13,7 @@ from lutlab_virtual_board import trellis
 from lutlab_virtual_board.bitstream import Bitstream, parse
 from lutlab_virtual_board.codegen import Line, Program, generate
 from lutlab_virtual_board.configuration import Configuration
+from lutlab_virtual_board.errors import UnsupportedConfiguration
 from lutlab_virtual_board.extract import extract, pulls
 from lutlab_virtual_board.netlist import Netlist
 from lutlab_virtual_board.schedule import reference_hz
@@ -53,21 +54,28 @@ class Translator:
             self._database = trellis.load(self.profile.device, self._cache)
         return self._database
 
-    def translate(self, stream: bytes, observed: Iterable[str] | None = None) -> Translation:
+    def translate(
+        self, stream: bytes, observed: Iterable[str] | None = None, flipped: Iterable[tuple[int, int]] = ()
+    ) -> Translation:
         """Execute a bitstream's configuration commands and translate the design.
 
         Args:
             stream: as shifted into the chip.
-            observed: pins whose level matters; the board's serial output if not given.
+            observed: pins whose level matters; the board's serial output and LEDs if not given.
+            flipped: configuration bits to invert, as frame and bit.
 
         Raises:
             VirtualBoardError: the stream or the design cannot be executed.
         """
         profile, database = self.profile, self.database()
         bitstream = parse(stream, database.device)
+        for frame, bit in flipped:
+            if not (0 <= frame < database.device.frames and 0 <= bit < database.device.frame_bits):
+                raise UnsupportedConfiguration(f"{database.device.name} has no bit {bit} in a frame {frame}")
+            bitstream.frames[frame] ^= 1 << bit
         configuration = Configuration(database, bitstream)
         netlist = extract(configuration, profile.package, profile.pins.clk, profile.clk_hz)
-        small = simplify(netlist, [profile.pins.tx] if observed is None else observed)
+        small = simplify(netlist, [profile.pins.tx, *profile.pins.leds] if observed is None else observed)
         clock_hz = reference_hz(small) or float(profile.clk_hz)
         open_pins = pulls(configuration, profile.package, small) | {profile.pins.rx: 1}
         line = Line(profile.pins.rx, profile.pins.tx, clock_hz, bitstream.usercode, open_pins)

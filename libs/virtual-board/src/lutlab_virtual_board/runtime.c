@@ -42,18 +42,23 @@ static void monitor_step(unsigned level) { /* the host's end receives */
   }
 }
 
+/* One cycle of the board: both ends of the line, and the design. */
+static void board_cycle(void) {
+  unsigned level, before = S.line;
+  line_step();
+  if (S.line != before) S.still = 0;
+  level = cycle(S.line);
+  monitor_step(level);
+  S.now += ONE_CYCLE;
+  S.still = S.changed ? 0 : S.still + (S.still < STILL_CYCLES);
+}
+
 /* Run up to `limit` cycles; less if nothing can change any more, or if an answer is complete. Returns cycles run. */
 long vb_run(long limit) {
   long done = 0;
   while (done < limit) {
-    unsigned level, before = S.line;
-    line_step();
-    if (S.line != before) S.still = 0;
-    level = cycle(S.line);
-    monitor_step(level);
-    S.now += ONE_CYCLE;
+    board_cycle();
     done++;
-    S.still = S.changed ? 0 : S.still + (S.still < STILL_CYCLES);
     if (S.still >= STILL_CYCLES && S.host_bit < 0 && S.host_head == S.host_tail && S.board_state == IDLE) { S.quiet = 1; break; }
     S.quiet = 0;
     if (S.board_state == IDLE && S.board_head != S.board_tail &&
@@ -67,7 +72,33 @@ static void set_input(int k, unsigned level) {
   unsigned i;
   if (S.in[k] == level) return;
   S.in[k] = level;
+  S.still = 0;
   for (i = 0; i < sizeof S.run / sizeof *S.run; i++) S.run[i] = ~0UL;
+}
+
+/* The level of input, output or register `k`, by `kind`. */
+static unsigned level_of(int kind, int k) { return kind == 0 ? S.in[k] : kind == 1 ? S.out[k] : S.q[k]; }
+
+/* Run `cycles` cycles, and write down the levels of some signals before each; the board's line goes on meanwhile. */
+void vb_record(long cycles, const int *signals, int count, unsigned char *out) {
+  long i; int k;
+  for (i = 0; i < cycles; i++) {
+    board_cycle();
+    for (k = 0; k < count; k++) *out++ = level_of(signals[2 * k], signals[2 * k + 1]);
+  }
+}
+
+/* Run until a signal comes to a level, at most `limit` cycles; 0 if it does not. */
+long vb_await(int kind, int k, unsigned level, long limit) {
+  long i; unsigned before = level_of(kind, k);
+  for (i = 1; i <= limit; i++) {
+    unsigned now;
+    board_cycle();
+    now = level_of(kind, k);
+    if (now == level && before != level) return i;
+    before = now;
+  }
+  return 0;
 }
 
 /* Drive every input of the design each cycle and record every output; for tests. */
@@ -82,6 +113,9 @@ void vb_trace(long cycles, const unsigned char *in, unsigned char *out) {
   }
 }
 
+void vb_set_input(int k, unsigned level) { set_input(k, level); }
+unsigned vb_level(int kind, int k) { return level_of(kind, k); }
+const char *vb_signals(void) { return SIGNALS; }
 void vb_set_bit(unsigned long cycles_16) { S.bit = cycles_16; }
 unsigned vb_push(const unsigned char *p, unsigned n) {
   unsigned i;

@@ -17,6 +17,7 @@ import uvloop
 from nats.aio.client import Client
 from pydantic import ValidationError
 
+from lutlab_board_agent.adapters.door import SocketDoor
 from lutlab_board_agent.adapters.loader_binary import find_loader
 from lutlab_board_agent.adapters.openfpgaloader import OpenFpgaLoader
 from lutlab_board_agent.adapters.serial_port import TtyPorts
@@ -157,6 +158,7 @@ async def _serve(settings: AgentSettings, boards: Sequence[LabBoard], programmer
             ticks=time.monotonic,
             ids=ids,
             bridge_host=settings.bridge_host,
+            door=SocketDoor(),
         )
         stop_metrics = serve_metrics(settings.metrics_port, agent.gauges)
         try:

@@ -16,7 +16,7 @@ from nats.aio.client import Client
 from lutlab_board_agent.adapters.nats_io import BusServer, Heartbeats, NatsBitstreams
 from lutlab_board_agent.adapters.nats_work import WorkQueue
 from lutlab_board_agent.adapters.tcp_bridge import TcpBridges
-from lutlab_board_agent.app.ports import Clock, Commands, Ids, Memories, Programmer, SerialPorts, Ticks
+from lutlab_board_agent.app.ports import Clock, Commands, Door, Ids, Memories, Programmer, SerialPorts, Ticks
 from lutlab_board_agent.app.program_board import ProgramService
 from lutlab_board_agent.app.register import Registration
 from lutlab_board_agent.app.seat import Seat
@@ -57,9 +57,12 @@ class Agent:
         ticks: Ticks,
         ids: Ids,
         bridge_host: str,
+        door: Door | None = None,
     ) -> None:
         seats = [Seat(board, ports, memories) for board in boards]
-        self._buses = {seat.board.key: BoardBus(seat, commands, ticks, bridge_host=bridge_host) for seat in seats}
+        self._buses = {
+            seat.board.key: BoardBus(seat, commands, ticks, bridge_host=bridge_host, door=door) for seat in seats
+        }
         self._bridges = TcpBridges(self._buses.values(), host=bridge_host, ids=ids)
         self._registration = Registration(seats, commands, agent_id=agent_id, incarnation=incarnation)
         self._watches = [

@@ -154,22 +154,21 @@ async def _term(settings: Settings, clock: Clock, around: Around, leadership: Le
     )
     log.info("leading", position=recovered.head.position, boards=len(world.boards()), open_jobs=len(world.open_jobs()))
     with around.gauges.leading(world, tail):
-        await _work(
-            leadership, writer, link, keep_house(tail, world, inside, leases, clock, boards_max=rules.owner_boards_max)
-        )
-
-
-async def _work(leadership: Leadership, writer: Writer, link: NatsLink, house: Coroutine[Any, Any, None]) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(leadership.watch())
-        tasks.create_task(writer.run())
-        tasks.create_task(house)
-        tasks.create_task(link.run())
+        house = keep_house(tail, world, inside, leases, clock, boards_max=rules.owner_boards_max)
         attic = PostgresAttic(leadership.pool)
         tidy = keep_tidy(
             attic=attic, blobs=blobs, carrier=carrier, world=world, clock=clock, retention=settings.retention()
         )
-        tasks.create_task(tidy)
+        await _work(leadership, writer, link, house, tidy)
+
+
+async def _work(leadership: Leadership, writer: Writer, link: NatsLink, *keeping: Coroutine[Any, Any, None]) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(leadership.watch())
+        tasks.create_task(writer.run())
+        tasks.create_task(link.run())
+        for chore in keeping:
+            tasks.create_task(chore)
 
 
 async def _until_signal(settings: Settings) -> None:

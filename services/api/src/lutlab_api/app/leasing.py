@@ -50,6 +50,8 @@ def bus_problem(fpga_id: int, reply: BusReply) -> ApiError | None:
             )
         case BusStatus.STALE_LEASE:
             return Conflict(Code.FPGA_NOT_RESERVED, f"board {fpga_id} is not reserved any more, the session ended{why}")
+        case BusStatus.REFUSED:
+            return Conflict(Code.BOARD_REFUSED, f"board {fpga_id} does not do that{why}")
         case BusStatus.UNKNOWN_BOARD:
             return BoardFailure(Code.BOARD_UNREACHABLE, f"the agent does not have board {fpga_id} at the moment{why}")
         case BusStatus.NOT_OFFERED:

@@ -75,6 +75,7 @@ class Code(StrEnum):
     TOO_MANY_WEBSOCKETS = "too_many_websockets"
     OVERLOADED = "overloaded"
     # -- what does not work just now
+    BOARD_REFUSED = "board_refused"
     BUS_ERROR = "bus_error"
     BUS_TIMEOUT = "bus_timeout"
     POLL_TIMEOUT = "poll_timeout"

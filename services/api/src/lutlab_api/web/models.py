@@ -315,6 +315,52 @@ class Result(Model):
         return Result(ok=result.ok, data=list(result.data), error=Problem.of(result.failure), ops=ops or None)
 
 
+class Pin(Model):
+    """A pin of a design that runs on a board without hardware."""
+
+    name: str = Field(description="`tx`, `rx`, `led0` ..., or as the package calls it", examples=["led0"])
+    pin: str = Field(description="as the package calls it", examples=["B2"])
+    way: str = Field(description="`in` or `out` of the chip")
+    level: int = Field(description="0 or 1")
+
+
+class PinLevels(Model):
+    """Levels to set."""
+
+    model_config = ConfigDict(frozen=True, json_schema_extra={"examples": [{"pins": {"C4": 1}}]})
+
+    pins: dict[str, Annotated[StrictInt, Field(ge=0, le=1)]] = Field(
+        description="by pin; inputs of the design other than rx and clk", max_length=64
+    )
+
+
+class TriggerBody(Model):
+    """Where a recording starts."""
+
+    signal: str = Field(max_length=100)
+    level: StrictInt = Field(ge=0, le=1, description="when the signal changes to this")
+
+
+class CaptureBody(Model):
+    """What to record."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "examples": [{"cycles": 400, "signals": ["rx", "tx"], "trigger": {"signal": "tx", "level": 0}}]
+        },
+    )
+
+    cycles: StrictInt = Field(ge=1, le=100_000, description="of the board's clock")
+    signals: list[Annotated[str, Field(max_length=100)]] = Field(
+        default_factory=list,
+        max_length=256,
+        description="pins, and registers by their place such as `R12C5 SLICEA register 0`; all pins if left out",
+    )
+    trigger: TriggerBody | None = Field(None, description="when to start; at once if left out")
+    wait_s: float = Field(5.0, ge=0, le=30, description="how long to wait for the trigger")
+
+
 class NewKey(Model):
     """Whose key to issue."""
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response, status
 from lutlab_api.domain.errors import Code
 from lutlab_api.web.asked import Api, FpgaId, Reader, Running, Submitting, reader_of, services_of
 from lutlab_api.web.documented import ASK, BOARD, READ, errors
-from lutlab_api.web.models import Accepted, Fpga, Session
+from lutlab_api.web.models import Accepted, CaptureBody, Fpga, Pin, PinLevels, Session
 from lutlab_api.web.models_run import RunOrBatch
 from lutlab_api.web.polling import NOT_MODIFIED, POLLED, tags_of
 from lutlab_api.web.uploads import UPLOAD_BODY, read_upload
@@ -48,6 +48,10 @@ RUN_ERRORS = (
     Code.BOARD_UNREACHABLE,
 )
 
+PINS_ERRORS = (Code.BOARD_REFUSED, Code.BOARD_LINK_FAILED, Code.BOARD_TIMEOUT, Code.BOARD_UNREACHABLE, Code.FPGA_BUSY)
+RESERVED_ERRORS = (Rejection.FPGA_NOT_RESERVED, Rejection.NOT_YOUR_SESSION, Code.VALIDATION_ERROR)
+VCD = "text/x-vcd"
+
 router = APIRouter(prefix="/fpga", tags=["boards"])
 
 
@@ -86,6 +90,36 @@ async def submit_to_fpga(fpga_id: FpgaId, request: Request, api: Api, asked: Sub
     """
     upload = await read_upload(request, api.settings.upload_bytes_max, is_admin=asked.caller.is_admin)
     return Accepted.of(await api.control.submit(asked, upload, fpga_id))
+
+
+@router.get("/{fpga_id}/pins", summary="Look at the pins", responses=errors(*READ, *BOARD, *PINS_ERRORS))
+async def look_at_pins(fpga_id: FpgaId, api: Api, reader: Reader) -> list[Pin]:
+    """The levels of LEDs and other pins of the design that runs. Only boards without hardware can be looked at."""
+    return [Pin.model_validate(pin) for pin in await api.pins.look(fpga_id)]
+
+
+@router.put("/{fpga_id}/pins", summary="Set pins", responses=errors(*ASK, *BOARD, *PINS_ERRORS, *RESERVED_ERRORS))
+async def set_pins(fpga_id: FpgaId, body: PinLevels, api: Api, asked: Running) -> list[Pin]:
+    """Press buttons and set switches of a board you have reserved; they stay until the next bitstream."""
+    return [Pin.model_validate(pin) for pin in await api.pins.drive(asked.caller, fpga_id, body.pins)]
+
+
+@router.post(
+    "/{fpga_id}/capture",
+    summary="Record signals",
+    response_class=Response,
+    responses={
+        **errors(*ASK, *BOARD, *PINS_ERRORS, *RESERVED_ERRORS),
+        200: {"content": {VCD: {"schema": {"type": "string"}}}, "description": "a value change dump (IEEE 1364)"},
+    },
+)
+async def capture(fpga_id: FpgaId, body: CaptureBody, api: Api, asked: Running) -> Response:
+    """What signals of the design do over some clock cycles on a board you have reserved, as a VCD.
+
+    The design goes on meanwhile, and so does its bus: a trigger can wait for what you do next.
+    """
+    wanted = body.model_dump(exclude_none=True)
+    return Response(await api.pins.capture(asked.caller, fpga_id, wanted), media_type=VCD)
 
 
 @router.post(

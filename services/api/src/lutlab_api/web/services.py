@@ -18,6 +18,7 @@ from lutlab_api.app.keys import Bootstrap, Keys
 from lutlab_api.app.limits import Limiter
 from lutlab_api.app.links import Links
 from lutlab_api.app.logins import Logins
+from lutlab_api.app.pins import Pins
 from lutlab_api.app.ports import (
     Blobs,
     Bus,
@@ -88,6 +89,7 @@ class Services:
     streams: Streams
     links: Links
     bridges: Bridges
+    pins: Pins
     keys: Keys
     health: HealthChecks
     bootstrap: Bootstrap
@@ -159,6 +161,7 @@ def wire(settings: Settings, ports: Ports, tell: Callable[[AuditRow], bytes]) ->
         streams=Streams(reads=reads, bus=ports.bus, clock=ports.clock, ids=ports.ids, limits=limits),
         links=Links(reads=reads, bus=ports.bus),
         bridges=Bridges(reads=reads, bus=ports.bus, clock=ports.clock),
+        pins=Pins(reads=reads, bus=ports.bus, clock=ports.clock),
         keys=keys,
         health=HealthChecks(ports.ledger, ports.messaging, bootstrap, ports.monotonic),
         bootstrap=bootstrap,

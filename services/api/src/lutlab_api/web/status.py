@@ -114,6 +114,7 @@ MEANINGS: dict[str, Meaning] = {
     # -- what cannot be done here
     Code.TOOL_ERROR: Meaning(H.UNPROCESSABLE_ENTITY, "ghdl is not installed on any builder: apt install ghdl"),
     # -- what does not work just now
+    Code.BOARD_REFUSED: Meaning(H.CONFLICT, "board 3 does not do that: 'led0' is no input of this design"),
     Code.BUS_ERROR: Meaning(H.BAD_GATEWAY, "the design answered the read of 1 words at 0x0 with a bus error"),
     Code.BUS_TIMEOUT: Meaning(H.BAD_GATEWAY, "ops[2]: the design did not answer the read at 0x8; does it raise ack?"),
     Code.POLL_TIMEOUT: Meaning(H.BAD_GATEWAY, "ops[1]: the value did not come within 1000 cycles"),

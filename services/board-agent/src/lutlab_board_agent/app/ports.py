@@ -11,7 +11,7 @@ from lutlab_board_agent.domain.fencing import BoardMemory
 from lutlab_board_agent.domain.lab import Cable
 from lutlab_board_agent.domain.latency import LatencyTimer
 from lutlab_bus import SerialPort
-from lutlab_events.busmsg import BusReply
+from lutlab_events.busmsg import BusReply, BusVerb
 from lutlab_events.commands import Command
 
 Answer = Callable[[BusReply], Awaitable[None]]
@@ -87,6 +87,18 @@ class SerialPorts(Protocol):
 
         Raises:
             SerialUnavailable: absent, in use, or not permitted.
+        """
+        ...
+
+
+class Door(Protocol):
+    """The side door of boards without hardware."""
+
+    async def ask(self, path: str, verb: BusVerb, request: bytes) -> bytes:
+        """What the board at this socket answers: JSON for `pins` and `drive`, a VCD for `capture`.
+
+        Raises:
+            DoorRefused: it does not do this. DoorClosed: it does not answer.
         """
         ...
 

@@ -12,10 +12,11 @@ import msgspec
 import structlog
 
 from lutlab_board_agent.app.bus_lane import QUEUE_EXCHANGES_MAX, BusLane
-from lutlab_board_agent.app.ports import Answer, Commands, Ticks
+from lutlab_board_agent.app.ports import Answer, Commands, Door, Ticks
 from lutlab_board_agent.app.seat import Seat
 from lutlab_board_agent.domain import stream_lock
 from lutlab_board_agent.domain.bridge import TOKEN_BYTES, Ticket
+from lutlab_board_agent.domain.errors import DoorClosed, DoorRefused
 from lutlab_board_agent.domain.fencing import BoardMemory, lease_refusal
 from lutlab_board_agent.domain.stream_lock import StreamLock
 from lutlab_board_agent.domain.usage import use_report_due
@@ -28,6 +29,9 @@ log = structlog.get_logger(__name__)
 CARRIED = frozenset({BusVerb.EXCHANGE, BusVerb.BATCH})
 """What goes down the board's lane; a single one needs no stream of its own."""
 NEW_TOKEN = partial(secrets.token_bytes, TOKEN_BYTES)
+DOOR_REQUESTS_MAX = 4
+"""Requests about pins that one board has at once."""
+_AT_THE_DOOR = frozenset({BusVerb.PINS, BusVerb.DRIVE, BusVerb.CAPTURE})
 _OK = BusReply(status=BusStatus.OK)
 
 
@@ -37,6 +41,7 @@ class BoardBus:
     Args:
         bridge_host: where its TCP bridge listens, if the lab file gives it a port.
         new_token: makes the bridge's tokens.
+        door: asks boards without hardware about their pins.
 
     Attributes:
         seat: the board.
@@ -52,8 +57,11 @@ class BoardBus:
         *,
         bridge_host: str = "127.0.0.1",
         new_token: Callable[[], bytes] = NEW_TOKEN,
+        door: Door | None = None,
     ) -> None:
         self.seat = seat
+        self._door = door
+        self._visits: set[asyncio.Task[None]] = set()
         self.on_cut: Callable[[], None] = _nobody
         self._bridge_host = bridge_host
         self._new_token = new_token
@@ -75,8 +83,11 @@ class BoardBus:
         self.lane.cut(status, why)
 
     async def handle(self, request: BusHeaders, frame: bytes, answer: Answer) -> None:
-        """Answer a request, or queue it; never waits for the board."""
+        """Answer a request, or queue it; waits for no exchange."""
         reply = self.submit(request, frame, answer)
+        if reply is not None and reply.status is BusStatus.OK and request.verb in _AT_THE_DOOR:
+            # A recording may wait for its trigger; other requests must not wait for that.
+            reply = self._visit(request.verb, frame, answer)
         if reply is not None:
             await answer(reply)
 
@@ -89,6 +100,8 @@ class BoardBus:
         """The immediate reply, None if the lane will answer."""
         if request.verb is BusVerb.STATS:
             return BusReply(status=BusStatus.OK, frame=json.dumps(self.seat.link_stats()).encode())
+        if request.verb is BusVerb.PINS:
+            return _OK
         refusal = lease_refusal(self.seat.memory, request.lease)
         if refusal is not None:
             return BusReply(status=BusStatus.STALE_LEASE, message=refusal)
@@ -98,6 +111,8 @@ class BoardBus:
             return BusReply(status=BusStatus.LINK_FAILED, message="the board is unplugged; nothing was done")
         if request.verb is BusVerb.CLOSE:
             self._lock = stream_lock.drop(self._lock, request.stream_id)
+            return _OK
+        if request.verb in _AT_THE_DOOR:
             return _OK
         busy = self._hold(request)
         if busy is not None or request.verb not in CARRIED:
@@ -120,6 +135,30 @@ class BoardBus:
             self._ticket = Ticket(self._new_token(), lease)
         way = BridgeWay(host=self._bridge_host, port=port, token=self._ticket.token.hex())
         return BusReply(status=BusStatus.OK, frame=msgspec.json.encode(way))
+
+    def _visit(self, verb: BusVerb, frame: bytes, answer: Answer) -> BusReply | None:
+        if len(self._visits) >= DOOR_REQUESTS_MAX:
+            return BusReply(status=BusStatus.BUSY, message=f"{DOOR_REQUESTS_MAX} requests already look at its pins")
+
+        async def visit() -> None:
+            await answer(await self._at_the_door(verb, frame))
+
+        task = asyncio.create_task(visit())
+        self._visits.add(task)
+        task.add_done_callback(self._visits.discard)
+        return None
+
+    async def _at_the_door(self, verb: BusVerb, frame: bytes) -> BusReply:
+        """Ask at the side door of a board without hardware."""
+        if self.seat.board.control is None or self._door is None:
+            message = f"board {self.seat.board.key} is real: its pins can only be seen with the eye"
+            return BusReply(status=BusStatus.REFUSED, message=message)
+        try:
+            return BusReply(status=BusStatus.OK, frame=await self._door.ask(self.seat.board.control.path, verb, frame))
+        except DoorRefused as error:
+            return BusReply(status=BusStatus.REFUSED, message=str(error))
+        except DoorClosed as error:
+            return BusReply(status=BusStatus.LINK_FAILED, message=str(error))
 
     def _hold(self, request: BusHeaders) -> BusReply | None:
         """Take or renew the stream lock for a request; the refusal if another stream has the board."""

@@ -40,6 +40,18 @@ class LoaderFailed(AgentError):
         self.code = code
 
 
+class DoorRefused(AgentError):
+    """The board without hardware does not do what was asked of its pins; the message is its own."""
+
+    code = "door_refused"
+
+
+class DoorClosed(AgentError):
+    """The side door of a board without hardware does not answer."""
+
+    code = "door_closed"
+
+
 class SerialUnavailable(AgentError):
     """The board's serial line cannot be opened: unplugged, in use, or not permitted; the message says which."""
 

@@ -16,6 +16,9 @@ args = ["-b", "ulx3s", "--ftdi-serial", "D00084"]
 
 [board.serial]
 path = "/dev/serial/by-id/usb-FTDI_ULX3S-if00-port0"
+
+# [board.control]               # only boards without hardware have one: a socket where their pins are
+# path = "/run/board0/control"
 ```
 """
 
@@ -68,6 +71,12 @@ class Serial(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     path: str
 
 
+class ControlSocket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a board without hardware shows its pins: the path of a Unix socket."""
+
+    path: str
+
+
 class LabBoard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One board of this host."""
 
@@ -77,6 +86,7 @@ class LabBoard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     serial: Serial
     labels: tuple[str, ...] = ()
     bridge_port: int | None = None
+    control: ControlSocket | None = None
 
 
 class _LabFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

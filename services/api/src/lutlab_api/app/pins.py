@@ -1,0 +1,68 @@
+"""What a board without hardware shows beside its bus: levels of pins, and recordings of signals."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from uuid import UUID
+
+from lutlab_api.app.leasing import bus_problem, lease_of
+from lutlab_api.app.ports import Bus, Clock
+from lutlab_api.app.reads import Reads
+from lutlab_api.domain.errors import BoardFailure, Code
+from lutlab_api.domain.views import BoardView, Caller
+from lutlab_events.busmsg import BusHeaders, BusVerb, Lease
+
+PINS_TIMEOUT_S = 5.0
+CAPTURE_TIMEOUT_S = 50.0
+"""A recording may wait half a minute for its trigger."""
+
+NOBODY = UUID(int=0)
+
+
+class Pins:
+    """Looks at pins, sets them, and records."""
+
+    def __init__(self, *, reads: Reads, bus: Bus, clock: Clock) -> None:
+        self._reads = reads
+        self._bus = bus
+        self._clock = clock
+
+    async def look(self, fpga_id: int) -> list[dict[str, Any]]:
+        """Every pin of the running design, with its level.
+
+        Raises:
+            Missing: no such board. Conflict: it is real, or runs nothing. BoardFailure: its agent does not answer.
+        """
+        board = await self._reads.board(fpga_id)
+        lease = Lease(fpga_id=fpga_id, session_id=NOBODY, epoch=board.epoch)
+        return _pins(fpga_id, await self._ask(board, BusVerb.PINS, lease, {}, PINS_TIMEOUT_S))
+
+    async def drive(self, caller: Caller, fpga_id: int, levels: dict[str, int]) -> list[dict[str, Any]]:
+        """Set inputs of the design on a board that the caller has reserved; every pin afterwards. Raises: as `look`."""
+        board = await self._reads.board(fpga_id)
+        lease = lease_of(board, caller, self._clock.now())
+        return _pins(fpga_id, await self._ask(board, BusVerb.DRIVE, lease, {"pins": levels}, PINS_TIMEOUT_S))
+
+    async def capture(self, caller: Caller, fpga_id: int, wanted: dict[str, Any]) -> bytes:
+        """A VCD of what signals do on a board that the caller has reserved. Raises: as `look`."""
+        board = await self._reads.board(fpga_id)
+        lease = lease_of(board, caller, self._clock.now())
+        return await self._ask(board, BusVerb.CAPTURE, lease, wanted, CAPTURE_TIMEOUT_S)
+
+    async def _ask(
+        self, board: BoardView, verb: BusVerb, lease: Lease, wanted: dict[str, Any], timeout_s: float
+    ) -> bytes:
+        frame = json.dumps(wanted).encode()
+        reply = await self._bus.request(board.agent_id, BusHeaders(verb=verb, lease=lease), frame, timeout_s)
+        problem = bus_problem(board.fpga_id, reply)
+        if problem is not None:
+            raise problem
+        return reply.frame
+
+
+def _pins(fpga_id: int, frame: bytes) -> list[dict[str, Any]]:
+    try:
+        return list(json.loads(frame))
+    except ValueError as error:
+        raise BoardFailure(Code.BOARD_LINK_FAILED, f"board {fpga_id}: its agent answered nonsense") from error
