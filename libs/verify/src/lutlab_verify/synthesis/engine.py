@@ -13,7 +13,9 @@ from lutlab_profiles import DeviceProfile
 from lutlab_profiles import load as profiles
 from lutlab_verify.config.model import Language
 from lutlab_verify.config.reading import constraint_files
+from lutlab_verify.outputs import OutputMissing, read_output, write_output
 from lutlab_verify.project import Project
+from lutlab_verify.sources import defines, design_files, include_folders, refuse_vhdl
 from lutlab_verify.stage import (
     Artifact,
     Json,
@@ -22,7 +24,6 @@ from lutlab_verify.stage import (
     StageResult,
     StageStatus,
     ToolFailed,
-    Unsupported,
 )
 from lutlab_verify.synthesis.clocks import Clock, as_lpf, clocks_of
 from lutlab_verify.synthesis.paths import Names, clean_clock, longest
@@ -77,6 +78,7 @@ async def run(context: StageContext) -> StageResult:
         ToolFailed: yosys cannot read the design, or a tool broke.
     """
     began = time.monotonic()
+    refuse_vhdl(context.project, "synthesis")
     profile = profiles().get(context.project.config.project.target_pdk)
     flow = FLOW_GENERIC if profile is None else FLOW_ECP5
     wanted = _wanted(context.project)
@@ -95,7 +97,7 @@ async def run(context: StageContext) -> StageResult:
 async def _synthesize(context: StageContext, flow: str) -> Json:
     project = context.project
     argv = ["python", "-m", "lutlab_verify.inside.synthesize", STATISTICS, NETLIST, flow, project.top]
-    argv += [*_options(project), *(f"{SOURCES}/{file}" for file in project.sources)]
+    argv += _options(project)
     outcome = await context.tools.run(ToolCall("yosys", argv, _limits(project)))
     if outcome.exit_code or outcome.stopped:
         raise _failed("yosys", outcome)
@@ -103,12 +105,9 @@ async def _synthesize(context: StageContext, flow: str) -> Json:
 
 
 def _options(project: Project) -> list[str]:
-    language = project.config.project.language_version
-    if language not in _STANDARD:
-        raise Unsupported(f"synthesis reads no {language.value}", field="project.language_version")
-    folders = [SOURCES if folder == "." else f"{SOURCES}/{folder}" for folder in project.includes]
-    defines = [f"-D{name}={value}" if value else f"-D{name}" for name, value in project.config.project.defines.items()]
-    return ["--std", _STANDARD[language], *(f"-I{folder}" for folder in dict.fromkeys([*folders, SOURCES])), *defines]
+    options = ["--std", _STANDARD[project.config.project.language_version]]
+    options += [f"-I{folder}" for folder in include_folders(project)]
+    return [*options, *(f"-D{define}" for define in defines(project)), *design_files(project)]
 
 
 def _limits(project: Project) -> ToolLimits:
@@ -126,12 +125,9 @@ def _failed(tool: str, outcome: ToolOutcome) -> ToolFailed:
 
 
 def _read(context: StageContext, name: str, tool: str, outcome: ToolOutcome) -> Json:
-    path = context.work / name
     try:
-        if path.is_symlink() or path.stat().st_size > JSON_BYTES_MAX:
-            raise ToolFailed(f"{tool} left no usable {name}", tool=tool, tail=tuple(outcome.tail))
-        found: Json = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+        found: Json = json.loads(read_output(context.work, name, JSON_BYTES_MAX))
+    except (OutputMissing, ValueError) as error:
         raise ToolFailed(f"{tool} left no usable {name}: {error}", tool=tool, tail=tuple(outcome.tail)) from error
     return found
 
@@ -196,7 +192,7 @@ async def _place(
     base_mhz = 1000.0 / wanted if isinstance(wanted, float) else profile.clk_hz / 1e6
     argv += ["--freq", f"{base_mhz:.6f}"]
     if isinstance(wanted, list):
-        (context.work / CONSTRAINTS).write_text(as_lpf(wanted), encoding="utf-8")
+        write_output(context.work, CONSTRAINTS, as_lpf(wanted))
         argv += ["--lpf", CONSTRAINTS]
     context.sink.log(f"nextpnr: place and route for {profile.title}")
     outcome = await context.tools.run(ToolCall("nextpnr", argv, _limits(project)))
