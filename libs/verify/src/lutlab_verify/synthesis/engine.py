@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lutlab_profiles import DeviceProfile
+from lutlab_profiles import DEFAULT_PROFILE, DeviceProfile
 from lutlab_profiles import load as profiles
 from lutlab_verify.config.model import Language
 from lutlab_verify.config.reading import constraint_files
@@ -40,6 +40,7 @@ For anything else an estimate, and named so, summary: `estimate` (true), `cells`
 two-input NAND, from yosys' count of CMOS transistors), and for `sky130` `area_um2`: cells side by side, without wires.
 details: `estimate`, `note`, `cells`: name, count. It always passes."""
 
+FAMILY = "ecp5"
 FLOW_ECP5, FLOW_GENERIC = "ecp5", "generic"
 STATISTICS, NETLIST, TIMING, CONSTRAINTS = "synthesis.json", "netlist.json", "timing.json", "clocks.lpf"
 JSON_BYTES_MAX = 128 << 20
@@ -79,7 +80,7 @@ async def run(context: StageContext) -> StageResult:
     """
     began = time.monotonic()
     refuse_vhdl(context.project, "synthesis")
-    profile = profiles().get(context.project.config.project.target_pdk)
+    profile = _profile(context.project.config.project.target_pdk)
     flow = FLOW_GENERIC if profile is None else FLOW_ECP5
     wanted = _wanted(context.project)
     context.sink.log(f"yosys: {'synthesis for ' + profile.device if profile else 'mapping to simple gates'}")
@@ -89,6 +90,11 @@ async def run(context: StageContext) -> StageResult:
     else:
         result = await _place(context, profile, wanted, statistics)
     return replace(result, seconds=time.monotonic() - began)
+
+
+def _profile(target: str) -> DeviceProfile | None:
+    """The board that a target names, None for a process; the family's name alone is the usual board."""
+    return profiles().get(DEFAULT_PROFILE if target.lower() == FAMILY else target.lower())
 
 
 # -- yosys -----------------------------------------------------------------------------------------------------
