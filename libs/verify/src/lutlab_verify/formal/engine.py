@@ -2,8 +2,8 @@
 
 What runs: slang reads the sources, properties are lowered to plain Verilog from the syntax tree
 (`lutlab_verify.inside.formal`), yosys makes the model, and a solver (yices) is asked directly about it. This is
-SymbiYosys's flow (the same yosys model, bounded search, k-induction, covers) without its processes: it needs 0.5 s where
-`sby` needs several, and answers per property where `sby` answers per task. The artifacts `formal.sby` and
+SymbiYosys's flow (the same yosys model, bounded search, k-induction, covers) without its processes: it needs 0.5 s
+where `sby` needs several, and answers per property where `sby` answers per task. The artifacts `formal.sby` and
 `formal_design.il` let SymbiYosys itself do it again.
 """
 
@@ -13,6 +13,7 @@ import asyncio
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lutlab_verify.formal.replay import bench
@@ -60,7 +61,8 @@ async def run(context: StageContext) -> StageResult:
             break
     _refuse_absent(context, found)
     artifacts = _artifacts(context, prepared, found, config.depth)
-    return _result(context, prepared, found, artifacts, solvers[0][0], loop.time() - started)
+    result = _result(context, prepared, found, solvers[0][0])
+    return replace(result, artifacts=tuple(artifacts), seconds=loop.time() - started)
 
 
 def _solvers(engines: Sequence[str]) -> list[str]:
@@ -185,14 +187,7 @@ def _sby(context: StageContext, depth: int) -> str:
     )
 
 
-def _result(
-    context: StageContext,
-    prepared: Prepared,
-    found: Sequence[Finding],
-    artifacts: Sequence[Artifact],
-    solver: str,
-    seconds: float,
-) -> StageResult:
+def _result(context: StageContext, prepared: Prepared, found: Sequence[Finding], solver: str) -> StageResult:
     def count(*verdicts: Verdict) -> int:
         return sum(one.verdict in verdicts for one in found)
 
@@ -224,7 +219,7 @@ def _result(
         "registers": prepared.facts["registers"],
         "inputs": prepared.facts["inputs"],
     }
-    return StageResult(status, summary, details, tuple(artifacts), reason, seconds)
+    return StageResult(status, summary, details, reason=reason)
 
 
 def _verdict(failed: int, inconclusive: int) -> tuple[StageStatus, str | None]:

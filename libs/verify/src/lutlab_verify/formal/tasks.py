@@ -86,9 +86,7 @@ def solver_argv(name: str) -> list[str]:
     """How to start a solver so that it takes a dialogue. Raises: Unsupported, ToolMissing."""
     known = SOLVERS.get(name)
     if known is None:
-        raise Unsupported(
-            f"solver {name!r}: supported are {', '.join(SOLVERS)}", field="verification.formal.engines"
-        )
+        raise Unsupported(f"solver {name!r}: supported are {', '.join(SOLVERS)}", field="verification.formal.engines")
     return [*locate(known[0]).argv, *known[1:]]
 
 
@@ -134,7 +132,7 @@ def _prepare_failed(base: Path, outcome: ToolOutcome) -> ToolFailed:
         return ToolFailed("; ".join(errors[:3]), tool="slang", tail=tuple(errors[:ERRORS_MAX]))
     said = [line for line in (*lines, *outcome.tail) if "ERROR" in line or "Error" in line]
     message = said[-1] if said else f"reading the design ended with status {outcome.exit_code}"
-    return ToolFailed(message, tool="yosys", tail=tuple((*lines, *outcome.tail))[-ERRORS_MAX:])
+    return ToolFailed(message, tool="yosys", tail=(*lines, *outcome.tail)[-ERRORS_MAX:])
 
 
 def _in_sources(lines: Sequence[str], base: Path) -> list[str]:
@@ -246,4 +244,6 @@ class Questions:
         if not done and outcome.stopped is not Stop.TIME:
             why = f"{outcome.stopped} limit" if outcome.stopped else f"status {outcome.exit_code}"
             last = next((line for line in reversed(outcome.tail) if line.strip()), "")
-            raise ToolFailed(f"the solver's dialogue ended early ({why}): {last}", tool="yices", tail=tuple(outcome.tail))
+            raise ToolFailed(
+                f"the solver's dialogue ended early ({why}): {last}", tool="yices", tail=tuple(outcome.tail)
+            )

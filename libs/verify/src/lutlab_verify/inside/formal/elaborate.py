@@ -42,7 +42,15 @@ class Yosys:
     def flatten(self, netlist: Path) -> Json:
         """Flatten, and leave the netlist as JSON. Returns: the top module in it."""
         self._mark_first_step()
-        self.run("hierarchy -check", "proc", "flatten", "delete t:$print", "opt_merge t:$check %n", "opt_muxtree", "opt_clean")
+        self.run(
+            "hierarchy -check",
+            "proc",
+            "flatten",
+            "delete t:$print",
+            "opt_merge t:$check %n",
+            "opt_muxtree",
+            "opt_clean",
+        )
         self.run("memory_collect", "opt_clean")
         self.run(f"write_json {netlist}")
         modules = json.loads(netlist.read_text())["modules"]
