@@ -34,7 +34,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lutlab_verify.crypto.area import AreaResult
-from lutlab_verify.formal.tasks import Prepared, prepare, solver_argv
+from lutlab_verify.formal.tasks import FILE_BYTES_MAX, Prepared, prepare, read_bounded, solver_argv
 from lutlab_verify.sources import defines, design_files, include_folders, refuse_vhdl, tool_path
 from lutlab_verify.stage import Artifact, Json, StageContext, StageStatus, ToolFailed, Unsupported
 from lutlab_verify.tools import Stop, ToolCall, ToolLimits, ToolOutcome
@@ -165,12 +165,12 @@ async def _ask(context: StageContext, prepared: Prepared, question: Question, ta
     path = base / f"timing_{task['task']}.request.json"
     path.write_text(json.dumps(request), encoding="utf-8")
     argv = ["python", "-m", "lutlab_verify.inside.timing.ask", f"{prepared.folder}/{path.name}"]
-    outcome = await context.tools.run(ToolCall("yices", argv, ToolLimits(wall_s=wall_s)))
+    outcome = await context.tools.run(ToolCall("yices", argv, ToolLimits(wall_s=wall_s, file_bytes=FILE_BYTES_MAX)))
     answer = base / f"timing_{task['task']}.json"
     if outcome.exit_code != 0 and outcome.stopped is not Stop.TIME:
         raise _failed(task["task"], outcome)
     try:
-        found: Json = json.loads(answer.read_text(encoding="utf-8"))
+        found: Json = json.loads(read_bounded(answer))
     except (OSError, ValueError):  # stopped before or while it wrote
         return None
     return found

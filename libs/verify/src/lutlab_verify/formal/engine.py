@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lutlab_verify.formal.replay import bench
-from lutlab_verify.formal.tasks import Bounded, Inductive, Prepared, Questions, prepare, solver_argv
+from lutlab_verify.formal.tasks import Bounded, Inductive, Prepared, Questions, prepare, read_bounded, solver_argv
 from lutlab_verify.formal.verdicts import Finding, Verdict, findings
 from lutlab_verify.sources import defines, design_files, include_folders, refuse_vhdl, tool_path
 from lutlab_verify.stage import Artifact, Json, Level, StageContext, StageResult, StageStatus, Unsupported
@@ -160,7 +160,7 @@ def _artifacts(context: StageContext, prepared: Prepared, found: Sequence[Findin
 
 
 def _bench_artifact(base: Path, prepared: Prepared, one: Finding, stem: str) -> list[Artifact]:
-    steps = json.loads((base / f"{one.trace}.json").read_text(encoding="utf-8"))[: one.depth]
+    steps = json.loads(read_bounded(base / f"{one.trace}.json"))[: one.depth]
     text = bench(prepared.design, one.number, f"{one.name} ({one.file}:{one.line}) {one.message}", steps)
     if text is None:
         return []
