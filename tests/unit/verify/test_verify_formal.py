@@ -277,6 +277,21 @@ class TestRefusals:
                 ),
             )
 
+    async def test_a_check_at_other_events_than_the_clock_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(Unsupported, match="clock"):
+            await prove(
+                tmp_path,
+                module(
+                    "logic x; always_ff @(posedge clk) x <= a;\n"
+                    "always @(posedge rst or posedge b) if (rst) assert (x); else assert (a);"
+                ),
+            )
+
+    async def test_a_solver_that_breaks_is_a_tool_error(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("lutlab_verify.formal.engine.solver_argv", lambda _name: ["/bin/false"])
+        with pytest.raises(ToolFailed, match="ended early"):
+            await prove(tmp_path, module("p: assert property (@(posedge clk) a);"))
+
     async def test_errors_in_sources_are_tool_errors_at_their_lines(self, tmp_path: Path) -> None:
         with pytest.raises(ToolFailed, match=r"top.sv:3: .*nowhere"):
             await prove(tmp_path, module("logic x;\nassign x = nowhere;\nalways @(posedge clk) assert (x);"))

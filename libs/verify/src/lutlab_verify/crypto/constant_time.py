@@ -34,7 +34,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lutlab_verify.crypto.area import AreaResult
-from lutlab_verify.formal.tasks import FILE_BYTES_MAX, Prepared, prepare, read_bounded, solver_argv
+from lutlab_verify.formal.tasks import FILE_BYTES_MAX, Prepared, both, prepare, read_bounded, solver_argv
 from lutlab_verify.sources import defines, design_files, include_folders, refuse_vhdl, tool_path
 from lutlab_verify.stage import Artifact, Json, StageContext, StageStatus, ToolFailed, Unsupported
 from lutlab_verify.tools import Stop, ToolCall, ToolLimits, ToolOutcome
@@ -90,12 +90,11 @@ async def run(context: StageContext) -> AreaResult:
     # Outputs that no secret can reach are the same in both runs by the first tier.
     narrowed = Question(question.secrets, tuple(taint["tainted"]), question.public_inputs)
     left = max(1.0, until - asyncio.get_running_loop().time())
-    async with asyncio.TaskGroup() as group:
-        searching = group.create_task(
-            _ask(context, prepared, narrowed, {"task": "search", "depth": depth, **solver}, left)
-        )
-        proving = group.create_task(_ask(context, prepared, narrowed, {"task": "invariants", **solver}, left))
-    return _result(context, prepared, question, taint, _judge(searching.result(), proving.result()))
+    search, proof = await both(
+        _ask(context, prepared, narrowed, {"task": "search", "depth": depth, **solver}, left),
+        _ask(context, prepared, narrowed, {"task": "invariants", **solver}, left),
+    )
+    return _result(context, prepared, question, taint, _judge(search, proof))
 
 
 def _judge(search: Json | None, proof: Json | None) -> Judgement:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lutlab_verify.formal.replay import bench
-from lutlab_verify.formal.tasks import Bounded, Inductive, Prepared, Questions, prepare, read_bounded, solver_argv
+from lutlab_verify.formal.tasks import Bounded, Inductive, Prepared, Questions, both, prepare, read_bounded, solver_argv
 from lutlab_verify.formal.verdicts import Finding, Verdict, findings
 from lutlab_verify.sources import defines, design_files, include_folders, refuse_vhdl, tool_path
 from lutlab_verify.stage import Artifact, Json, Level, StageContext, StageResult, StageStatus, Unsupported
@@ -109,10 +109,9 @@ async def _ask(
     asserts = [check.number for check in prepared.asserts]
     total = len(asserts) + len(prepared.covers)
     context.sink.progress(0, total, "properties")
-    async with asyncio.TaskGroup() as group:
-        searching = group.create_task(questions.bounded("bounded", depth))
-        proving = group.create_task(questions.inductive("induction", depth, asserts, ()))
-    bounded, inductive = searching.result(), proving.result()
+    bounded, inductive = await both(
+        questions.bounded("bounded", depth), questions.inductive("induction", depth, asserts, ())
+    )
     if any(number in bounded.failed for number in inductive.proven):
         good = [number for number in asserts if number not in bounded.failed]
         inductive = await questions.inductive("induction_again", depth, good, ())

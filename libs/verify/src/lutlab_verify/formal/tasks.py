@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lutlab_verify.catalogue import locate
 from lutlab_verify.formal.replay import Design
@@ -31,6 +31,8 @@ _TRACE = re.compile(r"trace\d+")
 _PLACE = re.compile(r"(?P<file>[^\s:]+):(?P<line>\d+): ERROR: (?P<said>.*)")
 
 Json = dict[str, Any]
+_First = TypeVar("_First")
+_Second = TypeVar("_Second")
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,16 @@ class Inductive:
     proven: dict[int, int] = field(default_factory=dict)
     unreachable: dict[int, int] = field(default_factory=dict)
     stopped: Stop | None = None
+
+
+async def both(first: Coroutine[Any, Any, _First], second: Coroutine[Any, Any, _Second]) -> tuple[_First, _Second]:
+    """Two calls at once; if one fails, the other is ended and the failure is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            one, other = group.create_task(first), group.create_task(second)
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return one.result(), other.result()
 
 
 def read_bounded(path: Path) -> str:
