@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up test tools check clean sim sim-mutants chaos fuzz-gateware fuzz-api conformance-board bench-board bench-bus \
-	bench-bus-faults bench-ledger bench-api bench-sse
+	bench-bus-faults bench-ledger bench-api bench-sse bench-verify
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/make \1#\2/p' $(MAKEFILE_LIST) | awk -F'#' '{ printf "  %-18s %s\n", $$1, $$2 }'
@@ -65,6 +65,9 @@ bench-api: $(STAMP) ## measure the API: 64 clients mixing status polls, submits 
 
 bench-sse: $(STAMP) ## measure 1,000 followers of the log: each sees every event once, in order
 	$(BIN)/python benchmarks/sse.py
+
+bench-verify: tools ## measure verification jobs through a lab beside the bare tools run by hand: ROUNDS=n (5)
+	@$(BIN)/python benchmarks/verify/bench.py --rounds $(or $(ROUNDS),5)
 
 conformance-board: $(STAMP) ## hold the virtual board against its oracles: 42 designs, a million cycles each (an hour)
 	PYTHONPATH=$(BOARD_TOOLS) $(BIN)/python tests/conformance/board.py

@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 
 from lutlab_verify.config import load
+from lutlab_verify.plain_tools import PlainTools
 from lutlab_verify.stage import Level, StageContext, StageResult, StageStatus, ToolFailed, Unsupported
 from lutlab_verify.synthesis import run
 from lutlab_verify.synthesis.clocks import Clock, as_lpf, clocks_of
 from lutlab_verify.synthesis.paths import Names, clean_clock, longest
-
-PlainTools = pytest.importorskip("lutlab_verify.plain_tools").PlainTools
 
 FIFO = """\
 module fifo #(parameter WIDTH = 8, DEPTH = 16) (

@@ -17,6 +17,8 @@ from lutlab.verification import StageState, VerificationJob
 
 REFRESH_PER_S = 8
 ROWS_MAX = 40
+MESSAGE_LINES_MAX = 2
+"""Lines of a failed test's message; the report has the rest."""
 SYMBOLS = {"passed": "✓", "failed": "✗", "error": "✗", "skipped": "–", "cancelled": "–", "queued": "·", "running": "…"}
 STYLES = {"passed": "green", "failed": "red", "error": "red", "running": "cyan"}
 BAD = ("failed", "error", "violated", "inconclusive", "unreachable", "not_covered")
@@ -125,24 +127,28 @@ def show_results(
             console.print(f"  ... and {len(rows) - ROWS_MAX} more: lutlab report {job.job_id}")
 
 
+ALWAYS = ("errors", "warnings", "tests_passed", "tests_failed", "properties_proven", "properties_failed", "seed")
+"""Figures that are worth reading when they are 0."""
+
+
 def _figures(found: Mapping[str, Any]) -> list[str]:
-    """A stage's summary in words."""
-    words = []
+    """A stage's summary in words; zeros only where they say something."""
+    words, skipped = [], []
     for name, value in found.items():
-        if name in ("status", "notes"):
-            continue
+        label = name.replace("_", " ")
         if name == "error" and isinstance(value, Mapping):
             words.append(f"{value.get('code')}: {value.get('message')}")
         elif name == "coverage" and isinstance(value, Mapping):
             words += [f"{kind} {share} %" for kind, share in value.items() if isinstance(share, int | float)]
+        elif isinstance(value, Mapping) and value.get("status") == "skipped":
+            skipped.append(label)
         elif isinstance(value, Mapping) and "status" in value:
-            reason = f" ({value['reason']})" if value.get("reason") else ""
-            words.append(f"{name.replace('_', ' ')} {value['status']}{reason}")
+            words.append(f"{label} {value['status']}" + (f" ({value['reason']})" if value.get("reason") else ""))
         elif name == "reason":
             words.append(str(value))
-        elif isinstance(value, int | float | str) and not isinstance(value, bool):
-            words.append(f"{name.replace('_', ' ')} {value}")
-    return words
+        elif isinstance(value, int | float | str) and not isinstance(value, bool) and name != "status":
+            words += [f"{label} {value}"] if value or name in ALWAYS else []
+    return [*words, f"skipped: {', '.join(skipped)}"] if skipped else words
 
 
 def _rows(stage: str, details: Mapping[str, Any]) -> list[Text]:
@@ -155,8 +161,8 @@ def _rows(stage: str, details: Mapping[str, Any]) -> list[Text]:
             rows.append(_row(finding, str(finding.get("severity")), said, style))
     for test in details.get("tests", []):
         if test.get("status") in BAD:
-            message = str(test.get("message") or "no message").strip()
-            said = f"{test.get('name')}: {message} (seed {test.get('seed')})"
+            message = str(test.get("message") or "no message").strip().split("\n")
+            said = f"{test.get('name')}: {'; '.join(message[:MESSAGE_LINES_MAX])} (seed {test.get('seed')})"
             rows.append(_row(test, "failed", said, "red"))
     for one in details.get("properties", []):
         if one.get("verdict") in BAD:

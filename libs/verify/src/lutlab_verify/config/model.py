@@ -47,7 +47,8 @@ class ProjectSection(Section):
     top_module: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_$]{0,127}$")
     """The name of the design's top module."""
     target_pdk: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
-    """What it is made for: `sky130`, `gf22fdx`, another process, or one of our boards, e.g. `lfe5u-25f`."""
+    """What it is made for: `sky130`, `gf22fdx`, another process, or a board: `ecp5` or one of our
+    device profiles, e.g. `lfe5u-25f`."""
     description: str = Field(default="", max_length=2_000)
     """A sentence for people."""
     version: str = Field(default="0.1.0", pattern=r"^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$")

@@ -29,7 +29,7 @@ DESIGN = frozenset({".v", ".sv", ".vhd", ".vhdl"})
 TESTBENCHES = frozenset({".py", *DESIGN})
 PROPERTIES = frozenset({".v", ".sv", ".sva", ".psl"})
 CONSTRAINTS = frozenset({".sdc", ".lpf"})
-KNOWN_PDKS = ("sky130", "gf22fdx")
+KNOWN_PDKS = ("sky130", "gf22fdx", "ecp5")
 
 Overrides = Mapping[str, object]
 Files = Mapping[str, bytes]

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from lutlab_verify.report.record import JobRecord, Json
+from lutlab_verify.report.view import tools_of
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 ROOT = "PROJECT"
@@ -30,7 +31,7 @@ def sarif(job: JobRecord) -> bytes:
 
 def _run(tool: str, results: list[Json], job: JobRecord) -> Json:
     driver: Json = {"name": tool, "rules": [{"id": rule} for rule in sorted({one["ruleId"] for one in results})]}
-    if version := job.tools.get(tool):
+    if version := tools_of(job).get(tool):
         driver["version"] = version
     return {
         "tool": {"driver": driver},

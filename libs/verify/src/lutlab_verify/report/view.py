@@ -101,11 +101,20 @@ def _number(value: Any) -> float | None:
 def _job(job: JobRecord) -> Json:
     hidden = ("stages", "sources", "tools")
     facts = {field.name: getattr(job, field.name) for field in fields(job) if field.name not in hidden}
-    return facts | {"tools": dict(job.tools)}
+    return facts | {"tools": tools_of(job)}
+
+
+def tools_of(job: JobRecord) -> dict[str, str]:
+    """Versions by tool: the record's, and those that stages tell in their details."""
+    told = [stage.details.get("tools") for stage in job.stages]
+    stages = {str(name): str(version) for one in told if isinstance(one, dict) for name, version in one.items()}
+    return {**stages, **job.tools}
 
 
 def _stage(stage: StageRecord) -> Json:
     figures = [(name.replace("_", " "), value) for name, value in stage.summary.items() if _is_figure(value)]
+    if stage.stage == "crypto":
+        figures += Counter(area["status"] for area in _areas(stage)).items()
     return {
         "name": stage.stage,
         "status": stage.status,

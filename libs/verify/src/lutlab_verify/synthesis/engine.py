@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lutlab_profiles import DeviceProfile
+from lutlab_profiles import DEFAULT_PROFILE, DeviceProfile
 from lutlab_profiles import load as profiles
 from lutlab_verify.config.model import Language
 from lutlab_verify.config.reading import constraint_files
+from lutlab_verify.outputs import OutputMissing, read_output, write_output
 from lutlab_verify.project import Project
+from lutlab_verify.sources import defines, design_files, include_folders, refuse_vhdl
 from lutlab_verify.stage import (
     Artifact,
     Json,
@@ -22,7 +24,6 @@ from lutlab_verify.stage import (
     StageResult,
     StageStatus,
     ToolFailed,
-    Unsupported,
 )
 from lutlab_verify.synthesis.clocks import Clock, as_lpf, clocks_of
 from lutlab_verify.synthesis.paths import Names, clean_clock, longest
@@ -39,6 +40,7 @@ For anything else an estimate, and named so, summary: `estimate` (true), `cells`
 two-input NAND, from yosys' count of CMOS transistors), and for `sky130` `area_um2`: cells side by side, without wires.
 details: `estimate`, `note`, `cells`: name, count. It always passes."""
 
+FAMILY = "ecp5"
 FLOW_ECP5, FLOW_GENERIC = "ecp5", "generic"
 STATISTICS, NETLIST, TIMING, CONSTRAINTS = "synthesis.json", "netlist.json", "timing.json", "clocks.lpf"
 JSON_BYTES_MAX = 128 << 20
@@ -77,7 +79,8 @@ async def run(context: StageContext) -> StageResult:
         ToolFailed: yosys cannot read the design, or a tool broke.
     """
     began = time.monotonic()
-    profile = profiles().get(context.project.config.project.target_pdk)
+    refuse_vhdl(context.project, "synthesis")
+    profile = _profile(context.project.config.project.target_pdk)
     flow = FLOW_GENERIC if profile is None else FLOW_ECP5
     wanted = _wanted(context.project)
     context.sink.log(f"yosys: {'synthesis for ' + profile.device if profile else 'mapping to simple gates'}")
@@ -89,13 +92,18 @@ async def run(context: StageContext) -> StageResult:
     return replace(result, seconds=time.monotonic() - began)
 
 
+def _profile(target: str) -> DeviceProfile | None:
+    """The board that a target names, None for a process; the family's name alone is the usual board."""
+    return profiles().get(DEFAULT_PROFILE if target.lower() == FAMILY else target.lower())
+
+
 # -- yosys -----------------------------------------------------------------------------------------------------
 
 
 async def _synthesize(context: StageContext, flow: str) -> Json:
     project = context.project
     argv = ["python", "-m", "lutlab_verify.inside.synthesize", STATISTICS, NETLIST, flow, project.top]
-    argv += [*_options(project), *(f"{SOURCES}/{file}" for file in project.sources)]
+    argv += _options(project)
     outcome = await context.tools.run(ToolCall("yosys", argv, _limits(project)))
     if outcome.exit_code or outcome.stopped:
         raise _failed("yosys", outcome)
@@ -103,12 +111,9 @@ async def _synthesize(context: StageContext, flow: str) -> Json:
 
 
 def _options(project: Project) -> list[str]:
-    language = project.config.project.language_version
-    if language not in _STANDARD:
-        raise Unsupported(f"synthesis reads no {language.value}", field="project.language_version")
-    folders = [SOURCES if folder == "." else f"{SOURCES}/{folder}" for folder in project.includes]
-    defines = [f"-D{name}={value}" if value else f"-D{name}" for name, value in project.config.project.defines.items()]
-    return ["--std", _STANDARD[language], *(f"-I{folder}" for folder in dict.fromkeys([*folders, SOURCES])), *defines]
+    options = ["--std", _STANDARD[project.config.project.language_version]]
+    options += [f"-I{folder}" for folder in include_folders(project)]
+    return [*options, *(f"-D{define}" for define in defines(project)), *design_files(project)]
 
 
 def _limits(project: Project) -> ToolLimits:
@@ -126,12 +131,9 @@ def _failed(tool: str, outcome: ToolOutcome) -> ToolFailed:
 
 
 def _read(context: StageContext, name: str, tool: str, outcome: ToolOutcome) -> Json:
-    path = context.work / name
     try:
-        if path.is_symlink() or path.stat().st_size > JSON_BYTES_MAX:
-            raise ToolFailed(f"{tool} left no usable {name}", tool=tool, tail=tuple(outcome.tail))
-        found: Json = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+        found: Json = json.loads(read_output(context.work, name, JSON_BYTES_MAX))
+    except (OutputMissing, ValueError) as error:
         raise ToolFailed(f"{tool} left no usable {name}: {error}", tool=tool, tail=tuple(outcome.tail)) from error
     return found
 
@@ -196,7 +198,7 @@ async def _place(
     base_mhz = 1000.0 / wanted if isinstance(wanted, float) else profile.clk_hz / 1e6
     argv += ["--freq", f"{base_mhz:.6f}"]
     if isinstance(wanted, list):
-        (context.work / CONSTRAINTS).write_text(as_lpf(wanted), encoding="utf-8")
+        write_output(context.work, CONSTRAINTS, as_lpf(wanted))
         argv += ["--lpf", CONSTRAINTS]
     context.sink.log(f"nextpnr: place and route for {profile.title}")
     outcome = await context.tools.run(ToolCall("nextpnr", argv, _limits(project)))
