@@ -78,7 +78,10 @@ class Lab:
                 return {"jobs": [self._job("passed")], "total": 1, "page": 1, "per_page": 100}
             case "GET /jobs/job_1":
                 self._looks += 1
-                return self._job("running" if self._looks < 3 else self.verdict)
+                if request.headers.get("If-None-Match") and self._looks == 2:
+                    return httpx.Response(304, headers={"Preference-Applied": "wait=2"})
+                job = self._job("running" if self._looks < 4 else self.verdict)
+                return httpx.Response(200, json=job, headers={"ETag": f'"{self._looks}"'})
             case "GET /jobs/job_1/results":
                 stages = {"lint": {"status": "passed", "warnings": 1, "errors": 0}}
                 stages["simulation"] = {"status": self.verdict, "tests_failed": 1, "coverage": {"line": 96.4}}
@@ -115,7 +118,7 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Lab:
             super().__init__(api_url, api_key, transport=httpx.MockTransport(fake))
 
     monkeypatch.setattr(common, "Client", Faked)
-    monkeypatch.setattr("lutlab.verification.POLL_FIRST_S", 0.0)
+    monkeypatch.setattr("lutlab.verification.POLL_S", 0.0)
     monkeypatch.setenv("LUTLAB_API_URL", "http://lab")
     return fake
 

@@ -323,6 +323,7 @@ class Client:
     def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         """A request of any kind and its answer; one that changes something has an Idempotency-Key of its own."""
         headers = {} if method == "GET" else {"Idempotency-Key": secrets.token_hex(16)}
+        headers |= arguments.pop("headers", {})
         return self._request(method, path, headers=headers, **arguments)
 
     def typed(self, method: str, path: str, kind: type[T], **arguments: Any) -> T:
@@ -362,7 +363,7 @@ class Client:
                     raise Unreachable(f"{self.endpoint.api_url} does not answer: {error}") from error
                 wait_s = RETRY_WAIT_S
             else:
-                if response.is_success:
+                if response.is_success or response.status_code == httpx.codes.NOT_MODIFIED:
                     return response
                 refused = _refused(response)
                 if last or response.status_code not in RETRYABLE:
