@@ -7,13 +7,14 @@ blobs are by-products. They go some time after their job has ended, and only whe
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
 
 from lutlab_scheduler.app.dispatch import Carrier
-from lutlab_scheduler.app.ports import Attic, Blobs, BusUnavailable, Clock, StoreUnavailable
+from lutlab_scheduler.app.ports import Attic, Blobs, BlobUnavailable, BusUnavailable, Clock, StoreUnavailable
 from lutlab_scheduler.app.world import World
 
 log = structlog.get_logger(__name__)
@@ -45,7 +46,7 @@ async def keep_tidy(
         await asyncio.sleep(EVERY_S)
         try:
             await clear_out(attic, clock, retention)
-            if await blobs.prune(retention.transit_bytes, needed(world)):
+            if await blobs.prune(retention.transit_bytes, needed(world) | await needed_files(world, carrier)):
                 # Whatever is sent next is looked for first.
                 carrier.forget()
         except (StoreUnavailable, BusUnavailable) as error:
@@ -78,3 +79,12 @@ def needed(world: World) -> frozenset[str]:
         wanted |= {board.loading.bitstream.digest} if board.loading and board.loading.bitstream else set()
         wanted |= {board.session.bitstream.digest} if board.session else set()
     return frozenset(digest for digest in wanted if digest)
+
+
+async def needed_files(world: World, carrier: Carrier) -> frozenset[str]:
+    """Digests of the files that open verification jobs work on. Raises: StoreUnavailable."""
+    wanted: set[str] = set()
+    for files_digest in {job.files_digest for job in world.open_verifications()}:
+        with contextlib.suppress(BlobUnavailable):  # its stage says so itself
+            wanted |= {files_digest, *await carrier.files_of(files_digest)}
+    return frozenset(wanted)
