@@ -1,7 +1,8 @@
 """`make bench-ledger`: the ledger beside the `eventsourcing` library, on one Postgres, in one run.
 
-Both write durably (fsync on) and do the same work: one command is one event of some 150 bytes with a version check, and
-ours also records the command and its view. Prints a table with ratios and writes JSON.
+Both write durably (fsync on) and do the same work: one command is one event with a version check, and ours also records
+the command and its view. Both replay events of about the same size, which is measured and printed (180 bytes of JSON
+each), from what is stored to the state of every aggregate. Prints a table with ratios and writes JSON.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ from lutlab_stack.postgres import prepare_postgres, remove_postgres
 from lutlab_stack.running import running
 from lutlab_transport.clock import SystemClock
 
+OURS = "select avg(octet_length(data::text)) from events"
+THEIRS = "select avg(octet_length(state)) from application_events"
 GC_THRESHOLDS = (50_000, 20, 100)
 """As the shipped scheduler sets them; they hold for the peer as well."""
 
@@ -124,6 +127,15 @@ async def replay(url: str) -> tuple[float, float]:
         return end / (time.perf_counter() - began), end / (time.process_time() - cpu)
 
 
+async def event_bytes(url: str, query: str) -> float:
+    """How large a stored event is, on average."""
+    db = await asyncpg.connect(url)
+    try:
+        return float(await db.fetchval(query))
+    finally:
+        await db.close()
+
+
 def matching(boards: int, jobs: int) -> float:
     """Milliseconds of one decision: a board is free, `jobs` wait."""
     return bench_live.matching_ms(boards, jobs)
@@ -146,8 +158,10 @@ async def measure(args: argparse.Namespace, server: str) -> list[dict[str, Any]]
     db = await asyncpg.connect(url)
     events = await bench_log.write(db, args.events)
     await db.close()
-    peer = Peer(await database(server), 2)
+    peer_url = await database(server)
+    peer = Peer(peer_url, 2)
     await asyncio.to_thread(peer.fill, args.peer_events)
+    note("stored event", "bytes", await event_bytes(url, OURS), await event_bytes(peer_url, THEIRS), "the same")
     gc.collect()
     theirs_wall, theirs_cpu = await asyncio.to_thread(peer.replay)
     peer.close()

@@ -36,7 +36,8 @@ from lutlab_transport.blobs import BlobStore
 from lutlab_transport.clock import RandomIds, SystemClock
 from lutlab_transport.commands import CommandClient, CommandUnanswered
 from lutlab_transport.connection import connect
-from lutlab_transport.streams import pull_consumer
+from lutlab_transport.pull import Pull
+from lutlab_transport.streams import ensure_consumer
 
 SITE = "main"
 RATE_HZ = 200
@@ -191,7 +192,7 @@ class _Lab:
             await asyncio.sleep(1.0)
 
     async def _work(self, durable: str, subject: str) -> AsyncIterator[Any]:
-        pull = await pull_consumer(
+        await ensure_consumer(
             self._nc.jetstream(),
             stream=subjects.WORK.name,
             durable=durable,
@@ -199,9 +200,9 @@ class _Lab:
             ack_wait_s=30.0,
             max_ack_pending=1000,
         )
-        while True:
-            with suppress(TimeoutError):
-                for message in await pull.fetch(16, timeout=5.0):
+        async with Pull(self._nc, stream=subjects.WORK.name, durable=durable, batch_max=16).open() as pull:
+            while True:
+                for message in await pull.batch():
                     await message.ack()
                     yield codec.decode_work(message.data)
 
