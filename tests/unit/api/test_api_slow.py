@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager, suppress
 from threading import Thread
@@ -14,7 +15,7 @@ import uvicorn
 from api_fakes import ROOT, Lab
 from test_api_follow import event
 
-from lutlab_api.__main__ import Protocol
+from lutlab_api.__main__ import Protocol, bound
 from lutlab_api.app.follow import Followed
 
 EVENTS, EVENT_BYTES = 4000, 10_000
@@ -23,9 +24,10 @@ ASK = f"GET /api/v1/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nX
 
 
 @contextmanager
-def served(lab: Lab) -> Iterator[int]:
-    server = uvicorn.Server(uvicorn.Config(lab.app, port=0, log_level="error", lifespan="off", http=Protocol))
-    thread = Thread(target=lambda: asyncio.run(server.serve()))
+def served(lab: Lab, stalled_s: float = 60.0) -> Iterator[int]:
+    config = uvicorn.Config(lab.app, port=0, log_level="error", lifespan="off", http=Protocol)
+    server, listening = uvicorn.Server(config), bound(config, stalled_s)
+    thread = Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])))
     thread.start()
     try:
         while not server.started:
@@ -37,13 +39,24 @@ def served(lab: Lab) -> Iterator[int]:
         thread.join()
 
 
-def connected(port: int) -> socket.socket:
+def connected(port: int, ask: bytes = ASK) -> socket.socket:
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.settimeout(10)
     client.connect(("127.0.0.1", port))
-    client.sendall(ASK)
+    client.sendall(ask)
     return client
+
+
+def test_a_download_that_is_not_taken_ends() -> None:
+    """By the kernel: no task of ours waits for such a client for ever."""
+    ask = b"GET /docs/assets/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n"
+    with served(Lab(), stalled_s=1.0) as port, connected(port, ask * 20) as lazy:
+        began = time.monotonic()
+        with pytest.raises(ConnectionError):
+            while time.monotonic() - began < 20:
+                lazy.sendall(b"GET")
+                time.sleep(0.1)
 
 
 def test_who_reads_nothing_is_cut_and_who_reads_gets_everything(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import signal
+import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -161,6 +162,18 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
+def bound(config: uvicorn.Config, stalled_s: float) -> socket.socket:
+    """The socket to listen on, whose connections the kernel cuts where a client takes nothing for `stalled_s`.
+
+    That ends whatever waits for such a client: a download, a job's stream over a WebSocket, a frame of a board's.
+    """
+    listening = config.bind_socket()
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux; accepted connections inherit it
+    if option is not None:
+        listening.setsockopt(socket.IPPROTO_TCP, option, round(stalled_s * 1000))
+    return listening
+
+
 def serve(settings: Settings) -> None:
     """Serve the application."""
     config = uvicorn.Config(
@@ -184,7 +197,7 @@ def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
     try:
-        Server(config).run()
+        Server(config).run(sockets=[bound(config, settings.client_stalled_s)])
     finally:
         log.info("api_stopped")
 

@@ -64,6 +64,9 @@ class Settings(BaseSettings):
     )
     websockets_max: int = Field(10, ge=1, description="WebSockets an owner may have open")
     requests_in_flight_max: int = Field(1000, ge=1, description="requests at once; those beyond are answered 503")
+    client_stalled_s: float = Field(
+        60.0, gt=0, description="a connection whose client takes nothing for so long is cut"
+    )
     follower_slow_s: float = Field(30.0, gt=0, description="a follower that takes nothing for so long is cut off")
     wait_s_max: int = Field(60, ge=0, description="longest `Prefer: wait`")
     waits_max: int = Field(500, ge=0, description="requests waiting at once; those beyond are answered at once")

@@ -39,6 +39,8 @@ QUIET_S = 10.0
 """An idle follower hears a comment this often, and its key is looked at again."""
 SLOW_S = 30.0
 """A client that takes nothing for so long is let go; it goes on from where it was."""
+CLOSE_S = 2.0
+"""A client that takes nothing does not take the reason either."""
 POSITION_DIGITS_MAX = 18
 GOING_AWAY, TOO_SLOW, TRY_AGAIN = 1001, 1008, 1013
 
@@ -170,8 +172,9 @@ async def job_stream(websocket: WebSocket, job_id: str) -> None:
             await asyncio.wait({watching, sending}, return_when=asyncio.FIRST_COMPLETED)
             code, reason = sending.result() if sending.done() else (1000, "")
             if websocket.client_state is WebSocketState.CONNECTED:
-                await websocket.close(code, reason)
-        except (WebSocketDisconnect, RuntimeError):
+                async with asyncio.timeout(CLOSE_S):
+                    await websocket.close(code, reason)
+        except (WebSocketDisconnect, RuntimeError, TimeoutError):
             return
         finally:
             for task in (watching, sending):
