@@ -92,6 +92,7 @@ class VirtualBoard:
         folder.mkdir(parents=True, exist_ok=True)
         self.tty = folder / "tty"
         self.port = 0
+        self.bridge_port: int | None = None
         self._folder, self._profile = folder, profile
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
@@ -173,8 +174,9 @@ class AgentProcess:
 
 
 def _section(key: str, board: VirtualBoard) -> str:
+    bridge = "" if board.bridge_port is None else f"bridge_port = {board.bridge_port}\n"
     return (
-        f'[[board]]\nkey = "{key}"\nprofile = "{PROFILE}"\nlabels = ["bench"]\n'
+        f'[[board]]\nkey = "{key}"\nprofile = "{PROFILE}"\nlabels = ["bench"]\n{bridge}'
         f'[board.cable]\nkind = "xvc-client"\nhost = "localhost"\nport = {board.port}\n'
         f'[board.serial]\npath = "{board.tty}"\n'
     )

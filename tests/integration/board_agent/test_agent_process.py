@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import statistics
+import struct
 import time
 from pathlib import Path
 from uuid import uuid4
 
+import msgspec
+import pytest
 from agent_bench import Built, Scheduler, VirtualBoard, bench, work
 
+from lutlab.bridge import connect_bridge
+from lutlab.errors import StreamFailed
+from lutlab.models import BridgeWay
 from lutlab_bus import Read, Write, stream
 from lutlab_events import codec, ids, subjects
 from lutlab_events.busmsg import BusStatus, BusVerb, Lease
@@ -46,6 +53,39 @@ async def test_from_registration_to_words(tmp_path: Path, nats_url: str, built: 
         assert (again.boards[0].running_build_id, again.boards[0].epoch) == (built.build_id, 1)
         _report_speed(await _latencies_us(b.scheduler, lease, 300), await _pipelined(b.scheduler, lease, 1000))
         assert b.agent.stop() == 0
+
+
+async def test_raw_tcp_until_the_release(tmp_path: Path, nats_url: str, built: Built, board: VirtualBoard) -> None:
+    """The shipped agent's bridge, with the SDK's end: words while the session lasts, and not one byte after it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        board.bridge_port = probe.getsockname()[1]
+    async with bench(tmp_path, nats_url, built, {"b0": board}) as b:
+        await b.scheduler.next(RegisterAgent)
+        lease = await b.load(1, uuid4())
+        assert lease is not None
+        told = await b.scheduler.ask(BusVerb.BRIDGE, lease)
+        way = msgspec.json.decode(told.frame, type=BridgeWay)
+        assert way.port == board.bridge_port
+        with await asyncio.to_thread(connect_bridge, way) as sock:
+            sock.settimeout(10)
+            for n in range(64):
+                sock.sendall(stream.encode_request(Write(400 + n, [n])) + stream.encode_request(Read(400 + n)))
+            expected = b"".join(bytes(4) + struct.pack(">II", 1, n) for n in range(64))
+            answer = b""
+            while len(answer) < len(expected):
+                answer += await asyncio.to_thread(sock.recv, 4096)
+            assert answer == expected
+            assert (await b.scheduler.exchange(lease, Read(1))).status is BusStatus.BUSY
+            await b.load(2, None)  # the base design, as after a release
+            sock.sendall(stream.encode_request(Read(0)))
+            try:
+                rest = await asyncio.to_thread(sock.recv, 100)
+            except ConnectionResetError:
+                rest = b""
+            assert rest == b""
+        with pytest.raises(StreamFailed, match="refused"):
+            await asyncio.to_thread(connect_bridge, way)
 
 
 async def _latencies_us(scheduler: Scheduler, lease: Lease, count: int) -> list[float]:
