@@ -25,6 +25,7 @@ from lutlab_verify.config import (
 from lutlab_verify.config.globs import match
 from lutlab_verify.config.model import CoverageSection
 from lutlab_verify.config.nearest import distance
+from lutlab_verify.config.reference import update
 from lutlab_verify.config.shape import every_field
 from lutlab_verify.stage import Stage, Unsupported
 
@@ -289,6 +290,13 @@ def test_overrides_of_a_command_line_have_types() -> None:
     for wrong in ("a", "=1", "a={"):
         with pytest.raises(ConfigError):
             override_of(wrong)
+
+
+def test_the_reference_in_the_docs_is_the_model_s() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "verification.md").read_text()
+    assert update(page) == page, "run python -m lutlab_verify.config.reference docs/verification.md"
+    for path in every_field():
+        assert f"`{path[-1]}`" in page or f"### `{'.'.join(path)}" in page
 
 
 def test_edit_distance() -> None:
