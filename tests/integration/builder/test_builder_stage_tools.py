@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from builder_support import TOOLS_DIR
 
-from lutlab_builder.adapters import hostfiles
+from lutlab_builder.adapters import hostfiles, stage_tools
 from lutlab_builder.adapters.bwrap import BwrapSandbox, find_bwrap
+from lutlab_builder.adapters.stage_files import folder_bytes
 from lutlab_builder.adapters.stage_tools import SandboxedTools
+from lutlab_verify.stage import ToolFailed
 from lutlab_verify.tools import Stop, ToolCall, ToolLimits, ToolMissing, ToolOutcome, Tools
 
 PROBE = """
@@ -100,6 +102,20 @@ async def test_limits_end_a_tool(stage: tuple[Path, Tools]) -> None:
     assert outcome.exit_code == 0
     assert len(lines) < 110
     assert "cut" in lines[-1]
+
+
+async def test_a_tool_that_fills_the_disk_is_ended(stage: tuple[Path, Tools], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage_tools, "STAGE_BYTES_MAX", 5 << 20)
+    monkeypatch.setattr(stage_tools, "QUOTA_LOOK_S", 0.1)
+    endless = """
+    import itertools, time
+    for number in itertools.count():
+        open(f"f{number}", "wb").write(bytes(1 << 20))
+        time.sleep(0.05)
+    """
+    with pytest.raises(ToolFailed, match="more than"):
+        await python(stage, endless)
+    assert folder_bytes(stage[0]) < 50 << 20
 
 
 async def test_a_family_is_killed_whole(stage: tuple[Path, Tools]) -> None:

@@ -141,6 +141,8 @@ def test_nothing_of_a_file_outside_of_the_project_comes_out(tmp_path: Path) -> N
     assert result.status is StageStatus.FAILED
     first = result.details["findings"][0]
     assert (first["rule"], first["line"]) == ("IncludeOutsideProject", 1)
+    path = next(one for one in result.details["findings"] if one["rule"] == "INCABSPATH")
+    assert (path["line"], path["column"]) == (1, 10)
     told = json.dumps([result.summary, result.details, stage.sink.lines])  # type: ignore[attr-defined]
     told += (tmp_path / "work" / "lint.sarif").read_text()
     assert "hunter2" not in told
@@ -149,7 +151,7 @@ def test_nothing_of_a_file_outside_of_the_project_comes_out(tmp_path: Path) -> N
 
 def test_includes_and_defines_reach_every_tool(tmp_path: Path) -> None:
     files = {
-        "rtl/plain.sv": '`include "width.svh"\n'
+        "rtl/the files/plain.sv": '`include "width.svh"\n'
         "module plain (input wire [`WIDTH-1:0] a, output wire [`WIDTH-1:0] y);\n  assign y = a ^ `MASK;\nendmodule\n",
         "include/width.svh": "`define WIDTH 4\n",
     }
@@ -157,7 +159,7 @@ def test_includes_and_defines_reach_every_tool(tmp_path: Path) -> None:
     project = make_project(
         tmp_path / "src",
         "plain",
-        sources=("rtl/plain.sv", "include/width.svh"),
+        sources=("rtl/the files/plain.sv", "include/width.svh"),
         includes=("include",),
         project={"defines": {"MASK": "4'h5"}},
     )

@@ -18,7 +18,7 @@ from verify_projects import EXAMPLES, context, make_project, write_files
 from lutlab_verify import catalogue, simulation
 from lutlab_verify.config.model import SimulationSection
 from lutlab_verify.outputs import OutputMissing, is_output, read_output, write_output
-from lutlab_verify.simulation.plan import choose
+from lutlab_verify.simulation.plan import bench_units, choose, cocotb_units, distinct
 from lutlab_verify.stage import StageResult, StageStatus, ToolFailed, Unsupported
 from lutlab_verify.tools import ToolMissing
 
@@ -207,16 +207,21 @@ def bench(name: str, body: str) -> str:
 def test_how_test_benches_end(tmp_path: Path) -> None:
     files = {f"tb/{name}.sv": bench(name, body) for name, body in BENCHES.items()}
     write_files(tmp_path / "src", {"counter.v": COUNTER, "data/rom.hex": "00 5a\n", **files})
-    project = make_project(
-        tmp_path / "src",
-        "counter",
-        sources=("counter.v",),
-        benches=tuple(sorted(files)),
-        simulation={**ICARUS, "timeout_seconds": 2},
-    )
-    stage = context(project, tmp_path / "work")
-    result = asyncio.run(simulation.run(stage))
-    tests = by_name(result)
+    tests: dict[str, dict[str, Any]] = {}
+    for endless, seconds in ((False, 60), (True, 1)):
+        project = make_project(
+            tmp_path / "src",
+            "counter",
+            sources=("counter.v",),
+            benches=tuple(f"tb/{name}.sv" for name in BENCHES if (name in ("late", "endless")) is endless),
+            simulation={**ICARUS, "timeout_seconds": seconds},
+        )
+        stage = context(project, tmp_path / f"work{seconds}")
+        result = asyncio.run(simulation.run(stage))
+        tests |= by_name(result)
+        assert len(stage.sink.lines) < 3000  # type: ignore[attr-defined]
+        if not endless:
+            assert "trace-quiet.fst" in {one.name for one in result.artifacts}, "the bench's own trace is taken"
     passed = {name for name, test in tests.items() if test["status"] == "passed"}
     assert passed == {"good", "quiet", "reads"}, tests
     for name in ("fatal", "error"):
@@ -224,9 +229,7 @@ def test_how_test_benches_end(tmp_path: Path) -> None:
         assert files[f"tb/{name}.sv"].splitlines()[tests[name]["line"] - 1].strip().startswith("#20")
     assert tests["starved"]["message"] == "no $finish: nothing was left to happen"
     for name in ("late", "endless"):
-        assert "not finished after 2 s (verification.simulation.timeout_seconds)" in tests[name]["message"]
-    assert len(stage.sink.lines) < 3000  # type: ignore[attr-defined]
-    assert "trace-quiet.fst" in {one.name for one in result.artifacts}, "the bench's own trace is taken"
+        assert "not finished after 1 s (verification.simulation.timeout_seconds)" in tests[name]["message"]
 
 
 CRASHING = "import cocotb, os\n@cocotb.test()\nasync def crash(dut):\n    os.kill(os.getpid(), 11)\n"
@@ -256,21 +259,25 @@ def test_a_crashing_simulator_is_a_tool_error(tmp_path: Path) -> None:
 @needs_icarus
 def test_tests_without_a_result_are_failures(tmp_path: Path) -> None:
     broken = "import cocotb\nimport no_such_module\n@cocotb.test()\nasync def t(dut):\n    pass\n"
-    write_files(tmp_path / "src", {"counter.v": COUNTER, "test_hang.py": HANGING, "test_broken.py": broken})
-    result = simulated(
-        tmp_path,
-        tmp_path / "src",
-        "counter",
-        sources=("counter.v",),
-        benches=("test_broken.py", "test_hang.py"),
-        simulation={**ICARUS, "timeout_seconds": 2},
-    )
+    write_files(tmp_path / "src", {"counter.v": COUNTER, "test_broken.py": broken})
+    options = {"sources": ("counter.v",), "benches": ("test_broken.py",)}
+    (test,) = by_name(simulated(tmp_path, tmp_path / "src", "counter", **options)).values()
+    assert test["status"] == "failed"
+    assert "No module named 'no_such_module'" in test["message"]
+
+
+@needs_icarus
+def test_a_hang_keeps_the_results_of_the_tests_before_it(tmp_path: Path) -> None:
+    write_files(tmp_path / "src", {"counter.v": COUNTER, "test_hang.py": HANGING})
+    seconds = 10 if os.getloadavg()[0] > 4 else 3  # enough to get to the test that hangs
+    options = {"sources": ("counter.v",), "benches": ("test_hang.py",)}
+    section = {**ICARUS, "timeout_seconds": seconds}
+    result = simulated(tmp_path, tmp_path / "src", "counter", simulation=section, **options)
     tests = by_name(result)
-    assert "No module named 'no_such_module'" in tests["test_broken"]["message"]
-    assert "not finished after 2 s" in tests["test_hang.hangs"]["message"]
+    assert f"not finished after {seconds} s" in tests["test_hang.hangs"]["message"]
     assert "2 of 3 tests have no result" in tests["test_hang.hangs"]["message"]
     assert tests["test_hang.first"]["status"] == "passed"
-    assert (result.summary["tests_passed"], result.summary["tests_failed"]) == (1, 2)
+    assert (result.summary["tests_passed"], result.summary["tests_failed"]) == (1, 1)
 
 
 @needs_icarus
@@ -287,6 +294,17 @@ def test_no_benches_is_skipped_and_no_tests_is_a_failure(tmp_path: Path) -> None
     failed = simulated(tmp_path, tmp_path / "src", "counter", sources=("counter.v",), benches=("helper.py",))
     assert failed.status is StageStatus.FAILED
     assert "helper.py" in str(failed.reason)
+
+
+def test_names_of_units_stay_in_the_stages_folder(tmp_path: Path) -> None:
+    write_files(tmp_path / "src", {"counter.v": COUNTER, "tb/...py": RANDOM_TEST, "tb/a b.py": RANDOM_TEST})
+    benches = ("tb/...py", "tb/a b.py")
+    project = make_project(tmp_path / "src", "counter", sources=("counter.v",), benches=benches)
+    assert [unit.name for unit in distinct(cocotb_units(project))] == ["__", "a_b"]
+    with pytest.raises(Unsupported, match="cannot be called"):
+        bench_units([{"name": "../../escaped", "file": "tb.sv"}], ["tb.sv"])
+    with pytest.raises(ValueError, match="does not stand directly"):
+        write_output(tmp_path, "../outside", "text")
 
 
 # -- which tool

@@ -166,7 +166,8 @@ def test_every_change_of_the_hardware_makes_another_key(root: Path) -> None:
 
 def test_how_test_benches_end(root: Path) -> None:
     def end(how: str) -> dict[str, Any]:
-        options = {"plusargs": {"how": how}, "timeout_seconds": 1, "coverage": {"line": True, "toggle": False}}
+        seconds = 1 if how == "late" else 60
+        options = {"plusargs": {"how": how}, "timeout_seconds": seconds, "coverage": {"line": True, "toggle": False}}
         result = simulated(root, "tests/ends.sv", **options)
         (test,) = result.details["tests"]
         assert "trace.fst" in {one.name for one in result.artifacts}, how

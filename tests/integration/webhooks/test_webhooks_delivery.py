@@ -163,6 +163,32 @@ async def test_an_event_reaches_whoever_wants_it_once(lab: Lab) -> None:
     assert "ignature" not in row["request_headers"]
 
 
+async def test_a_verification_job_reaches_those_who_want_its_project(lab: Lab) -> None:
+    job, project = uuid4(), uuid4()
+    shown = f"proj_{project.hex}"
+    await lab.endpoint("https://a", project_id=shown)
+    await lab.endpoint("https://b", project_id=f"proj_{uuid4().hex}")
+    await lab.endpoint("https://c", owner="eve")
+    await lab.pool.execute(
+        "insert into verifications values ($1, $2, $3, 'ada', 'passed', '[]', null, '[]', '{}', '', 1, 1, null, null, "
+        "null, null, $1, $4, null, null, $4, 1)",
+        job,
+        lab.position + 1,
+        project,
+        lab.now_,
+    )
+    stream = f"verification-{job}"
+    await lab.happens(stream, "verification.submitted.v1", 1, {"job_id": str(job), "project_id": str(project)})
+    await lab.happens(stream, "verification.completed.v1", 2, {"summary": {"tests_passed": 10}})
+    await lab.work(lab.courier())
+    first, last = sorted(lab.heard["https://a"], key=lambda body: int(body["position"]))
+    assert (first["event"], last["event"], last["status"]) == ("job.queued", "job.completed", "passed")
+    assert (last["job_id"], last["project_id"], last["owner"]) == (f"job_{job.hex}", shown, "ada")
+    assert last["summary"] == {"tests_passed": 10}
+    assert not lab.heard["https://b"]
+    assert not lab.heard["https://c"]
+
+
 async def test_the_stage_before_is_what_completed(lab: Lab) -> None:
     await lab.endpoint("https://a", topics='["stage.completed"]', everyone=True)
     stream = f"job-{uuid4()}"

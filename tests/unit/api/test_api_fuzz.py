@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from collections.abc import Iterator
 from uuid import UUID
@@ -12,6 +13,15 @@ import uvicorn
 from api_fakes import ROOT, SESSION, Lab, board, job, reserved
 
 from lutlab_events.values import Role
+from lutlab_events.verification import (
+    JOB_PREFIX,
+    PROJECT_PREFIX,
+    CancelVerification,
+    CreateProject,
+    StageOutcome,
+    SubmitVerification,
+    shown_id,
+)
 
 schemathesis = pytest.importorskip("schemathesis", reason="an optional development dependency")
 
@@ -54,8 +64,30 @@ def test_every_answer_is_documented(lab: Lab, url: str) -> None:
         lab.services.authenticator.forget()
         return ROOT
 
-    known = {"fpga_id": [0, 1], "job_id": [str(UUID(int=n)) for n in (1, 2)], "session_id": [str(SESSION)]}
-    run = Fuzz(url, key, lambda: known)
+    numbers = itertools.count(10)
+
+    def known() -> dict[str, list[object]]:
+        project, verified = (UUID(int=next(numbers)) for _ in range(2))
+        lab.verification.decide(
+            CreateProject(project_id=project, owner="root", name=f"p-{project}", top_module="t", target_pdk="p")
+        )
+        lab.verification.decide(
+            SubmitVerification(
+                job_id=verified, project_id=project, owner="root", stages=("lint", "crypto"), files_digest="", seed=1
+            )
+        )
+        lab.verification.end(verified, StageOutcome(status="passed", summary={"warnings": 1}))
+        lab.verification.decide(CancelVerification(job_id=verified, owner="root"))
+        jobs = [*(str(UUID(int=n)) for n in (1, 2)), *[shown_id(JOB_PREFIX, verified)] * 2]
+        return {
+            "fpga_id": [0, 1],
+            "job_id": jobs,
+            "other_id": jobs[-1:],
+            "session_id": [str(SESSION)],
+            "project_id": [shown_id(PROJECT_PREFIX, project)],
+        }
+
+    run = Fuzz(url, key, known)
     run.run(lab.app.openapi(), EXAMPLES)
     assert sum(run.statuses.values()) > 100
     assert {200, 202, 404, 422} <= set(run.statuses), run.statuses

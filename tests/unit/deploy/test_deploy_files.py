@@ -50,7 +50,7 @@ def variables(settings: type[BaseSettings]) -> set[str]:
     }
 
 
-KNOWN = set().union(*map(variables, SETTINGS.values()))
+KNOWN = {"LUTLAB_TOOLS"}.union(*map(variables, SETTINGS.values()))  # the tools folder of lutlab_verify.catalogue
 
 
 def program(command: list[str]) -> str:

@@ -1,4 +1,5 @@
-"""Stands in for the `yosys` program where SymbiYosys calls it: `yosys -ql LOG SCRIPT`, with the library of the wheel."""
+"""Stands in for the `yosys` program where SymbiYosys calls it: `yosys -ql LOG SCRIPT`, with the library of the
+wheel."""
 
 import sys
 

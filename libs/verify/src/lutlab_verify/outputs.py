@@ -61,11 +61,12 @@ def is_output(work: Path, name: str) -> bool:
 
 def write_output(work: Path, name: str, content: bytes | str, mode: int = 0o644) -> Path:
     """Write a file directly in `work`, whatever is there under this name, readable for every tool."""
+    if PurePosixPath(name).name != name:
+        raise ValueError(f"{name!r} does not stand directly in the stage's folder")
     path = work / name
     temporary = work / f".{name}.{os.getpid()}"
-    for old in (temporary,):
-        with contextlib.suppress(FileNotFoundError):
-            old.unlink()
+    with contextlib.suppress(FileNotFoundError):
+        temporary.unlink()
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     with os.fdopen(os.open(temporary, flags, mode), "wb") as stream:
         stream.write(content.encode() if isinstance(content, str) else content)

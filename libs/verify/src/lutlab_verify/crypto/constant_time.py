@@ -15,14 +15,14 @@ Three tiers, each sound in what it claims:
 
 Assumed is: both runs start from the same register contents (secret registers apart); the environment's public inputs do
 not depend on secrets; one clock, whose cycles are all the time there is (no analogue effects, no glitches); assumptions
-among the properties hold. Verdicts: proven; violated; bounded_only (no difference up to `depth`, no proof: this is never
-passed); unknown (the time limit, or assumptions that exclude each other, left nothing to say).
+among the properties hold. Verdicts: proven; violated; bounded_only (no difference up to `depth`, no proof: this is
+never passed); unknown (the time limit, or assumptions that exclude each other, left nothing to say).
 
-details: `verdict`, `tier`, `depth`, `secrets`, `public_inputs`, `observed`, `violations` (kind, signal, file, line, step,
-path, message), `tainted_outputs`, `signals`, `tainted_signals`, `branches`, `tainted_branches`, `assumptions`. Kinds are
-SECRET_BRANCH (a secret selects), SECRET_INDEX (it addresses), SECRET_LOOP_BOUND (it bounds a counter), SECRET_OUTPUT (it
-flows to the output itself), as far as the netlist shows; operations of varying latency are state machines in a netlist and
-show as one of these.
+details: `verdict`, `tier`, `depth`, `secrets`, `public_inputs`, `observed`, `violations` (kind, signal, file, line,
+step, path, message), `tainted_outputs`, `signals`, `tainted_signals`, `branches`, `tainted_branches`,
+`assumptions`. Kinds are SECRET_BRANCH (a secret selects), SECRET_INDEX (it addresses), SECRET_LOOP_BOUND (it bounds
+a counter), SECRET_OUTPUT (it flows to the output itself), as far as the netlist shows; operations of varying
+latency are state machines in a netlist and show as one of these.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lutlab_verify.crypto.area import AreaResult
-from lutlab_verify.formal.tasks import Prepared, prepare, solver_argv
+from lutlab_verify.formal.tasks import FILE_BYTES_MAX, Prepared, both, prepare, read_bounded, solver_argv
 from lutlab_verify.sources import defines, design_files, include_folders, refuse_vhdl, tool_path
 from lutlab_verify.stage import Artifact, Json, StageContext, StageStatus, ToolFailed, Unsupported
 from lutlab_verify.tools import Stop, ToolCall, ToolLimits, ToolOutcome
@@ -60,6 +60,16 @@ class Question:
     public_inputs: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """What is known: the verdict, the tier that found it, steps that were searched, the visible difference."""
+
+    verdict: str
+    tier: str
+    depth: int = 0
+    difference: Json | None = None
+
+
 async def run(context: StageContext) -> AreaResult:
     """Look at the design. Raises: Unsupported, ToolFailed, ToolMissing."""
     refuse_vhdl(context.project, "crypto")
@@ -73,44 +83,43 @@ async def run(context: StageContext) -> AreaResult:
     assert taint is not None
     _check_secrets(question, taint)
     if not taint["tainted"]:
-        return _result(context, prepared, question, taint, "proven", "taint", 0, None)
+        return _result(context, prepared, question, taint, Judgement("proven", "taint"))
     context.sink.log(f"constant_time: secrets may reach {', '.join(taint['tainted'])}; looking at two runs")
     solver = {"solver": solver_argv("yices")}
     depth = context.project.config.verification.crypto_verification.constant_time.depth
     # Outputs that no secret can reach are the same in both runs by the first tier.
     narrowed = Question(question.secrets, tuple(taint["tainted"]), question.public_inputs)
     left = max(1.0, until - asyncio.get_running_loop().time())
-    async with asyncio.TaskGroup() as group:
-        searching = group.create_task(
-            _ask(context, prepared, narrowed, {"task": "search", "depth": depth, **solver}, left)
-        )
-        proving = group.create_task(_ask(context, prepared, narrowed, {"task": "invariants", **solver}, left))
-    return _judge(context, prepared, question, taint, searching.result(), proving.result())
+    search, proof = await both(
+        _ask(context, prepared, narrowed, {"task": "search", "depth": depth, **solver}, left),
+        _ask(context, prepared, narrowed, {"task": "invariants", **solver}, left),
+    )
+    return _result(context, prepared, question, taint, _judge(search, proof))
 
 
-def _judge(
-    context: StageContext, prepared: Prepared, question: Question, taint: Json, search: Json | None, proof: Json | None
-) -> AreaResult:
+def _judge(search: Json | None, proof: Json | None) -> Judgement:
     searched = search["depth"] if search else 0
     if search is not None and search["difference"] is not None:
-        step = search["difference"]["step"]
-        return _result(context, prepared, question, taint, "violated", "two runs", step + 1, search["difference"])
+        return Judgement("violated", "two runs", search["difference"]["step"] + 1, search["difference"])
     if search is not None and search["impossible"] is not None:
-        return _result(context, prepared, question, taint, "unknown", "two runs", searched, None)
+        return Judgement("unknown", "two runs", searched)
     if proof is not None and proof["proven"]:
-        return _result(context, prepared, question, taint, "proven", "invariants", searched, None)
-    verdict = "bounded_only" if searched else "unknown"
-    return _result(context, prepared, question, taint, verdict, "two runs", searched, None)
+        return Judgement("proven", "invariants", searched)
+    return Judgement("bounded_only" if searched else "unknown", "two runs", searched)
 
 
 def _question(context: StageContext, prepared: Prepared) -> Question:
     config = context.project.config.verification.crypto_verification.constant_time
     ports = prepared.design.ports
     if not config.secrets:
-        raise Unsupported(f"constant time needs to know what is secret: {FIELD}.secrets is empty", field=f"{FIELD}.secrets")
+        raise Unsupported(
+            f"constant time needs to know what is secret: {FIELD}.secrets is empty", field=f"{FIELD}.secrets"
+        )
     for name in config.public:
         if name not in ports:
-            raise Unsupported(f"{name!r} is no port of {context.project.top}{_near(name, ports)}", field=f"{FIELD}.public")
+            raise Unsupported(
+                f"{name!r} is no port of {context.project.top}{_near(name, ports)}", field=f"{FIELD}.public"
+            )
         if name in config.secrets:
             raise Unsupported(f"{name!r} is named both as a secret and as public", field=f"{FIELD}.public")
     inputs = [name for name, (direction, _) in ports.items() if direction == "input"]
@@ -141,9 +150,7 @@ def _near(name: str, names: object) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-async def _ask(
-    context: StageContext, prepared: Prepared, question: Question, task: Json, wall_s: float
-) -> Json | None:
+async def _ask(context: StageContext, prepared: Prepared, question: Question, task: Json, wall_s: float) -> Json | None:
     """One tier's answer; what is known when time is up, None if that is nothing."""
     base = context.work / prepared.folder
     request = {
@@ -157,12 +164,12 @@ async def _ask(
     path = base / f"timing_{task['task']}.request.json"
     path.write_text(json.dumps(request), encoding="utf-8")
     argv = ["python", "-m", "lutlab_verify.inside.timing.ask", f"{prepared.folder}/{path.name}"]
-    outcome = await context.tools.run(ToolCall("yices", argv, ToolLimits(wall_s=wall_s)))
+    outcome = await context.tools.run(ToolCall("yices", argv, ToolLimits(wall_s=wall_s, file_bytes=FILE_BYTES_MAX)))
     answer = base / f"timing_{task['task']}.json"
     if outcome.exit_code != 0 and outcome.stopped is not Stop.TIME:
         raise _failed(task["task"], outcome)
     try:
-        found: Json = json.loads(answer.read_text(encoding="utf-8"))
+        found: Json = json.loads(read_bounded(answer))
     except (OSError, ValueError):  # stopped before or while it wrote
         return None
     return found
@@ -175,15 +182,9 @@ def _failed(task: str, outcome: ToolOutcome) -> ToolFailed:
 
 
 def _result(
-    context: StageContext,
-    prepared: Prepared,
-    question: Question,
-    taint: Json,
-    verdict: str,
-    tier: str,
-    depth: int,
-    difference: Json | None,
-) -> AreaResult:
+    context: StageContext, prepared: Prepared, question: Question, taint: Json, judgement: Judgement
+) -> AreaResult:  # fmt: skip
+    verdict, depth, difference = judgement.verdict, judgement.depth, judgement.difference
     violations = _violations(taint, difference)
     status = StageStatus.PASSED if verdict == "proven" else StageStatus.FAILED
     summary: Json = {"verdict": verdict, "violations": len(violations), "depth": depth}
@@ -193,7 +194,7 @@ def _result(
     assumes = [one for one in prepared.properties if one["kind"] == "assume"]
     details: Json = {
         "verdict": verdict,
-        "tier": tier,
+        "tier": judgement.tier,
         "depth": depth,
         "secrets": list(question.secrets),
         "public_inputs": list(question.public_inputs),
@@ -220,8 +221,8 @@ def _violations(taint: Json, difference: Json | None) -> list[Json]:
         start = path[0]["signal"] if path else "a secret"
         message = f"{name} differs in step {step} between two runs that differ in secrets only ({start} reaches it)"
         violations.append(
-            {"kind": taint["kinds"].get(name, "SECRET_OUTPUT"), "signal": name, "file": end["file"], "line": end["line"],
-             "step": step, "path": list(path), "message": message}
+            {"kind": taint["kinds"].get(name, "SECRET_OUTPUT"), "signal": name, "file": end["file"], "line":
+             end["line"], "step": step, "path": list(path), "message": message}
         )  # fmt: skip
     return violations
 

@@ -10,9 +10,9 @@ from lutlab_verify.crypto.area import AREAS, AreaResult
 from lutlab_verify.stage import Artifact, Json, Level, StageContext, StageResult, StageStatus
 
 RESULT = """
-summary: one object per area: `constant_time`, `side_channel`, `ntt_validation`, `fips_compliance`, `entropy_analysis`, each
-with `status` (passed, failed, skipped) and `reason` where there is one; `constant_time` with `verdict` (proven, violated,
-bounded_only, unknown), `violations` and `depth`.
+summary: one object per area: `constant_time`, `side_channel`, `ntt_validation`, `fips_compliance`,
+`entropy_analysis`, each with `status` (passed, failed, skipped) and `reason` where there is one; `constant_time`
+with `verdict` (proven, violated, bounded_only, unknown), `violations` and `depth`.
 details: one object per area; that of constant_time is described in `lutlab_verify.crypto.constant_time`.
 The stage fails if an area fails, passes if one passes, and is skipped if all are.
 """
@@ -41,7 +41,9 @@ async def run(context: StageContext) -> StageResult:
 def _status(areas: dict[str, AreaResult]) -> tuple[StageStatus, str | None]:
     failed = [name for name in AREAS if areas[name].status is StageStatus.FAILED]
     if failed:
-        return StageStatus.FAILED, "; ".join(f"{name}: {areas[name].summary.get('reason', 'failed')}" for name in failed)
+        return StageStatus.FAILED, "; ".join(
+            f"{name}: {areas[name].summary.get('reason', 'failed')}" for name in failed
+        )
     if any(area.status is StageStatus.PASSED for area in areas.values()):
         return StageStatus.PASSED, None
     return StageStatus.SKIPPED, "no area was looked at: " + "; ".join(

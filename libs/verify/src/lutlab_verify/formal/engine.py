@@ -2,8 +2,8 @@
 
 What runs: slang reads the sources, properties are lowered to plain Verilog from the syntax tree
 (`lutlab_verify.inside.formal`), yosys makes the model, and a solver (yices) is asked directly about it. This is
-SymbiYosys's flow (the same yosys model, bounded search, k-induction, covers) without its processes: it needs 0.5 s where
-`sby` needs several, and answers per property where `sby` answers per task. The artifacts `formal.sby` and
+SymbiYosys's flow (the same yosys model, bounded search, k-induction, covers) without its processes: it needs 0.5 s
+where `sby` needs several, and answers per property where `sby` answers per task. The artifacts `formal.sby` and
 `formal_design.il` let SymbiYosys itself do it again.
 """
 
@@ -13,10 +13,11 @@ import asyncio
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lutlab_verify.formal.replay import bench
-from lutlab_verify.formal.tasks import Bounded, Inductive, Prepared, Questions, prepare, solver_argv
+from lutlab_verify.formal.tasks import Bounded, Inductive, Prepared, Questions, both, prepare, read_bounded, solver_argv
 from lutlab_verify.formal.verdicts import Finding, Verdict, findings
 from lutlab_verify.sources import defines, design_files, include_folders, refuse_vhdl, tool_path
 from lutlab_verify.stage import Artifact, Json, Level, StageContext, StageResult, StageStatus, Unsupported
@@ -60,7 +61,8 @@ async def run(context: StageContext) -> StageResult:
             break
     _refuse_absent(context, found)
     artifacts = _artifacts(context, prepared, found, config.depth)
-    return _result(context, prepared, found, artifacts, solvers[0][0], loop.time() - started)
+    result = _result(context, prepared, found, solvers[0][0])
+    return replace(result, artifacts=tuple(artifacts), seconds=loop.time() - started)
 
 
 def _solvers(engines: Sequence[str]) -> list[str]:
@@ -107,10 +109,9 @@ async def _ask(
     asserts = [check.number for check in prepared.asserts]
     total = len(asserts) + len(prepared.covers)
     context.sink.progress(0, total, "properties")
-    async with asyncio.TaskGroup() as group:
-        searching = group.create_task(questions.bounded("bounded", depth))
-        proving = group.create_task(questions.inductive("induction", depth, asserts, ()))
-    bounded, inductive = searching.result(), proving.result()
+    bounded, inductive = await both(
+        questions.bounded("bounded", depth), questions.inductive("induction", depth, asserts, ())
+    )
     if any(number in bounded.failed for number in inductive.proven):
         good = [number for number in asserts if number not in bounded.failed]
         inductive = await questions.inductive("induction_again", depth, good, ())
@@ -158,7 +159,7 @@ def _artifacts(context: StageContext, prepared: Prepared, found: Sequence[Findin
 
 
 def _bench_artifact(base: Path, prepared: Prepared, one: Finding, stem: str) -> list[Artifact]:
-    steps = json.loads((base / f"{one.trace}.json").read_text(encoding="utf-8"))[: one.depth]
+    steps = json.loads(read_bounded(base / f"{one.trace}.json"))[: one.depth]
     text = bench(prepared.design, one.number, f"{one.name} ({one.file}:{one.line}) {one.message}", steps)
     if text is None:
         return []
@@ -185,14 +186,7 @@ def _sby(context: StageContext, depth: int) -> str:
     )
 
 
-def _result(
-    context: StageContext,
-    prepared: Prepared,
-    found: Sequence[Finding],
-    artifacts: Sequence[Artifact],
-    solver: str,
-    seconds: float,
-) -> StageResult:
+def _result(context: StageContext, prepared: Prepared, found: Sequence[Finding], solver: str) -> StageResult:
     def count(*verdicts: Verdict) -> int:
         return sum(one.verdict in verdicts for one in found)
 
@@ -224,7 +218,7 @@ def _result(
         "registers": prepared.facts["registers"],
         "inputs": prepared.facts["inputs"],
     }
-    return StageResult(status, summary, details, tuple(artifacts), reason, seconds)
+    return StageResult(status, summary, details, reason=reason)
 
 
 def _verdict(failed: int, inconclusive: int) -> tuple[StageStatus, str | None]:

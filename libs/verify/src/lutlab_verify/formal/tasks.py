@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lutlab_verify.catalogue import locate
 from lutlab_verify.formal.replay import Design
@@ -25,9 +25,14 @@ SOLVERS = {
     "z3": ("z3", "-smt2", "-in"),
     "cvc5": ("cvc5", "--incremental", "--lang=smt2", "-q"),
 }
+FILE_BYTES_MAX = 64 << 20
+"""What a call may write into one file, and what is read of one: tools read hostile files."""
+_TRACE = re.compile(r"trace\d+")
 _PLACE = re.compile(r"(?P<file>[^\s:]+):(?P<line>\d+): ERROR: (?P<said>.*)")
 
 Json = dict[str, Any]
+_First = TypeVar("_First")
+_Second = TypeVar("_Second")
 
 
 @dataclass(frozen=True)
@@ -82,13 +87,30 @@ class Inductive:
     stopped: Stop | None = None
 
 
+async def both(first: Coroutine[Any, Any, _First], second: Coroutine[Any, Any, _Second]) -> tuple[_First, _Second]:
+    """Two calls at once; if one fails, the other is ended and the failure is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            one, other = group.create_task(first), group.create_task(second)
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return one.result(), other.result()
+
+
+def read_bounded(path: Path) -> str:
+    """A file that a tool wrote. Raises: ToolFailed, if it is too large."""
+    with path.open("rb") as file:
+        data = file.read(FILE_BYTES_MAX + 1)
+    if len(data) > FILE_BYTES_MAX:
+        raise ToolFailed(f"{path.name} is larger than {FILE_BYTES_MAX} bytes", tool="yosys")
+    return data.decode("utf-8", "replace")
+
+
 def solver_argv(name: str) -> list[str]:
     """How to start a solver so that it takes a dialogue. Raises: Unsupported, ToolMissing."""
     known = SOLVERS.get(name)
     if known is None:
-        raise Unsupported(
-            f"solver {name!r}: supported are {', '.join(SOLVERS)}", field="verification.formal.engines"
-        )
+        raise Unsupported(f"solver {name!r}: supported are {', '.join(SOLVERS)}", field="verification.formal.engines")
     return [*locate(known[0]).argv, *known[1:]]
 
 
@@ -110,9 +132,9 @@ async def prepare(context: StageContext, folder: str, files: Sequence[str], opti
     request = {"files": list(files), "top": context.project.top, "out": folder, **options}
     (base / "request.json").write_text(json.dumps(request), encoding="utf-8")
     argv = ["python", "-m", "lutlab_verify.inside.formal.prepare", f"{folder}/request.json"]
-    outcome = await context.tools.run(ToolCall("yosys", argv, ToolLimits(wall_s=PREPARE_S)))
+    outcome = await context.tools.run(ToolCall("yosys", argv, ToolLimits(wall_s=PREPARE_S, file_bytes=FILE_BYTES_MAX)))
     if outcome.exit_code == REFUSED and (base / "error.json").is_file():
-        _refuse(json.loads((base / "error.json").read_text(encoding="utf-8")))
+        _refuse(json.loads(read_bounded(base / "error.json")))
     if outcome.exit_code != 0 or outcome.stopped is not None:
         raise _prepare_failed(base, outcome)
     return _prepared(context, folder)
@@ -128,13 +150,13 @@ def _prepare_failed(base: Path, outcome: ToolOutcome) -> ToolFailed:
     if outcome.stopped is not None:
         return ToolFailed(f"reading the design was stopped: {outcome.stopped} limit", tool="yosys")
     log = base / "yosys.log"
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+    lines = read_bounded(log).splitlines() if log.is_file() else []
     errors = _in_sources(lines, base)
     if errors:
         return ToolFailed("; ".join(errors[:3]), tool="slang", tail=tuple(errors[:ERRORS_MAX]))
     said = [line for line in (*lines, *outcome.tail) if "ERROR" in line or "Error" in line]
     message = said[-1] if said else f"reading the design ended with status {outcome.exit_code}"
-    return ToolFailed(message, tool="yosys", tail=tuple((*lines, *outcome.tail))[-ERRORS_MAX:])
+    return ToolFailed(message, tool="yosys", tail=(*lines, *outcome.tail)[-ERRORS_MAX:])
 
 
 def _in_sources(lines: Sequence[str], base: Path) -> list[str]:
@@ -142,7 +164,7 @@ def _in_sources(lines: Sequence[str], base: Path) -> list[str]:
     places_file = base / "places.json"
     if not places_file.is_file():
         return []
-    places = json.loads(places_file.read_text(encoding="utf-8"))
+    places = json.loads(read_bounded(places_file))
     errors = []
     for line in lines:
         found = _PLACE.match(line)
@@ -156,7 +178,7 @@ def _in_sources(lines: Sequence[str], base: Path) -> list[str]:
 
 def _prepared(context: StageContext, folder: str) -> Prepared:
     base = context.work / folder
-    facts = json.loads((base / "design.json").read_text(encoding="utf-8"))
+    facts = json.loads(read_bounded(base / "design.json"))
     checks = {
         kind: [Instance(one["number"], one["property"], one["path"], one["antecedent"]) for one in found]
         for kind, found in facts["checks"].items()
@@ -167,7 +189,7 @@ def _prepared(context: StageContext, folder: str) -> Prepared:
         clock=facts["clock"],
         edge=facts["edge"],
         variables=facts["variables"],
-        text=(base / "replay.sv").read_text(encoding="utf-8"),
+        text=read_bounded(base / "replay.sv"),
     )
     return Prepared(folder, facts["properties"], checks["assert"], checks["assume"], checks["cover"], design, facts)
 
@@ -233,17 +255,24 @@ class Questions:
         path.write_text(json.dumps({**shared, **request}), encoding="utf-8")
         left = max(1.0, self._until - asyncio.get_running_loop().time())
         argv = ["python", "-m", "lutlab_verify.inside.formal.check", f"{folder}/{path.name}"]
-        return await self._context.tools.run(ToolCall("yices", argv, ToolLimits(wall_s=left)))
+        return await self._context.tools.run(
+            ToolCall("yices", argv, ToolLimits(wall_s=left, file_bytes=FILE_BYTES_MAX))
+        )
 
     def _events(self, name: str) -> list[Json]:
         path = self._context.work / self._prepared.folder / f"{name}.jsonl"
         if not path.is_file():
             return []
-        whole = path.read_text(encoding="utf-8").split("\n")[:-1]  # the last line may be cut where a limit hit
-        return [json.loads(line) for line in whole[:EVENTS_MAX]]
+        whole = read_bounded(path).split("\n")[:-1]  # the last line may be cut where a limit hit
+        events = [json.loads(line) for line in whole[:EVENTS_MAX]]
+        if not all(_TRACE.fullmatch(event["trace"]) for event in events if event.get("trace") is not None):
+            raise ToolFailed("the solver's dialogue names a trace that is none", tool="yices")
+        return events
 
     def _finished(self, outcome: ToolOutcome, done: bool) -> None:
         if not done and outcome.stopped is not Stop.TIME:
             why = f"{outcome.stopped} limit" if outcome.stopped else f"status {outcome.exit_code}"
             last = next((line for line in reversed(outcome.tail) if line.strip()), "")
-            raise ToolFailed(f"the solver's dialogue ended early ({why}): {last}", tool="yices", tail=tuple(outcome.tail))
+            raise ToolFailed(
+                f"the solver's dialogue ended early ({why}): {last}", tool="yices", tail=tuple(outcome.tail)
+            )

@@ -63,6 +63,10 @@ class Finding:
         }  # fmt: skip
 
 
+_Judgement = tuple[Verdict, int, str, str | None]
+"""Verdict, depth, message, stem of the trace."""
+
+
 def findings(prepared: Prepared, bounded: Bounded, inductive: Inductive) -> list[Finding]:
     """All properties in the order of the sources."""
     found: list[Finding] = []
@@ -71,8 +75,8 @@ def findings(prepared: Prepared, bounded: Bounded, inductive: Inductive) -> list
     ):  # fmt: skip
         for key, checks in _grouped(group).items():
             facts = prepared.properties[key[0]]
-            verdict, depth, message, trace = judge([check.number for check in checks], bounded, inductive)
-            found.append(_finding(facts, key[1], verdict, depth, message, trace))
+            judgement = judge([check.number for check in checks], bounded, inductive)
+            found.append(_finding(facts, key[1], judgement))
     for finding in found:
         if finding.kind == "assert":
             antecedents = [
@@ -85,7 +89,7 @@ def findings(prepared: Prepared, bounded: Bounded, inductive: Inductive) -> list
     for facts in prepared.properties:
         if facts["number"] not in present:
             message = "not part of the design: its module is never instantiated, or its generate branch not taken"
-            found.append(_finding(facts, "", Verdict.ABSENT, 0, message, None))
+            found.append(_finding(facts, "", (Verdict.ABSENT, 0, message, None)))
     return sorted(found, key=lambda one: (one.number, one.instance))
 
 
@@ -97,9 +101,8 @@ def _grouped(checks: Sequence[Instance]) -> dict[tuple[int, str], list[Instance]
     return groups
 
 
-def _finding(
-    facts: dict[str, Any], path: str, verdict: Verdict, depth: int, message: str, trace: str | None
-) -> Finding:
+def _finding(facts: dict[str, Any], path: str, judgement: _Judgement) -> Finding:
+    verdict, depth, message, trace = judgement
     own = facts["label"] or facts["text"]
     return Finding(
         number=facts["number"],
@@ -114,9 +117,6 @@ def _finding(
         text=facts["text"],
         instance=path,
     )
-
-
-_Judgement = tuple[Verdict, int, str, str | None]
 
 
 def _assert(numbers: list[int], bounded: Bounded, inductive: Inductive) -> _Judgement:
@@ -144,7 +144,9 @@ def _cover(numbers: list[int], bounded: Bounded, inductive: Inductive) -> _Judge
     if reached:
         step, trace = min(reached, key=lambda one: (one[0], one[1] is None))
         return Verdict.COVERED, step + 1, f"reached in step {step}", trace
-    if bounded.impossible is None and all(inductive.unreachable.get(n, bounded.depth + 1) <= bounded.depth for n in numbers):
+    if bounded.impossible is None and all(
+        inductive.unreachable.get(n, bounded.depth + 1) <= bounded.depth for n in numbers
+    ):
         return Verdict.UNREACHABLE, bounded.depth, "can never be reached (proven by induction)", None
     return Verdict.NOT_COVERED, bounded.depth, f"not reached in the first {bounded.depth} steps", None
 

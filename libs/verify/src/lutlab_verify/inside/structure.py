@@ -132,12 +132,10 @@ def main(output: str, arguments: list[str]) -> int:
 
     design = ys.Design()
 
-    def run(command: str) -> None:
-        ys.run_pass(command, design)
-
-    run("read_slang --threads 1 --keep-hierarchy " + " ".join(arguments))
-    run("proc")
-    run(f"tee -q -o {CHECK_LOG} check -initdrv")
+    # As lists, not as lines of a script: file names and defines may hold anything.
+    ys.Pass.call(design, ["read_slang", "--threads", "1", "--keep-hierarchy", *arguments])
+    ys.Pass.call(design, ["proc"])
+    ys.Pass.call(design, ["tee", "-q", "-o", CHECK_LOG, "check", "-initdrv"])
     table = Design(design.modules_)
     log = Path(CHECK_LOG).read_text(encoding="utf-8", errors="replace").splitlines()
     findings = table.latches() + from_check(log, table)

@@ -39,6 +39,9 @@ _SLANG_STANDARD = {Language.V2005: "1364-2005", Language.SV2012: "1800-2017", La
 _VERILATOR_STANDARD = {Language.V2005: "1364-2005", Language.SV2012: "1800-2012", Language.SV2017: "1800-2017"}
 
 
+_PLACE = re.compile(r"%(?:Warning|Error)[^:\n]*: (?P<file>[^:\n]+):(?P<line>\d+):(?P<column>\d+):")
+
+
 async def run(context: StageContext) -> StageResult:
     """Lint a design.
 
@@ -187,6 +190,10 @@ def _from_sarif(result: dict[str, Any], root: Path) -> Finding | None:
     if file is None:
         return None
     region = physical["region"]
+    # The region of findings of the preprocessor is where the file ends; the text names the place in any case.
+    told = _PLACE.search(result["message"].get("markdown", ""))
+    if told and told["file"].endswith(file):
+        region = {"startLine": int(told["line"]), "startColumn": int(told["column"])}
     return Finding(file, region["startLine"], region["startColumn"], rule, severity, message, "verilator")
 
 

@@ -18,6 +18,8 @@ UNITS_MAX = 200
 TEST_FILE_BYTES_MAX = 4 << 20
 ICARUS, VERILATOR = "icarus", "verilator"
 _PROGRAMS = {ICARUS: ("iverilog", "vvp"), VERILATOR: ("verilator", "g++")}
+_MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,127}")
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 _COCOTB_TEST = re.compile(r"(?m)^\s*@\s*(?:cocotb\s*\.\s*)?(?:test|parametrize)\b")
 _FROM_CODE = ("line", "toggle", "branch")
 """Coverage that only the simulator can count; FSM coverage is read from the trace."""
@@ -118,7 +120,8 @@ def cocotb_units(project: Project) -> list[Unit]:
     for file in project.testbenches:
         path = PurePosixPath(file)
         if path.suffix == ".py" and (count := _count_tests(project, file)):
-            units.append(Unit(path.stem, UnitKind.COCOTB, file, project.top, count))
+            name = _NOT_IN_NAMES.sub("_", path.stem)[:100]
+            units.append(Unit(name, UnitKind.COCOTB, file, project.top, count))
     return units
 
 
@@ -128,9 +131,16 @@ def bench_files(project: Project) -> list[str]:
 
 
 def bench_units(tops: list[dict[str, object]], files: list[str]) -> list[Unit]:
-    """A unit for each module of the test benches that no other module instantiates."""
-    found = [(str(top["name"]), str(top["file"])) for top in tops if top["file"] in files]
-    return [Unit(name, UnitKind.BENCH, file, name) for name, file in found]
+    """A unit for each module of the test benches that no other module instantiates. Raises: Unsupported."""
+    units = []
+    for top in tops:
+        name, file = str(top["name"]), str(top["file"])
+        if file not in files:
+            continue
+        if not _MODULE.fullmatch(name):
+            raise Unsupported(f"a test bench cannot be called {name!r}; use letters, digits, _ and $", file=file)
+        units.append(Unit(name, UnitKind.BENCH, file, name))
+    return units
 
 
 def distinct(units: list[Unit]) -> list[Unit]:

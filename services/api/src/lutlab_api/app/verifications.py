@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -180,7 +181,9 @@ class Verifications:
         if outcome is None or outcome.details_digest is None:
             return {}
         data = await self._blobs.get(outcome.details_digest)
-        found: dict[str, Any] = {} if data is None else msgspec.json.decode(data)
+        if data is None:
+            return {}
+        found: dict[str, Any] = await asyncio.to_thread(msgspec.json.decode, data)
         return found
 
     async def download(self, job: VerificationView, name: str, stage: str | None) -> Download:

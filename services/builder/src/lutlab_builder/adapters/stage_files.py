@@ -100,7 +100,9 @@ class FolderCaches:
         return place
 
     def _evict(self, keep: Path) -> None:
-        sizes = sorted((place.stat().st_mtime, _size(place), place) for place in self._root.iterdir() if place.is_dir())
+        sizes = sorted(
+            (place.stat().st_mtime, folder_bytes(place), place) for place in self._root.iterdir() if place.is_dir()
+        )
         total = sum(size for _, size, _ in sizes)
         for _, size, place in sizes:
             if total <= self._bytes_max:
@@ -113,7 +115,8 @@ class FolderCaches:
         keep.mkdir(exist_ok=True, mode=0o700)
 
 
-def _size(folder: Path) -> int:
+def folder_bytes(folder: Path) -> int:
+    """What all files of a folder have together; links are not followed."""
     total = 0
     for root, _, files in os.walk(folder):
         for name in files:

@@ -24,9 +24,11 @@ from lutlab_builder.adapters import seccomp
 from lutlab_builder.adapters.bwrap import BwrapSandbox, Mounts, base_argv
 from lutlab_builder.adapters.child import run_child
 from lutlab_builder.adapters.hostfiles import HostFiles
+from lutlab_builder.adapters.stage_files import folder_bytes
 from lutlab_builder.app.ports import Limits, Outcome
 from lutlab_events.work import ToolReport
 from lutlab_verify import catalogue
+from lutlab_verify.stage import ToolFailed
 from lutlab_verify.tools import SOURCES, Stop, ToolCall, ToolLimits, ToolOutcome, Tools
 
 WORK = "/job"
@@ -35,6 +37,9 @@ SYSTEM_FOLDERS = ("/usr", "/bin", "/sbin", "/lib", "/lib64")
 SYSTEM_FILES = ("/etc/alternatives", "/etc/ld.so.cache")
 INSIDE = "/lutlab/packages/lutlab_builder/inside"
 OUTPUT_LINES_MAX = 100_000
+STAGE_BYTES_MAX = 4 << 30
+"""What the files of a stage may have together."""
+QUOTA_LOOK_S = 1.0
 CPU_FACTOR = 4
 """Processor seconds of one process per second of a call."""
 TOGETHER_MAX = 8
@@ -109,7 +114,8 @@ class SandboxedTools:
             request.chmod(0o644)
             bwrap = self._argv(request, work, sources, located.folders)
             try:
-                return await self._sandbox.execute(bwrap, limits, on_line, self._filter)
+                running = asyncio.create_task(self._sandbox.execute(bwrap, limits, on_line, self._filter))
+                return await _within_quota(running, work, call.tool)
             finally:
                 await asyncio.to_thread(remove_odd, work)
 
@@ -172,6 +178,24 @@ class _StageTools:
         async with self._together:
             heard = on_line or _unheard
             return outcome_of(await self._room.call(call, self._work, self._sources, self._uid, heard))
+
+
+async def _within_quota(running: asyncio.Task[Outcome], work: Path, tool: str) -> Outcome:
+    """The outcome of a call, which is killed if the stage's folder grows too large. Raises: ToolFailed."""
+    try:
+        while True:
+            done, _ = await asyncio.wait({running}, timeout=QUOTA_LOOK_S)
+            if done:
+                return running.result()
+            size = await asyncio.to_thread(folder_bytes, work)
+            if size > STAGE_BYTES_MAX:
+                raise ToolFailed(
+                    f"{tool} was ended: the stage's files have more than {STAGE_BYTES_MAX} bytes", tool=tool
+                )
+    finally:
+        if not running.done():
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
 
 
 def give(work: Path, uid: int | None) -> None:

@@ -2,17 +2,18 @@
 
 usage: python -m lutlab_verify.inside.formal.check REQUEST
 
-REQUEST is JSON: `model` (of `prepare`), `solver` (argument list), `task`, `name`, `depth`, `out` (a folder), `clock` and
-`edge`; for induction `asserts`, `unreached` and `known` (numbers of assertions to prove, of covers to refute, of proven
-assertions). What is found goes to `out`/`name`.jsonl line by line, so that what is known survives a limit. Every line has
-`event`:
+REQUEST is JSON: `model` (of `prepare`), `solver` (argument list), `task`, `name`, `depth`, `out` (a folder),
+`clock` and `edge`; for induction `asserts`, `unreached` and `known` (numbers of assertions to prove, of covers to
+refute, of proven assertions). What is found goes to `out`/`name`.jsonl line by line, so that what is known survives
+a limit. Every line has `event`:
 
-- `bounded`: `step` is through; `failed` (assert), `reached` (cover): `number`, `step`, `trace` (a `.json` and a `.vcd`, or
-  null); `impossible`: no run has this `step`, because the assumptions exclude each other;
+- `bounded`: `step` is through; `failed` (assert), `reached` (cover): `number`, `step`, `trace` (a `.json` and a
+  `.vcd`, or null); `impossible`: no run has this `step`, because the assumptions exclude each other;
 - `proven`: `asserts`, `unreachable` (covers), `k`; `tried`: nothing more at `k`; `done`.
 
 `bounded` looks at steps 0 to depth-1 from the initial states. `induction` finds the largest sets that are k-inductive
-together, for growing k <= depth; that proves them if no member fails in the first k steps, which is for the engine to see.
+together, for growing k <= depth; that proves them if no member fails in the first k steps, which is for the engine
+to see.
 """
 
 from __future__ import annotations
@@ -180,7 +181,9 @@ def main(arguments: list[str]) -> int:
             if request["task"] == "bounded":
                 Bounded(solver, request, report).run(request["depth"])
             else:
-                Induction(solver, request["known"], report).run(request["depth"], request["asserts"], request["unreached"])
+                Induction(solver, request["known"], report).run(
+                    request["depth"], request["asserts"], request["unreached"]
+                )
         finally:
             solver.close()
         report("done", questions=solver.questions)

@@ -42,7 +42,15 @@ class Yosys:
     def flatten(self, netlist: Path) -> Json:
         """Flatten, and leave the netlist as JSON. Returns: the top module in it."""
         self._mark_first_step()
-        self.run("hierarchy -check", "proc", "flatten", "delete t:$print", "opt_merge t:$check %n", "opt_muxtree", "opt_clean")
+        self.run(
+            "hierarchy -check",
+            "proc",
+            "flatten",
+            "delete t:$print",
+            "opt_merge t:$check %n",
+            "opt_muxtree",
+            "opt_clean",
+        )
         self.run("memory_collect", "opt_clean")
         self.run(f"write_json {netlist}")
         modules = json.loads(netlist.read_text())["modules"]
@@ -88,11 +96,13 @@ def clock_of(top: Json) -> tuple[str | None, str]:
         for bit, edge in _clocks(cell):
             used.setdefault((bit, edge), f"{name} ({cell['attributes'].get('src', '?')})")
     if not used:
+        _checks_at(top, None)
         return None, "posedge"
     if len(used) > 1:
         said = sorted(f"{edge} {net_name(top, bit)}" for bit, edge in used)
         raise Refused("unsupported", f"a design with several clocks ({', '.join(said)}); one clock and one edge are")
     bit, edge = next(iter(used))
+    _checks_at(top, bit)
     for port, facts in top["ports"].items():
         if facts["direction"] == "input" and facts["bits"] == [bit]:
             return port, edge
@@ -113,6 +123,15 @@ def _clocks(cell: Json) -> Iterable[tuple[Any, str]]:
         for place, bit in enumerate(connections.get(port, [])):
             if enabled[::-1][place : place + 1] == "1" and isinstance(bit, int):
                 yield bit, "posedge" if polarity[::-1][place : place + 1] == "1" else "negedge"
+
+
+def _checks_at(top: Json, clock: Any) -> None:
+    """Checks of procedures with several events: the clock must be among them. Raises: Refused."""
+    for name, cell in top["cells"].items():
+        bits = cell["connections"].get("TRG", []) if cell["type"] == "$check" else []
+        if len(bits) > 1 and clock not in bits:
+            said = ", ".join(net_name(top, bit) for bit in bits)
+            raise Refused("unsupported", f"the check {name} waits for {said}, none of which is the design's clock")
 
 
 def net_name(top: Json, bit: Any) -> str:

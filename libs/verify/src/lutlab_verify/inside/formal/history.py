@@ -47,22 +47,19 @@ class Helpers:
     clock: str | None
     declarations: list[Twins] = field(default_factory=list)
     clocked: list[str] = field(default_factory=list)
-    _known: dict[tuple[str, int], str] = field(default_factory=dict)
+    _chains: dict[str, list[str]] = field(default_factory=dict)
 
     def past(self, expression: Twins, ticks: int) -> str:
         """The name of what an expression was `ticks` ticks ago, with its type."""
-        key = (expression.model, ticks)
-        if key not in self._known:
-            stem = f"{self.prefix}q{len(self._known)}_"
-            names = [f"{stem}{tick}" for tick in range(1, ticks + 1)]
+        chain = self._chains.setdefault(expression.model, [])
+        stem = f"{self.prefix}q{list(self._chains).index(expression.model)}_"
+        while len(chain) < ticks:
+            name = f"{stem}{len(chain) + 1}"
             # Icarus knows no `type()`, and its `$bits` is wrong at times: replays get types from the elaborated design.
-            self.declarations.append(
-                Twins(f"var type({expression.model}) {', '.join(names)};", f"reg `{stem}type {', '.join(names)};")
-            )
-            for earlier, later in zip([expression.model, *names], names, strict=False):
-                self.clocked.append(f"{later} <= {earlier};")
-            self._known[key] = names[-1]
-        return self._known[key]
+            self.declarations.append(Twins(f"var type({expression.model}) {name};", f"reg `{stem}type {name};"))
+            self.clocked.append(f"{name} <= {chain[-1] if chain else expression.model};")
+            chain.append(name)
+        return chain[ticks - 1]
 
     def text(self) -> Twins:
         """All of it: declarations, then one clocked block."""
@@ -133,7 +130,7 @@ class Expressions:
             equal, same = ("==", "===") if name == "$stable" else ("!=", "!==")
             return Twins(f"({value.model} {equal} {before})", f"({value.replay} {same} {before})")
         bit = Twins(f"(({value.model} & 1'b1) != 0)", f"(({value.replay} & 1'b1) != 0)")
-        before = self._helpers.past(bit, 1)
+        before = f"(({self._helpers.past(value, 1)} & 1'b1) != 0)"
         if name == "$rose":
             return Twins(f"({bit.model} && !{before})", f"(({bit.replay} === 1'b1) && ({before} !== 1'b1))")
         return Twins(f"(!{bit.model} && {before})", f"(({bit.replay} === 1'b0) && ({before} !== 1'b0))")
@@ -143,7 +140,9 @@ class Expressions:
             return 1
         value = text(arguments[1])
         if not value.isdecimal() or not 1 <= int(value) <= PAST_MAX:
-            raise self._places.unsupported(node, f"`{text(node)}`: ticks other than a plain number from 1 to {PAST_MAX}")
+            raise self._places.unsupported(
+                node, f"`{text(node)}`: ticks other than a plain number from 1 to {PAST_MAX}"
+            )
         return int(value)
 
     @staticmethod

@@ -14,18 +14,27 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from lutlab_verify.inside.formal.attempts import Attempts
 from lutlab_verify.inside.formal.emit import REPLAY, Place, Print
 from lutlab_verify.inside.formal.history import SAMPLED, Expressions, Helpers, Twins
 from lutlab_verify.inside.formal.refuse import Refused
-from lutlab_verify.inside.formal.sequences import Names, Reader, Spec
-from lutlab_verify.inside.formal.sva import Implication, TooLarge, matches, violations
+from lutlab_verify.inside.formal.sequences import Names, Reader
+from lutlab_verify.inside.formal.sva import TooLarge
 from lutlab_verify.inside.formal.syntax import Node, Places, brief, is_token, kind, nodes, text, tokens
 
 PROPERTIES_MAX = 5000
 INIT_ATTRIBUTE = "lutlab_init"
 MODULES = ("ModuleDeclaration", "InterfaceDeclaration", "ProgramDeclaration")
-LOOPS = {"ForLoopStatement", "ForeachLoopStatement", "LoopStatement", "DoWhileStatement", "ForeverStatement"}
-IMMEDIATE = {"ImmediateAssertStatement": "assert", "ImmediateAssumeStatement": "assume", "ImmediateCoverStatement": "cover"}
+REPEATED = {
+    "ForLoopStatement", "ForeachLoopStatement", "LoopStatement", "DoWhileStatement", "ForeverStatement",
+    "FunctionDeclaration", "TaskDeclaration",
+}  # fmt: skip
+"""Where one check of the sources may become several of the model, which cannot share a label."""
+IMMEDIATE = {
+    "ImmediateAssertStatement": "assert",
+    "ImmediateAssumeStatement": "assume",
+    "ImmediateCoverStatement": "cover",
+}
 CONCURRENT = {
     "AssertPropertyStatement": "assert", "AssumePropertyStatement": "assume", "CoverPropertyStatement": "cover",
     "RestrictPropertyStatement": "assume",
@@ -108,13 +117,13 @@ class Lowering:
         name = kind(node)
         if name in REFUSED:
             raise self._places.unsupported(node, f"`{REFUSED[name]}`")
-        handler = self._handlers.get(name)
+        handler = _HANDLERS.get(name)
         if handler is not None:
             handler(self, node, scope)
             return
         if name == "PackageDeclaration":
             scope = self._scope_of(node, scope)
-        elif name in LOOPS or name == "FunctionDeclaration" or name == "TaskDeclaration":
+        elif name in REPEATED:
             scope = Scope(scope.names, scope.clock, scope.disable, scope.procedure, scope.helpers, True, scope.initial)
         self._children(node, scope)
 
@@ -237,30 +246,25 @@ class Lowering:
         implication = reader.implication(spec.body)
         disable = spec.disable if spec.disable is not None else scope.disable
         off = Twins.same("1'b0") if disable is None else expressions.truth(disable)
-        self._emit_concurrent(statement, spec, helpers, implication, [one for _, one in booleans.values()], off)
-
-    def _emit_concurrent(
-        self, node: Node, spec: Spec, helpers: Helpers, implication: Implication, booleans: list[Twins], off: Twins
-    ) -> None:
-        property_ = self._new(node, CONCURRENT[kind(node)], brief(spec.body), conditional=implication.conditional)
+        property_ = self._new(statement, CONCURRENT[kind(statement)], brief(spec.body), implication.conditional)
         if property_.kind == "cover" and implication.conditional:
             raise self._places.unsupported(spec.body, "an implication in a cover")
-        checks = _Checks(helpers, property_, implication, booleans, off)
+        attempts = Attempts(helpers, property_.number, implication, [one for _, one in booleans.values()], off)
+        self._emit_concurrent(statement, property_, attempts)
+
+    def _emit_concurrent(self, node: Node, property_: Property, attempts: Attempts) -> None:
         place = self._places.of(node)
-        before = checks.before()
-        self._write(place, before)
-        if property_.kind == "cover":
-            condition = matches(implication.consequent, checks.holds, checks.alive)
-        else:
-            try:
-                condition = f"!{violations(implication, checks.holds, checks.alive)}"
-            except TooLarge as error:
-                raise self._places.unsupported(spec.body, f"a property this large ({error})") from error
-        self._write(place, Twins.same(f"always {helpers.clock} begin"))
-        property_.printed = self._write(place, self._check(property_, Twins.same(condition), labelled=True, clocked=True))
-        if implication.conditional and property_.kind == "assert":
-            reached = matches(implication.antecedent, checks.holds, checks.alive)
-            self._write(place, Twins(f"lutlab_v{property_.number}: cover ({reached});", ""))
+        self._write(place, attempts.before())
+        try:
+            condition = attempts.covered() if property_.kind == "cover" else f"!{attempts.violated()}"
+        except TooLarge as error:
+            raise self._places.unsupported(node, f"a property this large ({error})") from error
+        self._write(place, Twins.same(f"always {attempts.clock} begin"))
+        property_.printed = self._write(
+            place, self._check(property_, Twins.same(condition), labelled=True, clocked=True)
+        )
+        if attempts.conditional and property_.kind == "assert":
+            self._write(place, Twins(f"lutlab_v{property_.number}: cover ({attempts.reached()});", ""))
         self._write(place, Twins.same("end"))
 
     def _clock(self, event: Node | None, node: Node) -> str:
@@ -286,9 +290,9 @@ class Lowering:
         keyword = node.keyword.rawText
         helpers = self._helpers(self._procedure_clock(node, scope))
         inner = Scope(scope.names, scope.clock, scope.disable, node, helpers)
-        if keyword == "final" or (keyword == "initial" and self._has_immediate(node) and self._waits(node)):
-            if self._has_immediate(node):
-                raise self._places.unsupported(node, f"an assertion in `{keyword}` that waits or ends a simulation")
+        late = keyword == "final" or (keyword == "initial" and self._waits(node))
+        if late and self._has_immediate(node):
+            raise self._places.unsupported(node, f"an assertion in `{keyword}` that waits or ends a simulation")
         if self._has_immediate(node) and self._uses_history(node):
             probe = Expressions(self._places, helpers, lambda call: scope.names.find(call) is not None)
             for statement in nodes(node):
@@ -401,7 +405,7 @@ class Lowering:
             if kind(below).endswith("AssignmentExpression"):
                 raise self._places.unsupported(below, f"`{text(below)}` in what a property does")
 
-    def _new(self, node: Node, what: str, said: str, *, conditional: bool = False) -> Property:
+    def _new(self, node: Node, what: str, said: str, conditional: bool = False) -> Property:
         if len(self.properties) >= PROPERTIES_MAX:
             raise self._places.unsupported(node, f"a project with more than {PROPERTIES_MAX} properties")
         place = self._places.of(node)
@@ -413,51 +417,6 @@ class Lowering:
     def _helpers(self, clock: str | None) -> Helpers:
         self._helpers_made += 1
         return Helpers(f"lutlab_x{self._helpers_made}_", clock)
-
-    _handlers: dict[str, Callable[[Lowering, Node, Scope], None]] = {}
-
-
-class _Checks:
-    """Names of the registers that one concurrent assertion looks at."""
-
-    def __init__(
-        self, helpers: Helpers, property_: Property, implication: Implication, booleans: list[Twins], off: Twins
-    ) -> None:
-        self._helpers = helpers
-        self._stem = f"lutlab_{property_.number}_"
-        self._depth = implication.history
-        self._booleans = booleans
-        self._off = off
-
-    def holds(self, boolean: int, ago: int) -> str:
-        """A boolean, some ticks ago."""
-        name = f"{self._stem}b{boolean}"
-        return name if ago == 0 else f"{name}h[{ago - 1}]"
-
-    def alive(self, ticks: int) -> str:
-        """An attempt that began so many ticks ago exists and was not disabled."""
-        now = f"!{self._stem}off"
-        return now if ticks == 0 else f"{now} && {self._stem}on[{ticks - 1}]"
-
-    def before(self) -> Twins:
-        """Declarations and clocked assignments; those of `$past` first, because they are used here."""
-        declarations, clocked = [], []
-        for number, twins in enumerate(self._booleans):
-            name = f"{self._stem}b{number}"
-            declarations.append(Twins(f"wire {name} = {twins.model};", f"wire {name} = {twins.replay};"))
-            if self._depth:
-                declarations.append(Twins.same(f"reg [{self._depth - 1}:0] {name}h;"))
-                clocked.append(f"{name}h <= {{{name}h, {name}}};")
-        off, on = f"{self._stem}off", f"{self._stem}on"
-        declarations.append(Twins(f"wire {off} = {self._off.model};", f"wire {off} = {self._off.replay};"))
-        if self._depth:
-            declarations.append(Twins.same(f"reg [{self._depth - 1}:0] {on} = 0;"))
-            clocked.append(f"{on} <= {off} ? {self._depth}'d0 : {{{on}, 1'b1}};")
-        block = f"always {self._helpers.clock} begin {' '.join(clocked)} end" if clocked else ""
-        past = self._helpers.text()
-        model = " ".join([past.model, *(one.model for one in declarations), block])
-        replay = " ".join([past.replay, *(one.replay for one in declarations), block])
-        return Twins(model, replay)
 
 
 def _under_condition(node: Node) -> bool:
@@ -481,7 +440,7 @@ def _quoted(said: str) -> str:
     return re.sub(r'["\\%\n]', "'", said)
 
 
-Lowering._handlers = {
+_HANDLERS: dict[str, Callable[[Lowering, Node, Scope], None]] = {
     **dict.fromkeys(MODULES, Lowering._module),
     "BindDirective": Lowering._bind,
     "ConcurrentAssertionMember": Lowering._concurrent_member,

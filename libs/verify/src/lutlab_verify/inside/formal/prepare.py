@@ -2,8 +2,8 @@
 
 usage: python -m lutlab_verify.inside.formal.prepare REQUEST
 
-REQUEST is JSON: `files`, `includes`, `defines` (NAME=value), `top`, `out` (a folder). Written there are `design.sv` (for
-the model), `replay.sv` (for simulation), `netlist.json`, `model.smt2` and `design.json`, which describes them; or
+REQUEST is JSON: `files`, `includes`, `defines` (NAME=value), `top`, `out` (a folder). Written there are `design.sv`
+(for the model), `replay.sv` (for simulation), `netlist.json`, `model.smt2` and `design.json`, which describes them; or
 `error.json` and exit status 3. `places.json` says for every line of `design.sv` where it comes from; with it the engine
 reads `yosys.log` when yosys has ended the process with status 1.
 """

@@ -163,7 +163,7 @@ class Reader:
     def _no_arguments(self, use: Node, declaration: Node) -> None:
         if declaration.portList is not None or kind(use) == "InvocationExpression":
             raise self._places.unsupported(use, f"`{text(use)}`, a property or sequence with arguments,")
-        if len(list(declaration.variables)):
+        if any(True for _ in declaration.variables):
             raise self._places.unsupported(declaration.variables[0], "a local variable of a property or sequence")
 
     def _refuse(self, *parts: Node | None) -> None:

@@ -1,12 +1,13 @@
 """A dialogue with an SMT solver in SMT-LIB 2, and the model that yosys writes for it.
 
-The model's functions all take a state: `NAME_n signal` is a signal's value in it, `NAME_t` relates a state with the next
-one, `NAME_i` holds in initial ones, `NAME_u` are the assumptions, `NAME_a 3` the fourth assertion (yosys' manual,
+The model's functions all take a state: `NAME_n signal` is a signal's value in it, `NAME_t` relates a state with the
+next one, `NAME_i` holds in initial ones, `NAME_u` are the assumptions, `NAME_a 3` the fourth assertion (yosys' manual,
 `write_smt2`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -139,7 +140,9 @@ class Solver:
             part = wanted[start : start + VALUES_AT_ONCE]
             self.tell(f"(get-value ({' '.join(part)}))")
             answer = self._balanced()
-            values = [bits or _bits(digits) or str(int(truth == "true")) for bits, digits, truth in _VALUE.findall(answer)]
+            values = [
+                bits or _bits(digits) or str(int(truth == "true")) for bits, digits, truth in _VALUE.findall(answer)
+            ]
             if len(values) != len(part):
                 raise SolverFailed(answer[:500])
             found += values
@@ -148,6 +151,10 @@ class Solver:
     def close(self) -> None:
         """End the process."""
         self._process.kill()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
         self._process.wait()
 
     def _line(self) -> str:

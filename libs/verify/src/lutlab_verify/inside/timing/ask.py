@@ -3,11 +3,12 @@
 usage: python -m lutlab_verify.inside.timing.ask REQUEST
 
 REQUEST is JSON: `task`, `folder` (of `lutlab_verify.inside.formal.prepare`), `clock`, `edge`, `secrets` (inputs and
-registers), `observed` (outputs); for `search` and `invariants` `solver` (argument list), for `search` `depth`. The answer
-goes to `folder`/timing_TASK.json:
+registers), `observed` (outputs); for `search` and `invariants` `solver` (argument list), for `search` `depth`. The
+answer goes to `folder`/timing_TASK.json:
 
-- `taint`: `tainted` (observed outputs that a secret may reach), `paths` and `kinds` for them, `signals`, `tainted_signals`,
-  `branches`, `tainted_branches`, `registers` (secrets that are registers), `missing` (secrets that are neither);
+- `taint`: `tainted` (observed outputs that a secret may reach), `paths` and `kinds` for them, `signals`,
+  `tainted_signals`, `branches`, `tainted_branches`, `registers` (secrets that are registers), `missing` (secrets
+  that are neither);
 - `search`: `depth` that is through (written again at every step), `difference`: null, or `step` and `outputs`, the two
   runs then stand in timing.vcd; `impossible`: the step which the assumptions exclude, or null;
 - `invariants`: `proven`, `rounds`, `kept`, `candidates`.

@@ -1,8 +1,8 @@
 """Two runs side by side: the same public inputs, secrets of their own, from the same state of the registers.
 
-`Divergence` searches for a step in which an observer sees a difference. `Invariants` proves that there is none: it starts
-from "every signal is the same in both runs", drops what a step can break until nothing does (Houdini), and asks whether
-what is left keeps the observable outputs the same.
+`Divergence` searches for a step in which an observer sees a difference. `Invariants` proves that there is none: it
+starts from "every signal is the same in both runs", drops what a step can break until nothing does (Houdini), and
+asks whether what is left keeps the observable outputs the same.
 """
 
 from __future__ import annotations
@@ -146,9 +146,7 @@ class Invariants:
         registers = {name: width for name, width in self._pair.model.registers.items() if name not in excluded}
         if sum(registers.values()) > BITS_MAX:
             return [(name, None) for name in registers]
-        return [
-            (name, bit if width > 1 else None) for name, width in registers.items() for bit in range(width)
-        ]
+        return [(name, bit if width > 1 else None) for name, width in registers.items() for bit in range(width)]
 
     def _same(self, candidate: tuple[str, int | None], states: tuple[str, str]) -> str:
         name, bit = candidate

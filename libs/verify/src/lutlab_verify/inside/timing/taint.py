@@ -112,7 +112,9 @@ class Netlist:
             if bit not in taint.origin:
                 break
             bit, _edge = taint.origin[bit]
-        named = [step for number, step in enumerate(steps) if not _hidden(step["signal"]) or number in (0, len(steps) - 1)]
+        named = [
+            step for number, step in enumerate(steps) if not _hidden(step["signal"]) or number in (0, len(steps) - 1)
+        ]
         return named[::-1]
 
     def kind(self, taint: Taint, bit: Any) -> str:
@@ -203,7 +205,9 @@ def _hidden(name: str) -> bool:
 def _dependencies(cell: Json, unused: Sequence[str]) -> Iterator[tuple[Any, str, int]]:
     """(bit, port, bit that depends on it), `unused` ports left out."""
     directions, connections = cell["port_directions"], cell["connections"]
-    inputs = {port: bits for port, bits in connections.items() if directions.get(port) == "input" and port not in unused}
+    inputs = {
+        port: bits for port, bits in connections.items() if directions.get(port) == "input" and port not in unused
+    }
     outputs = [bit for port, bits in connections.items() if directions.get(port) == "output" for bit in bits]
     lanes = _lanes(cell)
     for port, bits in inputs.items():
