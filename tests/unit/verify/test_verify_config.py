@@ -252,6 +252,8 @@ def test_patterns() -> None:
     assert match("b/**", names) == ["b/[x].v", "b/a.v", "b/c/a.v", "b/c/d.sv"]
     assert match("./b//c/?.[!s]*", names) == ["b/c/a.v"]
     assert match("b/[[]x].v", names) == ["b/[x].v"]
+    assert match("b/**/a.v", names) == ["b/a.v", "b/c/a.v"]
+    assert match("a?.v", ["ab.v", "a.v", "a/.v"]) == ["ab.v"]
 
 
 def test_a_pattern_cannot_be_made_to_take_forever() -> None:
