@@ -37,3 +37,8 @@ def test_the_tour_of_verification(stack: Stack, tmp_path: Path) -> None:
     page = (tmp_path / "report.html").read_text()
     assert "transmits_every_bit" in page
     assert "wrong parity bit" in page
+    (python,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    done = subprocess.run(
+        [BIN / "python", "-c", python], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.startswith("passed "), done.stderr

@@ -308,14 +308,12 @@ def test_edit_distance() -> None:
     assert distance("kitten", "sitting") == 3
 
 
-STAGES = {stage: {stage} for stage in Stage}
-
-
 @pytest.mark.parametrize(
     ("overrides", "stages", "field"),
     [
         ({"project.language_version": "vhdl2008"}, {Stage.LINT}, "project.language_version"),
         ({"project.language_version": "vhdl93"}, {Stage.FORMAL}, "project.language_version"),
+        ({"project.language_version": "vhdl93"}, {Stage.LINT, Stage.SIMULATION}, "project.language_version"),
         ({"verification.simulation.tool": "ghdl"}, {Stage.SIMULATION}, "verification.simulation.tool"),
         ({"verification.formal.engines": ["abc pdr"]}, {Stage.FORMAL}, "verification.formal.engines.0"),
         ({"analysis.power": {}}, {Stage.SYNTHESIS}, "analysis.power"),
