@@ -338,6 +338,35 @@ class TestSources:
             "last": ("top.sv", 5, "failed"),
         }
 
+    async def test_packages_interfaces_and_the_other_edge(self, tmp_path: Path) -> None:
+        """Language that only a full front end reads; a past value of an interface's signal is refused by name."""
+        source = """`default_nettype none
+package kinds;
+  typedef enum logic [1:0] {A, B, C} kind_t;
+  typedef struct packed { logic [3:0] x; kind_t k; } record_t;
+  function automatic logic [3:0] twice(input logic [3:0] v); return v << 1; endfunction
+endpackage
+interface link(input logic clk); logic req, ack; modport s(input req, output ack); endinterface
+module sub import kinds::*; (input wire clk, link.s b, output record_t r);
+  wire req = b.req;
+  always_ff @(negedge clk) begin
+    b.ack <= b.req; r.x <= twice(r.x + 4'(1));
+    unique case (r.k) A: r.k <= B; B: r.k <= C; default: r.k <= A; endcase
+  end
+  steps: assert property (@(negedge clk) r.k == A |=> r.k == B);
+  wrong: assert property (@(negedge clk) r.k == B |=> r.k == A || $past(r.x) == 3);
+  \\odd+name : assert property (@(negedge clk) ##1 b.ack == $past(PAST));
+endmodule
+module top(input wire clk, input wire [3:0] d, output kinds::record_t r);
+  link b(clk); assign b.req = ^d; sub s(.clk, .b(b), .r);
+endmodule
+""".replace("\\\\", "\\")
+        result = await prove(tmp_path, source.replace("PAST", "req"))
+        assert verdicts(result) == {"s.steps": "proven", "s.wrong": "failed", "s.odd+name": "proven"}
+        (tmp_path / "again").mkdir()
+        with pytest.raises(Unsupported, match=r"top.sv:16: .*interface"):
+            await prove(tmp_path / "again", source.replace("PAST", "b.req"))
+
     async def test_time_that_is_up_leaves_what_is_known(self, tmp_path: Path) -> None:
         """It fails where two primes of 32 bits are the inputs: nobody finds them in two seconds."""
         source = (

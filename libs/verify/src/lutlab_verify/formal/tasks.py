@@ -152,27 +152,36 @@ def _prepare_failed(base: Path, outcome: ToolOutcome) -> ToolFailed:
     log = base / "yosys.log"
     lines = read_bounded(log).splitlines() if log.is_file() else []
     errors = _in_sources(lines, base)
+    for file, line, said in errors:
+        if "'type' expression" in said:  # only lowering writes `type(...)`
+            raise Unsupported(
+                f"{file}:{line}: $past, $rose, $fell, $stable or $changed of a signal in another instance or interface "
+                "is not supported; assign it to a signal of the module first",
+                file=file,
+                line=line,
+            )
     if errors:
-        return ToolFailed("; ".join(errors[:3]), tool="slang", tail=tuple(errors[:ERRORS_MAX]))
-    said = [line for line in (*lines, *outcome.tail) if "ERROR" in line or "Error" in line]
-    message = said[-1] if said else f"reading the design ended with status {outcome.exit_code}"
+        words = [f"{file}:{line}: {said}" if file else said for file, line, said in errors]
+        return ToolFailed("; ".join(words[:3]), tool="slang", tail=tuple(words[:ERRORS_MAX]))
+    loud = [line for line in (*lines, *outcome.tail) if "ERROR" in line or "Error" in line]
+    message = loud[-1] if loud else f"reading the design ended with status {outcome.exit_code}"
     return ToolFailed(message, tool="yosys", tail=(*lines, *outcome.tail)[-ERRORS_MAX:])
 
 
-def _in_sources(lines: Sequence[str], base: Path) -> list[str]:
-    """The front end's errors, moved from the print to the sources."""
+def _in_sources(lines: Sequence[str], base: Path) -> list[tuple[str | None, int | None, str]]:
+    """The front end's errors, moved from the print to the sources: file, line, words."""
     places_file = base / "places.json"
     if not places_file.is_file():
         return []
     places = json.loads(read_bounded(places_file))
-    errors = []
+    errors: list[tuple[str | None, int | None, str]] = []
     for line in lines:
         found = _PLACE.match(line)
         if found is None:
             continue
         number = int(found["line"])
         place = places[number - 1] if 0 < number <= len(places) else None
-        errors.append(f"{place[0]}:{place[1]}: {found['said']}" if place else found["said"])
+        errors.append((place[0], place[1], found["said"]) if place else (None, None, found["said"]))
     return errors
 
 
