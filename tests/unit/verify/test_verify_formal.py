@@ -94,6 +94,24 @@ class TestTheFifo:
         assert replay(mended, tmp_path) == 0
 
 
+@needs_icarus
+@pytest.mark.parametrize(("kind", "failing"), [("rtl", set()), ("planted", {"three_cycles", "nothing_else"})])
+async def test_the_butterfly(tmp_path: Path, kind: str, failing: set[str]) -> None:
+    files, bound = ["rtl/reduce.sv", f"{kind}/butterfly.sv"], "properties/butterfly_properties.sv"
+    root = EXAMPLES / "mlkem_butterfly"
+    verification = {"formal": {"depth": 12}}
+    stage = context(root, tmp_path, "butterfly", files, properties=[bound], verification=verification)
+    result = await run(stage)
+    failed = {one["name"].removeprefix("properties."): one for one in result.details["properties"] if one["bench"]}
+    assert set(failed) == failing
+    assert result.summary["properties_proven"] == 4 - len(failing)
+    artifacts = {one.name: one.path for one in result.artifacts}
+    lines = (root / bound).read_text().splitlines()
+    for name, one in failed.items():
+        assert one["file"] == bound and name in lines[one["line"] - 1]
+        assert replay(artifacts[one["bench"]], tmp_path) == 1
+
+
 def replay(bench: Path, work: Path) -> int:
     """The exit status of a test bench in Icarus, as its first lines say it is run."""
     output = work / "replay.vvp"

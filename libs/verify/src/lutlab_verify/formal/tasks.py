@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +27,7 @@ SOLVERS = {
 }
 FILE_BYTES_MAX = 64 << 20
 """What a call may write into one file, and what is read of one: tools read hostile files."""
+_STEP = re.compile(r"step (\d+) of (\d+)$")
 _TRACE = re.compile(r"trace\d+")
 _PLACE = re.compile(r"(?P<file>[^\s:]+):(?P<line>\d+): ERROR: (?P<said>.*)")
 
@@ -223,7 +224,7 @@ class Questions:
         """Search the first `depth` steps."""
         found = Bounded()
         request = {"task": "bounded", "depth": depth, "clock": self._prepared.design.clock}
-        outcome = await self._ask(name, {**request, "edge": self._prepared.design.edge})
+        outcome = await self._ask(name, {**request, "edge": self._prepared.design.edge}, self._heard)
         for event in self._events(name):
             match event["event"]:
                 case "bounded":
@@ -257,16 +258,22 @@ class Questions:
         found.stopped = outcome.stopped
         return found
 
-    async def _ask(self, name: str, request: Json) -> ToolOutcome:
+    def _heard(self, line: str) -> None:
+        step = _STEP.match(line)
+        if step is not None:
+            self._context.sink.progress(int(step[1]), int(step[2]), "steps")
+
+    async def _ask(
+        self, name: str, request: Json, on_line: Callable[[str], None] | None = None
+    ) -> ToolOutcome:  # fmt: skip
         folder = self._prepared.folder
         path = self._context.work / folder / f"{name}.request.json"
         shared = {"model": f"{folder}/model.smt2", "solver": self._solver, "out": folder, "name": name}
         path.write_text(json.dumps({**shared, **request}), encoding="utf-8")
         left = max(1.0, self._until - asyncio.get_running_loop().time())
         argv = ["python", "-m", "lutlab_verify.inside.formal.check", f"{folder}/{path.name}"]
-        return await self._context.tools.run(
-            ToolCall("yices", argv, ToolLimits(wall_s=left, file_bytes=FILE_BYTES_MAX))
-        )
+        limits = ToolLimits(wall_s=left, file_bytes=FILE_BYTES_MAX)
+        return await self._context.tools.run(ToolCall("yices", argv, limits), on_line)
 
     def _events(self, name: str) -> list[Json]:
         path = self._context.work / self._prepared.folder / f"{name}.jsonl"
