@@ -17,7 +17,8 @@ module butterfly (
   logic [23:0] product;
   logic [11:0] a1, a2, reduced, t;
   logic valid1, valid2;
-  logic [12:0] added, added_less, taken, taken_more;
+  logic [12:0] added, added_less, taken;
+  logic [11:0] taken_more;
 
   reduce u_reduce (
       .value (product),
@@ -27,15 +28,15 @@ module butterfly (
   assign added      = {1'b0, a2} + {1'b0, t};
   assign added_less = added - Q;
   assign taken      = {1'b0, a2} - {1'b0, t};
-  assign taken_more = taken + Q;
+  assign taken_more = taken[11:0] + Q[11:0];
 
   always_ff @(posedge clk) begin
-    product    <= zeta * b;
+    product    <= 24'(zeta) * 24'(b);
     a1         <= a;
     t          <= reduced;
     a2         <= a1;
     sum        <= added_less[12] ? added[11:0] : added_less[11:0];
-    difference <= taken[12] ? taken_more[11:0] : taken[11:0];
+    difference <= taken[12] ? taken_more : taken[11:0];
   end
 
   always_ff @(posedge clk) begin

@@ -7,13 +7,12 @@ module reduce (
     output logic [11:0] result
 );
   localparam logic [12:0] Q = 13'd3329;
-  localparam logic [12:0] RECIPROCAL = 13'd5039;
+  localparam logic [36:0] RECIPROCAL = 37'd5039;
 
-  logic [36:0] scaled;
-  logic [12:0] rest, less;
+  logic [12:0] quotient, rest, less;
 
-  assign scaled = value * RECIPROCAL;
-  assign rest   = value[12:0] - 13'(scaled[36:24] * Q);
-  assign less   = rest - Q;
-  assign result = less[12] ? rest[11:0] : less[11:0];
+  assign quotient = 13'((37'(value) * RECIPROCAL) >> 24);
+  assign rest     = value[12:0] - quotient * Q;
+  assign less     = rest - Q;
+  assign result   = less[12] ? rest[11:0] : less[11:0];
 endmodule

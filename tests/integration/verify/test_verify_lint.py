@@ -11,7 +11,6 @@ import pytest
 from verify_projects import EXAMPLES, context, make_project, write_files
 
 from lutlab_verify import catalogue, lint
-from lutlab_verify.lint.findings import glob_pattern
 from lutlab_verify.lint.vhdl import from_ghdl
 from lutlab_verify.project import Project
 from lutlab_verify.stage import StageResult, StageStatus, ToolFailed, Unsupported
@@ -234,17 +233,3 @@ async def test_together_keeps_the_order_and_closes_what_never_started() -> None:
     assert await together(*(give(n) for n in range(5)), at_once=2) == [0, 1, 2, 3, 4]
     with pytest.raises(ValueError, match="first"):
         await together(fail(), give(1), give(2), at_once=1)
-
-
-@pytest.mark.parametrize(
-    ("glob", "matches", "differs"),
-    [
-        ("**", ["a.v", "a/b.v"], []),
-        ("rtl/*.sv", ["rtl/a.sv"], ["rtl/x/a.sv", "a.sv"]),
-        ("rtl/**/a.v", ["rtl/a.v", "rtl/x/y/a.v"], ["a.v"]),
-        ("a?.v", ["ab.v"], ["a.v", "a/.v"]),
-    ],
-)
-def test_globs_of_waivers(glob: str, matches: list[str], differs: list[str]) -> None:
-    assert all(glob_pattern(glob).fullmatch(path) for path in matches)
-    assert not any(glob_pattern(glob).fullmatch(path) for path in differs)

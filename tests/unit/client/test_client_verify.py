@@ -90,6 +90,13 @@ class Lab:
                 return {"job_id": "job_1", "details": LINT}
             case "GET /jobs/job_1/results/simulation":
                 return {"job_id": "job_1", "details": TESTS if self.verdict == "failed" else {}}
+            case "GET /jobs/job_0/compare/job_1":
+                coverage = {"area": "coverage", "what": "rtl/fifo.v", "before": [18], "after": []}
+                finding = {"area": "findings", "what": "rtl/fifo.v:3 WIDTH", "before": "too wide", "after": None}
+                return {"worse": [coverage], "better": [finding], "other": []}
+            case "GET /projects/proj_1/trend":
+                point = {"job_id": "job_1", "status": "passed", "errors": 0, "coverage": {"line": 96.4}}
+                return {"project_id": "proj_1", "points": [point]}
             case "POST /jobs/job_1/reports":
                 return httpx.Response(200, content=b"<html>" + request.content)
         return httpx.Response(404, json={"error": {"code": "NOT_FOUND", "message": route}})
@@ -220,6 +227,14 @@ def test_projects_are_listed_shown_and_deleted(lab: Lab) -> None:
     assert lab.projects == []
     with pytest.raises(Exception, match="no project 'fifo'"):
         run("project", "delete", "fifo")
+
+
+def test_jobs_are_compared_and_a_project_has_a_trend(lab: Lab) -> None:
+    lab.projects = [PROJECT]
+    out = run("compare", "job_0", "job_1")[1]
+    assert "rtl/fifo.v: lines 18 no longer run" in out
+    assert "rtl/fifo.v:3 WIDTH: gone: too wide" in out
+    assert run("project", "trend", "fifo")[1].splitlines()[1].split() == ["job_1", "passed", "0", *"------", "96.4"]
 
 
 def test_reports_are_saved_under_a_fitting_name(lab: Lab, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from lutlab_verify.config import (
 from lutlab_verify.config.globs import match
 from lutlab_verify.config.model import CoverageSection
 from lutlab_verify.config.nearest import distance
+from lutlab_verify.config.reference import update
 from lutlab_verify.config.shape import every_field
 from lutlab_verify.stage import Stage, Unsupported
 
@@ -251,6 +252,8 @@ def test_patterns() -> None:
     assert match("b/**", names) == ["b/[x].v", "b/a.v", "b/c/a.v", "b/c/d.sv"]
     assert match("./b//c/?.[!s]*", names) == ["b/c/a.v"]
     assert match("b/[[]x].v", names) == ["b/[x].v"]
+    assert match("b/**/a.v", names) == ["b/a.v", "b/c/a.v"]
+    assert match("a?.v", ["ab.v", "a.v", "a/.v"]) == ["ab.v"]
 
 
 def test_a_pattern_cannot_be_made_to_take_forever() -> None:
@@ -291,6 +294,13 @@ def test_overrides_of_a_command_line_have_types() -> None:
             override_of(wrong)
 
 
+def test_the_reference_in_the_docs_is_the_model_s() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "verification.md").read_text()
+    assert update(page) == page, "run python -m lutlab_verify.config.reference docs/verification.md"
+    for path in every_field():
+        assert f"`{path[-1]}`" in page or f"### `{'.'.join(path)}" in page
+
+
 def test_edit_distance() -> None:
     assert distance("simlation", "simulation") == 1
     assert distance("detph", "depth") == 1
@@ -298,14 +308,12 @@ def test_edit_distance() -> None:
     assert distance("kitten", "sitting") == 3
 
 
-STAGES = {stage: {stage} for stage in Stage}
-
-
 @pytest.mark.parametrize(
     ("overrides", "stages", "field"),
     [
         ({"project.language_version": "vhdl2008"}, {Stage.LINT}, "project.language_version"),
         ({"project.language_version": "vhdl93"}, {Stage.FORMAL}, "project.language_version"),
+        ({"project.language_version": "vhdl93"}, {Stage.LINT, Stage.SIMULATION}, "project.language_version"),
         ({"verification.simulation.tool": "ghdl"}, {Stage.SIMULATION}, "verification.simulation.tool"),
         ({"verification.formal.engines": ["abc pdr"]}, {Stage.FORMAL}, "verification.formal.engines.0"),
         ({"analysis.power": {}}, {Stage.SYNTHESIS}, "analysis.power"),

@@ -94,6 +94,24 @@ class TestTheFifo:
         assert replay(mended, tmp_path) == 0
 
 
+@needs_icarus
+@pytest.mark.parametrize(("kind", "failing"), [("rtl", set()), ("planted", {"three_cycles", "nothing_else"})])
+async def test_the_butterfly(tmp_path: Path, kind: str, failing: set[str]) -> None:
+    files, bound = ["rtl/reduce.sv", f"{kind}/butterfly.sv"], "properties/butterfly_properties.sv"
+    root = EXAMPLES / "mlkem_butterfly"
+    verification = {"formal": {"depth": 12}}
+    stage = context(root, tmp_path, "butterfly", files, properties=[bound], verification=verification)
+    result = await run(stage)
+    failed = {one["name"].removeprefix("properties."): one for one in result.details["properties"] if one["bench"]}
+    assert set(failed) == failing
+    assert result.summary["properties_proven"] == 4 - len(failing)
+    artifacts = {one.name: one.path for one in result.artifacts}
+    lines = (root / bound).read_text().splitlines()
+    for name, one in failed.items():
+        assert one["file"] == bound and name in lines[one["line"] - 1]
+        assert replay(artifacts[one["bench"]], tmp_path) == 1
+
+
 def replay(bench: Path, work: Path) -> int:
     """The exit status of a test bench in Icarus, as its first lines say it is run."""
     output = work / "replay.vvp"
@@ -337,6 +355,35 @@ class TestSources:
             "from_file": ("inside.svh", 2, "failed"),
             "last": ("top.sv", 5, "failed"),
         }
+
+    async def test_packages_interfaces_and_the_other_edge(self, tmp_path: Path) -> None:
+        """Language that only a full front end reads; a past value of an interface's signal is refused by name."""
+        source = """`default_nettype none
+package kinds;
+  typedef enum logic [1:0] {A, B, C} kind_t;
+  typedef struct packed { logic [3:0] x; kind_t k; } record_t;
+  function automatic logic [3:0] twice(input logic [3:0] v); return v << 1; endfunction
+endpackage
+interface link(input logic clk); logic req, ack; modport s(input req, output ack); endinterface
+module sub import kinds::*; (input wire clk, link.s b, output record_t r);
+  wire req = b.req;
+  always_ff @(negedge clk) begin
+    b.ack <= b.req; r.x <= twice(r.x + 4'(1));
+    unique case (r.k) A: r.k <= B; B: r.k <= C; default: r.k <= A; endcase
+  end
+  steps: assert property (@(negedge clk) r.k == A |=> r.k == B);
+  wrong: assert property (@(negedge clk) r.k == B |=> r.k == A || $past(r.x) == 3);
+  \\odd+name : assert property (@(negedge clk) ##1 b.ack == $past(PAST));
+endmodule
+module top(input wire clk, input wire [3:0] d, output kinds::record_t r);
+  link b(clk); assign b.req = ^d; sub s(.clk, .b(b), .r);
+endmodule
+""".replace("\\\\", "\\")
+        result = await prove(tmp_path, source.replace("PAST", "req"))
+        assert verdicts(result) == {"s.steps": "proven", "s.wrong": "failed", "s.odd+name": "proven"}
+        (tmp_path / "again").mkdir()
+        with pytest.raises(Unsupported, match=r"top.sv:16: .*interface"):
+            await prove(tmp_path / "again", source.replace("PAST", "b.req"))
 
     async def test_time_that_is_up_leaves_what_is_known(self, tmp_path: Path) -> None:
         """It fails where two primes of 32 bits are the inputs: nobody finds them in two seconds."""

@@ -283,6 +283,18 @@ class VerificationClient:
         body = {"format": format, "include": include, "template": template}
         return self._http.request("POST", f"/api/v1/jobs/{job}/reports", json=body).content
 
+    def compare(self, before: str, after: str) -> dict[str, Any]:
+        """What got `better` and `worse` from one job to a later one, and `other` changes."""
+        return self._http.typed("GET", f"/api/v1/jobs/{before}/compare/{after}", dict[str, Any])
+
+    def trend(self, project: str) -> list[dict[str, Any]]:
+        """The figures of a project's newest jobs, oldest first; None where a job had no such stage."""
+        return self._http.typed("GET", f"/api/v1/projects/{project}/trend", _Trend).points
+
+
+class _Trend(Model, frozen=True, kw_only=True):
+    points: list[dict[str, Any]]
+
 
 class _Page(Model, frozen=True, kw_only=True):
     projects: list[Project]

@@ -13,7 +13,7 @@ from lutlab.client import Client
 from lutlab.commands.common import ApiKey, ApiUrl, AsJson, DataDir, JobId, client, note, out, out_json
 from lutlab.commands.config import EXIT_WRONG, Folder, Overrides, complain
 from lutlab.errors import LutlabError, Refused
-from lutlab.text import clock_time, table
+from lutlab.text import clock_time, or_dash, table
 from lutlab.verification import UPLOAD_BYTES_MAX, Project, VerificationJob
 from lutlab.verifying import show_results, watch
 
@@ -140,6 +140,36 @@ def report(
     note(f"wrote {path}")
 
 
+def compare(
+    *,
+    before: Annotated[str, typer.Argument(metavar="BEFORE", help="A verification job.")],
+    after: Annotated[str, typer.Argument(metavar="AFTER", help="A later one.")],
+    as_json: AsJson = False,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Show what got worse and better from one verification job to another."""
+    with client(api_url, api_key, data_dir) as lab:
+        found = lab.verification.compare(before, after)
+    if as_json:
+        out_json(found)
+        return
+    rows = [(side, one["area"], changed(one)) for side in ("worse", "better", "other") for one in found[side]]
+    out(table(("", "area", "change"), rows) if rows else "nothing changed")
+
+
+def changed(one: dict[str, Any]) -> str:
+    """A change of a comparison in words."""
+    before, after = one["before"], one["after"]
+    if isinstance(before, list) and isinstance(after, list):
+        numbers = ", ".join(map(str, before or after))
+        return f"{one['what']}: lines {numbers} {'no longer run' if before else 'run now'}"
+    words = [str(value).split("\n", 1)[0] for value in (before, after) if value is not None]
+    note = "new: " if before is None else "gone: " if after is None else ""
+    return f"{one['what']}: {note}{' -> '.join(words)}"
+
+
 # -- projects --------------------------------------------------------------------------------------------------
 
 project = typer.Typer(no_args_is_help=True, help="Verification projects.")
@@ -191,6 +221,30 @@ def show(
         for job in jobs
     ]
     out(table(("job", "status", "stages", "submitted"), rows))
+
+
+@project.command()
+def trend(
+    *,
+    name: ProjectName,
+    as_json: AsJson = False,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Show the figures of a project's newest jobs, oldest first."""
+    with client(api_url, api_key, data_dir) as lab:
+        points = lab.verification.trend(_project(lab, name).id)
+    if as_json:
+        out_json(points)
+        return
+    names = ("errors", "warnings", "tests_passed", "tests_failed", "properties_proven", "properties_failed", "seconds")
+    head = ("job", "status", *(name.replace("_", " ") for name in names), "line coverage")
+    rows = [
+        (p["job_id"], p["status"], *(or_dash(p.get(name)) for name in names), or_dash(p["coverage"].get("line")))
+        for p in points
+    ]
+    out(table(head, rows))
 
 
 @project.command()

@@ -9,7 +9,7 @@ from lutlab_verify.config.model import Config, Language
 from lutlab_verify.stage import Stage, Unsupported
 
 VHDL = frozenset({Language.VHDL93, Language.VHDL2008})
-VHDL_STAGES = frozenset({Stage.LINT, Stage.SIMULATION})
+VHDL_STAGES = frozenset({Stage.LINT})
 ENGINES = frozenset({"smtbmc"})
 GHDL = "ghdl"
 
@@ -50,7 +50,7 @@ def _vhdl(config: Config, stages: Collection[Stage], tools: Collection[str] | No
     if beyond:
         yield Unsupported(
             f"stage {beyond[0]!r} reads only Verilog and SystemVerilog, and the project's language is {language!r}; "
-            "ask for 'lint' and 'simulation' only",
+            "ask for 'lint' only",
             field=field,
         )
     elif tools is not None and GHDL not in tools:
@@ -61,16 +61,11 @@ def _vhdl(config: Config, stages: Collection[Stage], tools: Collection[str] | No
 
 def _simulation(config: Config, tools: Collection[str] | None) -> Iterator[Unsupported]:
     simulation = config.verification.simulation
-    vhdl = config.project.language_version in VHDL
-    if simulation.tool == GHDL and not vhdl:
+    if simulation.tool == GHDL:
         yield Unsupported(
-            "'ghdl' simulates VHDL, and the project's language is "
-            f"{config.project.language_version.value!r}; ask for 'icarus' or 'verilator'",
+            "'ghdl' simulates VHDL, and simulation here reads only Verilog and SystemVerilog; ask for 'icarus' or "
+            "'verilator'",
             field="verification.simulation.tool",
-        )
-    elif simulation.tool != GHDL and vhdl:
-        yield Unsupported(
-            f"{simulation.tool!r} does not read VHDL; ask for 'ghdl'", field="verification.simulation.tool"
         )
     elif tools is not None and simulation.tool not in tools and not simulation.allow_other_tool:
         yield Unsupported(

@@ -58,7 +58,7 @@ class ProjectSection(Section):
     defines: Defines = Field(default_factory=dict)
     """Macros and their values; nothing or `true` for one that is only defined."""
     language_version: Language = Language.SV2017
-    """The language that sources are read as."""
+    """The language that sources are read as. VHDL is linted only, and where GHDL is installed."""
 
 
 class DesignSection(Section):
@@ -127,7 +127,7 @@ class SimulationSection(Section):
     """The simulation stage."""
 
     tool: Literal["verilator", "icarus", "ghdl"] = "verilator"
-    """The simulator. `ghdl` is for VHDL."""
+    """The simulator. `ghdl` is read, and refused where a job simulates: VHDL is linted only."""
     testbenches: Texts = ()
     """Patterns of test benches: cocotb `.py`, Verilog and SystemVerilog."""
     coverage: Annotated[CoverageSection | bool, WrapValidator(_coverage)] = CoverageSection()

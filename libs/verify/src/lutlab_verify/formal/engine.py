@@ -108,7 +108,6 @@ async def _ask(
     """Search and induction at once; an induction that leaned on what then fails is made again without it."""
     asserts = [check.number for check in prepared.asserts]
     total = len(asserts) + len(prepared.covers)
-    context.sink.progress(0, total, "properties")
     bounded, inductive = await both(
         questions.bounded("bounded", depth), questions.inductive("induction", depth, asserts, ())
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +27,7 @@ SOLVERS = {
 }
 FILE_BYTES_MAX = 64 << 20
 """What a call may write into one file, and what is read of one: tools read hostile files."""
+_STEP = re.compile(r"step (\d+) of (\d+)$")
 _TRACE = re.compile(r"trace\d+")
 _PLACE = re.compile(r"(?P<file>[^\s:]+):(?P<line>\d+): ERROR: (?P<said>.*)")
 
@@ -152,27 +153,36 @@ def _prepare_failed(base: Path, outcome: ToolOutcome) -> ToolFailed:
     log = base / "yosys.log"
     lines = read_bounded(log).splitlines() if log.is_file() else []
     errors = _in_sources(lines, base)
+    for file, line, said in errors:
+        if "'type' expression" in said:  # only lowering writes `type(...)`
+            raise Unsupported(
+                f"{file}:{line}: $past, $rose, $fell, $stable or $changed of a signal in another instance or interface "
+                "is not supported; assign it to a signal of the module first",
+                file=file,
+                line=line,
+            )
     if errors:
-        return ToolFailed("; ".join(errors[:3]), tool="slang", tail=tuple(errors[:ERRORS_MAX]))
-    said = [line for line in (*lines, *outcome.tail) if "ERROR" in line or "Error" in line]
-    message = said[-1] if said else f"reading the design ended with status {outcome.exit_code}"
+        words = [f"{file}:{line}: {said}" if file else said for file, line, said in errors]
+        return ToolFailed("; ".join(words[:3]), tool="slang", tail=tuple(words[:ERRORS_MAX]))
+    loud = [line for line in (*lines, *outcome.tail) if "ERROR" in line or "Error" in line]
+    message = loud[-1] if loud else f"reading the design ended with status {outcome.exit_code}"
     return ToolFailed(message, tool="yosys", tail=(*lines, *outcome.tail)[-ERRORS_MAX:])
 
 
-def _in_sources(lines: Sequence[str], base: Path) -> list[str]:
-    """The front end's errors, moved from the print to the sources."""
+def _in_sources(lines: Sequence[str], base: Path) -> list[tuple[str | None, int | None, str]]:
+    """The front end's errors, moved from the print to the sources: file, line, words."""
     places_file = base / "places.json"
     if not places_file.is_file():
         return []
     places = json.loads(read_bounded(places_file))
-    errors = []
+    errors: list[tuple[str | None, int | None, str]] = []
     for line in lines:
         found = _PLACE.match(line)
         if found is None:
             continue
         number = int(found["line"])
         place = places[number - 1] if 0 < number <= len(places) else None
-        errors.append(f"{place[0]}:{place[1]}: {found['said']}" if place else found["said"])
+        errors.append((place[0], place[1], found["said"]) if place else (None, None, found["said"]))
     return errors
 
 
@@ -214,7 +224,7 @@ class Questions:
         """Search the first `depth` steps."""
         found = Bounded()
         request = {"task": "bounded", "depth": depth, "clock": self._prepared.design.clock}
-        outcome = await self._ask(name, {**request, "edge": self._prepared.design.edge})
+        outcome = await self._ask(name, {**request, "edge": self._prepared.design.edge}, self._heard)
         for event in self._events(name):
             match event["event"]:
                 case "bounded":
@@ -248,16 +258,22 @@ class Questions:
         found.stopped = outcome.stopped
         return found
 
-    async def _ask(self, name: str, request: Json) -> ToolOutcome:
+    def _heard(self, line: str) -> None:
+        step = _STEP.match(line)
+        if step is not None:
+            self._context.sink.progress(int(step[1]), int(step[2]), "steps")
+
+    async def _ask(
+        self, name: str, request: Json, on_line: Callable[[str], None] | None = None
+    ) -> ToolOutcome:  # fmt: skip
         folder = self._prepared.folder
         path = self._context.work / folder / f"{name}.request.json"
         shared = {"model": f"{folder}/model.smt2", "solver": self._solver, "out": folder, "name": name}
         path.write_text(json.dumps({**shared, **request}), encoding="utf-8")
         left = max(1.0, self._until - asyncio.get_running_loop().time())
         argv = ["python", "-m", "lutlab_verify.inside.formal.check", f"{folder}/{path.name}"]
-        return await self._context.tools.run(
-            ToolCall("yices", argv, ToolLimits(wall_s=left, file_bytes=FILE_BYTES_MAX))
-        )
+        limits = ToolLimits(wall_s=left, file_bytes=FILE_BYTES_MAX)
+        return await self._context.tools.run(ToolCall("yices", argv, limits), on_line)
 
     def _events(self, name: str) -> list[Json]:
         path = self._context.work / self._prepared.folder / f"{name}.jsonl"

@@ -6,9 +6,9 @@ import fnmatch
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
 from typing import Any
 
+from lutlab_verify.config.globs import BadPattern, match
 from lutlab_verify.config.model import Waiver
 
 ERROR, WARNING = "error", "warning"
@@ -103,15 +103,15 @@ def _matches(waiver: Waiver, finding: Finding) -> bool:
     return (
         finding.severity == WARNING
         and any(fnmatch.fnmatchcase(rule, waiver.rule) for rule in (finding.rule, *finding.aliases))
-        and glob_pattern(waiver.file).fullmatch(finding.file or "") is not None
+        and _in_files(waiver.file, finding.file or "")
         and waiver.line in (None, finding.line)
         and (waiver.message is None or waiver.message in finding.message)
     )
 
 
-@lru_cache(maxsize=256)
-def glob_pattern(glob: str) -> re.Pattern[str]:
-    """A glob as a regular expression: `**` crosses folders, `*` and `?` do not."""
-    parts = re.split(r"(\*\*/|\*\*|\*|\?)", glob)
-    words = {"**/": r"(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    return re.compile("".join(words.get(part) or re.escape(part) for part in parts))
+def _in_files(pattern: str, file: str) -> bool:
+    """Whether a waiver's pattern matches, in bounded time; one that is no pattern matches nothing, and is told."""
+    try:
+        return bool(match(pattern, [file]))
+    except BadPattern:
+        return False

@@ -48,6 +48,7 @@ def _ours() -> jinja2.Environment:
         autoescape=jinja2.select_autoescape(["html.j2"]),
         undefined=jinja2.ChainableUndefined,  # an engine may leave out what it does not know
         trim_blocks=True,
+        keep_trailing_newline=True,
         lstrip_blocks=True,
     )
     environment.filters |= FILTERS

@@ -7,8 +7,9 @@ REQUEST is JSON: `model` (of `prepare`), `solver` (argument list), `task`, `name
 refute, of proven assertions). What is found goes to `out`/`name`.jsonl line by line, so that what is known survives
 a limit. Every line has `event`:
 
-- `bounded`: `step` is through; `failed` (assert), `reached` (cover): `number`, `step`, `trace` (a `.json` and a
-  `.vcd`, or null); `impossible`: no run has this `step`, because the assumptions exclude each other;
+- `bounded`: `step` is through, which is also printed, as `step 1 of 20`; `failed` (assert), `reached` (cover):
+  `number`, `step`, `trace` (a `.json` and a `.vcd`, or null); `impossible`: no run has this `step`, because the
+  assumptions exclude each other;
 - `proven`: `asserts`, `unreachable` (covers), `k`; `tried`: nothing more at `k`; `done`.
 
 `bounded` looks at steps 0 to depth-1 from the initial states. `induction` finds the largest sets that are k-inductive
@@ -68,6 +69,8 @@ class Bounded:
             for number in asserts:  # known now, and helpful later
                 self._solver.tell(f"(assert {self._model.check('a', number, state)})")
             self._report("bounded", step=step)
+            sys.stdout.write(f"step {step + 1} of {depth}\n")
+            sys.stdout.flush()
 
     def _find(self, step: int, numbers: list[int], letter: str, wanted: str, event: str) -> list[int]:
         """Report the checks that have the wanted value in some run at this step; returns the others."""

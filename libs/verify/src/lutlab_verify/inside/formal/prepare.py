@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pyslang import Bag, DiagnosticEngine, SourceManager
+from pyslang import Bag, Diagnostic, DiagnosticEngine, SourceManager
 from pyslang.parsing import PreprocessorOptions
 from pyslang.syntax import SyntaxTree
 
@@ -44,13 +44,25 @@ def parse(request: dict[str, Any]) -> tuple[SyntaxTree, SourceManager]:
     tree = SyntaxTree.fromFiles(request["files"], manager, Bag([options]))
     errors = [one for one in tree.diagnostics if one.isError()]
     if errors:
-        location = manager.getFullyExpandedLoc(errors[0].location)
-        said = DiagnosticEngine.reportAll(manager, errors[:ERRORS_MAX]).strip()
-        inside = project_path(str(manager.getFullPath(location.buffer)))
-        if inside is None:  # never quote a file that is not the project's
-            said = "a file outside of the project is included; includes are found in the project's files only"
-        raise Refused("source", said, inside, manager.getLineNumber(location) if inside else None)
+        raise _source_error(manager, errors[:ERRORS_MAX])
     return tree, manager
+
+
+def _source_error(manager: SourceManager, errors: list[Diagnostic]) -> Refused:
+    """slang's errors with the project's places; nothing that would quote a file outside of it."""
+    engine = DiagnosticEngine(manager)
+    said: list[str] = []
+    first: tuple[str, int] | None = None
+    for error in errors:
+        location = manager.getFullyExpandedLoc(error.location)
+        file = project_path(str(manager.getFullPath(location.buffer)))
+        if file is None:
+            said.append("a file outside of the project is included; includes are found in the project's files only")
+            continue
+        line = manager.getLineNumber(location)
+        first = first or (file, line)
+        said.append(f"{file}:{line}: {engine.formatMessage(error)}")
+    return Refused("source", "\n".join(dict.fromkeys(said)), *(first or (None, None)))
 
 
 def prepare(request: dict[str, Any]) -> dict[str, Any]:
