@@ -305,6 +305,21 @@ class TestRefusals:
                 ),
             )
 
+    async def test_memories_that_are_too_large_are_refused_at_their_line(self, tmp_path: Path) -> None:
+        with pytest.raises(Unsupported, match=r"65536 bits.* words has 2097152") as refused:
+            await prove(
+                tmp_path,
+                module(
+                    "logic [31:0] words [65536]; logic [15:0] i;\n"
+                    "always_ff @(posedge clk) begin i <= i + a; words[i] <= d; assert (words[i] == 0); end"
+                ),
+            )
+        assert (refused.value.file, refused.value.line) == ("top.sv", 2)
+
+    async def test_a_top_module_that_is_not_there_is_named(self, tmp_path: Path) -> None:
+        with pytest.raises(ToolFailed, match="'top' is not a valid top-level module"):
+            await prove(tmp_path, module("").replace("module top", "module other"))
+
     async def test_a_solver_that_breaks_is_a_tool_error(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("lutlab_verify.formal.engine.solver_argv", lambda _name: ["/bin/false"])
         with pytest.raises(ToolFailed, match="ended early"):

@@ -18,11 +18,11 @@ not depend on secrets; one clock, whose cycles are all the time there is (no ana
 among the properties hold. Verdicts: proven; violated; bounded_only (no difference up to `depth`, no proof: this is
 never passed); unknown (the time limit, or assumptions that exclude each other, left nothing to say).
 
-details: `verdict`, `tier`, `depth`, `secrets`, `public_inputs`, `observed`, `violations` (kind, signal, file, line,
-step, path, message), `tainted_outputs`, `signals`, `tainted_signals`, `branches`, `tainted_branches`,
-`assumptions`. Kinds are SECRET_BRANCH (a secret selects), SECRET_INDEX (it addresses), SECRET_LOOP_BOUND (it bounds
-a counter), SECRET_OUTPUT (it flows to the output itself), as far as the netlist shows; operations of varying
-latency are state machines in a netlist and show as one of these.
+details: `verdict`, `tier`, `depth` (steps that were searched; 0 if there was no need), `secrets`, `public_inputs`,
+`observed`, `violations` (kind, signal, file, line, step, path, message), `tainted_outputs`, `signals`,
+`tainted_signals`, `branches`, `tainted_branches`, `assumptions`. Kinds are SECRET_BRANCH (a secret selects),
+SECRET_INDEX (it addresses), SECRET_LOOP_BOUND (it bounds a counter), SECRET_OUTPUT (it flows to the output itself), as
+far as the netlist shows; operations of varying latency are state machines in a netlist and show as one of these.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ from __future__ import annotations
 import asyncio
 import difflib
 import json
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lutlab_verify.crypto.area import AreaResult
-from lutlab_verify.formal.tasks import FILE_BYTES_MAX, Prepared, both, prepare, read_bounded, solver_argv
+from lutlab_verify.formal.tasks import FILE_BYTES_MAX, Prepared, prepare, read_bounded, solver_argv
 from lutlab_verify.sources import defines, design_files, include_folders, refuse_vhdl, tool_path
 from lutlab_verify.stage import Artifact, Json, StageContext, StageStatus, ToolFailed, Unsupported
 from lutlab_verify.tools import Stop, ToolCall, ToolLimits, ToolOutcome
@@ -90,11 +91,33 @@ async def run(context: StageContext) -> AreaResult:
     # Outputs that no secret can reach are the same in both runs by the first tier.
     narrowed = Question(question.secrets, tuple(taint["tainted"]), question.public_inputs)
     left = max(1.0, until - asyncio.get_running_loop().time())
-    search, proof = await both(
+    search, proof = await _race(
         _ask(context, prepared, narrowed, {"task": "search", "depth": depth, **solver}, left),
         _ask(context, prepared, narrowed, {"task": "invariants", **solver}, left),
+        assumed=bool(prepared.assumes),
     )
     return _result(context, prepared, question, taint, _judge(search, proof))
+
+
+async def _race(
+    search: Coroutine[Any, Any, Json | None], proof: Coroutine[Any, Any, Json | None], *, assumed: bool
+) -> tuple[Json | None, Json | None]:
+    """Both tiers at once; a violation ends the proof, a proof ends the search.
+
+    With assumptions the search goes on after a proof: it sees whether they exclude each other.
+    """
+    searching, proving = asyncio.ensure_future(search), asyncio.ensure_future(proof)
+    try:
+        await asyncio.wait({searching, proving}, return_when=asyncio.FIRST_COMPLETED)
+        if searching.done() and (found := await searching) is not None and found["difference"] is not None:
+            return found, None
+        if proving.done() and (shown := await proving) is not None and shown["proven"] and not assumed:
+            return None, shown
+        return await searching, await proving
+    finally:
+        for task in (searching, proving):
+            task.cancel()
+        await asyncio.gather(searching, proving, return_exceptions=True)
 
 
 def _judge(search: Json | None, proof: Json | None) -> Judgement:

@@ -165,7 +165,7 @@ def _prepare_failed(base: Path, outcome: ToolOutcome) -> ToolFailed:
         words = [f"{file}:{line}: {said}" if file else said for file, line, said in errors]
         return ToolFailed("; ".join(words[:3]), tool="slang", tail=tuple(words[:ERRORS_MAX]))
     loud = [line for line in (*lines, *outcome.tail) if "ERROR" in line or "Error" in line]
-    message = loud[-1] if loud else f"reading the design ended with status {outcome.exit_code}"
+    message = loud[0].removeprefix("ERROR: ") if loud else f"reading the design ended with status {outcome.exit_code}"
     return ToolFailed(message, tool="yosys", tail=(*lines, *outcome.tail)[-ERRORS_MAX:])
 
 

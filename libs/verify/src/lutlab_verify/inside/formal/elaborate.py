@@ -7,16 +7,22 @@ may be anything at any time, which can only make proofs harder.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from pyosys import libyosys
 
+from lutlab_verify.inside.formal.emit import Place
 from lutlab_verify.inside.formal.lower import INIT_ATTRIBUTE
 from lutlab_verify.inside.formal.refuse import Refused
 
 MEMORY_BITS_MAX = 65_536
+"""Of memories that can be written, which become registers."""
+TABLE_BITS_MAX = 4 << 20
+"""Of tables, `case` statements among them, which become multiplexers."""
+_SOURCE_LINE = re.compile(r"[^|]*?:(\d+)")
 CLOCK_PORTS = ("CLK", "RD_CLK", "WR_CLK")
 LOG = "yosys.log"
 
@@ -140,15 +146,19 @@ def net_name(top: Json, bit: Any) -> str:
     return min(names, key=lambda name: (name.startswith("$"), len(name)), default=str(bit))
 
 
-def check_memories(top: Json) -> None:
-    """Raises: Refused, if the memories are too large to be taken apart into registers."""
-    total = 0
+def check_memories(top: Json, places: list[Place | None]) -> None:
+    """Raises: Refused, if memories or tables are too large to be taken apart."""
+    totals = {MEMORY_BITS_MAX: 0, TABLE_BITS_MAX: 0}
     for name, cell in top["cells"].items():
         if cell["type"].startswith("$mem"):
             size = int(cell["parameters"]["SIZE"], 2) * int(cell["parameters"]["WIDTH"], 2)
-            total += size
-            if total > MEMORY_BITS_MAX:
-                raise Refused("unsupported", f"memories of more than {MEMORY_BITS_MAX} bits ({name} has {size})")
+            limit = MEMORY_BITS_MAX if int(cell["parameters"]["WR_PORTS"], 2) else TABLE_BITS_MAX
+            totals[limit] += size
+            if totals[limit] > limit:
+                found = _SOURCE_LINE.match(cell["attributes"].get("src", ""))
+                place = places[int(found[1]) - 1] if found and 0 < int(found[1]) <= len(places) else None
+                said = f"memories of more than {limit} bits are not supported here; {name} has {size}"
+                raise Refused("unsupported", said, *((place.file, place.line) if place else (None, None)))
 
 
 def variables(top: Json) -> list[str]:

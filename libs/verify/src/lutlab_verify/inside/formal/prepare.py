@@ -81,7 +81,7 @@ def prepare(request: dict[str, Any]) -> dict[str, Any]:
     replay = lowering.replay.text()
     (out / "replay.sv").write_text(_types(replay, top["netnames"]) + replay, encoding="utf-8")
     clock, edge = elaborate.clock_of(top)
-    elaborate.check_memories(top)
+    elaborate.check_memories(top, lowering.model.places)
     yosys.model(out / "model.smt2", out / "design.il")
     model = Model.read(out / "model.smt2")
     return {
