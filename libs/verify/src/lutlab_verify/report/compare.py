@@ -13,6 +13,8 @@ from lutlab_verify.report.view import totals
 
 CHANGES_MAX = 2_000
 LINES_LISTED_MAX = 200
+MOVED_LINES_MAX = 5_000
+"""Lines of a file that is looked through for where its lines have moved to."""
 
 TEST_RANK = {"failed": 0, "error": 0, "skipped": 1, "passed": 2}
 VERDICT_RANK = {
@@ -190,10 +192,10 @@ def _covered_lines(job: JobRecord) -> dict[str, dict[str, set[int]]]:
 
 
 def _moved(before: str | None, after: str | None, numbers: set[int]) -> dict[int, int]:
-    """Where lines of one version of a file are in the other; each where it was if a text is not known."""
-    if before is None or after is None or before == after:
+    """Where lines of one version of a file are in the other; each where it was if a text is not known, or too long."""
+    if before is None or after is None or before == after or before.count("\n") > MOVED_LINES_MAX:
         return {number: number for number in numbers}
-    blocks = SequenceMatcher(None, before.splitlines(), after.splitlines(), autojunk=False).get_matching_blocks()
+    blocks = SequenceMatcher(None, before.splitlines(), after.splitlines()).get_matching_blocks()
     return {block.a + at + 1: block.b + at + 1 for block in blocks for at in range(block.size)}
 
 
