@@ -49,8 +49,9 @@ class JobsQuery(BaseModel):
 async def submit(request: Request, api: Api, asked: Submitting) -> Accepted:
     """Build a design and program any board with it.
 
-    The build takes no board; once it is built the job gets the first free board of its profile, in the order of
-    submission, and you have that board reserved when the job is complete. Poll `GET /jobs/{job_id}`.
+    The build takes no board; once it is built the job gets the first free board of its profile, by its owner's share
+    and then in the order of submission, and you have that board reserved when the job is complete. Poll
+    `GET /jobs/{job_id}`.
     """
     upload = await read_upload(request, api.settings.upload_bytes_max, is_admin=asked.caller.is_admin)
     return Accepted.of(await api.control.submit(asked, upload))
