@@ -122,7 +122,8 @@ def verilator_speed(built: Build, case: Case, stimulus: bytes) -> float | None:
     passes = [f"hierarchy -top {top}", "proc", "memory_collect", "write_verilog -noattr bench.v"]
     yosys([*map(_read, case.sources), *passes], built.folder)
     (built.folder / "bench_verilator.cc").write_text(_VERILATOR.format(top=top, cycles=len(stimulus)))
-    command = [sys.executable, "-m", "verilator", "--cc", "--exe", "--build", "-Wno-fatal", "-O3", "-CFLAGS", "-O2", "--top-module", top]
+    command = [sys.executable, "-m", "verilator", "--cc", "--exe", "--build", "-Wno-fatal", "-O3", "-CFLAGS", "-O2"]
+    command += ["--top-module", top]
     subprocess.run(
         [*command, "bench.v", "bench_verilator.cc", "-o", "bench"],
         cwd=built.folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import time
 from pathlib import Path
 
@@ -136,6 +138,8 @@ class Chip:
         cached = code is not None and source is not None
         if code is None or source is None:
             source = self._translator.translate(stream).program.source.encode()
+            self._translator.forget()
+            _give_back_memory()
             code = compile_now(self._first, source)
             self._keep(self._first.name, code)
             self._keep(SOURCE, source)
@@ -154,6 +158,14 @@ class Chip:
         if self.job:
             self.job.close()
             self.job = None
+
+
+def _give_back_memory() -> None:
+    """Return what a translation took to the system: boards spend most of their time idle."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
+    if trim is not None:
+        trim(0)
 
 
 def _choose(name: str) -> tuple[Compiler, Compiler | None]:

@@ -54,6 +54,10 @@ class Translator:
             self._database = trellis.load(self.profile.device, self._cache)
         return self._database
 
+    def forget(self) -> None:
+        """Let go of the chip database, which is read again within milliseconds."""
+        self._database = None
+
     def translate(
         self, stream: bytes, observed: Iterable[str] | None = None, flipped: Iterable[tuple[int, int]] = ()
     ) -> Translation:
