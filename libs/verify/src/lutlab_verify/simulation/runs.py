@@ -120,6 +120,9 @@ async def run_unit(session: Session, unit: Unit, simulator: Simulator) -> UnitRu
     environment: dict[str, str] = {}
     if unit.kind is UnitKind.COCOTB:
         environment = cocotb_environment(unit, session.seed)
+        if tool == ICARUS:
+            # It gives a write in the moment of a clock edge to the processes of that very edge.
+            environment["COCOTB_TRUST_INERTIAL_WRITES"] = "0"
         parent = str(PurePosixPath(tool_path(unit.file)).parent)
         argv += ["--python-path", parent, "--python-path", SOURCES]
     argv += ["--", *_simulator_argv(session, unit, simulator), *plusargs]
