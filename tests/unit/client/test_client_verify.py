@@ -82,6 +82,11 @@ class Lab:
                     return httpx.Response(304, headers={"Preference-Applied": "wait=2"})
                 job = self._job("running" if self._looks < 4 else self.verdict)
                 return httpx.Response(200, json=job, headers={"ETag": f'"{self._looks}"'})
+            case "GET /jobs/job_1/logs":
+                line = {"timestamp": "2026-01-15T10:35:03Z", "stage": "lint", "level": "INFO", "message": "reading"}
+                return {"logs": [line] * self._looks}
+            case "POST /jobs/job_1/cancel":
+                return self._job("cancelled")
             case "GET /jobs/job_1/results":
                 stages = {"lint": {"status": "passed", "warnings": 1, "errors": 0}}
                 stages["simulation"] = {"status": self.verdict, "tests_failed": 1, "coverage": {"line": 96.4}}
@@ -235,6 +240,14 @@ def test_jobs_are_compared_and_a_project_has_a_trend(lab: Lab) -> None:
     assert "rtl/fifo.v: lines 18 no longer run" in out
     assert "rtl/fifo.v:3 WIDTH: gone: too wide" in out
     assert run("project", "trend", "fifo")[1].splitlines()[1].split() == ["job_1", "passed", "0", *"------", "96.4"]
+
+
+def test_logs_and_cancel_know_a_verification_job_by_its_id(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lutlab.commands.jobs.FOLLOW_EVERY_S", 0.0)
+    lab.verdict = "passed"
+    assert run("logs", "job_1", "--follow")[1] == "lint       INFO    reading\n" * 4
+    assert run("cancel", "job_1")[0] == 0
+    assert lab.asked[-1] == "POST /jobs/job_1/cancel"
 
 
 def test_reports_are_saved_under_a_fitting_name(lab: Lab, tmp_path: Path) -> None:

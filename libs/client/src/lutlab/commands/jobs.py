@@ -25,6 +25,7 @@ from lutlab.errors import JobFailed
 from lutlab.report import report_text
 from lutlab.text import clock_time, describe, or_dash, table
 from lutlab.ui import screen
+from lutlab.verification import PREFIX as VERIFICATION_PREFIX
 
 FOLLOW_EVERY_S = 0.5
 LOG_TAIL_LINES = 15
@@ -149,6 +150,9 @@ def logs(
 ) -> None:
     """Print a job's log."""
     with client(api_url, api_key, data_dir) as lab:
+        if job_id.startswith(VERIFICATION_PREFIX):
+            _verification_logs(lab, job_id, follow=follow)
+            return
         shown = _print_new(lab.logs(job_id), "")
         while follow:
             ended = lab.job(job_id).ended  # before the log, so that the last lines are not missed
@@ -156,6 +160,22 @@ def logs(
             if ended:
                 break
             time.sleep(FOLLOW_EVERY_S)
+
+
+def _verification_logs(lab: Client, job_id: str, *, follow: bool) -> None:
+    """Each line with its stage."""
+    printed = 0
+    while True:
+        ended = (
+            not follow or lab.verification.job(job_id).ended
+        )  # before the log, so that the last lines are not missed
+        lines = lab.verification.logs(job_id)
+        for line in lines[printed:]:
+            out(f"{line.stage:10} {line.level:7} {line.message}")
+        printed = len(lines)
+        if ended:
+            return
+        time.sleep(FOLLOW_EVERY_S)
 
 
 def _print_new(text: str, shown: str) -> str:
@@ -168,5 +188,8 @@ def _print_new(text: str, shown: str) -> str:
 def cancel(*, job_id: JobId, api_url: ApiUrl = None, api_key: ApiKey = None, data_dir: DataDir = None) -> None:
     """Call a job off that has not ended."""
     with client(api_url, api_key, data_dir) as lab:
-        lab.cancel(job_id)
+        if job_id.startswith(VERIFICATION_PREFIX):
+            lab.verification.cancel(job_id)
+        else:
+            lab.cancel(job_id)
     note(f"job {job_id} is cancelled")
