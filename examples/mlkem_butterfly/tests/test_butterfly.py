@@ -4,7 +4,7 @@ import random
 
 import cocotb
 from cocotb.clock import Clock
-from cocotb.triggers import NextTimeStep, ReadOnly, RisingEdge
+from cocotb.triggers import FallingEdge
 
 Q = 3329
 LATENCY = 3
@@ -13,14 +13,14 @@ PAIRS = 2000
 
 
 async def start(dut):
-    """Clock and reset."""
+    """Clock and reset. Inputs change and outputs are read at falling edges, far from the edge that counts."""
     dut.rst.value = 1
     dut.valid_in.value = 0
     for port in (dut.a, dut.b, dut.zeta):
         port.value = 0
     cocotb.start_soon(Clock(dut.clk, 10, "ns").start())
     for _ in range(3):
-        await RisingEdge(dut.clk)
+        await FallingEdge(dut.clk)
     dut.rst.value = 0
 
 
@@ -35,13 +35,11 @@ async def check(dut, inputs):
             expected.append(((a + zeta * b) % Q, (a - zeta * b) % Q))
         else:
             dut.valid_in.value = 0
-        await RisingEdge(dut.clk)
-        await ReadOnly()
+        await FallingEdge(dut.clk)
         if dut.valid_out.value == 1:
             assert (int(dut.sum.value), int(dut.difference.value)) == expected[seen]
             assert cycle == seen + LATENCY - 1
             seen += 1
-        await NextTimeStep()
     assert seen == len(inputs)
 
 
