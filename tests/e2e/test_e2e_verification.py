@@ -181,6 +181,16 @@ def test_properties_are_proven_and_a_planted_bug_is_found(verify: httpx.Client) 
     assert found["properties_failed"] == len(failed)
 
 
+def test_an_ml_kem_butterfly_passes_every_stage_of_the_contract(verify: httpx.Client) -> None:
+    project = project_of(verify, "butterfly", files_of("mlkem_butterfly"), "butterfly")
+    job = run(verify, project, "lint", "simulation", "formal", "crypto")
+    assert job["status"] == "passed", job
+    stages = verify.get(f"jobs/{job['job_id']}/results").json()["stages"]
+    assert stages["simulation"]["tests_passed"] >= 2
+    assert stages["formal"]["properties_proven"] >= 1
+    assert stages["crypto"]["constant_time"]["status"] == "passed"
+
+
 def test_hostile_projects_end_tell_nothing_and_leave_nothing(verify: httpx.Client) -> None:
     top = "module top; endmodule\n"
     endless = "module tb; reg c = 0; always #1 c = ~c; top t(); endmodule\n"
