@@ -69,7 +69,7 @@ def many(first: int, count: int, jobs: int) -> int:
                     print(f"to repeat it: make sim SEED={result.seed}", flush=True)
                     pool.shutdown(wait=False, cancel_futures=True)
                     return 1
-            if totals["seeds"] % 500 == 0:
+            if totals["seeds"] % 100 == 0:
                 print(f"{totals['seeds']} seeds in {time.perf_counter() - began:.0f} s", flush=True)
     print(f"no failure in {time.perf_counter() - began:.1f} s: " + ", ".join(f"{v} {k}" for k, v in totals.items()))
     return 0

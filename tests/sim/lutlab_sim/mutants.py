@@ -269,8 +269,8 @@ ALL: dict[str, Callable[[], Any]] = {
     )
 }
 
-RARE = {"registration_renews_nothing"}
-"""Bugs that the simulation found in the product itself; it takes luck to meet them. Each has a test of its own, too:
+RARE = {"old_use_renews_new_session", "registration_renews_nothing", "streams_begin_at_one"}
+"""It takes luck to meet these: hundreds of seeds. Each has a test of its own, too: test_scheduler_board.py,
 test_scheduler_leases.py and test_transport_nats.py."""
 
 
