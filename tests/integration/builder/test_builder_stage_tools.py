@@ -180,3 +180,14 @@ async def test_files_the_builder_cannot_trust_are_removed(room: SandboxedTools, 
         os.mkfifo(work / "pipe")
         await tools.run(ToolCall("python", ["python", "-c", "pass"]))
     assert not any(stat.S_ISLNK(p.lstat().st_mode) or stat.S_ISFIFO(p.lstat().st_mode) for p in work.rglob("*"))
+
+
+def test_files_that_other_calls_remove_meanwhile_end_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = tmp_path / "kept"
+    kept.touch()
+    monkeypatch.setattr(stage_tools, "_walk", lambda _: [tmp_path / "gone", kept])
+    stage_tools.give(tmp_path, os.getuid() if os.getuid() else 65534)
+    stage_tools.remove_odd(tmp_path)
+    assert kept.exists()
+    if os.getuid() == 0:
+        assert kept.stat().st_uid == 65534

@@ -11,6 +11,7 @@ refuses), whatever is found of them after a call is removed, and the stage's fol
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import stat
@@ -199,20 +200,25 @@ async def _within_quota(running: asyncio.Task[Outcome], work: Path, tool: str) -
 
 
 def give(work: Path, uid: int | None) -> None:
-    """Make a folder and all it holds belong to the tools' user; links are not followed."""
+    """Make a folder and all it holds belong to the tools' user; links are not followed.
+
+    Other calls of the stage may remove files meanwhile.
+    """
     if uid is None:
         return
     for path in _walk(work):
-        if path.lstat().st_uid != uid:
-            os.chown(path, uid, uid, follow_symlinks=False)
+        with contextlib.suppress(FileNotFoundError):
+            if path.lstat().st_uid != uid:
+                os.chown(path, uid, uid, follow_symlinks=False)
 
 
 def remove_odd(work: Path) -> None:
     """Remove whatever is neither a file nor a folder: the builder would follow it, or wait for it."""
     for path in list(_walk(work)):
-        kind = path.lstat().st_mode
-        if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
-            path.unlink()
+        with contextlib.suppress(FileNotFoundError):
+            kind = path.lstat().st_mode
+            if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+                path.unlink()
 
 
 def _walk(folder: Path) -> Iterable[Path]:
