@@ -50,7 +50,7 @@ class Fuzz:
     session: requests.Session = field(default_factory=requests.Session)
 
     def run(self, document: dict[str, Any], examples: int, only: str = "") -> None:
-        """Send about `examples` requests an operation with a part of `only` in its label, half of them with errors in them.
+        """Send about `examples` requests an operation with a part of `only` in its label, half of them wrong ones.
 
         Raises:
             BaseExceptionGroup: an answer is a server error, or not as documented; the first of each operation.
