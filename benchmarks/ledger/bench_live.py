@@ -154,7 +154,8 @@ async def handovers(database_url: str, nc: Client, sender: CommandClient) -> lis
         ]
         for body in submits:
             assert (await sender.request(body, timeout_s=10.0)).accepted
-        await lab.built.wait()
+        async with asyncio.timeout(120):
+            await lab.built.wait()
         reports = tuple(BoardReport(board_key=f"b{i}", profile=PROFILE) for i in range(BOARDS))
         await sender.request(
             c.RegisterAgent(agent_id="bench", incarnation=lab.incarnation, boards=reports), timeout_s=10.0
