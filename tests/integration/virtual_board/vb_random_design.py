@@ -11,7 +11,7 @@ class _Design:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.declarations: list[str] = []
-        self.words: list[str] = ["noise0", "noise1", "{15'b0, rx}"]
+        self.words: list[str] = ["noise0", "noise1", "line"]
         self.bits: list[str] = ["noise0[3]", "noise1[5]", "rx"]
         self.count = 0
 
@@ -85,7 +85,8 @@ class _Design:
             f"integer i_{name}; initial for (i_{name} = 0; i_{name} < {1 << address_bits}; i_{name} = i_{name} + 1) "
             f"{name}[i_{name}] = i_{name} * {pick.randrange(1, 1 << 16)};",
             f"wire [{address_bits - 1}:0] wa_{name} = {wa}, ra_{name} = {ra};",
-            f"always @(posedge clk) if ({self.bit()}) {name}[wa_{name}] <= {self.word()};",
+            # A memory that is never written is none, and then there is no cell of its style.
+            f"always @(posedge clk) if ({self.bit()} ^ noise0[7]) {name}[wa_{name}] <= {self.word()};",
         ]
         if style == "distributed":
             self.declarations.append(f"wire [15:0] {read} = {name}[ra_{name}];")
@@ -125,7 +126,7 @@ module chip (input clk, input rx, output [15:0] o);
   reg [31:0] s = 32'h2545f491;
   wire [31:0] s1 = s ^ (s << 13), s2 = s1 ^ (s1 >> 17);
   always @(posedge clk) s <= s2 ^ (s2 << 5) ^ {{31'b0, rx}};
-  wire [15:0] noise0 = s[15:0], noise1 = s[31:16];
+  wire [15:0] noise0 = s[15:0], noise1 = s[31:16], line = {{15'b0, rx}};
   {body}
   {folds}
   assign o = f0 ^ {{f1[7:0], f1[15:8]}} ^ {{f2[3:0], f2[15:4]}} ^ {{f3[11:0], f3[15:12]}};
