@@ -140,6 +140,8 @@ class AgentHost(Host):
             commands=commands,
             clock=clock,
             ticks=asyncio.get_running_loop().time,
+            ids=ids,
+            bridge_host="127.0.0.1",
         )
         await agent.run(asyncio.Event())
 
