@@ -287,3 +287,43 @@ def test_the_rules_are_as_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> N
     rules = Settings().rules()
     assert (rules.session_ttl, rules.queue_jobs_max) == (timedelta(seconds=2.5), 7)
     assert (rules.program_deadline, rules.build_deadline) == (timedelta(seconds=90), timedelta(seconds=3600))
+
+
+class SlowStore(CountingStore):
+    """Its batches are in the log some time before the writer hears of it."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        super().__init__(database)
+        self.answered = asyncio.Event()
+        self.stored = asyncio.Event()
+
+    async def append(self, batch: Batch, head: Head) -> Head:
+        found = await super().append(batch, head)
+        self.stored.set()
+        await self.answered.wait()
+        return found
+
+
+async def test_readers_see_nothing_that_the_world_does_not_know_yet() -> None:
+    store = SlowStore(MemoryDatabase())
+    recovered = await recover(store)
+    tail = Tail(store, recovered.head.position)
+    store.answered.set()
+    writer = Writer(store=store, recovered=recovered, tail=tail, rules=g.RULES, clock=ManualClock())
+    task = asyncio.create_task(writer.run())
+    await (await writer.submit(envelope(REGISTER, "register"))).done
+    seen = tail.position
+    behind = Tail(store, seen)  # as after a take-over: nothing in memory, readers behind
+    store.answered.clear()
+    store.stored.clear()
+    ticket = await writer.submit(envelope(build(derived("job")), "build"))
+    await store.stored.wait()
+    assert len(await store.read(seen, 10)) == 1
+    assert [event.position for event in await behind.read(0, 10)] == list(range(1, seen + 1))
+    assert writer.world.job(derived("job")) is None
+    store.answered.set()
+    await ticket.done
+    assert tail.position == seen + 1
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

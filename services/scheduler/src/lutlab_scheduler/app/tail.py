@@ -49,13 +49,18 @@ class Tail:
             self._flags.remove(flag)
 
     async def read(self, after: int, limit: int) -> Sequence[EventEnvelope]:
-        """Up to `limit` events after a position: from memory if they are there, else from the log."""
+        """Up to `limit` events after a position: from memory if they are there, else from the log.
+
+        Never one beyond `position`: the log may hold a batch already that this process has not taken in yet, and whoever
+        acts on an event looks up in the world what it is about.
+        """
         if after >= self._position:
             return []
         if self._events and after + 1 >= self._events[0].position:
             start = after + 1 - self._events[0].position
             return [self._events[i] for i in range(start, min(start + limit, len(self._events)))]
-        return await self._log.read(after, limit)
+        found = await self._log.read(after, limit)
+        return [event for event in found if event.position <= self._position]
 
 
 async def wait(flag: asyncio.Event, timeout_s: float = POLL_S) -> None:
