@@ -51,8 +51,8 @@ class Tail:
     async def read(self, after: int, limit: int) -> Sequence[EventEnvelope]:
         """Up to `limit` events after a position: from memory if they are there, else from the log.
 
-        Never one beyond `position`: the log may hold a batch already that this process has not taken in yet, and whoever
-        acts on an event looks up in the world what it is about.
+        Never one beyond `position`: the log may hold a batch already that this process has not taken in yet, and
+        whoever acts on an event looks up in the world what it is about.
         """
         if after >= self._position:
             return []
