@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import time
+from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -26,7 +27,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from lutlab_api.app.cancelling import end
-from lutlab_bus import LinkCounters
+from lutlab_bus import LinkCounters, batch
+from lutlab_bus.operations import Modify, Operation, Poll, Read, Result, Status, Write
 from lutlab_events import codec, subjects
 from lutlab_events import commands as c
 from lutlab_events.busmsg import BusHeaders, BusReply, BusStatus, BusVerb
@@ -276,6 +278,9 @@ class Hands:
         elif request.verb is BusVerb.EXCHANGE:
             self.exchanges += 1
             return BusReply(status=BusStatus.OK, frame=self._exchange(self.memory[board], frame))
+        elif request.verb is BusVerb.BATCH:
+            results = [_operate(self.memory[board], operation) for operation in batch.decode(frame)]
+            return BusReply(status=BusStatus.OK, frame=batch.encode_results(results))
         return BusReply(status=BusStatus.OK)
 
     def _exchange(self, memory: dict[int, int], frame: bytes) -> bytes:
@@ -286,6 +291,23 @@ class Hands:
             return struct.pack(f">{1 + len(values)}I", len(values), *values)
         memory.update({index + n: word for n, word in enumerate(words)})
         return bytes(4)
+
+
+def _operate(memory: dict[int, int], operation: Operation) -> Result:
+    """What a board of plain memory does; a word that it does not hold yet never comes."""
+    address = operation.address_words
+    if isinstance(operation, Write):
+        memory.update({address + n: word for n, word in enumerate(operation.words)})
+        return Result(Status.OK)
+    before = memory.get(address, 0)
+    if isinstance(operation, Modify):
+        memory[address] = before & ~operation.mask | operation.value & operation.mask
+    if isinstance(operation, Poll):
+        status = Status.OK if before & operation.mask == operation.value & operation.mask else Status.POLL_TIMEOUT
+        return Result(status, array("I", [before]))
+    if isinstance(operation, Read):
+        return Result(Status.OK, array("I", [memory.get(address + n, 0) for n in range(operation.count)]))
+    return Result(Status.OK, array("I", [before]))
 
 
 @asynccontextmanager
