@@ -426,6 +426,11 @@ async def test_jobs_that_do_not_exist(ada: httpx.AsyncClient, ident: str) -> Non
     assert (await ada.post(f"/api/v1/jobs/{ident}/cancel")).status_code == 404
 
 
+async def test_errors_have_one_form_whatever_the_id_is(ada: httpx.AsyncClient) -> None:
+    answer = await ada.get("/api/v1/jobs/%09/logs", params={"stage": "no such"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "VALIDATION_ERROR")
+
+
 async def test_a_scheduler_that_is_away_is_unavailable(lab: Lab, ada: httpx.AsyncClient) -> None:
     lab.commands.is_down = True
     assert refusal(await ada.post("/api/v1/projects", json=NEW))[:2] == (503, "SERVICE_UNAVAILABLE")

@@ -59,7 +59,10 @@ def is_v1(path: str) -> bool:
 
 
 def is_contract(path: str) -> bool:
-    """Whether a path is of the verification contract, which has codes of its own."""
+    """Whether a path is of the verification contract, which has codes of its own.
+
+    The path of the scope, please: that of `request.url` lacks tabs and line ends.
+    """
     return CONTRACT.match(path) is not None
 
 
@@ -95,7 +98,7 @@ def install(app: FastAPI) -> None:
 
 async def _on_api_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ApiError)
-    return response_of(error, request.url.path)
+    return response_of(error, request.scope["path"])
 
 
 async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
@@ -103,9 +106,9 @@ async def _on_validation_error(request: Request, error: Exception) -> JSONRespon
     problems = error.errors()
     if any(problem["type"] == "json_invalid" for problem in problems):
         message = f"the body is not JSON: {problems[0].get('ctx', {}).get('error', 'it cannot be parsed')}"
-        return response_of(ApiError(Code.VALIDATION_ERROR, message), request.url.path)
+        return response_of(ApiError(Code.VALIDATION_ERROR, message), request.scope["path"])
     error = ApiError(Code.VALIDATION_ERROR, describe(problems), details=hint(problems[0]))
-    return response_of(error, request.url.path)
+    return response_of(error, request.scope["path"])
 
 
 def describe(problems: Sequence[Mapping[str, Any]]) -> str:
@@ -147,8 +150,8 @@ def hint(problem: Mapping[str, Any]) -> dict[str, Any]:
 async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, StarletteHTTPException)
     detail: Any = error.detail
-    is_new = is_v1(request.url.path)
-    if is_contract(request.url.path):
+    is_new = is_v1(request.scope["path"])
+    if is_contract(request.scope["path"]):
         code = (
             detail["error"] if isinstance(detail, dict) else _STATUS_CODES.get(error.status_code, Code.INTERNAL_ERROR)
         )

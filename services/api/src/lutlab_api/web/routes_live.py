@@ -163,7 +163,7 @@ async def job_stream(websocket: WebSocket, job_id: str) -> None:
             whose = caller.owner if caller else f"address:{address_of(websocket.scope)}"
             await stack.enter_async_context(services.seats.seat(whose))
         except ApiError as error:
-            await websocket.send_denial_response(response_of(error, websocket.url.path))
+            await websocket.send_denial_response(response_of(error, websocket.scope["path"]))
             return
         await websocket.accept()
         watching = asyncio.create_task(_until_gone(websocket))

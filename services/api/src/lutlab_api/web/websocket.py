@@ -28,7 +28,7 @@ async def stream(websocket: WebSocket, fpga_id: str) -> None:
             await stack.enter_async_context(services.seats.seat(caller.owner))
             opened = await _open(websocket, caller, fpga_id)
         except ApiError as error:
-            await websocket.send_denial_response(response_of(error, websocket.url.path))
+            await websocket.send_denial_response(response_of(error, websocket.scope["path"]))
             return
         try:
             await websocket.accept()
