@@ -7,6 +7,8 @@ default it comes every few dozen decisions. The states are immutable trees that 
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 THRESHOLDS = (50_000, 20, 100)
 """Young objects per collection, and how many of them come before the next older generation's."""
@@ -18,3 +20,15 @@ def calm() -> None:
     gc.unfreeze()  # what an earlier term left behind
     gc.collect()
     gc.freeze()
+
+
+@contextmanager
+def paused() -> Iterator[None]:
+    """Collect nothing for the length of the block: a replay makes millions of objects and no cycle among them."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

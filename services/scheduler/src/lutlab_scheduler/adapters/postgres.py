@@ -30,6 +30,7 @@ from lutlab_events.ids import derived, digest
 from lutlab_events.work import LogChunk
 from lutlab_ledger import tables
 from lutlab_ledger.chain import GENESIS, LogRow, chain_hash
+from lutlab_scheduler import collector
 from lutlab_scheduler.adapters.cancellation import raise_if_cancelled
 from lutlab_scheduler.adapters.postgres_scan import SQL_ALL, SQL_STREAMS, scan
 from lutlab_scheduler.app.ports import (
@@ -227,7 +228,7 @@ class PostgresStore:
 
     async def replay(self, take: Callable[[list[Recorded]], None], streams: Sequence[str] | None = None) -> None:
         """Give `take` all events of these streams, or of all, in log order."""
-        with translated():
+        with translated(), collector.paused():
             if streams is None:
                 await scan(self._writer, SQL_ALL, 0, take=take)
             else:
