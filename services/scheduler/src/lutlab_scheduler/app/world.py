@@ -68,6 +68,8 @@ EVOLVE_KNOWN: dict[type, Callable[[Any, Happened], State]] = {
     Key: key.evolve,
     Profile: profile.evolve,
     Webhook: webhook.evolve,
+    Project: project.evolve,
+    Verification: verification.evolve,
 }
 """How an aggregate that exists goes on, looked up by its class: a replay does it a million times."""
 
