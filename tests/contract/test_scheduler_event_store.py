@@ -175,7 +175,10 @@ async def test_a_replay_gives_what_a_fold_needs_of_every_event(stores: Stores) -
     await store.append(batch("second", head, [ISSUED], stream='key-"2'), head)
 
     def needed(events: Sequence[Happened]) -> list[tuple[Any, ...]]:
-        return [(x.position, x.stream, x.version, x.body, x.correlation_id, x.site, x.at) for x in events]
+        begun_by = [x.correlation_id if x.version == 1 else None for x in events]
+        return [
+            (x.position, x.stream, x.version, x.body, b, x.site, x.at) for x, b in zip(events, begun_by, strict=True)
+        ]
 
     for streams in (None, ["key-1"], ['key-"2', "key-none"], ["key-none"]):
         found: list[Happened] = []

@@ -158,7 +158,7 @@ def test_recorded_events_are_decoded_line_by_line_old_versions_too(monkeypatch: 
         stream="board-3",
         version=2,
         body=events.BoardReset(epoch=4),
-        correlation_id=UUID(int=3),
+        begun_by=None,
         site="main",
         at=datetime(2026, 1, 1, 12, 0, 0, 250, tzinfo=UTC),
     )
@@ -172,3 +172,5 @@ def test_recorded_events_are_decoded_line_by_line_old_versions_too(monkeypatch: 
     assert codec.decode_recorded(b"") == []
     with pytest.raises(codec.Undecodable, match="unknown"):
         codec.decode_recorded(line.replace(b"board.reset.v1", b"unknown.v1"))
+    with pytest.raises(AssertionError, match="not the first of board-3"):
+        _ = recorded.correlation_id

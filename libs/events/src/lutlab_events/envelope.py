@@ -120,12 +120,19 @@ class Recorded(Frozen, frozen=True, kw_only=True, array_like=True):
     """A recorded event as a replay reads it, a JSON array in this order; half as long as an envelope to write and read.
 
     Attributes: see `EventEnvelope`.
+        begun_by: the correlation id of a stream's first event, which is all that a fold looks at; None of later ones.
     """
 
     position: int
-    stream: str
     version: int
-    body: Event
-    correlation_id: UUID
+    stream: str
+    begun_by: UUID | None
     site: str
     at: datetime
+    body: Event
+
+    @property
+    def correlation_id(self) -> UUID:
+        """Of a stream's first event."""
+        assert self.begun_by is not None, f"event {self.position} is not the first of {self.stream}"
+        return self.begun_by

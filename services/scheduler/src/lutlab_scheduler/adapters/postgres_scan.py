@@ -13,15 +13,22 @@ import asyncpg
 from lutlab_events.codec import decode_recorded
 from lutlab_events.envelope import Recorded
 
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 16
+"""So little that the events of a block are still in the processor's cache when they are folded: with blocks of a
+megabyte, decoding takes twice as long."""
 TIMEOUT_S = 3600.0
 """Of one scan, i.e. of hundreds of millions of events."""
 
 LINE = """
-'[' || position || ',' || to_json(stream) || ',' || version || ',' || data::text || ',"' || correlation_id
-|| '",' || to_json(site) || ',"' || (at at time zone 'UTC') || 'Z"]'
+'[' || position || ',' || version || ',',
+to_json(stream),
+case when version = 1 then ',"' || correlation_id || '",' else ',null,' end || to_json(site)
+|| ',"' || (at at time zone 'UTC') || 'Z",',
+data,
+']'
 """
-"""An event as the JSON of `Recorded`. It holds no line break and no other control character: JSON escapes them."""
+"""An event as the JSON of `Recorded`, in columns that COPY puts one behind the other: cheaper than to join them first.
+It holds no line break and no other control character, for JSON escapes them."""
 SQL_ALL = f"select {LINE} from events where position > $1 order by position"  # noqa: S608 - constants
 SQL_STREAMS = f"select {LINE} from events where stream = any($1::text[]) order by position"  # noqa: S608 - constants
 SQL_KINDS = (
@@ -33,7 +40,7 @@ SQL_KINDS = (
 async def scan(
     connection: asyncpg.Connection, query: str, *arguments: Any, take: Callable[[list[Recorded]], None]
 ) -> None:
-    """Give `take` the events of a query of `LINE`s, block by block.
+    """Give `take` the events of a query of `LINE`, block by block.
 
     The connection can do nothing else meanwhile.
 
@@ -52,9 +59,9 @@ async def scan(
             pieces += block[end:]
             take(decode_recorded(memoryview(block)[:end]))
 
-    # A format that leaves the lines as they are, for nothing in them needs quoting.
+    # A format that leaves the columns as they are, for nothing in them needs quoting; a tab more means nothing in JSON.
     await connection.copy_from_query(
-        query, *arguments, output=arrived, format="csv", quote="\x01", delimiter="\x02", timeout=TIMEOUT_S
+        query, *arguments, output=arrived, format="csv", quote="\x01", delimiter="\t", timeout=TIMEOUT_S
     )
     if pieces:
         take(decode_recorded(pieces))
