@@ -50,7 +50,10 @@ def test_what_a_file_says_of_a_board_is_held_against_its_profile() -> None:
         (said.replace('device = "lfe5u-25f"', 'device = "LFE5U-85F"'), "line 4.*is for LFE5U-25F, not for LFE5U-85F"),
         (said.replace("50_000_000", "25_000_000"), "line 5.*oscillator of 50000000 Hz, not of 25000000"),
         (said.replace('"real"', '"imaginary"'), "line 3.*imaginary"),
-        (said.replace("[board.serial]", '[board.control]\npath = "/x"\n[board.serial]', 1), "real board has no control"),
+        (
+            said.replace("[board.serial]", '[board.control]\npath = "/x"\n[board.serial]', 1),
+            "real board has no control",
+        ),
     ):
         with pytest.raises(LabFileInvalid, match=word):
             parse_lab(text, name="lab.toml")

@@ -149,7 +149,7 @@ def _problem(board: LabBoard) -> tuple[str, str] | None:
     if board.clk_hz is not None and board.clk_hz != profile.clk_hz:
         return "clk_hz", f"profile {profile.name!r} has an oscillator of {profile.clk_hz} Hz, not of {board.clk_hz}"
     if board.kind == "real" and board.control is not None:
-        return "control", "a real board has no control socket; leave it out, or say kind = \"virtual\""
+        return "control", 'a real board has no control socket; leave it out, or say kind = "virtual"'
     if len(board.labels) > LABELS_MAX or not all(label.strip() for label in board.labels):
         return "labels", f"at most {LABELS_MAX} labels, none of them empty"
     if not board.serial.path.startswith("/"):
