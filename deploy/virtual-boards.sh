@@ -10,11 +10,12 @@ trap 'exit 130' INT
 
 index=0
 while [ "$index" -lt "$number" ]; do
-    port=$((21000 + index)) tty=$run/tty$index
-    lutlab-virtual-board --profile "$profile" --xvc-port "$port" --tty-link "$tty" &
+    port=$((21000 + index)) tty=$run/tty$index control=$run/control$index
+    lutlab-virtual-board --profile "$profile" --xvc-port "$port" --tty-link "$tty" --control "$control" &
     cat >>"$run/lab.toml" <<LAB
 [[board]]
 key = "virtual-$index"
+kind = "virtual"
 profile = "$profile"
 labels = ["virtual"]
 [board.cable]
@@ -23,6 +24,8 @@ host = "127.0.0.1"
 port = $port
 [board.serial]
 path = "$tty"
+[board.control]
+path = "$control"
 LAB
     index=$((index + 1))
 done

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 from e2e_support import Stack, release_all, running
+from sdk_support import fetch_sdk
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +24,9 @@ def api(stack: Stack) -> Iterator[httpx.Client]:
     with stack.client() as client:
         yield client
         release_all(client)
+
+
+@pytest.fixture(scope="session")
+def sdk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The reference SDK's source distribution, with an environment beside it; see `sdk_support`."""
+    return fetch_sdk(tmp_path_factory.mktemp("sdk"))

@@ -42,6 +42,23 @@ def test_bridges_are_off_unless_given_a_port() -> None:
             parse_lab(text, name="lab.toml")
 
 
+def test_what_a_file_says_of_a_board_is_held_against_its_profile() -> None:
+    said = GOOD.replace('key = "bench-0"', 'key = "bench-0"\nkind = "real"\ndevice = "lfe5u-25f"\nclk_hz = 50_000_000')
+    first, second = parse_lab(said, name="lab.toml")
+    assert (first.kind, first.clk_hz, second.kind, second.device) == ("real", 50_000_000, None, None)
+    for text, word in (
+        (said.replace('device = "lfe5u-25f"', 'device = "LFE5U-85F"'), "line 4.*is for LFE5U-25F, not for LFE5U-85F"),
+        (said.replace("50_000_000", "25_000_000"), "line 5.*oscillator of 50000000 Hz, not of 25000000"),
+        (said.replace('"real"', '"imaginary"'), "line 3.*imaginary"),
+        (
+            said.replace("[board.serial]", '[board.control]\npath = "/x"\n[board.serial]', 1),
+            "real board has no control",
+        ),
+    ):
+        with pytest.raises(LabFileInvalid, match=word):
+            parse_lab(text, name="lab.toml")
+
+
 def test_both_kinds_of_cable() -> None:
     first, second = parse_lab(GOOD, name="lab.toml")
     assert (first.key, first.labels, first.serial.path) == ("bench-0", ("fast", "fan"), "/dev/ttyUSB0")

@@ -49,3 +49,9 @@ class DataDirBusy(StackError):
     """Another process uses this data directory."""
 
     code = "data_dir_busy"
+
+
+class LabFileInvalid(StackError):
+    """The lab file given to `up` declares no boards, or wrong ones."""
+
+    code = "lab_file_invalid"

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -46,6 +47,8 @@ class Lab:
         self._api_key = ""
         self._api_port = 0
         self._wiring = Wiring(options=options, layout=layout, nats_url="", database_url="")
+        virtual = [board for board in options.declared if board.is_virtual]
+        self._virtual = dict(enumerate(virtual))
         self._xvc_ports: dict[int, int] = {}
         self._is_ready = False
         self._warming: asyncio.Task[None] | None = None
@@ -80,7 +83,7 @@ class Lab:
         self._wiring = dataclasses.replace(self._wiring, nats_url=nats_url, database_url=database_url)
         self._console.doing("preparing the ledger")
         await self._run_once(services.migrate(self._wiring))
-        self._start_services()
+        await self._start_services()
         await self._wait_for_services()
         self._is_ready = True
         self._write_ready()
@@ -178,16 +181,18 @@ class Lab:
         begin_log(log)
         self._supervisor.add(Child(name=name, prepare=prepare, log=log, level=level))
 
-    def _start_services(self) -> None:
+    async def _start_services(self) -> None:
         wiring = self._wiring
         self._console.doing("starting scheduler, API, boards and their agent")
         self._add("scheduler", lambda: services.scheduler(wiring), LEVEL_SCHEDULER)
-        for index in range(self._options.boards):
+        for index in self._virtual:
             self._add_board(index)
         key = stored_secret(self._layout.webhooks_key, prefix=KEY_PREFIX)
         self._add("api", lambda: services.api(wiring, self._api_port, self._api_key, key), LEVEL_SERVICES)
         self._add("webhooks", lambda: services.webhooks(wiring, key), LEVEL_SERVICES)
         self._write_lab_file()
+        if self._options.lab:
+            await self._run_once(services.board_agent(wiring, check=True))
         self._add("board-agent", lambda: services.board_agent(wiring), LEVEL_AGENT)
 
     def _add_board(self, index: int) -> None:
@@ -203,20 +208,20 @@ class Lab:
             self._write_lab_file()
             if "board-agent" in self._supervisor.children:
                 self._supervisor.children["board-agent"].restart()
-        return services.virtual_board(self._wiring, index, port)
+        return services.virtual_board(self._wiring, index, self._virtual[index].profile, port)
 
     def _write_lab_file(self) -> None:
         boards = [
             BoardAddress(
-                key=f"virtual-board-{index}",
-                profile=self._options.profile,
+                board=self._virtual[index],
                 xvc_port=port,
                 tty=self._layout.tty(index),
                 control=self._layout.control(index),
             )
             for index, port in sorted(self._xvc_ports.items())
         ]
-        write_atomically(self._layout.lab_file, lab_text(boards))
+        real = [board for board in self._options.declared if not board.is_virtual]
+        write_atomically(self._layout.lab_file, lab_text(boards, real))
 
     # -- waiting ---------------------------------------------------------------------------------
 
@@ -236,12 +241,14 @@ class Lab:
         options = self._options
         async with httpx.AsyncClient(base_url=self.api_url, headers={"X-API-Key": self._api_key}, timeout=5) as client:
             await self._until("the API to answer", lambda: healthy(client))
-            self._console.doing(f"waiting for {options.boards} boards")
-            await self._until(f"{options.boards} boards", lambda: boards_online(client, options.boards))
+            count = len(self._virtual)  # a real board may be unplugged
+            self._console.doing(f"waiting for {count} boards")
+            await self._until(f"{count} boards", lambda: boards_online(client, count))
         await self._until("the tools", self._warmed, remind=False)
         self._add("builder", lambda: services.builder(self._wiring), LEVEL_SERVICES)
-        self._console.doing(f"waiting for the base design of {options.profile}")
-        await self._until("the base design", lambda: base_built(self._wiring.database_url, options.profile))
+        for profile in options.profiles:
+            self._console.doing(f"waiting for the base design of {profile}")
+            await self._until("the base design", partial(base_built, self._wiring.database_url, profile))
 
     async def _warmed(self) -> bool:
         """Whether the tools are warm; says how far they are."""

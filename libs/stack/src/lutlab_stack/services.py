@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from lutlab_stack.lab_file import DeclaredBoard, some_boards
 from lutlab_stack.layout import Layout
 from lutlab_stack.spawn import ProcessSpec
 
@@ -22,8 +23,9 @@ class UpOptions:
     Attributes:
         data_dir: where everything is kept.
         host, port: where the API listens; port 0 chooses a free one and keeps it.
-        boards: how many virtual boards.
+        boards: how many virtual boards, where there is no lab file.
         profile: their device profile.
+        lab: the boards of a lab file, in place of these.
         ready_file: written once everything answers, and at each change; in addition to the data directory's own.
         postgres_url, nats_url: servers to use instead of embedded ones.
         session_ttl_s: how long an unused session lasts; None for the scheduler's default.
@@ -42,6 +44,17 @@ class UpOptions:
     nats_url: str | None = None
     session_ttl_s: float | None = None
     public_reads: bool = True
+    lab: tuple[DeclaredBoard, ...] = ()
+
+    @property
+    def declared(self) -> tuple[DeclaredBoard, ...]:
+        """All boards of this lab."""
+        return self.lab or some_boards(self.boards, self.profile)
+
+    @property
+    def profiles(self) -> tuple[str, ...]:
+        """Their models, each once."""
+        return tuple(dict.fromkeys(board.profile for board in self.declared))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,13 +92,13 @@ def migrate(wiring: Wiring) -> ProcessSpec:
 
 def warm(wiring: Wiring) -> ProcessSpec:
     """Compile tools, build base designs; ends by itself, soon if it was done before."""
-    env = wiring.common() | {"LUTLAB_BUILDER_PROFILES": wiring.options.profile}
+    env = wiring.common() | {"LUTLAB_BUILDER_PROFILES": ",".join(wiring.options.profiles)}
     return wiring.python("warm", "lutlab_builder", env, "warm")
 
 
 def scheduler(wiring: Wiring) -> ProcessSpec:
     """The only writer of the ledger."""
-    env = wiring.ledger() | {"LUTLAB_DEFAULT_PROFILE": wiring.options.profile}
+    env = wiring.ledger() | {"LUTLAB_DEFAULT_PROFILE": wiring.options.profiles[0]}
     if wiring.nats_monitor_url:
         env["LUTLAB_NATS_MONITOR_URL"] = wiring.nats_monitor_url
     if wiring.options.session_ttl_s is not None:
@@ -112,26 +125,26 @@ def webhooks(wiring: Wiring, key: str) -> ProcessSpec:
 
 def builder(wiring: Wiring) -> ProcessSpec:
     """The toolchain."""
-    return wiring.python(
-        "builder", "lutlab_builder", wiring.bus() | {"LUTLAB_BUILDER_PROFILES": wiring.options.profile}
-    )
+    env = wiring.bus() | {"LUTLAB_BUILDER_PROFILES": ",".join(wiring.options.profiles)}
+    return wiring.python("builder", "lutlab_builder", env)
 
 
-def board_agent(wiring: Wiring) -> ProcessSpec:
-    """What programs boards and talks to them."""
+def board_agent(wiring: Wiring, *, check: bool = False) -> ProcessSpec:
+    """What programs boards and talks to them; with `check` it looks at the lab file and ends."""
     env = wiring.bus() | {
         "LUTLAB_AGENT_ID": AGENT_ID,
         "LUTLAB_AGENT_LAB_FILE": str(wiring.layout.lab_file),
         "LUTLAB_AGENT_DATA_DIR": str(wiring.layout.agent),
     }
-    return wiring.python("board-agent", "lutlab_board_agent", env)
+    name = "board-agent-check" if check else "board-agent"
+    return wiring.python(name, "lutlab_board_agent", env, *(["--check"] if check else []))
 
 
-def virtual_board(wiring: Wiring, index: int, xvc_port: int) -> ProcessSpec:
+def virtual_board(wiring: Wiring, index: int, profile: str, xvc_port: int) -> ProcessSpec:
     """A board without hardware."""
     options = wiring.options
     arguments = (
-        *("--profile", options.profile),
+        *("--profile", profile),
         *("--xvc-port", str(xvc_port)),
         *("--tty-link", str(wiring.layout.tty(index))),
         *("--control", str(wiring.layout.control(index))),

@@ -11,6 +11,7 @@ import typer
 from lutlab.ui import screen
 from lutlab_profiles import DEFAULT_PROFILE, get, names
 from lutlab_stack.lab import Lab
+from lutlab_stack.lab_file import read_lab
 from lutlab_stack.layout import default_cache_dir, default_data_dir
 from lutlab_stack.services import UpOptions
 from lutlab_stack.up import up as run_up
@@ -36,6 +37,14 @@ def up(
     ] = None,
     boards: BoardsOption = 2,
     profile: ProfileOption = DEFAULT_PROFILE,
+    lab: Annotated[
+        Path | None,
+        typer.Option(
+            "--lab",
+            help="A TOML file that declares the boards, virtual and real, instead of --boards and --profile "
+            "(docs/deploy.md).",
+        ),
+    ] = None,
     ready_file: Annotated[
         Path | None,
         typer.Option(
@@ -75,6 +84,7 @@ def up(
         nats_url=nats_url,
         session_ttl_s=session_ttl,
         public_reads=public_reads,
+        lab=read_lab(lab) if lab else (),
     )
     with screen() as console:
 

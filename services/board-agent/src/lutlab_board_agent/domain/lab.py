@@ -5,6 +5,9 @@
 key = "bench-0"                 # stable name, unique within the site
 profile = "lfe5u-25f"           # a device profile
 labels = ["bench", "fan"]       # optional, what jobs can ask for
+# kind = "real"                 # optional, or "virtual"; `lutlab up --lab FILE` starts virtual boards by itself
+# device = "LFE5U-25F"          # optional, as is clk_hz: what the board is believed to have, held against the profile
+# clk_hz = 50_000_000
 # bridge_port = 1234            # optional, a TCP port for clients that speak the stream's frames (docs/deploy.md)
 
 [board.cable]
@@ -27,6 +30,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Iterable
+from typing import Literal
 
 import msgspec
 
@@ -78,12 +82,23 @@ class ControlSocket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class LabBoard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One board of this host."""
+    """One board of this host.
+
+    Attributes:
+        key: its stable name within the site.
+        profile: its model, which knows device, pins and oscillator.
+        kind: whether it has hardware; not given: that is nobody's business.
+        device: its FPGA, and
+        clk_hz: its oscillator, where the file says them: both must be the profile's.
+    """
 
     key: str
     profile: str
     cable: Cable
     serial: Serial
+    kind: Literal["real", "virtual"] | None = None
+    device: str | None = None
+    clk_hz: int | None = None
     labels: tuple[str, ...] = ()
     bridge_port: int | None = None
     control: ControlSocket | None = None
@@ -128,6 +143,13 @@ def _problem(board: LabBoard) -> tuple[str, str] | None:
         return "key", str(error)
     if board.profile not in lutlab_profiles.names():
         return "profile", f"no device profile {board.profile!r}; known: {', '.join(lutlab_profiles.names())}"
+    profile = lutlab_profiles.get(board.profile)
+    if board.device is not None and board.device.upper() != profile.device.upper():
+        return "device", f"profile {profile.name!r} is for {profile.device}, not for {board.device}"
+    if board.clk_hz is not None and board.clk_hz != profile.clk_hz:
+        return "clk_hz", f"profile {profile.name!r} has an oscillator of {profile.clk_hz} Hz, not of {board.clk_hz}"
+    if board.kind == "real" and board.control is not None:
+        return "control", 'a real board has no control socket; leave it out, or say kind = "virtual"'
     if len(board.labels) > LABELS_MAX or not all(label.strip() for label in board.labels):
         return "labels", f"at most {LABELS_MAX} labels, none of them empty"
     if not board.serial.path.startswith("/"):
