@@ -58,6 +58,8 @@ def entries(sdk: Path | None, seeds: int) -> Iterator[Entry]:
         yield Entry(f"pads_{kind}", lambda folder, kind=kind: pads(kind))
     for seed in range(1, seeds + 1):
         yield Entry(f"random_{seed}", lambda folder, seed=seed: generated(folder, seed))
+    for seed in range(1, seeds // 2 + 1):
+        yield Entry(f"one_edge_{seed}", lambda folder, seed=seed: generated(folder, seed, one_edge=True))
     for index, profile in enumerate(lutlab_profiles.names()):
         yield Entry(f"device_{profile}", lambda folder, p=profile, n=1001 + index: generated(folder, n, p), long=True)
     if sdk:
@@ -110,8 +112,8 @@ def pads(kind: int) -> Case:
     return Case("pads", "pads", ("everything.v", "pads.v"), parameters=(("KIND", kind),), stimulus=noise)
 
 
-def generated(folder: Path, seed: int, profile: str = "lfe5u-25f") -> Case:
+def generated(folder: Path, seed: int, profile: str = "lfe5u-25f", one_edge: bool = False) -> Case:
     """A random design."""
     path = folder / "chip.v"
-    path.write_text(random_design(seed))
+    path.write_text(random_design(seed, one_edge=one_edge))
     return Case(f"random {seed}", "chip", (str(path),), profile=profile, stimulus=noise)

@@ -8,8 +8,9 @@ _WORD = 16
 
 
 class _Design:
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, one_edge: bool) -> None:
         self.random = random.Random(seed)
+        self.edges = ["posedge"] if one_edge else ["posedge", "posedge", "posedge", "negedge"]
         self.declarations: list[str] = []
         self.words: list[str] = ["noise0", "noise1", "line"]
         self.bits: list[str] = ["noise0[3]", "noise1[5]", "rx"]
@@ -50,7 +51,7 @@ class _Design:
     def register(self) -> None:
         name, pick = self.fresh(), self.random
         start, value = pick.getrandbits(_WORD), pick.getrandbits(_WORD)
-        edge = pick.choice(["posedge", "posedge", "posedge", "negedge"])
+        edge = pick.choice(self.edges)
         load = f"if ({pick.choice(['', '!'])}{self.bit()}) " if pick.random() < 0.5 else ""
         body = f"{load}{name} <= {self.word()};"
         event = f"{edge} clk"
@@ -134,6 +135,12 @@ endmodule
 """
 
 
-def random_design(seed: int, pieces: int = 40) -> str:
-    """A Verilog module `chip` with ports clk, rx and o[15:0]; the same for the same seed."""
-    return _Design(seed).text(pieces)
+def random_design(seed: int, pieces: int = 40, one_edge: bool = False) -> str:
+    """A Verilog module `chip` with ports clk, rx and o[15:0]; the same for the same seed.
+
+    Args:
+        seed: of everything that is chosen.
+        pieces: of logic and state.
+        one_edge: every register is on the rising edge, which the board executes in another way.
+    """
+    return _Design(seed, one_edge).text(pieces)

@@ -27,6 +27,9 @@ QUEUE_BYTES = 65536
 EDGES_MAX = 64
 """Clock edges of one design: bits of a word."""
 
+_BIT_NAMES = 0x03F79D71B4CB0A89
+"""A de Bruijn sequence: shifted left by 0 to 63, its upper six bits take each value once."""
+
 _INITIAL_BIT_CYCLES = 4
 """Clock cycles of a serial bit until the host has set its rate."""
 
@@ -35,8 +38,12 @@ typedef unsigned u;
 typedef unsigned long w;
 #ifdef __TINYC__
 #define NOINLINE
+/* The product's upper six bits name each of the 64 bits by a number of its own. */
+static const unsigned char bit_numbers[64] = {BIT_NUMBERS};
+#define LOWEST_BIT(x) bit_numbers[((x) & -(x)) * BIT_NAMES >> 58]
 #else
 #define NOINLINE __attribute__((noinline))
+#define LOWEST_BIT(x) __builtin_ctzl(x)
 #endif
 extern int memcmp(const void *, const void *, w);
 extern void *memcpy(void *, const void *, w);
@@ -61,6 +68,9 @@ _MACROS = """\
   do { w fresh = (value); if ((place) != fresh) { S.changed = 1; (place) = fresh; mark; } } while (0)
 #define KEEP(place, value, mark) do { w fresh = (value); if ((place) != fresh) { (place) = fresh; mark; } } while (0)
 #define LOAD1(i, mark) do { if (S.q[i] != S.n[i]) { S.changed = 1; S.q[i] = S.n[i]; mark; } } while (0)
+#define NEXT(i, value) do { u fresh = (value); d |= fresh ^ S.q[i]; S.n[i] = fresh; } while (0)
+#define TAKE1(i, mark) do { S.changed = 1; S.q[i] = S.n[i]; mark; } while (0)
+#define TAKE(i, k, mark) do { S.changed = 1; memcpy(S.q + i, S.n + i, k); mark; } while (0)
 #define LOAD(i, k, mark) \\
   do { if (memcmp(S.q + i, S.n + i, k)) { S.changed = 1; memcpy(S.q + i, S.n + i, k); mark; } } while (0)
 #define WRITE_RAM(i, a, mark) SETM(S.ram[i], (S.ram[i] & ~(1u << (a))) | (w)S.data[i] << (a), mark)
@@ -135,11 +145,18 @@ class _Generator:
     def source(self) -> str:
         """The translation unit."""
         self.writer.add_blocks(self.values.compute(ALWAYS))
-        for number, group in enumerate(self.schedule.groups):
-            self._add_group(number, group)
-        self.state.finish()
         levels = [self.values.read(self.netlist.outputs[pin]) for pin in self.outputs]
-        sample = self.writer.outline([Statement(f"S.out[{i}] = {level};") for i, level in enumerate(levels)])
+        shown = [Statement(f"S.out[{i}] = {level};") for i, level in enumerate(levels)]
+        if len(self.edges) == 1:
+            for unit in self._units():
+                self._add_unit(unit)
+            self.writer.add_block(shown)
+            sample = ""
+        else:
+            for number, group in enumerate(self.schedule.groups):
+                self._add_group(number, group)
+            self.state.finish()
+            sample = f"{self.writer.outline(shown)}();"
         pieces = self.state.pieces() | {f"in_{index}" for index in range(len(self.inputs))}
         pieces |= {f"clk_{index}" for index in range(len(self.netlist.clocks) + 1)}
         functions, calls = self.writer.finish(pieces)
@@ -161,6 +178,8 @@ class _Generator:
     def _constants(self, layout: str) -> list[str]:
         return [
             f"#define QUEUE {QUEUE_BYTES}u",
+            f"#define BIT_NAMES {_BIT_NAMES:#x}UL",
+            f"#define BIT_NUMBERS {','.join(map(str, _bit_numbers()))}",
             f"#define INPUTS {len(self.inputs)}",
             f"#define OUTPUTS {len(self.outputs)}",
             f"#define RX_INPUT {self.rx}",
@@ -200,28 +219,63 @@ class _Generator:
         ]
 
     def _add_group(self, number: int, group: Group) -> None:
-        """Preparation of one group, under the condition that makes it change."""
+        """Preparation of one group, where its edge comes and under the condition that makes it change."""
         fires = Statement(f"S.fires[{number}] = S.any_fires = 1;")
         if group.kind == "registers":
             fires = Statement(f"S.fired[S.fired_count++] = {number};")
-        statements = [*self.values.compute(number), *self.state.prepare(number, group)]
-        edge = ""
-        if len(self.edges) > 1 and group.kind not in WITHOUT_CLOCK:
-            edge = f"S.edges & {1 << self.edges.index(group.edge)}UL"
+        statements = [*self.values.compute(number), *self.state.prepare(number, group), fires]
+        edge = "" if group.kind in WITHOUT_CLOCK else f"S.edges & {1 << self.edges.index(group.edge)}UL"
         if group.enable == ONE and group.reset == ZERO:
             if edge:
-                self.writer.add_guarded(edge, [*statements, fires])
+                self.writer.add_guarded(edge, statements)
             else:
-                # What such registers load only changes with what they read.
-                add = self.writer.add_block if group.kind == "registers" else self.writer.add
-                add([*statements, fires])
+                self.writer.add(statements)
             return
         enable = _both(edge, self.values.read(group.enable))
         if group.reset == ZERO:
-            self.writer.add_guarded(enable, [*statements, fires])
+            self.writer.add_guarded(enable, statements)
             return
         reset = [*self.state.reset(group), fires]
-        self.writer.add_choice(_both(edge, self.values.read(group.reset)), reset, enable, [*statements, fires])
+        self.writer.add_choice(_both(edge, self.values.read(group.reset)), reset, enable, statements)
+
+    def _units(self) -> list[list[int]]:
+        """Numbers of the groups that act on the same state, whose changes depend on each other."""
+        units: dict[tuple[str, int], list[int]] = {}
+        for number, group in enumerate(self.schedule.groups):
+            kind = {"port": "block", "output": "block"}.get(group.kind, group.kind)
+            index = number if group.kind in ("registers", "ram") else group.index[0]
+            units.setdefault((kind, index), []).append(number)
+        return list(units.values())
+
+    def _add_unit(self, unit: list[int]) -> None:
+        """State on the only edge there is: a block, because loading again what was loaded changes nothing.
+
+        What a piece of state loads only changes with what it and its controls read, and with the state itself.
+        """
+        groups = [(number, self.schedule.groups[number]) for number in unit]
+        first, kind = groups[0][0], groups[0][1].kind
+        statements: list[Statement] = []
+        for number, group in groups:
+            fires = [] if kind == "registers" else [Statement(f"S.fires[{number}] = d = 1;")]
+            load = [*self.values.compute(number), *self.state.prepare(number, group), *fires]
+            reset = [*self.state.reset(group), *fires] if group.reset != ZERO else []
+            statements += self._under_controls(group, load, reset)
+        watched: set[str] = set()
+        if kind != "registers":
+            watched = self.state.add_case(unit)
+        begin, end = Statement("u d = 0;"), Statement(f"if (d) S.fired[S.fired_count++] = {first};")
+        self.writer.add_block([begin, *statements, end], watched)
+
+    def _under_controls(self, group: Group, load: list[Statement], reset: list[Statement]) -> list[Statement]:
+        """`load` where a group is enabled, but `reset` where it is reset."""
+        end = Statement("}")
+        statements = load
+        if group.enable != ONE:
+            statements = [Statement(f"if ({self.values.read(group.enable)}) {{"), *load, end]
+        if group.reset == ZERO:
+            return statements
+        begin = Statement(f"if ({self.values.read(group.reset)}) {{")
+        return [begin, *reset, Statement("} else {"), *statements, end]
 
     def _cycle(self, calls: list[str], sample: str) -> list[str]:
         """The function that runs one clock cycle and gives the level of the serial output before its edge."""
@@ -232,11 +286,10 @@ class _Generator:
         compute = [f"  {call}" for call in calls]
         loads = self._loads()
         if len(self.edges) == 1:
-            head = ["static u cycle(u line) {", "  u level;", "  S.changed = 0;", *receive]
+            head = ["static u cycle(u line) {", "  u level, word;", "  w requested;", "  S.changed = 0;", *receive]
             return [
                 *head,
                 *compute,
-                f"  {sample}();",
                 f"  level = {level};",
                 *loads,
                 "  return level;",
@@ -274,8 +327,8 @@ class _Generator:
             for index, (clock, falling) in enumerate(self.edges)
             if clock in self.levels
         ]
-        head = ["static void step(void) {", *compute]
-        observe = f"  if (S.edges & {self._reference_bit()}UL) {{ {sample}(); S.level = {level}; }}"
+        head = ["static void step(void) {", "  u word;", "  w requested;", *compute]
+        observe = f"  if (S.edges & {self._reference_bit()}UL) {{ {sample} S.level = {level}; }}"
         return [*head, observe, *loads, *changes, "}"]
 
     def _event_loop(self, receive: list[str]) -> list[str]:
@@ -341,6 +394,14 @@ class _Generator:
         reference = clock_of(self.netlist, self.schedule.reference).period_s
         longest = max(clock_of(self.netlist, number).period_s for number, _ in self.free)
         return math.ceil(longest / reference) + 1
+
+
+def _bit_numbers() -> list[int]:
+    """For the upper six bits of each shifted `_BIT_NAMES` by how much it is shifted."""
+    numbers = [0] * 64
+    for shift in range(64):
+        numbers[(_BIT_NAMES << shift & (1 << 64) - 1) >> 58] = shift
+    return numbers
 
 
 def _both(first: str, second: str) -> str:

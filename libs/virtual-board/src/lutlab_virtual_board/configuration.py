@@ -9,92 +9,9 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from lutlab_virtual_board.bitstream import Bitstream
-from lutlab_virtual_board.trellis import STRIDE, Database, Setting, Tile, TileType, decode_kind
+from lutlab_virtual_board.tile_kind import TileKind, Word, rows_of
+from lutlab_virtual_board.trellis import STRIDE, Database, Tile, decode_kind
 from lutlab_virtual_board.wires import Wire, absolute
-
-
-@dataclass(frozen=True, slots=True)
-class _Option:
-    """A value and the bits it needs: under `mask` the tile must equal `ones`."""
-
-    value: str
-    mask: int
-    ones: int
-    count: int
-
-
-class _Matcher:
-    """Find the value of one setting: of the options whose bits all match, the one with most bits."""
-
-    __slots__ = ("_exact", "_options", "default", "mask", "name", "when_clear")
-
-    def __init__(self, setting: Setting) -> None:
-        self.name = setting.name
-        self.default = setting.default
-        # Where values are indistinguishable the last one is reported, as ecpunpack does.
-        options = [_option(o.value, o.bits) for o in reversed(setting.options)]
-        self._options = sorted(options, key=lambda o: -o.count)
-        self.mask = 0
-        for option in self._options:
-            self.mask |= option.mask
-        self._exact = {o.ones: o for o in reversed(self._options) if o.mask == self.mask}
-        self.when_clear = self._search(0)
-
-    def match(self, bits: int) -> _Option | None:
-        """The option that a tile's bits select, or None."""
-        here = bits & self.mask
-        if not here:
-            return self.when_clear
-        return self._exact.get(here) or self._search(here)
-
-    def _search(self, bits: int) -> _Option | None:
-        for option in self._options:
-            if option.count and bits & option.mask == option.ones:
-                return option
-        return None
-
-    def options(self) -> list[_Option]:
-        """Every option, those with most bits first."""
-        return self._options
-
-
-def _option(value: str, bits: list[int]) -> _Option:
-    mask = ones = 0
-    for bit in bits:
-        mask |= 1 << (bit >> 1)
-        ones |= (bit & 1) << (bit >> 1)
-    return _Option(value, mask, ones, len(bits))
-
-
-@dataclass(frozen=True, slots=True)
-class _Word:
-    """A word: its default as an integer, and one option a bit, lowest first."""
-
-    name: str
-    default: int
-    width: int
-    lanes: list[_Option]
-    mask: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """A tile type, ready to be matched."""
-
-    muxes: list[_Matcher]
-    choices: dict[str, _Matcher]
-    words: list[_Word]
-
-
-def _compile(kind: TileType) -> _Kind:
-    words = []
-    for word in kind.words:
-        lanes = [_option(o.value, o.bits) for o in word.options]
-        mask = 0
-        for lane in lanes:
-            mask |= lane.mask
-        words.append(_Word(word.name, int(word.default, 2), len(lanes), lanes, mask))
-    return _Kind([_Matcher(m) for m in kind.muxes], {c.name: _Matcher(c) for c in kind.choices}, words)
 
 
 @dataclass(slots=True)
@@ -125,6 +42,7 @@ class Configuration:
         arcs: driver of every wire whose multiplexer is set.
         tiles: what each tile that is not erased says, by (x, y).
         brams: initial contents of block RAMs by their address.
+        last_column, last_row: where the chip ends.
     """
 
     def __init__(self, database: Database, bitstream: Bitstream) -> None:
@@ -132,9 +50,11 @@ class Configuration:
         self.arcs: dict[Wire, Wire] = {}
         self.tiles: dict[tuple[int, int], list[TileConfiguration]] = defaultdict(list)
         self.brams = bitstream.brams
-        self._kinds: dict[str, _Kind] = {}
+        self._kinds: dict[str, TileKind] = {}
         self._merged: dict[tuple[int, int], tuple[dict[str, str], dict[str, int]]] = {}
         self._bits: dict[str, int] = {}
+        self.last_column = max(tile.x for tile in database.tiles)
+        self.last_row = max(tile.y for tile in database.tiles)
         self._at: dict[tuple[int, int], list[Tile]] = defaultdict(list)
         columns = _Columns(bitstream.frames)
         for tile in database.tiles:
@@ -179,11 +99,11 @@ class Configuration:
         counts: dict[str, int] = {}
         refused: set[str] = set()
         for tile in tiles:
-            matcher = self._kind(tile).choices.get(name)
+            matcher = self._kind(tile).choice(name)
             if matcher is None:
                 continue
             bits = self.bits(tile)
-            known = {o.value: o for o in matcher.options()}
+            known = {o.value: o for o in matcher.options}
             for option in known.values():
                 if bits & option.mask != option.ones:
                     refused.add(option.value)
@@ -195,9 +115,9 @@ class Configuration:
         """A word of a cell that spans several tiles, or None where no tile knows it."""
         found = None
         for tile in tiles:
-            for word in self._kind(tile).words:
-                if word.name == name:
-                    found = (found or 0) | _word_value(word, self.bits(tile))
+            word = self._kind(tile).word(name)
+            if word is not None:
+                found = (found or 0) | word.value(self.bits(tile))
         return found
 
     def bits(self, tile: Tile) -> int:
@@ -206,46 +126,37 @@ class Configuration:
 
     def patterns(self, tile: Tile, name: str) -> dict[str, int]:
         """For each value of a choice the bits that it sets in a tile; empty where the tile has no such choice."""
-        matcher = self._kind(tile).choices.get(name)
-        return {option.value: option.ones for option in matcher.options()} if matcher else {}
+        matcher = self._kind(tile).choice(name)
+        return {option.value: option.ones for option in matcher.options} if matcher else {}
 
-    def _kind(self, tile: Tile) -> _Kind:
+    def _kind(self, tile: Tile) -> TileKind:
         kind = self._kinds.get(tile.kind)
         if kind is None:
-            kind = self._kinds[tile.kind] = _compile(decode_kind(self.database.kinds[tile.kind]))
+            kind = self._kinds[tile.kind] = TileKind(decode_kind(self.database.kinds[tile.kind]))
         return kind
 
     def _decode(self, tile: Tile, bits: int) -> None:
         kind = self._kind(tile)
         result = TileConfiguration(tile)
-        explained = 0
-        for mux in kind.muxes:
-            if bits & mux.mask or mux.when_clear:
-                option = mux.match(bits)
-                if option:
-                    explained |= option.ones
-                    self.arcs[absolute(tile.x, tile.y, mux.name)] = absolute(tile.x, tile.y, option.value)
-        for choice in kind.choices.values():
-            option = choice.match(bits)
-            if option:
-                explained |= option.ones
-                if option.value != choice.default:
-                    result.choices[choice.name] = option.value
-        for word in kind.words:
-            explained |= word.mask
-            value = _word_value(word, bits)
-            if value != word.default:
-                result.words[word.name] = value
+        x, y, muxes, arcs = tile.x, tile.y, kind.mux_count, self.arcs
+        explained = kind.word_mask
+        for number in kind.touched(rows_of(bits)):
+            setting = kind.setting(number)
+            if isinstance(setting, Word):
+                value = setting.value(bits)
+                if value != setting.default:
+                    result.words[setting.name] = value
+                continue
+            option = setting.match(bits)
+            if option is None:
+                continue
+            explained |= option.ones
+            if number < muxes:
+                arcs[absolute(x, y, setting.name)] = absolute(x, y, option.value)
+            elif option.value != setting.default:
+                result.choices[setting.name] = option.value
         result.unexplained = _positions(bits & ~explained)
-        self.tiles[tile.x, tile.y].append(result)
-
-
-def _word_value(word: _Word, bits: int) -> int:
-    value = 0
-    for index, lane in enumerate(word.lanes):
-        if lane.count and bits & lane.mask == lane.ones:
-            value |= 1 << index
-    return value
+        self.tiles[x, y].append(result)
 
 
 def _positions(bits: int) -> list[int]:

@@ -76,6 +76,11 @@ def tree_of(table: int, count: int) -> Tree:
     return _best(table, tuple(range(count)))
 
 
+def forget() -> None:
+    """Let go of the trees that are kept."""
+    _best.cache_clear()
+
+
 @functools.lru_cache(maxsize=1 << 16)
 def _best(table: int, names: tuple[int, ...]) -> Tree:
     count = len(names)

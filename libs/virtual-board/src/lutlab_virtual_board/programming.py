@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from lutlab_profiles import DeviceProfile
-from lutlab_virtual_board import trellis
+from lutlab_virtual_board import expressions, trellis
+from lutlab_virtual_board import simplify as simplification
 from lutlab_virtual_board.bitstream import Bitstream, parse
 from lutlab_virtual_board.codegen import Line, Program, generate
 from lutlab_virtual_board.configuration import Configuration
@@ -55,13 +58,17 @@ class Translator:
         return self._database
 
     def forget(self) -> None:
-        """Let go of the chip database, which is read again within milliseconds."""
+        """Let go of the chip database, which is read again within milliseconds, and of what was kept for speed."""
         self._database = None
+        expressions.forget()
+        simplification.forget()
 
     def translate(
         self, stream: bytes, observed: Iterable[str] | None = None, flipped: Iterable[tuple[int, int]] = ()
     ) -> Translation:
         """Execute a bitstream's configuration commands and translate the design.
+
+        No garbage is collected meanwhile: there are many objects and hardly any cycles.
 
         Args:
             stream: as shifted into the chip.
@@ -71,6 +78,12 @@ class Translator:
         Raises:
             VirtualBoardError: the stream or the design cannot be executed.
         """
+        with _without_collections():
+            return self._translate(stream, observed, flipped)
+
+    def _translate(
+        self, stream: bytes, observed: Iterable[str] | None, flipped: Iterable[tuple[int, int]]
+    ) -> Translation:
         profile, database = self.profile, self.database()
         bitstream = parse(stream, database.device)
         for frame, bit in flipped:
@@ -94,6 +107,18 @@ class Translator:
             digest.update(len(part).to_bytes(8))
             digest.update(part)
         return digest.hexdigest()[:40]
+
+
+@contextlib.contextmanager
+def _without_collections() -> Iterator[None]:
+    """Collect no garbage for a while."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _software_digest() -> bytes:

@@ -7,6 +7,7 @@ floats, and reads as one.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import defaultdict
 from dataclasses import dataclass
@@ -39,6 +40,15 @@ class Tie:
     value: int
 
 
+_SLICE_OF = {f"F{index}": "ABCD"[index // 2] for index in range(8)}
+"""The slice that an output wire of a tile belongs to."""
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _is_cell_output(name: str) -> bool:
+    return _CELL_OUTPUT.fullmatch(name) is not None
+
+
 Source = Wire | Tie | None
 """What drives a wire: a cell's output, a constant, or nothing."""
 
@@ -55,8 +65,10 @@ class Routing:
         self._database = configuration.database
         self._known: dict[Wire, Source] = {}
         self._places: dict[str, list[Tile]] = defaultdict(list)
+        self._kinds_at: dict[tuple[int, int], set[str]] = defaultdict(set)
         for tile in self._database.tiles:
             self._places[tile.kind].append(tile)
+            self._kinds_at[tile.x, tile.y].add(tile.kind)
 
     def source(self, sink: Wire) -> Source:
         """The cell output, tie or nothing at the other end of a wire.
@@ -71,7 +83,7 @@ class Routing:
             if wire in self._known:
                 found = self._known[wire]
                 break
-            if _CELL_OUTPUT.fullmatch(wire.name):
+            if _is_cell_output(wire.name):
                 found = wire
                 break
             path.append(wire)
@@ -98,19 +110,22 @@ class Routing:
 
     def _is_carry_injection(self, wire: Wire) -> bool:
         """Whether an arc into F0..F7 is really a bit of a carry cell: the two share one bit."""
-        if not re.fullmatch(r"F[0-7]", wire.name):
+        letter = _SLICE_OF.get(wire.name)
+        if letter is None:
             return False
-        letter = "ABCD"[int(wire.name[1]) // 2]
         return self.configuration.choices(wire.x, wire.y).get(f"SLICE{letter}.MODE") == "CCU2"
 
     def _fixed(self, wire: Wire) -> list[Wire]:
+        arcs = self._database.fixed.get(wire.name)
+        if not arcs:
+            return []
         found = []
-        for arc in self._database.fixed.get(wire.name, ()):
+        for arc in arcs:
             if wire.name.startswith("G_") and (wire.x, wire.y) == (0, 0):
                 found += [absolute(tile.x, tile.y, arc.source) for tile in self._places[arc.kind]]
                 continue
             x, y = wire.x - arc.dx, wire.y - arc.dy
-            if any(tile.kind == arc.kind for tile in self.configuration.tiles_at(x, y)):
+            if arc.kind in self._kinds_at.get((x, y), ()):
                 found.append(absolute(x, y, arc.source))
         return list(dict.fromkeys(found))
 

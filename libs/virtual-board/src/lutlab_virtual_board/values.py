@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable
 
 from lutlab_virtual_board.expressions import Tree, tree_of
@@ -60,6 +61,13 @@ class Values:
                 for member in group.members:
                     self.register_place[member] = len(self.register_place)
         self._extra = len(netlist.drivers)
+        self._order: dict[int, list[Net]] = defaultdict(list)
+        for net in schedule.order:
+            # The first bit of a product is where all of it is computed.
+            if net not in schedule.inlined or isinstance(netlist.drivers[net], ProductOutput):
+                self._order[schedule.owner[net]].append(net)
+            if isinstance(netlist.drivers[net], ProductOutput) and schedule.owner[net] != ALWAYS:
+                self._order[ALWAYS].append(net)
         self._addresses: dict[tuple[int, tuple[Net, ...]], int] = {}
         self._products: set[int] = set()
 
@@ -97,7 +105,7 @@ class Values:
     def compute(self, owner: int) -> list[Statement]:
         """The statements that compute every net of an owner, sources first."""
         statements: list[Statement] = []
-        for net in self.schedule.order:
+        for net in self._order[owner]:
             driver = self.netlist.drivers[net]
             if owner == ALWAYS and isinstance(driver, ProductOutput):
                 statements += self._product(driver.index)

@@ -7,6 +7,7 @@ tap wires exist once a tile. Source: Project Trellis documentation, "General rou
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import NamedTuple
 
@@ -67,11 +68,14 @@ def _step(part: str | None, positive: str) -> int:
     return int(part[1:]) if part[0] == positive else -int(part[1:])
 
 
+@functools.lru_cache(maxsize=1 << 16)
+def relative(name: str) -> tuple[int, int, str, bool]:
+    """A database name as `split_relative` gives it, and whether its wire exists once on the whole chip."""
+    columns, rows, rest = split_relative(name)
+    return columns, rows, rest, name.startswith("G_") and not _PER_TILE_GLOBAL.search(name)
+
+
 def absolute(x: int, y: int, name: str) -> Wire:
     """The chip's wire that the tile at (x, y) calls `name`."""
-    if is_clock_network(name):
-        if name.startswith("G_") and not _PER_TILE_GLOBAL.search(name):
-            return Wire(0, 0, name)
-        return Wire(x, y, name)
-    columns, rows, rest = split_relative(name)
-    return Wire(x + columns, y + rows, rest)
+    columns, rows, rest, once = relative(name)
+    return Wire(0, 0, rest) if once else Wire(x + columns, y + rows, rest)

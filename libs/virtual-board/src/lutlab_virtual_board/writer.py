@@ -18,13 +18,10 @@ from dataclasses import dataclass, field
 FUNCTION_LINES_MAX = 400
 """Statements in one C function: compilers need more than linear time for larger ones."""
 
-BLOCK_LINES = 16
+BLOCK_LINES = 8
 """Statements in one block: fewer run for nothing, but more blocks have to be looked at."""
 
 _WORD_BITS = 64
-_TESTED_TOGETHER = 8
-"""Blocks that are skipped with one test where none of them is requested."""
-
 _TOKEN = re.compile(r"@(\d+)@")
 
 
@@ -46,6 +43,7 @@ class _Function:
     name: str
     lines: list[Statement] = field(default_factory=list)
     block: int | None = None
+    watched: set[str] = field(default_factory=set)
 
 
 Mask = dict[int, int]
@@ -86,9 +84,9 @@ class Writer:
         for start in range(0, len(statements), BLOCK_LINES):
             self.add_block(statements[start : start + BLOCK_LINES])
 
-    def add_block(self, statements: list[Statement]) -> None:
-        """Statements that run together where something that they read has changed."""
-        function = _Function(f"part{len(self._functions)}", statements, len(self._blocks))
+    def add_block(self, statements: list[Statement], watched: Iterable[str] = ()) -> None:
+        """Statements that run together where something that they read, or that is watched for them, has changed."""
+        function = _Function(f"part{len(self._functions)}", statements, len(self._blocks), set(watched))
         self._blocks.append(function)
         self._functions.append(function)
         self._flow.append(function)
@@ -146,7 +144,7 @@ class Writer:
             else:
                 text += _render_block(function, places, blocks)
             text.append("}")
-        return text, self._calls()
+        return [*text, *self._table()], self._calls()
 
     def _readers(self) -> tuple[set[int], dict[int, Mask]]:
         """Nets that leave the function that computes them, and the blocks that read each of those."""
@@ -169,27 +167,37 @@ class Writer:
         """The blocks that read each piece of state."""
         found: dict[str, set[int]] = defaultdict(set)
         for number, function in enumerate(self._blocks):
+            for name in function.watched:
+                found[name].add(number)
             for statement in function.lines:
                 for name in self._sources(statement.text):
                     found[name].add(number)
         return {name: _mask(blocks) for name, blocks in found.items()}
 
     def _calls(self) -> list[str]:
-        """Statements that call the functions, blocks only where they are requested."""
+        """Statements that call the requested blocks, and then the functions that run every cycle.
+
+        A block only requests later ones, and so the lowest bit is always the next.
+        """
         calls: list[str] = []
-        together: list[_Function] = []
-        for function in [*self._flow, None]:
-            if together and (function is None or function.block is None or len(together) == _TESTED_TOGETHER):
-                calls += _requested(together)
-                together = []
-            if function is None:
-                break
-            if function.block is None:
-                calls.append(f"{function.name}();")
-            else:
-                together.append(function)
-        calls += [f"S.run[{word}] = 0;" for word in range(self.word_count)]
-        return calls
+        if self._blocks:
+            calls += [
+                f"for (word = 0; word < {self.word_count}; word++)",
+                "  while ((requested = S.run[word])) {",
+                "    S.run[word] = requested & (requested - 1);",
+                f"    blocks[{_WORD_BITS} * word + LOWEST_BIT(requested)]();",
+                "  }",
+            ]
+        return calls + [f"{function.name}();" for function in self._flow if function.block is None]
+
+    def _table(self) -> list[str]:
+        """The functions of blocks by their number; bits without a block may be set too."""
+        if not self._blocks:
+            return []
+        names = [function.name for function in self._blocks]
+        names += ["nothing"] * (_WORD_BITS * self.word_count - len(names))
+        table = f"static void (*const blocks[])(void) = {{{', '.join(names)}}};"
+        return ["static void nothing(void) {}", table]
 
 
 def _mask(blocks: Iterable[int]) -> Mask:
@@ -202,18 +210,6 @@ def _mask(blocks: Iterable[int]) -> Mask:
 def _request(mask: Mask) -> str:
     parts = [f"S.run[{word}] |= {bits:#x}UL" for word, bits in sorted(mask.items())]
     return f"({', '.join(parts)})" if parts else "((void)0)"
-
-
-def _requested(functions: list[_Function]) -> list[str]:
-    """Calls of some blocks that follow each other."""
-    mask = _mask(function.block for function in functions if function.block is not None)
-    any_of = " || ".join(f"S.run[{word}] & {bits:#x}UL" for word, bits in sorted(mask.items()))
-    lines = [f"if ({any_of}) {{"]
-    for function in functions:
-        assert function.block is not None
-        word, bit = divmod(function.block, _WORD_BITS)
-        lines.append(f"  if (S.run[{word}] & {1 << bit:#x}UL) {function.name}();")
-    return [*lines, "}"]
 
 
 def _render_block(function: _Function, places: dict[int, str], readers: dict[int, Mask]) -> list[str]:

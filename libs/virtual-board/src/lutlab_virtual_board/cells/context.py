@@ -11,8 +11,14 @@ from lutlab_virtual_board.netlist import ONE, ZERO, Clock, ClockLevel, DerivedCl
 from lutlab_virtual_board.routing import Routing, Source, Tie
 from lutlab_virtual_board.wires import Wire
 
-_LUT = re.compile(r"F([0-7])_SLICE")
+_LUTS = {
+    f"F{index}_SLICE": (f"SLICE{'ABCD'[index // 2]}.MODE", f"SLICE{'ABCD'[index // 2]}.K{index % 2}.INIT")
+    for index in range(8)
+}
+"""For each LUT's output the names of its slice's mode and of its truth table."""
+
 _LUT_INIT_ERASED = 0xFFFF
+_CONSTANT_INITS = {0: ZERO, 0xFFFF: ONE}
 INVERT = 0b01
 AND = 0b1000
 OR = 0b1110
@@ -66,26 +72,26 @@ class Context:
             return ONE
         if isinstance(source, Tie):
             return ONE if source.value else ZERO
-        constant = self._constant_lut(source)
-        if constant is not None:
-            return constant
-        if source not in self._nets:
-            self._nets[source] = self.netlist.add(None)
-            self.netlist.names[self._nets[source]] = str(source)
-            self.pending.append((source, self._nets[source]))
-        return self._nets[source]
+        net = self._nets.get(source)
+        if net is not None:
+            return net
+        net = self._constant_lut(source)
+        if net is None:
+            net = self.netlist.add(None)
+            self.netlist.names[net] = str(source)
+            self.pending.append((source, net))
+        self._nets[source] = net
+        return net
 
     def _constant_lut(self, source: Wire) -> Net | None:
         """The constant that a LUT without inputs is there for: nextpnr makes zeros that way."""
-        match = _LUT.fullmatch(source.name)
-        if match is None:
+        lut = _LUTS.get(source.name)
+        if lut is None:
             return None
-        index = int(match[1])
-        name = f"SLICE{'ABCD'[index // 2]}"
-        if self.choice(source.x, source.y, f"{name}.MODE", "LOGIC") != "LOGIC":
+        mode, init = lut
+        if self.choice(source.x, source.y, mode, "LOGIC") != "LOGIC":
             return None
-        init = self.configuration.words(source.x, source.y).get(f"{name}.K{index % 2}.INIT", _LUT_INIT_ERASED)
-        return {0: ZERO, 0xFFFF: ONE}.get(init)
+        return _CONSTANT_INITS.get(self.configuration.words(source.x, source.y).get(init, _LUT_INIT_ERASED))
 
     def output(self, wire: Wire) -> Net:
         """The net of a cell's output; whoever builds the cell drives it."""

@@ -9,7 +9,7 @@ from lutlab_virtual_board.trellis import Tile
 
 def at_side(context: Context, x: int) -> bool:
     """Whether a column is the left or right edge of the chip."""
-    return x in (0, max(tile.x for tile in context.configuration.database.tiles))
+    return x in (0, context.configuration.last_column)
 
 
 def pad_tiles(context: Context, x: int, y: int, letter: str) -> list[Tile]:
@@ -27,10 +27,9 @@ def pad_tiles(context: Context, x: int, y: int, letter: str) -> list[Tile]:
 
 
 def _find(context: Context, x: int, y: int, letter: str) -> list[Tile]:
-    bottom = max(tile.y for tile in context.configuration.database.tiles)
     if y == 0:
         places = [(x + (letter == "B"), 0), (x + (letter == "B"), 1)]
-    elif y == bottom:
+    elif y == context.configuration.last_row:
         places = [(x + (letter == "B"), y)]
     elif at_side(context, x):
         places = [(x, y + 1), (x, y if letter in "AB" else y + 2)]

@@ -25,12 +25,23 @@ def _slice(index: int) -> str:
     return f"SLICE{_SLICES[index // 2]}"
 
 
+_PINS = {
+    (index, letter): (f"{_slice(index)}.{letter}{index % 2}MUX", f"{letter}{index}_SLICE")
+    for index in range(8)
+    for letter in "ABCDM"
+}
+"""For each input of a LUT or register the choice that ties it to one, and its wire."""
+
+_INITS = [f"{_slice(index)}.K{index % 2}.INIT" for index in range(8)]
+_MODES = [f"{_slice(index)}.MODE" for index in range(8)]
+
+
 def _pin(context: Context, x: int, y: int, index: int, letter: str) -> Net:
     """Input A, B, C, D or M of LUT or register `index`."""
-    name = f"{_slice(index)}.{letter}{index % 2}MUX"
-    if context.choice(x, y, name, letter) == "1":
+    tied, wire = _PINS[index, letter]
+    if context.configuration.choices(x, y).get(tied) == "1":
         return ONE
-    return context.net(Wire(x, y, f"{letter}{index}_SLICE"))
+    return context.net(Wire(x, y, wire))
 
 
 def _inputs(context: Context, x: int, y: int, index: int) -> tuple[Net, ...]:
@@ -38,12 +49,11 @@ def _inputs(context: Context, x: int, y: int, index: int) -> tuple[Net, ...]:
 
 
 def _init(context: Context, x: int, y: int, index: int) -> int:
-    words = context.configuration.words(x, y)
-    return words.get(f"{_slice(index)}.K{index % 2}.INIT", _LUT_INIT_ERASED)
+    return context.configuration.words(x, y).get(_INITS[index], _LUT_INIT_ERASED)
 
 
 def _mode(context: Context, x: int, y: int, index: int) -> str:
-    return context.choice(x, y, f"{_slice(index)}.MODE", "LOGIC")
+    return context.choice(x, y, _MODES[index], "LOGIC")
 
 
 def expand_lut(context: Context, wire: Wire, net: Net) -> None:
