@@ -97,9 +97,9 @@ static void put_be32(uint32_t v) {
     put(b, 4);
 }
 static uint32_t be32(const uint8_t *p) { return (uint32_t)p[0] << 24 | p[1] << 16 | p[2] << 8 | p[3]; }
-static uint32_t le(const uint8_t *p, int n) {
+static inline uint32_t le(const uint8_t *p, int n) {
     uint32_t v = 0;
-    memcpy(&v, p, n);
+    while (n--) v = v << 8 | p[n];
     return v;
 }
 
@@ -181,13 +181,16 @@ static uint16_t crc16(const uint8_t *p, size_t n) {
 
 /* -- protocol version 2 */
 
+/* Both read and write up to 16 bytes beyond the end; every buffer has that room. Scattered words have a zero every few bytes, so calls
+   of memcpy and memchr for each piece would be most of the time. */
 static size_t unstuff(const uint8_t *p, size_t n, uint8_t *to) {
     const uint8_t *end = p + n;
     uint8_t *start = to;
     while (p < end) {
         unsigned code = *p++;
         if ((size_t)(end - p) < code - 1) return 0;
-        memcpy(to, p, code - 1);
+        if (code <= 17) memcpy(to, p, 16);
+        else memcpy(to, p, code - 1);
         to += code - 1;
         p += code - 1;
         if (code != 255 && p < end) *to++ = 0;
@@ -195,19 +198,38 @@ static size_t unstuff(const uint8_t *p, size_t n, uint8_t *to) {
     return to - start;
 }
 static size_t stuff(const uint8_t *p, size_t n, uint8_t *to) {
+    const uint64_t sevens = 0x7f7f7f7f7f7f7f7full;
     const uint8_t *end = p + n;
-    uint8_t *start = to;
+    uint8_t *start = to, *code = to++;
     for (;;) {
-        size_t room = end - p < 254 ? end - p : 254;
+        if (end - p >= 8 && to - code <= 246) { /* the bytes stay as they are; where a zero was, the next piece's length goes */
+            uint64_t v, zeros;
+            memcpy(&v, p, 8);
+            memcpy(to, &v, 8);
+            zeros = ~(((v & sevens) + sevens) | v | sevens);
+            int none = !zeros;
+            for (; zeros; zeros &= zeros - 1) {
+                uint8_t *zero = to + __builtin_ctzll(zeros) / 8;
+                *code = zero - code;
+                code = zero;
+            }
+            p += 8;
+            to += 8;
+            if (!none) continue;
+        }
+        size_t room = 255 - (to - code), left = end - p;
+        if (left < room) room = left;
         const uint8_t *zero = memchr(p, 0, room);
         size_t run = zero ? (size_t)(zero - p) : room;
-        *to++ = run + 1;
         memcpy(to, p, run);
         to += run;
         p += run;
-        if (zero) p++;
-        else if (p == end) break;
+        if (!zero && p == end) break;
+        p += !!zero;
+        *code = to - code;
+        code = to++;
     }
+    *code = to - code;
     *to++ = 0;
     return to - start;
 }

@@ -15,9 +15,9 @@ from binascii import crc_hqx
 from collections import deque
 from collections.abc import Callable
 from struct import Struct
-from zlib import crc32
 
 from cobs import cobs
+from isal.isal_zlib import crc32
 
 from lutlab_bus import wire
 from lutlab_bus.board_info import BoardInfo
