@@ -2,8 +2,8 @@
 
 Both write durably (fsync on) and do the same work: one command is one event with a version check, and ours also records
 the command and its view. Both replay a log of as many events of about the same size, which is measured and printed (180
-bytes of JSON each), from what is stored to the state of every aggregate, in this process: fetch, decode and fold are
-all in the figure of either. Prints a table with ratios and writes JSON.
+bytes of JSON each), from what is stored to the state of every aggregate, in this process: fetch, decode and fold are in
+the figure of either. Prints a table with ratios and writes JSON.
 """
 
 from __future__ import annotations

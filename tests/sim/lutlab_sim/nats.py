@@ -94,7 +94,11 @@ class SimClient:
     # -- what the services call -------------------------------------------------------------------
 
     def _send(self, subject: str, data: bytes, reply: str, headers: dict[str, str] | None) -> None:
-        self._server.carry(lambda: self._server.publish(subject, data, reply, headers) if self.reachable else None)
+        def arrive() -> None:
+            if self.reachable:
+                self._server.publish(subject, data, reply, headers)
+
+        self._server.carry(arrive, subject=subject)
 
     async def publish(
         self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None

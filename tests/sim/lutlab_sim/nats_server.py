@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 NANOS = 1_000_000_000
+DETOUR_S = 6.0
+"""How late a message of a subject in `SimServer.detours` may be: what it is about may be over by then."""
 IDLE_HEARTBEAT = {"Status": "100", "Description": "Idle Heartbeat"}
 TIMED_OUT = {"Status": "408", "Description": "Request Timeout"}
 DELETED = {"Status": "409", "Description": "Consumer Deleted"}
@@ -125,6 +127,7 @@ class SimServer:
     def __init__(self, rng: random.Random, weather: Weather) -> None:
         self.rng = rng
         self.weather = weather
+        self.detours: frozenset[str] = frozenset()
         self.up = True
         self.streams: dict[str, Stream] = {}
         self.buckets: dict[str, dict[str, bytes]] = {}
@@ -135,11 +138,14 @@ class SimServer:
         self.stored: Callable[[str, bytes], None] = lambda subject, data: None
         self.acked: Callable[[Stored], None] = lambda stored: None
         self.routed: Callable[[str, bytes], None] = lambda subject, data: None
+        self.mistaken: Callable[[Stored, Stored], None] = lambda before, now: None
+        self._tokens: dict[tuple[str, str, int], Stored] = {}
 
     # -- the network ------------------------------------------------------------------------------
 
-    def carry(self, action: Callable[[], None], *, faulty: bool = True) -> None:
+    def carry(self, action: Callable[[], None], *, faulty: bool = True, subject: str = "") -> None:
         """Let a message arrive some time later: perhaps never, twice, late."""
+        detour = any(matches(pattern, subject) for pattern in self.detours)
         self.sent += 1
         rng, weather, loop = self.rng, self.weather, asyncio.get_running_loop()
         if faulty and rng.random() < weather.drop:
@@ -150,6 +156,8 @@ class SimServer:
             delay_s = weather.latency_s * (0.2 + rng.random())
             if faulty and rng.random() < weather.slow:
                 delay_s += weather.slow_s * rng.random()
+            if detour:
+                delay_s += DETOUR_S * rng.random()
             loop.call_later(delay_s, action)
 
     def publish(self, subject: str, data: bytes, reply: str, headers: dict[str, str] | None) -> None:
@@ -224,6 +232,10 @@ class SimServer:
         consumer.delivered[stored.seq] = count
         consumer.deliveries += 1
         consumer.pending[stored.seq] = (now_s + consumer.ack_wait_s, count)
+        # All that an acknowledgement says of its message; one on its way must never fit another.
+        before = self._tokens.setdefault((stream.name, consumer.name, stored.seq), stored)
+        if before is not stored:
+            self.mistaken(before, stored)
         ack = f"$JS.ACK.{stream.name}.{consumer.name}.{count}.{stored.seq}.{consumer.deliveries}.{int(now_s * NANOS)}.0"
         client = request.client
         self.carry(lambda: client.arrive(request.reply, stored.subject, stored.data, ack, stored.headers))

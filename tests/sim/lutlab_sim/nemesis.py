@@ -10,6 +10,17 @@ from lutlab_sim.nats_server import Weather
 
 GAP_S = 3.0
 SKEW_S_MAX = 40.0
+OVERTAKEN = (
+    "RegisterAgent",
+    "ReportBoardAttached",
+    "ReportProgrammed",
+    "ReportSessionUsed",
+    "RecordRun",
+    "ReleaseSession",
+    "ReportBuildStarted",
+    "ReportBuildSucceeded",
+)
+"""Commands that may be about something that is over when they come late."""
 
 
 class Nemesis:
@@ -40,6 +51,7 @@ class Nemesis:
             self._loose_cable,
             self._wipe_again_and_again,
             self._unheard,
+            self._detour,
         ]
         chosen = rng.sample(faults, rng.randint(3, len(faults)))
         await asyncio.sleep(2.0 * rng.random())
@@ -101,6 +113,16 @@ class Nemesis:
         server.weather = Weather(drop=0.2 * rng.random(), duplicate=0.2 * rng.random(), slow=0.2 * rng.random())
         await self._while(15.0)
         server.weather = Weather()
+
+    async def _detour(self) -> None:
+        """Commands of a few kinds are overtaken by all others."""
+        server = self._world.server
+        if server.detours:
+            return
+        server.detours = frozenset(f"cmd.*.{kind}" for kind in self._rng.sample(OVERTAKEN, 4))
+        self._note(f"detour for {', '.join(sorted(server.detours))}")
+        await self._while(20.0)
+        server.detours = frozenset()
 
     async def _nats(self, *, wipe: bool = False, lose_tail: int = 0, down_s: float = 5.0) -> None:
         server = self._world.server

@@ -13,6 +13,8 @@ from lutlab_events.busmsg import Lease
 from lutlab_events.commands import ReportSessionUsed
 from lutlab_events.envelope import CommandEnvelope, EventEnvelope
 from lutlab_events.events import (
+    AgentLost,
+    AgentRegistered,
     BoardProgrammed,
     BoardReset,
     BoardRestored,
@@ -33,6 +35,11 @@ from lutlab_sim.nats_server import SimServer, Stored, Weather
 from lutlab_sim.store import SimDatabase, SimLetters
 from lutlab_sim.subscriber import SubscriberHost
 
+USERS = (4, 12)
+"""Some labs have boards to spare, in others the next session begins as soon as one ends."""
+AGENT_LEASE_S = 6.0
+AGENT_KEPT_S = AGENT_LEASE_S / 3
+"""A registered agent has a whole lease; but clocks may jump by half of one without being noticed, and perhaps twice."""
 LOAD_S = 25.0
 FAULTS_S = 25.0
 END_S = 240.0
@@ -72,12 +79,13 @@ class World:
             session_ttl_s=12.0,
             program_deadline_s=8.0,
             build_deadline_s=15.0,
-            agent_lease_s=6.0,
+            agent_lease_s=AGENT_LEASE_S,
         )
         self.server = SimServer(self.rng, Weather())
         self.server.stored = self._stored
         self.server.acked = self._acked
         self.server.routed = self._routed
+        self.server.mistaken = self._mistaken
         self.database = SimDatabase(self.rng)
         self.database.committed = self._committed
         self.leases: dict[int, Lease] = {}
@@ -85,12 +93,13 @@ class World:
         self.load_s = LOAD_S
         self.load_over = asyncio.Event()
         self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._registered: dict[str, float] = {}
         self._orders: dict[tuple[int, int], BitstreamRef] = {}
         self._orders_position = 0
         self.schedulers = [SchedulerHost(self, f"scheduler{i}") for i in range(2)]
         self.agents = [AgentHost(self, "agent0", ["bench0", "bench1"], 0), AgentHost(self, "agent1", ["bench2"], 2)]
         self.builders = [BuilderHost(self, f"builder{i}") for i in range(2)]
-        self.api = ApiHost(self, users=4)
+        self.api = ApiHost(self, users=self.rng.choice(USERS))
         self.subscriber = SubscriberHost(self)
         self.hosts: list[Host] = [*self.schedulers, *self.agents, *self.builders, self.api]
 
@@ -113,7 +122,13 @@ class World:
         return self._orders.get((fpga_id or 0, epoch))
 
     def _committed(self, event: EventEnvelope) -> None:
-        """An event was stored: the ledger must not believe in a load that has not happened."""
+        """An event was stored: the ledger must not believe in a load that has not happened, and not give up an agent
+        that has just registered."""
+        now_s = asyncio.get_running_loop().time()
+        if isinstance(event.body, AgentRegistered):
+            self._registered[event.stream] = now_s
+        elif isinstance(event.body, AgentLost) and now_s - self._registered[event.stream] < AGENT_KEPT_S:
+            self.fail(f"{event.stream} is given up {now_s - self._registered[event.stream]:.1f} s after it registered")
         if isinstance(event.body, BoardProgrammed | BoardReset | BoardRestored):
             key = self.database.views["boards"][event.stream.partition("-")[2]]["board_key"]
             done = next(a.boards.truths[key].done for a in self.agents if key in a.boards.truths)
@@ -143,6 +158,10 @@ class World:
             return  # one that renews nothing leaves no trace
         if command.command_id not in self.database.commands:
             self.fail(f"{type(command.body).__name__} {command.command_id} was acknowledged before it was decided")
+
+    def _mistaken(self, before: Stored, now: Stored) -> None:
+        """A message is delivered under a number that another one of that stream had."""
+        self.fail(f"an acknowledgement of {before.subject} {before.seq} would be taken for one of {now.subject}")
 
     def _routed(self, subject: str, data: bytes) -> None:
         """A core message: an answer must be of what was committed."""

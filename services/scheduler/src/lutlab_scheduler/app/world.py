@@ -52,7 +52,7 @@ KINDS: dict[str, tuple[type[State], Evolve]] = {
 }
 """What a stream is, by how its name begins: the class of its states, and how they follow one another."""
 BEGINNINGS = {kind: found for kind, (_, found) in KINDS.items()}
-GOING_ON = dict(KINDS.values())
+GOING_ON: dict[type, Evolve] = dict(KINDS.values())
 """A state says itself what it is, which is quicker than to look at a name; a replay does it a million times."""
 
 

@@ -136,8 +136,7 @@ def lapsed(
     """
     result: list[Due] = []
     for agent in agents:
-        # To register is to be heard: an agent that comes back has a whole lease to send its next heartbeat.
-        last = max(seen.get(agent.agent_id, since), since, agent.updated_at)
+        last = max(seen.get(agent.agent_id, since), since)
         if agent.state is AgentState.PRESENT and now - last > lease:
             command = c.LoseAgent(agent_id=agent.agent_id, incarnation=agent.incarnation)
             result.append(Due(derived("lose-agent", agent.agent_id, agent.version), command))
