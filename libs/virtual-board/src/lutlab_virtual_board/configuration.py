@@ -120,6 +120,15 @@ class Configuration:
                 found = (found or 0) | word.value(self.bits(tile))
         return found
 
+    def known_lanes(self, tiles: list[Tile], name: str) -> int:
+        """Which bits of a word that spans several tiles have a place in them."""
+        lanes = 0
+        for tile in tiles:
+            for word in self._kind(tile).words:
+                if word.name == name:
+                    lanes |= sum(1 << index for index, lane in enumerate(word.lanes) if lane.count)
+        return lanes
+
     def bits(self, tile: Tile) -> int:
         """A tile's configuration bits: frame f, bit b at position f * STRIDE + b."""
         return self._bits.get(tile.name, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from lutlab_virtual_board.cells import block_ram, clocking, multiplier, pad_logic, pads, slices
+from lutlab_virtual_board.cells import alu, block_ram, clocking, multiplier, pad_logic, pads, slices
 from lutlab_virtual_board.cells.context import Context
 from lutlab_virtual_board.configuration import Configuration
 from lutlab_virtual_board.errors import UnsupportedCell
@@ -20,7 +20,8 @@ _EXPANDERS: tuple[tuple[re.Pattern[str], Callable[[Context, Wire, Net], None]], 
     (re.compile(r"FX[A-D]_SLICE"), slices.expand_mux6),
     (re.compile(r"FCO[ABC]?_SLICE"), slices.expand_carry),
     (re.compile(r"JDO[AB]\d+_EBR"), block_ram.expand),
-    (re.compile(r"JP\d+_MULT18"), multiplier.expand),
+    (re.compile(r"J(P\d+|RO[AB]\d+|SIGNEDP)_MULT18"), multiplier.expand),
+    (re.compile(r"J(R\d+|CO\d+|SIGNEDR|EQ\w+|OVER|UNDER|OVERUNDER)_ALU54"), alu.expand),
     (re.compile(r"JPADDI[A-D]_PIO"), pads.expand_input),
     (re.compile(r"J(INFF|RXDATA\d)[A-D]_S?IOLOGIC"), pad_logic.expand_input),
     (re.compile(r"G_CLKO_\w+"), clocking.expand_buffer),

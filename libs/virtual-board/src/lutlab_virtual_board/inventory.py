@@ -43,8 +43,6 @@ _CELL_OF = {
 }
 """The vendor's name of the cell that a setting's prefix belongs to."""
 
-_ALU54_TILES = {"MIB_DSP3": "ALU54_3", "MIB_DSP7": "ALU54_7"}
-
 _PLAIN_FABRIC = re.compile(r"PLC2|CIB|CIB_(EBR|DSP|LR|LR_S)|MIB_EBR[0-8]|MIB2?_DSP[0-8]|TAP_DRIVE(_CIB)?")
 """Tiles where a set bit that no setting explains would be an unknown cell or route."""
 
@@ -63,22 +61,6 @@ def refuse_unsupported(configuration: Configuration) -> None:
             if tile.unexplained and _PLAIN_FABRIC.fullmatch(tile.tile.kind):
                 bits = ", ".join(f"F{bit // STRIDE}B{bit % STRIDE}" for bit in tile.unexplained)
                 raise UnsupportedConfiguration(f"tile {tile.tile.name} has bits of unknown meaning: {bits}")
-
-    _refuse_alu54(configuration)
-
-
-def _refuse_alu54(configuration: Configuration) -> None:
-    """An ALU54B has the middle tile of the five that configure it and the multipliers before it."""
-    for first in configuration.database.tiles:
-        name = _ALU54_TILES.get(first.kind)
-        if name is None:
-            continue
-        places = [(first.x + dx, first.y) for dx in range(-3, 2)]
-        if not any(place in configuration.tiles for place in places):
-            continue
-        group = [tile for place in places for tile in configuration.tiles_at(*place)]
-        if configuration.group_choice(group, f"{name}.MODE") == "ALU54B":
-            raise UnsupportedCell("ALU54B", f"R{first.y}C{first.x} {name}")
 
 
 def _check(tile: TileConfiguration, name: str) -> None:

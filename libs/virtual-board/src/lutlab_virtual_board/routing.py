@@ -13,6 +13,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from lutlab_virtual_board.configuration import Configuration
+from lutlab_virtual_board.dsp import alu_is_used
 from lutlab_virtual_board.errors import UnsupportedCell, UnsupportedConfiguration
 from lutlab_virtual_board.trellis import Tile
 from lutlab_virtual_board.wires import Wire, absolute
@@ -22,7 +23,8 @@ PATH_WIRES_MAX = 400
 
 _CELL_OUTPUT = re.compile(
     r"F[0-7]_SLICE|Q[0-7]_SLICE|F5[A-D]_SLICE|FX[A-D]_SLICE|FCO[ABC]?_SLICE"
-    r"|JPADDI[A-D]_PIO|JDO[AB]\d+_EBR|JP\d+_MULT18|G_CLKO_[LRTB]DCC\d+|JCLK(OP|OS|OS2|OS3)_PLL|JLOCK_PLL|G_JOSC_OSC"
+    r"|JPADDI[A-D]_PIO|JDO[AB]\d+_EBR|J(P\d+|RO[AB]\d+|SIGNEDP)_MULT18|G_CLKO_[LRTB]DCC\d+|JCLK(OP|OS|OS2|OS3)_PLL|JLOCK_PLL|G_JOSC_OSC"
+    r"|J(R\d+|CO\d+|SIGNEDR|EQ\w+|OVER|UNDER|OVERUNDER)_ALU54"
     r"|J(INFF|RXDATA\d)[A-D]_S?IOLOGIC|G_DCSOUT_DCS\d|JCDIVX_CLKDIV\d"
 )
 _ROW = re.compile(r"G_HPBX(\d\d)00")
@@ -30,6 +32,8 @@ _SPINE_ROW = re.compile(r"G_HPRX(\d\d)00")
 _FABRIC = re.compile(r"[HV]\d\d[NSEW]\d{4}|J?(A|B|C|D|M|CE|CLK|LSR|F|Q|DI|OFX)\d|[HV](L|F)\w*|[FX]?FC[IO]|\w*_SLICE")
 _CELL_SUFFIX = re.compile(r".*_([A-Z][A-Z0-9]*)")
 _RARE_DRIVER = re.compile(r".*_(MULT9|ALU54|ALU24|PRADD9|PRADD18)|JRXDATA[2-6].*|J[PR]\d+|JMS?RO\w+")
+_DSP_PIN = re.compile(r"J[FQR]\d+")
+_RESULT = re.compile(r"JP\d+")
 _PAD_LOGIC = re.compile(r".*_S?IOLOGIC")
 
 
@@ -64,6 +68,7 @@ class Routing:
         self.configuration = configuration
         self._database = configuration.database
         self._known: dict[Wire, Source] = {}
+        self._alus: dict[tuple[int, int], bool] = {}
         self._places: dict[str, list[Tile]] = defaultdict(list)
         self._kinds_at: dict[tuple[int, int], set[str]] = defaultdict(set)
         for tile in self._database.tiles:
@@ -132,6 +137,9 @@ class Routing:
     def _choose(self, wire: Wire, candidates: list[Wire]) -> Wire:
         """Of several cells on one fabric input, the ones whose use would have been refused are not it."""
         if len(candidates) > 1:
+            alu = self._alu_output(wire, candidates)
+            if alu is not None:
+                return alu
             likely = [c for c in candidates if not _RARE_DRIVER.fullmatch(c.name)]
             if len(likely) > 1:
                 likely = [c for c in likely if not _PAD_LOGIC.fullmatch(c.name)]
@@ -139,6 +147,31 @@ class Routing:
                 raise UnsupportedConfiguration(f"wire {wire} has several drivers: {', '.join(map(str, candidates))}")
             return likely[0]
         return candidates[0]
+
+    def _alu_output(self, wire: Wire, candidates: list[Wire]) -> Wire | None:
+        """Of several cells on one fabric input, the ALU of a DSP block if that is switched on.
+
+        Raises:
+            UnsupportedCell: it is, but only a multiplier beside it can reach this input.
+        """
+        if not _DSP_PIN.fullmatch(wire.name):
+            return None
+        found = None
+        for each in candidates:
+            # The result's bits come by a wire of the tile before.
+            place = Wire(each.x + 1, each.y, each.name) if _RESULT.fullmatch(each.name) else each
+            if place is not each or each.name.endswith("_ALU54"):
+                found = each if self._alu_is_used(place) else found
+        multipliers = [each for each in candidates if each.name.endswith("_MULT18")]
+        if found is None and any(map(self._alu_is_used, multipliers)):
+            raise UnsupportedCell("MULT18X18D", f"R{wire.y}C{wire.x}", "its product is used beside that of its ALU54B")
+        return found
+
+    def _alu_is_used(self, wire: Wire) -> bool:
+        place = wire.x, wire.y
+        if place not in self._alus:
+            self._alus[place] = alu_is_used(self.configuration, wire)
+        return self._alus[place]
 
     def _clock_network(self, wire: Wire) -> Wire | None:
         if match := _ROW.fullmatch(wire.name):
