@@ -77,15 +77,18 @@ class Routing:
             UnsupportedCell: the wire is driven by a cell this board does not execute.
             UnsupportedConfiguration: the wire is routed in a circle, or has several drivers.
         """
-        known, path, wire = self._known, [], sink
+        known, arcs, path, wire = self._known, self.configuration.arcs, [], sink
         while wire not in known:
-            if _is_cell_output(wire[2]):
+            name = wire[2]
+            if _is_cell_output(name):
                 found: Source = wire
                 break
             path.append(wire)
             if len(path) > PATH_WIRES_MAX:
                 raise UnsupportedConfiguration(f"wire {sink} is routed in a circle")
-            driver = self.driver(wire)
+            driver = arcs.get(wire)
+            if driver is None or name in _SLICE_OF:
+                driver = self.driver(wire)
             if driver is None:
                 found = self._tie(wire)
                 break

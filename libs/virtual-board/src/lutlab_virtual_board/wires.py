@@ -86,12 +86,15 @@ class RelativeWire(NamedTuple):
     def at(self, x: int, y: int) -> Wire:
         """The chip's wire that the tile at (x, y) calls so."""
         columns, rows, name, once = self
-        place = (0, 0, name) if once else (x + columns, y + rows, name)
-        return _wire(Wire, place)
+        return _new(Wire, (0, 0, name) if once else (x + columns, y + rows, name))
 
 
-_wire = tuple.__new__
-"""Makes a `Wire` of a tuple, several times as fast as `Wire` does."""
+_new = tuple.__new__
+
+
+def wire_at(x: int, y: int, name: str) -> Wire:
+    """`Wire(x, y, name)`, made in half the time."""
+    return _new(Wire, (x, y, name))
 
 
 @functools.lru_cache(maxsize=1 << 16)
