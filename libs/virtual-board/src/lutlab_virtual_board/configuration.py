@@ -9,9 +9,9 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from lutlab_virtual_board.bitstream import Bitstream
-from lutlab_virtual_board.tile_kind import TileKind, Word, rows_of
-from lutlab_virtual_board.trellis import STRIDE, Database, Tile, decode_kind
-from lutlab_virtual_board.wires import Wire, absolute
+from lutlab_virtual_board.tile_kind import Row, TileKind, Word, bits_of
+from lutlab_virtual_board.trellis import Database, Tile, decode_kind
+from lutlab_virtual_board.wires import Wire
 
 
 @dataclass(slots=True)
@@ -59,10 +59,10 @@ class Configuration:
         columns = _Columns(bitstream.frames)
         for tile in database.tiles:
             self._at[tile.x, tile.y].append(tile)
-            bits = columns.tile_bits(tile)
-            if bits:
-                self._bits[tile.name] = bits
-                self._decode(tile, bits)
+            rows = columns.tile_rows(tile)
+            if rows:
+                bits = self._bits[tile.name] = bits_of(rows)
+                self._decode(tile, rows, bits)
 
     def tiles_at(self, x: int, y: int) -> list[Tile]:
         """The tiles at a place; several share one."""
@@ -144,12 +144,12 @@ class Configuration:
             kind = self._kinds[tile.kind] = TileKind(decode_kind(self.database.kinds[tile.kind]))
         return kind
 
-    def _decode(self, tile: Tile, bits: int) -> None:
+    def _decode(self, tile: Tile, rows: list[Row], bits: int) -> None:
         kind = self._kind(tile)
         result = TileConfiguration(tile)
         x, y, muxes, arcs = tile.x, tile.y, kind.mux_count, self.arcs
         explained = kind.word_mask
-        for number in kind.touched(rows_of(bits)):
+        for number in kind.touched(rows):
             setting = kind.setting(number)
             if isinstance(setting, Word):
                 value = setting.value(bits)
@@ -161,7 +161,7 @@ class Configuration:
                 continue
             explained |= option.ones
             if number < muxes:
-                arcs[absolute(x, y, setting.name)] = absolute(x, y, option.value)
+                arcs[setting.sink.at(x, y)] = option.wire.at(x, y)
             elif option.value != setting.default:
                 result.choices[setting.name] = option.value
         result.unexplained = _positions(bits & ~explained)
@@ -182,24 +182,22 @@ class _Columns:
 
     def __init__(self, frames: list[int]) -> None:
         self._frames = frames
-        self._any: dict[tuple[int, int], int] = {}
+        self._columns: dict[tuple[int, int], tuple[int, list[tuple[int, int]]]] = {}
 
-    def tile_bits(self, tile: Tile) -> int:
-        """The tile's bits, frame f and bit b at position f * STRIDE + b."""
+    def tile_rows(self, tile: Tile) -> list[Row]:
+        """The tile's frames that are not clear, and their bits."""
         if not tile.bits:
-            return 0
+            return []
         key = (tile.frame, tile.frames)
-        used = self._any.get(key)
-        if used is None:
+        column = self._columns.get(key)
+        if column is None:
+            here = self._frames[tile.frame : tile.frame + tile.frames]
             used = 0
-            for frame in self._frames[tile.frame : tile.frame + tile.frames]:
+            for frame in here:
                 used |= frame
-            self._any[key] = used
-        mask = (1 << tile.bits) - 1
-        if not used >> tile.bit & mask:
-            return 0
-        rows = b"".join(
-            (frame >> tile.bit & mask).to_bytes(STRIDE // 8, "little")
-            for frame in self._frames[tile.frame : tile.frame + tile.frames]
-        )
-        return int.from_bytes(rows, "little")
+            column = self._columns[key] = used, [(number, frame) for number, frame in enumerate(here) if frame]
+        used, frames = column
+        first, mask = tile.bit, (1 << tile.bits) - 1
+        if not used >> first & mask:
+            return []
+        return [(number, bits) for number, frame in frames if (bits := frame >> first & mask)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 
@@ -54,10 +55,16 @@ def extract(configuration: Configuration, package: str, clock_pin: str, clock_hz
 
 
 def _expand(context: Context, wire: Wire, net: Net) -> None:
-    for pattern, expand in _EXPANDERS:
-        if pattern.fullmatch(wire.name):
-            return expand(context, wire, net)
-    raise UnsupportedCell(wire.name, f"R{wire.y}C{wire.x}", "it is used as a signal")
+    expand = _expander(wire.name)
+    if expand is None:
+        raise UnsupportedCell(wire.name, f"R{wire.y}C{wire.x}", "it is used as a signal")
+    expand(context, wire, net)
+
+
+@functools.cache
+def _expander(name: str) -> Callable[[Context, Wire, Net], None] | None:
+    """What builds the cell that an output wire of this name belongs to."""
+    return next((expand for pattern, expand in _EXPANDERS if pattern.fullmatch(name)), None)
 
 
 def pulls(configuration: Configuration, package: str, netlist: Netlist) -> dict[str, int]:

@@ -82,25 +82,26 @@ class Routing:
             UnsupportedCell: the wire is driven by a cell this board does not execute.
             UnsupportedConfiguration: the wire is routed in a circle, or has several drivers.
         """
-        path: list[Wire] = []
-        wire = sink
-        while True:
-            if wire in self._known:
-                found = self._known[wire]
-                break
-            if _is_cell_output(wire.name):
-                found = wire
+        known, arcs, path, wire = self._known, self.configuration.arcs, [], sink
+        while wire not in known:
+            name = wire[2]
+            if _is_cell_output(name):
+                found: Source = wire
                 break
             path.append(wire)
             if len(path) > PATH_WIRES_MAX:
                 raise UnsupportedConfiguration(f"wire {sink} is routed in a circle")
-            driver = self.driver(wire)
+            driver = arcs.get(wire)
+            if driver is None or name in _SLICE_OF:
+                driver = self.driver(wire)
             if driver is None:
                 found = self._tie(wire)
                 break
             wire = driver
+        else:
+            found = known[wire]
         for passed in path:
-            self._known[passed] = found
+            known[passed] = found
         return found
 
     def driver(self, wire: Wire) -> Wire | None:
@@ -125,14 +126,16 @@ class Routing:
         if not arcs:
             return []
         found = []
+        column, row, name = wire
+        once = (column, row) == (0, 0) and name.startswith("G_")
         for arc in arcs:
-            if wire.name.startswith("G_") and (wire.x, wire.y) == (0, 0):
+            if once:
                 found += [absolute(tile.x, tile.y, arc.source) for tile in self._places[arc.kind]]
                 continue
-            x, y = wire.x - arc.dx, wire.y - arc.dy
+            x, y = column - arc.dx, row - arc.dy
             if arc.kind in self._kinds_at.get((x, y), ()):
                 found.append(absolute(x, y, arc.source))
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(found)) if len(found) > 1 else found
 
     def _choose(self, wire: Wire, candidates: list[Wire]) -> Wire:
         """Of several cells on one fabric input, the ones whose use would have been refused are not it."""

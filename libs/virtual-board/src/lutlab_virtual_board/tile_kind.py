@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lutlab_virtual_board.trellis import STRIDE, Setting, TileType
+from lutlab_virtual_board.wires import RelativeWire, relative
 
 Row = tuple[int, int]
 """A frame of a tile, and its bits in it."""
@@ -18,12 +19,16 @@ Row = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """A value and the bits it needs: under `mask` the tile must equal `ones`; `count` is how many they are."""
+    """A value and the bits it needs: under `mask` the tile must equal `ones`; `count` is how many they are.
+
+    A multiplexer's value is a `wire`.
+    """
 
     value: str
     mask: int
     ones: int
     count: int
+    wire: RelativeWire
 
 
 class Matcher:
@@ -33,15 +38,16 @@ class Matcher:
         setting: of the database.
     """
 
-    __slots__ = ("_found", "default", "mask", "name", "options")
+    __slots__ = ("_found", "default", "mask", "name", "options", "sink")
 
     def __init__(self, setting: Setting) -> None:
         self.name = setting.name
+        self.sink = relative(setting.name)
         self.default = setting.default
         # Where values are indistinguishable the last one is reported, as ecpunpack does.
         options = [_option(o.value, o.bits) for o in reversed(setting.options())]
         self.options = sorted(options, key=lambda o: -o.count)
-        self.mask = _mask(setting.rows)
+        self.mask = bits_of(setting.rows)
         self._found: dict[int, Option | None] = {}
 
     def match(self, bits: int) -> Option | None:
@@ -72,7 +78,7 @@ class Word:
         self.name = setting.name
         self.default = int(setting.default, 2)
         self._lanes = [_option(o.value, o.bits) for o in setting.options()]
-        self.mask = _mask(setting.rows)
+        self.mask = bits_of(setting.rows)
         self._seen: dict[int, int] = {}
 
     def value(self, bits: int) -> int:
@@ -114,7 +120,7 @@ class TileKind:
             for frame, bits in setting.rows:
                 self._frames[frame].append((bits, number))
             if number >= self._first_word:
-                self.word_mask |= _mask(setting.rows)
+                self.word_mask |= bits_of(setting.rows)
 
     def setting(self, number: int) -> Matcher | Word:
         """A setting by its number."""
@@ -153,17 +159,12 @@ class TileKind:
         return sorted(found)
 
 
-def rows_of(bits: int) -> list[Row]:
-    """A tile's frames that are not clear, and their bits."""
-    data = bits.to_bytes((bits.bit_length() + STRIDE - 1) // STRIDE * (STRIDE // 8), "little")
-    return [(frame, row) for frame, row in enumerate(memoryview(data).cast("H")) if row]
-
-
-def _mask(rows: Iterable[Row]) -> int:
-    mask = 0
-    for frame, bits in rows:
-        mask |= bits << STRIDE * frame
-    return mask
+def bits_of(rows: Iterable[Row]) -> int:
+    """A tile's bits, frame f and bit b at position f * STRIDE + b."""
+    bits = 0
+    for frame, row in rows:
+        bits |= row << STRIDE * frame
+    return bits
 
 
 def _option(value: str, bits: list[int]) -> Option:
@@ -171,4 +172,4 @@ def _option(value: str, bits: list[int]) -> Option:
     for bit in bits:
         mask |= 1 << (bit >> 1)
         ones |= (bit & 1) << (bit >> 1)
-    return Option(value, mask, ones, len(bits))
+    return Option(value, mask, ones, len(bits), relative(value))

@@ -68,14 +68,41 @@ def _step(part: str | None, positive: str) -> int:
     return int(part[1:]) if part[0] == positive else -int(part[1:])
 
 
+class RelativeWire(NamedTuple):
+    """A database name, taken apart.
+
+    Attributes:
+        columns: to the right.
+        rows: down.
+        name: there.
+        once: the wire exists once on the whole chip.
+    """
+
+    columns: int
+    rows: int
+    name: str
+    once: bool
+
+    def at(self, x: int, y: int) -> Wire:
+        """The chip's wire that the tile at (x, y) calls so."""
+        columns, rows, name, once = self
+        return _new(Wire, (0, 0, name) if once else (x + columns, y + rows, name))
+
+
+_new = tuple.__new__
+
+
+def wire_at(x: int, y: int, name: str) -> Wire:
+    """`Wire(x, y, name)`, made in half the time."""
+    return _new(Wire, (x, y, name))
+
+
 @functools.lru_cache(maxsize=1 << 16)
-def relative(name: str) -> tuple[int, int, str, bool]:
-    """A database name as `split_relative` gives it, and whether its wire exists once on the whole chip."""
-    columns, rows, rest = split_relative(name)
-    return columns, rows, rest, name.startswith("G_") and not _PER_TILE_GLOBAL.search(name)
+def relative(name: str) -> RelativeWire:
+    """A database name, taken apart once."""
+    return RelativeWire(*split_relative(name), name.startswith("G_") and not _PER_TILE_GLOBAL.search(name))
 
 
 def absolute(x: int, y: int, name: str) -> Wire:
     """The chip's wire that the tile at (x, y) calls `name`."""
-    columns, rows, rest, once = relative(name)
-    return Wire(0, 0, rest) if once else Wire(x + columns, y + rows, rest)
+    return relative(name).at(x, y)

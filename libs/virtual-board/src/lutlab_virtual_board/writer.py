@@ -140,7 +140,7 @@ class Writer:
         for function in self._functions:
             text.append(f"static NOINLINE void {function.name}(void) {{")
             if function.block is None:
-                text += [_render(statement, places) for statement in function.lines]
+                text += [_render(statement, places, {}) for statement in function.lines]
             else:
                 text += _render_block(function, places, blocks)
             text.append("}")
@@ -220,12 +220,12 @@ def _render_block(function: _Function, places: dict[int, str], readers: dict[int
     for statement in function.lines:
         request = _request(readers.get(statement.net, {})) if statement.net in places else ""
         if not request or "|=" not in request:
-            lines.append(_render(statement, {**places, **here}))
+            lines.append(_render(statement, places, here))
             continue
         change = changes.setdefault(request, f"d{len(changes)}")
         place, local = places[statement.net or 0], f"v{statement.net}"
         # Later statements of the block read the local variable.
-        lines.append(f"  u {local} = {_substitute(statement.text, {**places, **here})};")
+        lines.append(f"  u {local} = {_substitute(statement.text, places, here)};")
         lines.append(f"  {change} |= {local} ^ {place}; {place} = {local};")
         here[statement.net or 0] = local
     head = [f"  u {', '.join(f'{name} = 0' for name in changes.values())};"] if changes else []
@@ -233,12 +233,20 @@ def _render_block(function: _Function, places: dict[int, str], readers: dict[int
     return [*head, *lines, *tail]
 
 
-def _substitute(text: str, places: dict[int, str]) -> str:
-    return _TOKEN.sub(lambda match: places.get(int(match[1]), f"v{match[1]}"), text)
+def _substitute(text: str, places: dict[int, str], here: dict[int, str]) -> str:
+    """A text with the nets' places; a local variable in `here` comes before the net's place in the state."""
+    if "@" not in text:
+        return text
+
+    def name(match: re.Match[str]) -> str:
+        net = int(match[1])
+        return here.get(net) or places.get(net) or f"v{net}"
+
+    return _TOKEN.sub(name, text)
 
 
-def _render(statement: Statement, places: dict[int, str]) -> str:
-    text = _substitute(statement.text, places)
+def _render(statement: Statement, places: dict[int, str], here: dict[int, str]) -> str:
+    text = _substitute(statement.text, places, here)
     if statement.net is None:
         return f"  {text}"
     place = places.get(statement.net)

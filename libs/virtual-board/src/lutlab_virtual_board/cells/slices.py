@@ -10,7 +10,7 @@ from lutlab_virtual_board.cells.clocking import chip_reset, require_clock
 from lutlab_virtual_board.cells.context import AND, OR, SELECT, Context, number, place
 from lutlab_virtual_board.errors import UnsupportedCell
 from lutlab_virtual_board.netlist import ONE, ZERO, DistributedRam, Function, Net, RamOutput, Register, RegisterOutput
-from lutlab_virtual_board.wires import Wire
+from lutlab_virtual_board.wires import Wire, wire_at
 
 _SLICES = "ABCD"
 _LUT_INIT_ERASED = 0xFFFF
@@ -32,6 +32,7 @@ _PINS = {
 }
 """For each input of a LUT or register the choice that ties it to one, and its wire."""
 
+_LUT_PINS = [[_PINS[index, letter] for letter in "ABCD"] for index in range(8)]
 _INITS = [f"{_slice(index)}.K{index % 2}.INIT" for index in range(8)]
 _MODES = [f"{_slice(index)}.MODE" for index in range(8)]
 
@@ -45,7 +46,8 @@ def _pin(context: Context, x: int, y: int, index: int, letter: str) -> Net:
 
 
 def _inputs(context: Context, x: int, y: int, index: int) -> tuple[Net, ...]:
-    return tuple(_pin(context, x, y, index, letter) for letter in "ABCD")
+    choices, net = context.configuration.choices(x, y), context.net
+    return tuple([ONE if choices.get(tied) == "1" else net(wire_at(x, y, wire)) for tied, wire in _LUT_PINS[index]])
 
 
 def _init(context: Context, x: int, y: int, index: int) -> int:
