@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx
 import pytest
 from e2e_support import BIN, ROOT, Stack, eventually, release_all, reserve, running, submit, wait_job
 from sdk_support import run_in_sdk
@@ -53,7 +52,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 def traffic(stack: Stack, board: int) -> int:
     """Write random words of its own to a board's memory and read them back, round after round; bytes moved."""
-    chance = random.Random(board)  # noqa: S311 - patterns
+    chance = random.Random(board)
     url = stack.ready["api_url"].replace("http", "ws", 1) + f"/fpga/{board}/stream"
     moved = 0
     with connect(url, additional_headers={"X-API-Key": stack.ready["api_key"]}, open_timeout=20) as ws:

@@ -89,9 +89,13 @@ class Board:
         """Be a board until `stop` is called."""
         while not self._stop:
             self._watch_job()
-            for key, _ in self._selector.select(self._wait_s()):
+            is_busy = self._control is not None and self._control.is_busy
+            for key, _ in self._selector.select(0.0 if is_busy else self._wait_s()):
                 self._handle(key.fileobj)
-            self._run_design()
+            if self._control is not None and self._control.is_busy:
+                self._control.step()
+            else:
+                self._run_design()
 
     def close(self) -> None:
         """Power off."""
