@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import msgspec
 
@@ -29,8 +29,8 @@ class Powered(Protocol):
     def set_faults(self, faults: Faults) -> None:
         """Have these faults from now on."""
 
-    def lose_power(self) -> None:
-        """Forget the design."""
+    def lose_power(self, after_bytes: int | None = None) -> None:
+        """Forget the design, now or after so many more bytes of a bitstream."""
 
     def woken(self) -> None:
         """A pin has changed from outside."""
@@ -42,6 +42,10 @@ class Powered(Protocol):
 class _Upset(msgspec.Struct, forbid_unknown_fields=True):
     frame: int
     bit: int
+
+
+class _PowerLoss(msgspec.Struct, forbid_unknown_fields=True):
+    after_bytes: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
 class Desk:
@@ -103,7 +107,8 @@ class Desk:
                 upset = msgspec.convert(rest, _Upset)
                 return self._board.chip.upset(upset.frame, upset.bit)
             case "power_loss":
-                return self._board.lose_power()
+                loss = msgspec.convert(rest, _PowerLoss)
+                return self._board.lose_power(loss.after_bytes)
         raise ControlRefused(f"nothing is known about {asked.get('ask')!r}")
 
     def _fabric(self) -> Fabric:
