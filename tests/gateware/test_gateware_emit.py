@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 from pyosys import libyosys
 
@@ -12,7 +13,7 @@ import lutlab_profiles
 from lutlab_gateware.base import BaseTarget
 from lutlab_gateware.emit import emit_rtlil, emit_verilog, lpf
 from lutlab_gateware.pll import Pll
-from lutlab_gateware.soc import Soc, VerilogTarget
+from lutlab_gateware.soc import Panel, Soc, TooManyPins, VerilogTarget
 
 COUNTER = Path(__file__).parents[2] / "examples" / "counter" / "design.v"
 
@@ -77,8 +78,34 @@ def test_lpf():
     assert 'LOCATE COMP "clk" SITE "G2";' in text
     assert 'LOCATE COMP "rx" SITE "M1";' in text
     assert 'LOCATE COMP "leds[3]" SITE "D2";' in text
-    assert text.count("IOBUF PORT") == 7
+    assert 'IOBUF PORT "buttons[5]" IO_TYPE=LVCMOS33 PULLMODE=DOWN;' in text
+    assert text.count("IOBUF PORT") == 7 + 6 + 4
     assert text.endswith('FREQUENCY PORT "clk" 50 MHZ;\n')
+
+
+def test_lpf_of_a_board_wired_the_other_way_round():
+    profile = lutlab_profiles.get("lfe5u-25f")
+    pins = {"leds": ("U16",), "buttons": ("J17",), "switches": (), "buttons_inverted": True, "io_types": {"J17": "X"}}
+    text = lpf(msgspec.structs.replace(profile, pins=msgspec.structs.replace(profile.pins, **pins)), 50_000_000)
+    assert 'LOCATE COMP "leds" SITE "U16";' in text  # the only bit of a port has no index
+    assert 'IOBUF PORT "buttons" IO_TYPE=X PULLMODE=UP;' in text
+    assert text.count("IOBUF PORT") == 5
+
+
+def test_a_design_that_wants_them_has_buttons_and_switches():
+    panel = Panel(leds=2, buttons=3, switches=1)
+    target = VerilogTarget("m", io_bits={"io_leds": 1, "io_buttons": 2, "io_switches": 1})
+    text = emit_rtlil(soc(target, panel=panel), name="chip")
+    top = text.split("module \\chip\n")[1].split("\nmodule ")[0]
+    ports = sorted(re.findall(r"wire width (\d+) (input|output) \d+ +\\(\w+)", top))
+    assert ports == sorted(
+        [("1", "input", name) for name in ("clk", "rx", "switches")]
+        + [("1", "output", "tx"), ("2", "output", "leds"), ("3", "input", "buttons")]
+    )
+    for io in ("io_leds", "io_buttons", "io_switches"):
+        assert f"connect \\{io}" in text
+    with pytest.raises(TooManyPins, match="io_buttons has 2 bits, but the board has 1 buttons"):
+        soc(target, panel=Panel(leds=2, buttons=1, switches=1))
 
 
 @pytest.mark.parametrize(

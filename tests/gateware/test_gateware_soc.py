@@ -13,7 +13,7 @@ from bus_sim import load_example, run_soc
 from lutlab_bus import Read, Status, Write
 from lutlab_gateware.base import BASE_ID, BASE_VERSION, SCRATCH_ADDRESS, SCRATCH_WORDS, BaseTarget
 from lutlab_gateware.pll import Pll
-from lutlab_gateware.soc import RESET_CYCLES, Soc
+from lutlab_gateware.soc import RESET_CYCLES, Panel, Soc
 
 
 def test_base_design():
@@ -127,6 +127,24 @@ def test_reset_lasts_some_cycles_after_configuration():
         await ctx.tick("pin").repeat(100)
         assert ctx.get(soc.leds[0])
         assert ctx.get(target.cycles_in_reset) == RESET_CYCLES
+
+    clocked(soc, bench)
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_ones_are_lit_and_pressed_whatever_the_wiring(inverted):
+    target = Observer()
+    target.io_leds, target.io_buttons, target.io_switches = Signal(2, init=0b01), Signal(2), Signal()
+    panel = Panel(leds=3, buttons=4, switches=2, leds_inverted=inverted, buttons_inverted=inverted)
+    soc = Soc(target, divider=4, build_id=0, clk_hz=50_000_000, panel=panel)
+
+    async def bench(ctx):
+        ctx.set(soc.buttons, 0b0110 ^ (0b1111 if inverted else 0))
+        ctx.set(soc.switches, 0b11)
+        await ctx.tick("pin").repeat(4)
+        assert ctx.get(soc.leds) == (0b110 if inverted else 0b001)
+        assert ctx.get(target.io_buttons) == 0b10
+        assert ctx.get(target.io_switches) == 1
 
     clocked(soc, bench)
 

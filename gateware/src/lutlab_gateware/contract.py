@@ -13,6 +13,7 @@ from typing import Any
 from amaranth.hdl import Elaboratable, Signal
 
 from lutlab_bus import wire
+from lutlab_gateware.soc import IO_BITS_MAX
 
 WIDTHS = {
     "wb_cyc": 1,
@@ -25,7 +26,8 @@ WIDTHS = {
     "wb_ack": 1,
 }
 """The signals a design must have and their widths in bits; `wb_adr` may have 1 to 24."""
-OPTIONAL_WIDTHS = {"wb_err": 1}
+OPTIONAL_WIDTHS = {"wb_err": 1, "io_leds": None, "io_buttons": None, "io_switches": None}
+"""Signals that a design may have; those without a width have 1 to 32 bits, and as many as the board has at most."""
 _ADDRESS = "wb_adr"
 
 
@@ -157,4 +159,6 @@ def _width_flaw(name: str, signal: object) -> str:
             return ""
         return f"its {name} is {width} bits wide instead of 1 to {wire.ADDRESS_BITS_MAX}"
     wanted = WIDTHS.get(name) or OPTIONAL_WIDTHS[name]
+    if wanted is None:
+        return "" if 1 <= width <= IO_BITS_MAX else f"its {name} is {width} bits wide instead of 1 to {IO_BITS_MAX}"
     return "" if width == wanted else f"its {name} is {width} bits wide instead of {wanted}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from amaranth.back import rtlil
 
 from lutlab_gateware.pll import format_mhz
-from lutlab_gateware.soc import LED_COUNT, Soc
+from lutlab_gateware.soc import Panel, Soc
 from lutlab_profiles import DeviceProfile
 
 YOSYS_TIMEOUT_S = 120
@@ -32,9 +32,9 @@ def emit_rtlil(soc: Soc, name: str = "top") -> str:
         name: of the top module. Modules below are called `<name>.<...>`, which no Verilog module can clash with.
 
     Returns:
-        Text for yosys `read_rtlil`. Ports: clk, rx, tx, leds[3:0]. A `VerilogTarget`'s module stays a black box.
+        Text for yosys `read_rtlil`. Ports: those of the SoC. A `VerilogTarget`'s module stays a black box.
     """
-    text: str = rtlil.convert(soc, name=name, ports=[soc.clk, soc.rx, soc.tx, soc.leds], emit_src=False)
+    text: str = rtlil.convert(soc, name=name, ports=soc.ports, emit_src=False)
     return text
 
 
@@ -58,6 +58,18 @@ def emit_verilog(soc: Soc, name: str = "top") -> str:
         return (Path(folder) / "soc.v").read_text()
 
 
+def panel_of(profile: DeviceProfile) -> Panel:
+    """A board model's LEDs, buttons and switches."""
+    pins = profile.pins
+    return Panel(
+        leds=len(pins.leds),
+        buttons=len(pins.buttons),
+        switches=len(pins.switches),
+        leds_inverted=pins.leds_inverted,
+        buttons_inverted=pins.buttons_inverted,
+    )
+
+
 def lpf(profile: DeviceProfile, clk_hz: int, *, timing_hz: int | None = None) -> str:
     """The constraint file for a profile's pins.
 
@@ -71,12 +83,20 @@ def lpf(profile: DeviceProfile, clk_hz: int, *, timing_hz: int | None = None) ->
         LPF text: LOCATE and IOBUF for each pin, FREQUENCY for the oscillator's.
     """
     pins = {"clk": profile.pins.clk, "rx": profile.pins.rx, "tx": profile.pins.tx}
-    pins |= {f"leds[{i}]": pin for i, pin in enumerate(profile.pins.leds[:LED_COUNT])}
+    released = "UP" if profile.pins.buttons_inverted else "DOWN"
+    pulls = {"rx": "UP"}  # an unplugged line idles
+    for group, pull in (("leds", ""), ("buttons", released), ("switches", "DOWN")):
+        sites = getattr(profile.pins, group)
+        # The tools call the only bit of a port by the port's name.
+        ports = [f"{group}[{i}]" for i in range(len(sites))] if len(sites) > 1 else [group]
+        pins |= dict(zip(ports, sites, strict=False))
+        pulls |= dict.fromkeys(ports, pull)
     lines = []
     for port, site in pins.items():
-        pull = " PULLMODE=UP" if port == "rx" else ""  # an unplugged line idles
+        mode = f" PULLMODE={pulls[port]}" if pulls.get(port) else ""
+        io_type = profile.pins.io_types.get(site, _IO_TYPE)
         lines.append(f'LOCATE COMP "{port}" SITE "{site}";')
-        lines.append(f'IOBUF PORT "{port}" IO_TYPE={_IO_TYPE}{pull};')
+        lines.append(f'IOBUF PORT "{port}" IO_TYPE={io_type}{mode};')
     pin_hz = Fraction(profile.clk_hz * (timing_hz or clk_hz), clk_hz)
     lines.append(f'FREQUENCY PORT "clk" {format_mhz(pin_hz)} MHZ;')
     return "\n".join(lines) + "\n"

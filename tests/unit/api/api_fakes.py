@@ -365,6 +365,7 @@ STATS = {
 }
 
 
+SIGNALS = {"led0": 1, "count": 16}
 PINS = [{"name": "led0", "pin": "B2", "way": "out", "level": 1}]
 
 
@@ -407,6 +408,8 @@ class FakeBus:
             return BusReply(status=BusStatus.OK, frame=json.dumps(STATS).encode())
         if headers.verb in (BusVerb.PINS, BusVerb.DRIVE):
             return BusReply(status=BusStatus.OK, frame=json.dumps(PINS).encode())
+        if headers.verb is BusVerb.SIGNALS:
+            return BusReply(status=BusStatus.OK, frame=json.dumps(SIGNALS).encode())
         if headers.verb is BusVerb.CAPTURE:
             return BusReply(status=BusStatus.OK, frame=b"$timescale 1 ps $end")
         if headers.verb is BusVerb.OPEN:

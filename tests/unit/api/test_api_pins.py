@@ -19,6 +19,12 @@ async def test_looking_needs_no_session(lab: Lab, ada: httpx.AsyncClient) -> Non
     assert lab.bus.seen[-1][1].verb is BusVerb.PINS
 
 
+async def test_what_can_be_recorded_needs_no_session(lab: Lab, ada: httpx.AsyncClient) -> None:
+    lab.ledger.add(board(0))
+    assert (await ada.get("/fpga/0/signals")).json() == [{"name": "led0", "bits": 1}, {"name": "count", "bits": 16}]
+    assert lab.bus.seen[-1][1].verb is BusVerb.SIGNALS
+
+
 async def test_setting_and_recording_need_the_board(lab: Lab, ada: httpx.AsyncClient) -> None:
     lab.ledger.add(board(0))
     set_pins = await ada.put("/fpga/0/pins", json={"pins": {"C4": 1}})

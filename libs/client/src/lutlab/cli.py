@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from lutlab.commands import audit, boards, demo, jobs, service, up, verify
+from lutlab.commands import audit, boards, demo, jobs, pins, service, up, verify
 from lutlab.commands.common import note
 from lutlab.commands.config import config
 from lutlab.commands.keys import keys
@@ -36,6 +36,9 @@ app.command()(jobs.cancel)
 app.command()(boards.read)
 app.command()(boards.write)
 app.command()(boards.bridge)
+app.command()(pins.pins)
+app.command()(pins.signals)
+app.command()(pins.capture)
 app.command()(boards.release)
 app.command()(boards.reset)
 app.command()(boards.events)

@@ -33,9 +33,11 @@ from lutlab.models import (
     Key,
     KeyPage,
     OpResult,
+    Pin,
     RotatedKey,
     RunResult,
     Session,
+    SignalShape,
     Submitted,
 )
 from lutlab.stream import BoardStream
@@ -44,6 +46,8 @@ from lutlab.verification import VerificationClient
 T = TypeVar("T")
 
 TIMEOUT_S = 30.0
+CAPTURE_TIMEOUT_S = 30.0
+"""In addition to what a capture may wait for its trigger."""
 ATTEMPTS_MAX = 6
 RETRY_WAIT_S = 1.0
 RETRY_WAIT_MAX_S = 5.0
@@ -257,6 +261,43 @@ class Client:
             Refused: `no_bridge`, or the board is not yours.
         """
         return self._post(f"/api/v1/boards/{fpga_id}/bridge", BridgeWay)
+
+    # -- pins of boards without hardware ----------------------------------------------------------
+
+    def pins(self, fpga_id: int) -> list[Pin]:
+        """LEDs, buttons, switches and other pins of the running design. Raises: Refused: the board is real."""
+        return self._get(f"/fpga/{fpga_id}/pins", list[Pin])
+
+    def set_pins(self, fpga_id: int, levels: Mapping[str, int]) -> list[Pin]:
+        """Press buttons and set switches of a board you have reserved, by name or pin; all pins afterwards."""
+        return self.typed("PUT", f"/fpga/{fpga_id}/pins", list[Pin], json={"pins": dict(levels)})
+
+    def signals(self, fpga_id: int) -> list[SignalShape]:
+        """What `capture` can record of the running design."""
+        return self._get(f"/fpga/{fpga_id}/signals", list[SignalShape])
+
+    def capture(
+        self,
+        fpga_id: int,
+        cycles: int,
+        signals: Sequence[str] = (),
+        *,
+        trigger: tuple[str, int] | None = None,
+        wait_s: float = 5.0,
+    ) -> str:
+        """Record signals of a board you have reserved, as the text of a VCD.
+
+        Args:
+            cycles: of the design's clock, 1 to 100,000.
+            signals: as `signals` names them; all pins if none are given.
+            trigger: start when this signal changes to this level; at once if None.
+            wait_s: how long to wait for that, 30 s at most.
+        """
+        body: dict[str, Any] = {"cycles": cycles, "signals": list(signals), "wait_s": wait_s}
+        if trigger is not None:
+            body["trigger"] = {"signal": trigger[0], "level": trigger[1]}
+        timeout_s = wait_s + CAPTURE_TIMEOUT_S
+        return self.request("POST", f"/fpga/{fpga_id}/capture", json=body, timeout=timeout_s).text
 
     # -- keys ------------------------------------------------------------------------------------
 

@@ -43,6 +43,29 @@ class Board(Model, frozen=True, kw_only=True):
     profile: str | None = None
 
 
+class Pin(Model, frozen=True, kw_only=True):
+    """A pin of a design on a board without hardware.
+
+    Attributes:
+        name: `led0`, `button0`, `switch0`, `tx`, `rx`, or as the package calls it.
+        pin: as the package calls it.
+        way: `in` or `out` of the chip.
+        level: 0 or 1.
+    """
+
+    name: str
+    pin: str
+    way: str
+    level: int
+
+
+class SignalShape(Model, frozen=True, kw_only=True):
+    """Something of a running design that can be recorded, and how many bits it has."""
+
+    name: str
+    bits: int
+
+
 class Submitted(Model, frozen=True, kw_only=True):
     """A job that was accepted."""
 

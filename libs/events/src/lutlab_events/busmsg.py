@@ -42,6 +42,8 @@ class BusVerb(StrEnum):
     """How the board's line does; needs no session. Answers `ok` with a JSON object as the frame."""
     PINS = "pins"
     """The levels of the board's pins, as JSON; needs no session. `refused` where the board cannot be looked at."""
+    SIGNALS = "signals"
+    """What `capture` can record, as a JSON object of widths in bits by name; otherwise as `pins`."""
     DRIVE = "drive"
     """Set pins; the frame is a JSON object of levels by pin. Answers as `pins` does."""
     CAPTURE = "capture"

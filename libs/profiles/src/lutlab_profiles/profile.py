@@ -30,12 +30,21 @@ class Pins(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         rx: serial data into the FPGA.
         tx: serial data out of the FPGA.
         leds: LEDs, least significant first; may be empty.
+        buttons, switches: likewise.
+        leds_inverted: an LED is lit by a low level.
+        buttons_inverted: a pressed button gives a low level.
+        io_types: the standard of pins that are not LVCMOS33, by pin.
     """
 
     clk: str
     rx: str
     tx: str
     leds: tuple[str, ...] = ()
+    buttons: tuple[str, ...] = ()
+    switches: tuple[str, ...] = ()
+    leds_inverted: bool = False
+    buttons_inverted: bool = False
+    io_types: dict[str, str] = {}
 
 
 class DeviceProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -89,9 +89,13 @@ class Board:
         """Be a board until `stop` is called."""
         while not self._stop:
             self._watch_job()
-            for key, _ in self._selector.select(self._wait_s()):
+            is_busy = self._control is not None and self._control.is_busy
+            for key, _ in self._selector.select(0.0 if is_busy else self._wait_s()):
                 self._handle(key.fileobj)
-            self._run_design()
+            if self._control is not None and self._control.is_busy:
+                self._control.step()
+            else:
+                self._run_design()
 
     def close(self) -> None:
         """Power off."""
@@ -142,8 +146,15 @@ class Board:
         self.chip.slow_s = faults.slow_s
         self._to_design, self._to_host = Line(faults), Line(faults)
 
-    def lose_power(self) -> None:
-        """Forget the design, and drop whoever is programming; the board comes back at once, erased."""
+    def lose_power(self, after_bytes: int | None = None) -> None:
+        """Forget the design, and drop whoever is programming; the board comes back at once, erased.
+
+        Args:
+            after_bytes: when: after so many more bytes of a bitstream; now if not given.
+        """
+        self._tap.power_bytes = after_bytes
+        if after_bytes is not None:
+            return
         if self._client:
             self._drop_client()
         self._tap.disconnect()
@@ -172,7 +183,11 @@ class Board:
         try:
             data = self._client.recv(_RECEIVE_BYTES)
             if data:
-                self._client.sendall(self._session.feed(data))
+                answer = self._session.feed(data)
+                if self._tap.power_bytes is not None and self._tap.power_bytes <= 0:
+                    self.lose_power()
+                    return
+                self._client.sendall(answer)
                 return
         except XvcError as error:
             _log.warning("jtag_client_cut_off", code=error.code, reason=str(error))

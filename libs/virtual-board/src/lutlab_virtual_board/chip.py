@@ -38,6 +38,8 @@ class Chip:
         self._waiting: Fabric | None = None
         self._key = ""
         self._stream = b""
+        self.runs = 0
+        """Grows whenever another design runs, or the same from its start."""
         self.slow_s = 0.0
         """How much longer configuring takes: a fault."""
         self.fabric: Fabric | None = None
@@ -45,10 +47,16 @@ class Chip:
         self.job: Job | None = None
         """The compilation of a better build, if one is under way."""
 
+    @property
+    def design(self) -> str:
+        """A name for what is configured: of the stream and the board model."""
+        return self._key
+
     def erase(self) -> None:
         """Stop the design and forget it."""
         if self.fabric or self._waiting:
             _log.info("chip_erased")
+        self.runs += 1
         self._stop_job()
         for fabric in (self.fabric, self._waiting):
             if fabric:
@@ -109,6 +117,7 @@ class Chip:
         self._stop_job()
         self.fabric.close()
         self.fabric = struck
+        self.runs += 1
         _log.warning("configuration_upset", design=self._key, frame=frame, bit=bit)
 
     def close(self) -> None:

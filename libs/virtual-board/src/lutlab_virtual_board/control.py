@@ -1,8 +1,9 @@
 """A board's side door: a Unix socket where its pins are seen and set, its signals recorded and its faults chosen.
 
-One JSON object a line in, one out: `{"ask": "pins"}`, `{"ask": "drive", "pins": {"C4": 1}}`, `{"ask": "capture",
-"cycles": 100, ...}` (see `capture.Capture`), `{"ask": "faults", ...}` (see `faults.Faults`), `{"ask": "upset",
-"frame": 10, "bit": 20}`, `{"ask": "power_loss"}`. An answer is `{"ok": ...}` or `{"refused": "why"}`.
+One JSON object a line in, one out: `{"ask": "pins"}`, `{"ask": "signals"}`, `{"ask": "drive", "pins": {"C4": 1}}`,
+`{"ask": "capture", "cycles": 100, ...}` (see `capture.Capture`), `{"ask": "faults", ...}` (see `faults.Faults`),
+`{"ask": "upset", "frame": 10, "bit": 20}`, `{"ask": "power_loss"}`, and the names of its signals,
+`{"ask": "names", "names": {"count": ["R12C5 SLICEA register 0"]}}`. An answer is `{"ok": ...}` or `{"refused": "why"}`.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import contextlib
 import json
 import os
 import socket
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import structlog
 
@@ -21,11 +23,24 @@ from lutlab_virtual_board.errors import VirtualBoardError
 
 _log = structlog.get_logger("lutlab_virtual_board")
 
-REQUEST_BYTES_MAX = 1 << 16
+REQUEST_BYTES_MAX = 16 << 20
+"""The names of a large design's signals."""
+READ_BYTES = 1 << 16
 CLIENTS_MAX = 8
 SEND_TIMEOUT_S = 5.0
 
+RECORDINGS_MAX = 8
+"""Recordings that wait for their turn."""
+
 Answer = Callable[[dict[str, Any]], Any]
+
+
+@runtime_checkable
+class Lasting(Protocol):
+    """An answer that takes a while, step by step."""
+
+    def step(self) -> str | None:
+        """Go on for a moment; the answer once it is complete. Raises: VirtualBoardError."""
 
 
 class ControlRefused(VirtualBoardError):
@@ -46,6 +61,7 @@ class Control:
         self._path = path
         self._answer = answer
         self._clients: dict[socket.socket, bytearray] = {}
+        self._lasting: deque[tuple[socket.socket, Lasting]] = deque()
         path.unlink(missing_ok=True)
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         # By way of the folder's descriptor: an address has room for 107 characters only.
@@ -76,12 +92,14 @@ class Control:
         """Read from a client and answer its complete lines; False when it has gone."""
         buffer = self._clients[client]
         try:
-            data = client.recv(REQUEST_BYTES_MAX)
+            data = client.recv(READ_BYTES)
             buffer += data
             while b"\n" in buffer:
                 line, _, rest = bytes(buffer).partition(b"\n")
                 buffer[:] = rest
-                client.sendall(json.dumps(self._reply(line)).encode() + b"\n")
+                reply = self._reply(client, line)
+                if reply is not None:
+                    _send(client, reply)
         except OSError as error:
             _log.warning("control_client_lost", reason=str(error))
             data = b""
@@ -91,14 +109,45 @@ class Control:
         client.close()
         return False
 
-    def _reply(self, line: bytes) -> dict[str, Any]:
+    def _reply(self, client: socket.socket, line: bytes) -> dict[str, Any] | None:
+        """The answer to a request, or None if it comes later."""
         try:
             asked = json.loads(line)
             if not isinstance(asked, dict):
                 raise ControlRefused("a request is a JSON object")
-            return {"ok": self._answer(asked)}
+            answer = self._answer(asked)
+            if not isinstance(answer, Lasting):
+                return {"ok": answer}
+            if len(self._lasting) >= RECORDINGS_MAX:
+                raise ControlRefused(f"{RECORDINGS_MAX} recordings wait for their turn already")
+            self._lasting.append((client, answer))
         except (VirtualBoardError, ValueError) as error:
             return {"refused": str(error)}
+        return None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something lasts: then `step` runs the design, and nobody else may."""
+        return bool(self._lasting)
+
+    def step(self) -> None:
+        """Go on with what lasts, one after the other."""
+        client, lasting = self._lasting[0]
+        if client not in self._clients:
+            self._lasting.popleft()
+            return
+        try:
+            done = lasting.step()
+            if done is None:
+                return
+            reply = {"ok": done}
+        except VirtualBoardError as error:
+            reply = {"refused": str(error)}
+        self._lasting.popleft()
+        try:
+            _send(client, reply)
+        except OSError as error:
+            _log.warning("control_client_lost", reason=str(error))  # it is noticed when it is read from
 
     def close(self) -> None:
         """Remove the socket."""
@@ -107,3 +156,7 @@ class Control:
         self.listener.close()
         with contextlib.suppress(OSError):
             self._path.unlink()
+
+
+def _send(client: socket.socket, reply: dict[str, Any]) -> None:
+    client.sendall(json.dumps(reply).encode() + b"\n")

@@ -103,6 +103,8 @@ class Tap:
     def __init__(self, idcode: int, chip: ConfigurationPort) -> None:
         self.stuck: int | None = None
         """Level that TDO always has: a fault, or None."""
+        self.power_bytes: int | None = None
+        """After so many more bytes of a bitstream the power fails: a fault, or None. Zero or less: it has failed."""
         self._idcode = idcode
         self._chip = chip
         self._state = State.RESET
@@ -197,6 +199,8 @@ class Tap:
         whole = bits // 8
         if len(self._stream) + whole <= STREAM_BYTES_MAX:
             self._stream += (data & (1 << 8 * whole) - 1).to_bytes(whole, "little").translate(_REVERSED)
+        if self.power_bytes is not None:
+            self.power_bytes -= whole
         self._loose_bits = data >> 8 * whole
         self._loose_count = bits % 8
 

@@ -38,6 +38,13 @@ class Pins:
         lease = Lease(fpga_id=fpga_id, session_id=NOBODY, epoch=board.epoch)
         return _pins(fpga_id, await self._ask(board, BusVerb.PINS, lease, {}, PINS_TIMEOUT_S))
 
+    async def signals(self, fpga_id: int) -> dict[str, int]:
+        """What can be recorded, as widths in bits by name. Raises: as `look`."""
+        board = await self._reads.board(fpga_id)
+        lease = Lease(fpga_id=fpga_id, session_id=NOBODY, epoch=board.epoch)
+        frame = await self._ask(board, BusVerb.SIGNALS, lease, {}, PINS_TIMEOUT_S)
+        return dict(_decoded(fpga_id, frame))
+
     async def drive(self, caller: Caller, fpga_id: int, levels: dict[str, int]) -> list[dict[str, Any]]:
         """Set inputs of the design on a board that the caller has reserved; every pin afterwards. Raises: as `look`."""
         board = await self._reads.board(fpga_id)
@@ -62,7 +69,11 @@ class Pins:
 
 
 def _pins(fpga_id: int, frame: bytes) -> list[dict[str, Any]]:
+    return list(_decoded(fpga_id, frame))
+
+
+def _decoded(fpga_id: int, frame: bytes) -> Any:
     try:
-        return list(json.loads(frame))
+        return json.loads(frame)
     except ValueError as error:
         raise BoardFailure(Code.BOARD_LINK_FAILED, f"board {fpga_id}: its agent answered nonsense") from error

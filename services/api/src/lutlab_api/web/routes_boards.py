@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response, status
 from lutlab_api.domain.errors import Code
 from lutlab_api.web.asked import Api, FpgaId, Reader, Running, Submitting, reader_of, services_of
 from lutlab_api.web.documented import ASK, BOARD, READ, errors
-from lutlab_api.web.models import Accepted, CaptureBody, Fpga, Pin, PinLevels, Session
+from lutlab_api.web.models import Accepted, CaptureBody, Fpga, Pin, PinLevels, Session, SignalShape
 from lutlab_api.web.models_run import RunOrBatch
 from lutlab_api.web.polling import NOT_MODIFIED, POLLED, tags_of
 from lutlab_api.web.uploads import UPLOAD_BODY, read_upload
@@ -96,6 +96,13 @@ async def submit_to_fpga(fpga_id: FpgaId, request: Request, api: Api, asked: Sub
 async def look_at_pins(fpga_id: FpgaId, api: Api, reader: Reader) -> list[Pin]:
     """The levels of LEDs and other pins of the design that runs. Only boards without hardware can be looked at."""
     return [Pin.model_validate(pin) for pin in await api.pins.look(fpga_id)]
+
+
+@router.get("/{fpga_id}/signals", summary="Name what can be recorded", responses=errors(*READ, *BOARD, *PINS_ERRORS))
+async def name_signals(fpga_id: FpgaId, api: Api, reader: Reader) -> list[SignalShape]:
+    """Pins, the design's own signals as far as registers hold them, and registers by their place."""
+    found = await api.pins.signals(fpga_id)
+    return [SignalShape(name=name, bits=bits) for name, bits in found.items()]
 
 
 @router.put("/{fpga_id}/pins", summary="Set pins", responses=errors(*ASK, *BOARD, *PINS_ERRORS, *RESERVED_ERRORS))

@@ -7,9 +7,11 @@ import contextlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from lutlab_board_agent.domain.errors import DoorClosed, DoorRefused
 from lutlab_events.busmsg import BusVerb
+from lutlab_events.signal_names import SignalNames
 
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
 TIMEOUT_S = 45.0
@@ -25,6 +27,14 @@ class SocketDoor:
             line = json.dumps({**asked, "ask": verb.value}).encode() + b"\n"
         except (ValueError, TypeError) as error:
             raise DoorRefused(f"the request is no JSON object: {error}") from error
+        told = await self._told(path, line)
+        return (told if isinstance(told, str) else json.dumps(told)).encode()
+
+    async def tell_names(self, path: str, names: SignalNames) -> None:
+        """See `Door`."""
+        await self._told(path, json.dumps({"ask": "names", "names": names}).encode() + b"\n")
+
+    async def _told(self, path: str, line: bytes) -> Any:
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 answer = json.loads(await self._exchange(path, line))
@@ -32,8 +42,7 @@ class SocketDoor:
             raise DoorClosed(f"the board's side door {path} does not answer: {error!r}") from error
         if "refused" in answer:
             raise DoorRefused(str(answer["refused"]))
-        told = answer["ok"]
-        return (told if isinstance(told, str) else json.dumps(told)).encode()
+        return answer["ok"]
 
     async def _exchange(self, path: str, line: bytes) -> bytes:
         # By way of the folder's descriptor: an address has room for 107 characters only.

@@ -13,6 +13,7 @@ from lutlab_board_agent.domain.latency import LatencyTimer
 from lutlab_bus import SerialPort
 from lutlab_events.busmsg import BusReply, BusVerb
 from lutlab_events.commands import Command
+from lutlab_events.signal_names import SignalNames
 
 Answer = Callable[[BusReply], Awaitable[None]]
 """Sends the reply to one bus request."""
@@ -95,11 +96,15 @@ class Door(Protocol):
     """The side door of boards without hardware."""
 
     async def ask(self, path: str, verb: BusVerb, request: bytes) -> bytes:
-        """What the board at this socket answers: JSON for `pins` and `drive`, a VCD for `capture`.
+        """What the board at this socket answers: JSON for `pins`, `signals` and `drive`, a VCD for `capture`.
 
         Raises:
             DoorRefused: it does not do this. DoorClosed: it does not answer.
         """
+        ...
+
+    async def tell_names(self, path: str, names: SignalNames) -> None:
+        """Tell the board at this socket what the signals of its design are called. Raises: as `ask`."""
         ...
 
 

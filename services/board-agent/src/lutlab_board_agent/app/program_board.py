@@ -186,6 +186,7 @@ class ProgramService:
         try:
             await self._programmer.load(seat.board.cable, bitstream, timeout_s=self._time_left_s(work))
             await self._check(bus, work)
+            await bus.name_signals(bitstream)
         except LoaderFailed as error:
             if not seat.present:
                 raise BoardGone(f"the board was unplugged while it was loaded: {error}") from error

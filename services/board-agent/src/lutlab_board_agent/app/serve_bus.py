@@ -23,6 +23,7 @@ from lutlab_board_agent.domain.usage import use_report_due
 from lutlab_bus import stream
 from lutlab_events.busmsg import BridgeWay, BusHeaders, BusReply, BusStatus, BusVerb, Lease
 from lutlab_events.commands import ReportSessionUsed
+from lutlab_events.signal_names import read_names
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +32,9 @@ CARRIED = frozenset({BusVerb.EXCHANGE, BusVerb.BATCH})
 NEW_TOKEN = partial(secrets.token_bytes, TOKEN_BYTES)
 DOOR_REQUESTS_MAX = 4
 """Requests about pins that one board has at once."""
-_AT_THE_DOOR = frozenset({BusVerb.PINS, BusVerb.DRIVE, BusVerb.CAPTURE})
+_SEEN = frozenset({BusVerb.PINS, BusVerb.SIGNALS})
+"""What may be looked at without a session."""
+_AT_THE_DOOR = _SEEN | {BusVerb.DRIVE, BusVerb.CAPTURE}
 _OK = BusReply(status=BusStatus.OK)
 
 
@@ -100,7 +103,7 @@ class BoardBus:
         """The immediate reply, None if the lane will answer."""
         if request.verb is BusVerb.STATS:
             return BusReply(status=BusStatus.OK, frame=json.dumps(self.seat.link_stats()).encode())
-        if request.verb is BusVerb.PINS:
+        if request.verb in _SEEN:
             return _OK
         refusal = lease_refusal(self.seat.memory, request.lease)
         if refusal is not None:
@@ -159,6 +162,18 @@ class BoardBus:
             return BusReply(status=BusStatus.REFUSED, message=str(error))
         except DoorClosed as error:
             return BusReply(status=BusStatus.LINK_FAILED, message=str(error))
+
+    async def name_signals(self, bitstream: bytes) -> None:
+        """Tell a board without hardware what the signals of its new design are called, where the build kept that."""
+        if self.seat.board.control is None or self._door is None:
+            return
+        names = read_names(bitstream)
+        if not names:
+            return
+        try:
+            await self._door.tell_names(self.seat.board.control.path, names)
+        except (DoorRefused, DoorClosed) as error:
+            log.warning("names_not_told", board_key=self.seat.board.key, error=str(error))
 
     def _hold(self, request: BusHeaders) -> BusReply | None:
         """Take or renew the stream lock for a request; the refusal if another stream has the board."""

@@ -52,7 +52,7 @@ _RULES: tuple[tuple[LoaderCode, str, str], ...] = (
     (
         LoaderCode.CABLE_UNREACHABLE,
         r"Connection error|connection failure|Connection refused|No route to host|can't read info|wrong getinfo"
-        r"|Socket creation error|Receive error|Send failed|ll_write fails|connection closed"
+        r"|Socket creation error|Receive error|Send failed|ll_write fails|connection closed|shut down the connection"
         r"|No cable found|unable to open ftdi device|No USB devices found|device not found|no device found"
         r"|TDO is stuck|JTAG init failed|LIBUSB_ERROR_NO_DEVICE|DFU init failed",
         "no board answers at the cable",

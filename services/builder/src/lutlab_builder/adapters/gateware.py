@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from lutlab_builder.domain.errors import BuildFailure, Code
 from lutlab_profiles import DeviceProfile
 
@@ -19,6 +21,12 @@ class LutlabGateware:
             return round(find_dividers(profile.clk_hz, wanted_hz).output_hz)
         except UnreachableFrequency as error:
             raise BuildFailure(Code.INVALID_SYS_CLK_FREQ, str(error)) from None
+
+    def panel(self, profile: DeviceProfile) -> dict[str, int | bool]:
+        """See `lutlab_builder.app.ports.Gateware.panel`."""
+        from lutlab_gateware.emit import panel_of  # noqa: PLC0415
+
+        return dataclasses.asdict(panel_of(profile))
 
     def constraints(self, profile: DeviceProfile, clk_hz: int, timing_hz: int) -> str:
         """See `lutlab_builder.app.ports.Gateware.constraints`."""

@@ -83,8 +83,10 @@ class InstalledTools:
 
     def _sources_digest(self) -> str:
         """Over every source file of ours that decides about the bits: gateware, sandboxed programs, tool options."""
-        stages = Path(__file__).resolve().parents[1] / "app" / "stages.py"
-        total = hashlib.sha256(hashlib.sha256(stages.read_bytes()).digest())
+        room = Path(__file__).resolve().parents[1]
+        total = hashlib.sha256()
+        for path in (room / "app" / "stages.py", room / "domain" / "names.py"):
+            total.update(hashlib.sha256(path.read_bytes()).digest())
         for folder in (*self._files.packages.values(), self._files.inside):
             for path in sorted(folder.rglob("*.py")):
                 total.update(str(path.relative_to(folder)).encode() + b"\0")

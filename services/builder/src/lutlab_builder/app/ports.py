@@ -160,6 +160,10 @@ class Gateware(Protocol):
         """The design's clock as it can be made. Raises: BuildFailure `invalid_sys_clk_freq`."""
         ...
 
+    def panel(self, profile: DeviceProfile) -> Mapping[str, int | bool]:
+        """The board's LEDs, buttons and switches, as `lutlab_gateware.soc.Panel` takes them."""
+        ...
+
     def constraints(self, profile: DeviceProfile, clk_hz: int, timing_hz: int) -> str:
         """nextpnr's constraint file: pins, and the clock to time the design for."""
         ...

@@ -157,7 +157,7 @@ class Builder:
         wanted_mhz = plan.options.timing_target_mhz
         timing_hz = round(wanted_mhz * 1e6) if wanted_mhz is not None else clk_hz
         constraints = self._gateware.constraints(profile, clk_hz, timing_hz)
-        return Target(profile, clk_hz, timing_hz, constraints, recipe.seed)
+        return Target(profile, clk_hz, timing_hz, constraints, recipe.seed, self._gateware.panel(profile))
 
 
 def _profile(name: str) -> DeviceProfile:

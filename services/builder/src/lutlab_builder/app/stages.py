@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lutlab_builder.app.ports import Limits, LogSink, Outcome, Sandbox, SandboxJob, Stage, Stop
-from lutlab_builder.domain import cells, diagnose
+from lutlab_builder.domain import cells, diagnose, names
 from lutlab_builder.domain.bundle import Language
 from lutlab_builder.domain.elaboration import Elaboration, parse_elaboration
 from lutlab_builder.domain.errors import BuildFailure, Code
 from lutlab_builder.domain.plan import Plan
 from lutlab_builder.domain.report import PnrReport, StageTime, parse_pnr, parse_stat
+from lutlab_events.signal_names import write_names
 from lutlab_profiles import DeviceProfile
 
 SOC_NAME = "lutlab_soc"
 """The top module's name; `top` would clash with many a user's module."""
-SOC_PORTS = {"clk": ["in", 1], "rx": ["in", 1], "tx": ["out", 1], "leds": ["out", 4]}
-"""Its ports; a design whose code tampers with the SoC cannot add any."""
+SOC_PORTS: dict[str, tuple[str, int]] = {"clk": ("in", 1), "rx": ("in", 1), "tx": ("out", 1)}
+"""Its ports, beside those for LEDs, buttons and switches; a design whose code tampers with the SoC cannot add any."""
 RESULT_BYTES_MAX = 64 << 10
 REPORT_BYTES_MAX = 4 << 20
 BITSTREAM_BYTES_MAX = 32 << 20
+NETLIST_BYTES_MAX = 128 << 20
 _SIGNAL_BASE = 128
 
 
@@ -47,6 +50,7 @@ class Target:
         timing_hz: the clock nextpnr times the design for.
         constraints: nextpnr's constraint file.
         seed: nextpnr's seed.
+        panel: the board's LEDs, buttons and switches, as `lutlab_gateware.soc.Panel` takes them.
     """
 
     profile: DeviceProfile
@@ -54,6 +58,17 @@ class Target:
     timing_hz: int
     constraints: str
     seed: int
+    panel: Mapping[str, int | bool]
+
+    @property
+    def ports(self) -> dict[str, tuple[str, int]]:
+        """What the SoC has in any case."""
+        return SOC_PORTS | ({"leds": ("out", int(self.panel["leds"]))} if self.panel["leds"] else {})
+
+    @property
+    def optional_ports(self) -> dict[str, tuple[str, int]]:
+        """What it has if the design wants it."""
+        return {name: ("in", int(self.panel[name])) for name in ("buttons", "switches") if self.panel[name]}
 
 
 @dataclass
@@ -144,6 +159,7 @@ async def elaborate(run: Run, limits: Limits) -> Elaboration:
         "divider": target.profile.uart_divider,
         "oscillator_hz": target.profile.clk_hz,
         "clk_hz": target.clk_hz,
+        "panel": target.panel,
     }
     outputs = {name: run.path(name) for name in ("design.il", "result.json")}
     job = SandboxJob("elaborate", params, limits, outputs=outputs, design=_write_design(run))
@@ -182,7 +198,9 @@ def _elaboration_failure(language: Language, outcome: Outcome) -> BuildFailure:
 async def synthesize(run: Run, limits: Limits) -> dict[str, int]:
     """`design.il` -> `design.json`; returns the cell counts."""
     outputs = {name: run.path(name) for name in ("design.json", "stat.json")}
-    job = SandboxJob("synth", {"top": SOC_NAME, "ports": SOC_PORTS}, limits, _inputs(run, ["design.il"]), outputs)
+    params: dict[str, Any] = {"top": SOC_NAME, "ports": run.target.ports, "optional_ports": run.target.optional_ports}
+    params["multipliers"] = cells.multipliers(run.target.profile.nextpnr_device)
+    job = SandboxJob("synth", params, limits, _inputs(run, ["design.il"]), outputs)
     outcome = await run.program(Stage.SYNTHESIZE, job)
     if outcome.exit_code:
         reported = diagnose.yosys_failure(outcome.tail, Code.SYNTHESIS_FAILED)
@@ -193,15 +211,23 @@ async def synthesize(run: Run, limits: Limits) -> dict[str, int]:
 
 
 async def place_and_route(run: Run, limits: Limits) -> PnrReport:
-    """`design.json` -> `design.config`; returns what nextpnr measured."""
+    """`design.json` -> `design.config` and `placed.json`; returns what nextpnr measured."""
     profile = run.target.profile
     run.path("design.lpf").write_text(run.target.constraints, encoding="utf-8")
-    outputs = {name: run.path(name) for name in ("design.config", "pnr.json")}
+    outputs = {name: run.path(name) for name in ("design.config", "pnr.json", "placed.json")}
     args = [
         profile.nextpnr_device,
         *("--package", profile.package, "--speed", str(profile.speed_grade), "--seed", str(run.target.seed)),
         *("--json", "{in:design.json}", "--lpf", "{in:design.lpf}", "--textcfg", "{out:design.config}"),
-        *("--report", "{out:pnr.json}", "--freq", f"{run.target.timing_hz / 1e6:.6f}", "--timing-allow-fail"),
+        *(
+            "--report",
+            "{out:pnr.json}",
+            "--write",
+            "{out:placed.json}",
+            "--freq",
+            f"{run.target.timing_hz / 1e6:.6f}",
+            "--timing-allow-fail",
+        ),
     ]
     inputs = _inputs(run, ["design.json", "design.lpf"])
     job = SandboxJob("wasm", {"tool": "nextpnr-ecp5", "args": args}, limits, inputs, outputs)
@@ -225,7 +251,19 @@ async def pack(run: Run, limits: Limits) -> bytes:
     bitstream = _read(output, BITSTREAM_BYTES_MAX, "the bitstream")
     if not bitstream:
         raise BuildFailure(Code.PACK_FAILED, "ecppack wrote no bitstream")
-    return bitstream
+    return await asyncio.to_thread(_named, run, bitstream)
+
+
+def _named(run: Run, bitstream: bytes) -> bytes:
+    """The bitstream with the names of the design's signals in its header; without, where there is too much to read."""
+    try:
+        netlists = [_read(run.path(name), NETLIST_BYTES_MAX, name) for name in ("design.json", "placed.json")]
+        found = names.signal_names(netlists[0], netlists[1], SOC_NAME, run.plan.bundle.language)
+    except BuildFailure as failure:
+        # Names are for people who look inside: no reason to give them no bitstream.
+        run.hear(Stage.PACK)(f"Warning: the bitstream has no names of signals: {failure.message}")
+        return bitstream
+    return write_names(bitstream, found)
 
 
 def _inputs(run: Run, names: Sequence[str]) -> dict[str, Path]:

@@ -39,6 +39,14 @@ ALLOWED = frozenset(
     }
 )
 
+_MULTIPLIERS = {"12k": 28, "25k": 28, "45k": 72, "85k": 156}
+"""MULT18X18D of each die, by the end of nextpnr's option for it. Source: Lattice FPGA-DS-02012, table 1.1."""
+
+
+def multipliers(nextpnr_device: str) -> int:
+    """How many multipliers a device has, by nextpnr's option that selects its die, e.g. `--um5g-45k`."""
+    return _MULTIPLIERS[nextpnr_device.rpartition("-")[2]]
+
 
 def check(cells: Mapping[str, int]) -> None:
     """Refuse a design with other cells. Raises: BuildFailure `forbidden_cell`, which names them."""

@@ -36,6 +36,7 @@ def main(request: dict[str, Any]) -> int:
     try:
         loaded = loaders[params["language"]](request)
         with amaranth_design.blame_design(request, own_pid):
+            _check_panel(loaded.target, params)
             text = _to_rtlil(loaded.target, params)
             address_words = 1 << len(loaded.target.wb_adr)
         _write_rtlil(text, loaded, request)
@@ -52,13 +53,24 @@ def main(request: dict[str, Any]) -> int:
     os._exit(0 if result["ok"] else 1)
 
 
+def _check_panel(target: Any, params: dict[str, Any]) -> None:
+    from lutlab_gateware.soc import Panel, TooManyPins  # noqa: PLC0415
+
+    try:
+        Panel(**params["panel"]).check(target)
+    except TooManyPins as error:
+        raise DesignFailure(error.code, str(error)) from None
+
+
 def _to_rtlil(target: Any, params: dict[str, Any]) -> str:
     from lutlab_gateware.emit import emit_rtlil  # noqa: PLC0415
     from lutlab_gateware.pll import Pll  # noqa: PLC0415
-    from lutlab_gateware.soc import Soc  # noqa: PLC0415
+    from lutlab_gateware.soc import Panel, Soc  # noqa: PLC0415
 
+    panel = Panel(**params["panel"])
     pll = Pll(params["oscillator_hz"], params["clk_hz"]) if params["clk_hz"] != params["oscillator_hz"] else None
-    soc = Soc(target, divider=params["divider"], build_id=params["build_id"], clk_hz=params["clk_hz"], pll=pll)
+    names = ("divider", "build_id", "clk_hz")
+    soc = Soc(target, pll=pll, panel=panel, **{name: params[name] for name in names})
     return emit_rtlil(soc, params["soc_name"])
 
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from pathlib import Path
 from typing import Any
 
 from lutlab_builder.inside.yosys import Yosys
+
+MULTIPLIER = "MULT18X18D"
+EXCESS_MAX = 2
+"""A design with more than so many times the device's multipliers would not fit as logic either."""
 
 
 def main(request: dict[str, Any]) -> int:
@@ -14,9 +20,26 @@ def main(request: dict[str, Any]) -> int:
     design = Yosys()
     design.run(f"read_rtlil {inputs['design.il']}")
     found = design.ports().get(params["top"], {})
-    if found != {name: tuple(shape) for name, shape in params["ports"].items()}:
+    optional = {name: tuple(shape) for name, shape in params["optional_ports"].items()}
+    plain = {name: shape for name, shape in found.items() if optional.get(name) != shape}
+    if plain != {name: tuple(shape) for name, shape in params["ports"].items()}:
         sys.stdout.write(f"ERROR: the SoC's ports were tampered with: {sorted(found)}\n")
         return 1
-    design.run(f"synth_ecp5 -top {params['top']} -json {outputs['design.json']}")
-    design.run(f"tee -q -o {outputs['stat.json']} stat -json")
+    multipliers = _synthesize(design, params["top"], outputs)
+    if params["multipliers"] < multipliers <= params["multipliers"] * EXCESS_MAX:
+        sys.stdout.write(
+            f"Warning: the design has {multipliers} multipliers, the device {params['multipliers']}: they are made of "
+            "logic, which is slower\n"
+        )
+        design = Yosys()
+        design.run(f"read_rtlil {inputs['design.il']}")
+        _synthesize(design, params["top"], outputs, "-nodsp")
     return 0
+
+
+def _synthesize(design: Yosys, top: str, outputs: dict[str, str], options: str = "") -> int:
+    """Write nextpnr's JSON and the statistics; how many multipliers there are."""
+    design.run(f"synth_ecp5 -top {top} {options} -json {outputs['design.json']}")
+    design.run(f"tee -q -o {outputs['stat.json']} stat -json")
+    cells = json.loads(Path(outputs["stat.json"]).read_text())["design"]["num_cells_by_type"]
+    return int(cells.get(MULTIPLIER, 0))

@@ -15,6 +15,9 @@ from lutlab_builder.inside.yosys import Yosys
 INPUTS = {"clk": 1, "rst": 1, "wb_cyc": 1, "wb_stb": 1, "wb_we": 1, "wb_adr": None, "wb_dat_w": 32, "wb_sel": 4}
 OUTPUTS = {"wb_dat_r": 32, "wb_ack": 1}
 OPTIONAL_OUTPUTS = {"wb_err": 1}
+PANEL = {"io_leds": "out", "io_buttons": "in", "io_switches": "in"}
+"""What a design may also have: the board's LEDs, buttons and switches, 1 to 32 bits each."""
+IO_BITS_MAX = 32
 ADDRESS_BITS_MAX = 24
 _NAMES_MAX = 20
 
@@ -45,7 +48,8 @@ def load(request: dict[str, Any]) -> Loaded:
     modules = yosys.ports()
     name = choose(modules, request["params"]["top"])
     ports = modules[name]
-    target = VerilogTarget(name, address_bits=ports["wb_adr"][1], has_err="wb_err" in ports)
+    io_bits = {port: ports[port][1] for port in PANEL if port in ports}
+    target = VerilogTarget(name, address_bits=ports["wb_adr"][1], has_err="wb_err" in ports, io_bits=io_bits)
     return Loaded(target, name, yosys)
 
 
@@ -73,6 +77,9 @@ def objections(ports: dict[str, tuple[str, int]]) -> list[str]:
     for name, port in ports.items():
         if name in OPTIONAL_OUTPUTS and port != ("out", OPTIONAL_OUTPUTS[name]):
             found.append(f"{name} must be an output of {OPTIONAL_OUTPUTS[name]} bit")
+        elif name in PANEL:
+            if port[0] != PANEL[name] or not 1 <= port[1] <= IO_BITS_MAX:
+                found.append(f"{name} must be an {PANEL[name]}put of 1 to {IO_BITS_MAX} bits")
         elif name not in wanted and name not in OPTIONAL_OUTPUTS:
             found.append(f"{name} is not part of the contract")
     return found

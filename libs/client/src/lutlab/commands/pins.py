@@ -1,0 +1,95 @@
+"""Boards without hardware: look at their pins, press their buttons, record their signals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lutlab.commands.common import ApiKey, ApiUrl, AsJson, BoardId, DataDir, client, note, out, out_json, parse_number
+from lutlab.text import table
+
+LEVEL_MAX = (1 << 63) - 1
+REGISTER = " register "
+"""Part of the name of a register by its place, of which there are too many to list."""
+
+
+def pins(
+    *,
+    board: BoardId,
+    levels: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME=LEVEL]...", help="Inputs to set first, e.g. button0=1; the board must be yours."),
+    ] = None,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a board's LEDs, buttons, switches and other pins; or set some first."""
+    wanted = dict(_assignment(text, 1) for text in levels or ())
+    with client(api_url, api_key, data_dir) as lab:
+        found = lab.set_pins(board, wanted) if wanted else lab.pins(board)
+    if as_json:
+        out_json(found)
+        return
+    out(table(("name", "pin", "way", "level"), [(p.name, p.pin, p.way, p.level) for p in found]))
+
+
+def signals(
+    *,
+    board: BoardId,
+    registers: Annotated[bool, typer.Option("--registers", help="Also list registers by their place.")] = False,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what `capture` can record of the design on a board: pins, and the design's own registers by name."""
+    with client(api_url, api_key, data_dir) as lab:
+        found = [signal for signal in lab.signals(board) if registers or REGISTER not in signal.name]
+    if as_json:
+        out_json(found)
+        return
+    bits = {signal.name for signal in found if signal.bits > 1}
+    rows = [(s.name, s.bits) for s in found if not (s.name.endswith("]") and s.name.rpartition("[")[0] in bits)]
+    out(table(("signal", "bits"), rows))
+
+
+def capture(
+    *,
+    board: BoardId,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SIGNAL]...", help="What to record, as `lutlab signals` names it. Default: all pins."),
+    ] = None,
+    cycles: Annotated[int, typer.Option("--cycles", help="Clock cycles to record.", min=1, max=100_000)] = 1000,
+    trigger: Annotated[
+        str | None, typer.Option("--trigger", metavar="SIGNAL=LEVEL", help="Start when a signal changes to this.")
+    ] = None,
+    wait_s: Annotated[float, typer.Option("--wait-s", help="How long to wait for that.", min=0, max=30)] = 5.0,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write. Default: standard output.")
+    ] = None,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Record signals of the design on a board you have reserved, as a VCD for any waveform viewer."""
+    start = _assignment(trigger, LEVEL_MAX) if trigger else None
+    with client(api_url, api_key, data_dir) as lab:
+        text = lab.capture(board, cycles, names or (), trigger=start, wait_s=wait_s)
+    if output is None:
+        out(text.rstrip("\n"))
+        return
+    output.write_text(text, encoding="utf-8")
+    note(f"{cycles} cycles in {output}")
+
+
+def _assignment(text: str, largest: int) -> tuple[str, int]:
+    """A name and its level. Raises: typer.BadParameter."""
+    name, equals, level = text.rpartition("=")
+    if not (name and equals):
+        raise typer.BadParameter(f"{text!r} is no NAME=LEVEL, e.g. button0=1")
+    return name, parse_number(level, f"the level of {name}", largest)
