@@ -124,9 +124,8 @@ class Configuration:
         """Which bits of a word that spans several tiles have a place in them."""
         lanes = 0
         for tile in tiles:
-            for word in self._kind(tile).words:
-                if word.name == name:
-                    lanes |= sum(1 << index for index, lane in enumerate(word.lanes) if lane.count)
+            word = self._kind(tile).word(name)
+            lanes |= word.known_lanes() if word else 0
         return lanes
 
     def bits(self, tile: Tile) -> int:

@@ -93,6 +93,10 @@ class Word:
             self._seen[here] = value
         return value
 
+    def known_lanes(self) -> int:
+        """Which bits of the number have a place in a tile."""
+        return sum(1 << index for index, lane in enumerate(self._lanes) if lane.count)
+
 
 class TileKind:
     """A kind of tile.
