@@ -170,6 +170,10 @@ class Positions(Protocol):
         """Remember a position. May be lost in a crash: then the reader repeats itself, harmlessly."""
         ...
 
+    async def keep(self, name: str, position: int) -> None:
+        """Remember a number that no crash may lose."""
+        ...
+
 
 class Archive(Protocol):
     """Blobs in Postgres: they stay when NATS is wiped."""
