@@ -223,7 +223,10 @@ class Attic(Protocol):
         ...
 
     async def forget_blobs(self, before: datetime, limit: int) -> int:
-        """Delete up to `limit` blobs that only jobs spoke of which ended before; how many. Raises: StoreUnavailable."""
+        """Delete up to `limit` blobs that no job needed since, nor a project or a board; how many.
+
+        Raises: StoreUnavailable.
+        """
         ...
 
 
