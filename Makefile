@@ -31,7 +31,7 @@ sim: $(STAMP) ## simulate the lab: SEEDS=n seeds (10000), or SEED=n, one of them
 	@PYTHONPATH=tests/sim PYTHONHASHSEED=0 $(BIN)/python -m lutlab_sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),10000))
 
 sim-mutants: $(STAMP) ## plant known bugs and see that the simulation notices each, and in how many of LOOKS=n seeds (50)
-	@PYTHONPATH=tests/sim PYTHONHASHSEED=0 $(BIN)/python -m lutlab_sim --mutants --rare --seeds 1000 --looks $(or $(LOOKS),50)
+	@PYTHONPATH=tests/sim PYTHONHASHSEED=0 $(BIN)/python -m lutlab_sim --mutants --seeds 1000 --looks $(or $(LOOKS),50)
 
 chaos: $(STAMP) ## kill the processes of a whole lab under load, KILLS=n times (200) among COMMANDS=n (200000), and look at it
 	@$(BIN)/python tests/chaos/chaos.py --kills $(or $(KILLS),200) --commands $(or $(COMMANDS),200000)

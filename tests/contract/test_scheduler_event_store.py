@@ -79,7 +79,7 @@ class InPostgres(Stores):
         return PostgresStore(self._connections[-1], self._pool)
 
     async def positions(self) -> Positions:
-        return PostgresPositions(self._pool)
+        return PostgresPositions(self._pool, self._pool)
 
     async def view(self, table: str) -> list[dict[str, Any]]:
         return [dict(row) for row in await self._pool.fetch(f"select * from {table}")]

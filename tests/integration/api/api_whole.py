@@ -37,7 +37,7 @@ from lutlab_events.work import AgentHeartbeat, BuildWork, LogChunk, ProgramWork
 from lutlab_transport.blobs import BlobStore
 from lutlab_transport.clock import RandomIds, SystemClock
 from lutlab_transport.commands import CommandClient
-from lutlab_transport.streams import pull_consumer
+from pulling import pull_consumer
 
 BIN = Path(sys.executable).parent
 ADMIN_KEY = "the-first-key-of-all"

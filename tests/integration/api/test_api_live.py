@@ -79,6 +79,8 @@ async def test_followers_see_everything_once_in_order_and_no_more_than_they_may(
         break
     wrong = await api.get("/api/v1/events", headers={"Accept": "text/event-stream", "Last-Event-ID": "x"})
     assert (wrong.status_code, wrong.json()["error"]["code"]) == (422, "validation_error")
+    ahead = await api.get("/api/v1/events/stream?after=999999")
+    assert ahead.status_code == 422 and "nobody can have heard it up to 999999" in ahead.json()["error"]["message"]
     async with lab.client(None) as nobody:
         assert (await nobody.get("/api/v1/events", headers={"Accept": "text/event-stream"})).status_code == 401
     helper.build_error = None

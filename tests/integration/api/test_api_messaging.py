@@ -19,7 +19,8 @@ from lutlab_events.busmsg import BusHeaders, BusReply, BusStatus, BusVerb, Lease
 from lutlab_events.commands import RevokeKey
 from lutlab_events.envelope import Answer
 from lutlab_transport.clock import RandomIds, SystemClock
-from lutlab_transport.streams import ensure_streams, pull_consumer
+from lutlab_transport.streams import ensure_streams
+from pulling import pull_consumer
 
 SITE = "bench"
 LEASE = Lease(fpga_id=3, session_id=UUID(int=7), epoch=2)

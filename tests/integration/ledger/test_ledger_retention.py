@@ -23,8 +23,17 @@ insert into jobs (job_id, number, type, status, owner, source_digest, bitstream,
                   version) values ($1, $2, 'build_and_program', $3, 'ada', $4, $5, $1, $6, $6, 1)
 """
 SQL_EVENT = """
-insert into events values ($1, gen_random_uuid(), $2, 1, 'some.thing.v1', $3, gen_random_uuid(), gen_random_uuid(),
-                           'ada', 'main', now(), '')
+insert into events
+select 1 + coalesce(max(position), 0), gen_random_uuid(), $1, 1 + coalesce(max(version) filter (where stream = $1), 0),
+       'some.thing.v1', $2, gen_random_uuid(), gen_random_uuid(), 'ada', 'main', $3, '' from events
+"""
+SQL_PROJECT = """
+insert into projects values ($1, 'ada', 'p', 't', '', '', $2, $3, $4, $4, 1)
+"""
+SQL_VERIFICATION = """
+insert into verifications (job_id, number, project_id, owner, status, stages, records, config_overrides, files_digest,
+                           seed, attempt, correlation_id, submitted_at, updated_at, version)
+values ($1, $2, $1, 'ada', $3, '[]', $4, '{}', $5, 1, 1, $1, $6, $6, 1)
 """
 
 
@@ -35,7 +44,7 @@ def digest(number: int) -> str:
 @pytest.fixture
 async def pool(postgres_url: str) -> AsyncIterator[asyncpg.Pool]:
     async with asyncpg.create_pool(postgres_url, min_size=1, max_size=2) as pool:
-        await pool.execute("truncate blobs, jobs, job_logs, profiles")
+        await pool.execute("truncate blobs, jobs, job_logs, profiles, projects, verifications")
         yield pool
 
 
@@ -52,6 +61,34 @@ async def job(pool: asyncpg.Pool, source: int, status: str, *, young: bool = Fal
     await pool.execute("insert into job_logs values ($1, 1, 0, 'synthesize', 'x', $2)", ident, ended_at)
 
 
+async def event(pool: asyncpg.Pool, stream: str, *mentioned: int, young: bool = False) -> None:
+    data = json.dumps({"files": [{"digest": digest(number)} for number in mentioned]})
+    await pool.execute(SQL_EVENT, stream, data, YOUNG if young else OLD)
+
+
+async def project(pool: asyncpg.Pool, number: int, status: str, file: int) -> None:
+    files = json.dumps({"a.v": {"digest": digest(file), "size_bytes": 1}})
+    await pool.execute(SQL_PROJECT, UUID(int=number), status, files, OLD)
+
+
+async def verification(
+    pool: asyncpg.Pool,
+    number: int,
+    status: str,
+    *,
+    files: dict[int, list[int]],
+    found: int | None = None,
+    young: bool = False,
+) -> None:
+    """A job on one file set: the number of its blob, and those of its files."""
+    [(file_set, names)] = files.items()
+    content = json.dumps({f"{name}.v": {"digest": digest(name), "size_bytes": 1} for name in names})
+    await pool.execute("update blobs set data = $2 where digest = $1", digest(file_set), content.encode())
+    records = json.dumps([] if found is None else [{"stage": "lint", "outcome": {"details_digest": digest(found)}}])
+    ended_at = YOUNG if young else OLD
+    await pool.execute(SQL_VERIFICATION, UUID(int=number), number, status, records, digest(file_set), ended_at)
+
+
 async def left(pool: asyncpg.Pool) -> set[int]:
     return {int(row[0], 16) for row in await pool.fetch("select digest from blobs")}
 
@@ -63,15 +100,30 @@ async def test_designs_go_a_year_after_their_job_unless_something_else_needs_the
     await job(pool, 3, "failed", young=True)
     await job(pool, 4, "running", built=5)
     await job(pool, 6, "cancelled", built=5)  # its source goes; its bitstream is the running job's, too
-    await job(pool, 7, "complete", built=8)  # a project's file, and a profile's base design
+    await job(pool, 7, "complete", built=8)  # known to something else, and a profile's base design
     await job(pool, 12, "complete")  # uploaded again not long ago
     base = json.dumps({"digest": digest(8)})
     await pool.execute("insert into profiles (profile, base, updated_at) values ('p', $1, now())", base)
-    await pool.execute(SQL_EVENT, 1, "project-1", json.dumps({"files": [{"digest": digest(7)}]}))
-    await pool.execute(SQL_EVENT, 2, "job-1", json.dumps({"source_digest": digest(1)}))
+    await event(pool, "novelty-1", 7, 9)
+    await event(pool, "job-1", 1)
     await clear_out(PostgresAttic(pool), SystemClock(), RETENTION)
-    # 9 to 11 are of no job: whoever made them knows what they are for.
-    assert await left(pool) == {3, 4, 5, 7, 8, 9, 10, 11, 12}
+    # 10 and 11 were stored for commands that were refused.
+    assert await left(pool) == {3, 4, 5, 7, 8, 9, 12}
+
+
+async def test_files_go_a_year_after_their_project_or_job_let_them_go(pool: asyncpg.Pool) -> None:
+    await blobs(pool, *range(20, 40))
+    await project(pool, 1, "active", 20)
+    await project(pool, 2, "deleted", 21)
+    await event(pool, "project-1", 20, 22, 21)  # 22 was replaced
+    await event(pool, "project-3", 23, young=True)  # and 23 not long ago
+    await verification(pool, 1, "passed", files={24: [25, 20]}, found=26)  # goes, but for the project's file
+    await verification(pool, 2, "running", files={27: [28, 25]})
+    await verification(pool, 3, "failed", files={29: [30]}, found=31, young=True)
+    await verification(pool, 4, "passed", files={29: [30]}, found=32)  # the same files as that one
+    await event(pool, "verification-4", 32, 33)  # 33 was found by a run that was lost
+    await clear_out(PostgresAttic(pool), SystemClock(), RETENTION)
+    assert await left(pool) == {20, 23, 25, 27, 28, 29, 30, 31}
 
 
 async def test_whoever_looks_for_a_blob_keeps_it(pool: asyncpg.Pool) -> None:

@@ -30,7 +30,7 @@ from lutlab_transport.blobs import BlobStore
 from lutlab_transport.clock import RandomIds, SystemClock
 from lutlab_transport.commands import CommandClient
 from lutlab_transport.connection import connect
-from lutlab_transport.streams import pull_consumer
+from pulling import pull_consumer
 
 PROFILE = "lfe5u-25f"
 SOURCE = b"module top(); endmodule\n"

@@ -84,7 +84,6 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (%(default)s)")
     parser.add_argument("--talk", action="store_true", help="with --seed: the services' own log")
     parser.add_argument("--mutants", action="store_true", help="plant each known bug and see that it is caught")
-    parser.add_argument("--rare", action="store_true", help="with --mutants: also those that take many seeds")
     parser.add_argument(
         "--looks", type=int, default=1, help="with --mutants: run so many seeds and count (%(default)s)"
     )
@@ -96,9 +95,7 @@ def main() -> int:
         os.execve(sys.executable, command, {**os.environ, "PYTHONHASHSEED": "0"})
     quiet(talk=args.talk)
     if args.mutants or args.mutant:
-        names = (
-            [args.mutant] if args.mutant else sorted(mutants.ALL if args.rare else mutants.ALL.keys() - mutants.RARE)
-        )
+        names = [args.mutant] if args.mutant else sorted(mutants.ALL)
         return mutants.check(names, args.first, args.seeds, args.looks)
     if args.seed is not None:
         return one(args.seed)

@@ -49,6 +49,7 @@ class ApiHost(Host):
         self._sender: Any = None
         self.asked: list[Asked] = []
         self.waiting = 0
+        self._late: set[asyncio.Future[None]] = set()
 
     async def _main(self) -> None:
         self._client = self.connect()
@@ -176,8 +177,19 @@ class ApiHost(Host):
             await self.ask(c.ReleaseSession(job_id=job_id, owner=owner, fpga_id=lease.fpga_id), owner)
         elif what == "reset":
             await self.ask(c.ResetBoard(job_id=job_id, owner=owner, fpga_id=lease.fpga_id), owner)
+        if rng.random() < 0.2:
+            late = asyncio.ensure_future(self._report_late(lease))
+            self._late.add(late)
+            late.add_done_callback(self._late.discard)
         if rogue is not None:
             await rogue
+
+    async def _report_late(self, lease: Lease) -> None:
+        """What an agent that stood still says of a session once it goes on."""
+        await self._pause(12.0)
+        await self._sender.send(
+            c.ReportSessionUsed(fpga_id=lease.fpga_id, session_id=lease.session_id, epoch=lease.epoch)
+        )
 
     async def _go_on(self, lease: Lease) -> None:
         """Write under a lease that ends meanwhile."""

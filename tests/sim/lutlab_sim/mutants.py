@@ -269,10 +269,6 @@ ALL: dict[str, Callable[[], Any]] = {
     )
 }
 
-RARE = {"old_use_renews_new_session"}
-"""It takes luck to meet this one: about one seed in sixty, so it is left out of the short form. It has a test of its
-own, too, in test_scheduler_board.py."""
-
 
 def hunt(name: str, first: int, seeds: int, looks: int = 1) -> tuple[int, int, int, str] | None:
     """Plant a bug and run seeds until one notices it, and at least `looks` of them, but no more than `seeds`.

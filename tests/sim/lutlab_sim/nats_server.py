@@ -128,6 +128,7 @@ class SimServer:
         self.rng = rng
         self.weather = weather
         self.detours: frozenset[str] = frozenset()
+        self.swallowed: frozenset[str] = frozenset()
         self.up = True
         self.streams: dict[str, Stream] = {}
         self.buckets: dict[str, dict[str, bytes]] = {}
@@ -148,7 +149,8 @@ class SimServer:
         detour = any(matches(pattern, subject) for pattern in self.detours)
         self.sent += 1
         rng, weather, loop = self.rng, self.weather, asyncio.get_running_loop()
-        if faulty and rng.random() < weather.drop:
+        lost = faulty and rng.random() < weather.drop
+        if lost or any(matches(pattern, subject) for pattern in self.swallowed):
             self.dropped += 1
             return
         copies = 2 if faulty and rng.random() < weather.duplicate else 1

@@ -52,6 +52,7 @@ class Nemesis:
             self._wipe_again_and_again,
             self._unheard,
             self._detour,
+            self._acknowledgements_lost,
         ]
         chosen = rng.sample(faults, rng.randint(3, len(faults)))
         await asyncio.sleep(2.0 * rng.random())
@@ -123,6 +124,14 @@ class Nemesis:
         self._note(f"detour for {', '.join(sorted(server.detours))}")
         await self._while(20.0)
         server.detours = frozenset()
+
+    async def _acknowledgements_lost(self) -> None:
+        """What was done is delivered again, when other things have been done since."""
+        server = self._world.server
+        server.swallowed = frozenset({f"$JS.ACK.{self._rng.choice(['WORK', 'COMMANDS'])}.>"})
+        self._note(f"nobody hears {', '.join(server.swallowed)}")
+        await self._while(15.0)
+        server.swallowed = frozenset()
 
     async def _nats(self, *, wipe: bool = False, lose_tail: int = 0, down_s: float = 5.0) -> None:
         server = self._world.server

@@ -166,6 +166,10 @@ class SimPositions(MemoryPositions):
         await self._connection.pause()
         self._sim.set_position(name, position)
 
+    async def keep(self, name: str, position: int) -> None:
+        await self._connection.pause()
+        self._sim.positions[name] = self._sim.durable_positions[name] = position
+
 
 class SimArchive:
     """The Archive and LogStore ports."""

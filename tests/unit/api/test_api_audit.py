@@ -14,6 +14,7 @@ from api_fakes import BOB, ROOT, T0, Lab, error_of
 
 from lutlab_api.app import audit as app_audit
 from lutlab_api.app.audit import AuditRow, CommandFilter, CommandRow, Letter
+from lutlab_api.app.follow import Followed
 from lutlab_api.domain.views import Caller
 from lutlab_events.queries import StateAnswer, StateQuery
 from lutlab_events.values import Role
@@ -133,6 +134,7 @@ async def test_a_database_that_is_away_is_a_503_in_every_form(full: Lab, ada: ht
 
 
 async def test_the_past_is_asked_by_position_or_moment(full: Lab, ada: httpx.AsyncClient) -> None:
+    full.log_source.events = [Followed(row(position), None) for position in range(1, 8)]
     full.audit.states["board-3"] = StateAnswer(
         stream="board-3", state={"state": "idle"}, view={}, events=2, position=4, event_type="board.reset.v1", at=T0
     )
@@ -145,6 +147,8 @@ async def test_the_past_is_asked_by_position_or_moment(full: Lab, ada: httpx.Asy
     assert full.audit.asked[-1] == StateQuery(stream="board-3")
     assert error_of(await ada.get("/api/v1/audit/state/board-3?at=noon"))[:2] == (422, "validation_error")
     assert error_of(await ada.get("/api/v1/audit/state/board-9"))[:2] == (404, "not_found")
+    told = error_of(await ada.get("/api/v1/audit/state/board-3?at=8"))
+    assert told == (404, "not_found", "the log ends at position 7: nothing has happened at 8 yet")
     assert error_of(await ada.get("/api/v1/audit/state/key-1"))[:2] == (403, "admin_only")
 
 

@@ -63,6 +63,16 @@ def test_boards_are_a_table_or_json(lab: Lab) -> None:
     assert '"owner": "ada"' in run("boards", "--json")[1]
 
 
+def test_a_board_that_takes_no_jobs_says_why(lab: Lab) -> None:
+    broken = BOARD | {"fpga_id": 1, "state": "error"}
+    more = {"error": {"code": "board_in_maintenance", "message": "new cable", "stage": None}}
+    lab(fpga=httpx.Response(200, json=[BOARD, broken]), api_v1_boards_1=httpx.Response(200, json=broken | more))
+    code, out = run("boards")
+    assert code == 0
+    assert out.splitlines()[1].split() == ["0", "idle", "yes", "-", "-", "-", "-"]
+    assert out.splitlines()[2].endswith("board_in_maintenance: new cable")
+
+
 def test_words_are_read_with_their_addresses(lab: Lab) -> None:
     job = {"job_id": "r", "fpga_id": 0, "status": "complete"}
     times = {"created_at": "2026-01-02T03:04:05Z", "updated_at": "2026-01-02T03:04:05Z"}

@@ -28,7 +28,8 @@ from lutlab_events.work import AgentHeartbeat, ProgramWork, RegistrationWanted
 from lutlab_transport.blobs import BlobStore
 from lutlab_transport.clock import RandomIds, SystemClock
 from lutlab_transport.commands import CommandClient
-from lutlab_transport.streams import ensure_streams, pull_consumer
+from lutlab_transport.streams import ensure_streams
+from pulling import pull_consumer
 
 accounts = load_accounts()  # a script: no module to import
 

@@ -102,6 +102,10 @@ class Client:
         """One board."""
         return self._get(f"/fpga/{fpga_id}", Board)
 
+    def board_error(self, fpga_id: int) -> Failure | None:
+        """Why a board takes no jobs: it is out of service, cannot be reached, or failed; None if it does take some."""
+        return self._get(f"/api/v1/boards/{fpga_id}", Board).error
+
     def session(self, fpga_id: int) -> Session:
         """A board's session."""
         return self._get(f"/fpga/{fpga_id}/session", Session)

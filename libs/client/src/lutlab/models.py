@@ -32,6 +32,7 @@ class Board(Model, frozen=True, kw_only=True):
         state: `idle`, `queued`, `building`, `programming`, `reserved` or `error`.
         online: whether it can be reached.
         profile: its device profile.
+        error: why its state is `error`; only `Client.board_error` asks for it.
     """
 
     fpga_id: int
@@ -41,6 +42,7 @@ class Board(Model, frozen=True, kw_only=True):
     current_job_id: str | None = None
     online: bool = True
     profile: str | None = None
+    error: Failure | None = None
 
 
 class Pin(Model, frozen=True, kw_only=True):

@@ -83,13 +83,3 @@ async def ensure_consumer(
         max_ack_pending=max_ack_pending,
     )
     await js.add_consumer(stream, config)
-
-
-async def pull_consumer(
-    js: JetStreamContext, *, stream: str, durable: str, subject: str, ack_wait_s: float, max_ack_pending: int
-) -> JetStreamContext.PullSubscription:
-    """`ensure_consumer`, and nats-py's own way to fetch from it, for tests and benchmarks."""
-    await ensure_consumer(
-        js, stream=stream, durable=durable, subject=subject, ack_wait_s=ack_wait_s, max_ack_pending=max_ack_pending
-    )
-    return await js.pull_subscribe_bind(durable, stream)

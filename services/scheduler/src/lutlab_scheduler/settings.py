@@ -32,7 +32,8 @@ class Settings(BaseSettings):
         queue_jobs_max: how many build jobs may be open at once.
         job_log_bytes_max: how much of a job's log is kept.
         keep_logs_days: how long a job's log is kept after the job has ended; 0 for ever.
-        keep_blobs_days: how long a job's source and bitstream are kept after it has ended; 0 for ever.
+        keep_blobs_days: how long a job's source, files and findings are kept after it has ended, and a project's files
+            after they were replaced or the project deleted; 0 for ever.
         nats_monitor_url: NATS' monitoring ports, separated by commas; how it syncs is read back there at start.
         allow_unsafe_sync: go on even if NATS acknowledges messages before they are on disk, or cannot be asked.
         nats_replicas: copies of each stream; 3 in a cluster.

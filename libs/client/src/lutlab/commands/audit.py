@@ -88,7 +88,8 @@ def verify_log(
     for damage in verdict.damages:
         note(f"position {damage.position}: {damage.problem}")
     if not verdict.intact:
-        note(f"the log was tampered with: {verdict.damaged} damaged places in {verdict.events} events")
+        places = "place" if verdict.damaged == 1 else "places"
+        note(f"the log was tampered with: {verdict.damaged} damaged {places} in {verdict.events} events")
         raise typer.Exit(EXIT_DAMAGED)
 
 
@@ -210,7 +211,11 @@ def replay_letters(
 def replay(
     *,
     projection: Annotated[
-        str, typer.Argument(metavar="PROJECTION", help="boards, jobs, agents, api_keys, profiles, or all.")
+        str,
+        typer.Argument(
+            metavar="PROJECTION",
+            help="boards, jobs, agents, api_keys, profiles, webhooks, projects, verifications, or all.",
+        ),
     ] = "all",
     check: Annotated[
         bool, typer.Option("--verify", help="Change nothing: rebuild beside the live views and compare.")

@@ -26,7 +26,7 @@ from lutlab.commands.common import (
     out_json,
     parse_number,
 )
-from lutlab.models import Submitted
+from lutlab.models import Failure, Submitted
 from lutlab.text import clock_time, or_dash, table
 
 WORD_BYTES = 4
@@ -42,6 +42,7 @@ def boards(
     """List the boards: their state, and who has them."""
     with client(api_url, api_key, data_dir) as lab:
         found = lab.boards()
+        why = {board.fpga_id: lab.board_error(board.fpga_id) for board in found if board.state == "error"}
     if as_json:
         out_json(found)
         return
@@ -53,10 +54,16 @@ def boards(
             or_dash(board.profile),
             or_dash(board.owner),
             clock_time(board.session.expires_at) if board.session else "-",
+            *([_told(why.get(board.fpga_id))] if why else []),
         )
         for board in found
     ]
-    out(table(("board", "state", "online", "profile", "owner", "session ends"), rows))
+    out(table(("board", "state", "online", "profile", "owner", "session ends", *(["why"] if why else [])), rows))
+
+
+def _told(error: Failure | None) -> str:
+    """The code of what is wrong with a board, and what there is to say of it."""
+    return "-" if error is None else ": ".join(filter(None, (error.code, error.message)))
 
 
 def read(

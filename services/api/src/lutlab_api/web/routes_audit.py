@@ -17,7 +17,7 @@ from fastapi.responses import Response, StreamingResponse
 from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError
 
 from lutlab_api.app.audit import PAGE_MAX, AuditFilter, AuditRow, CommandFilter, CommandRow, Letter
-from lutlab_api.domain.errors import Code, Invalid
+from lutlab_api.domain.errors import Code, Invalid, Missing
 from lutlab_api.web.asked import Api, Asked, Reading
 from lutlab_api.web.documented import ASK, READ, errors_v1
 from lutlab_api.web.models import Model
@@ -269,7 +269,12 @@ async def state(
     at: Annotated[str | None, Query(description="a position, or a moment with its zone; default: now")] = None,
 ) -> Believed:
     """What the system believed of a board, a job, an agent, a key or a profile at some moment."""
-    return Believed.of(await api.audit.state_at(caller, _moment(stream, at)))
+    query = _moment(stream, at)
+    if query.position is not None:
+        end = await api.follower.end()
+        if query.position > end:
+            raise Missing(Code.NOT_FOUND, f"the log ends at position {end}: nothing has happened at {at} yet")
+    return Believed.of(await api.audit.state_at(caller, query))
 
 
 def _moment(stream: str, at: str | None) -> StateQuery:

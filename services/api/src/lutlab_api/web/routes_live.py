@@ -118,9 +118,14 @@ async def follow_events(
         if not (last.isascii() and last.isdecimal() and len(last) <= POSITION_DIGITS_MAX):
             raise Invalid(Code.VALIDATION_ERROR, f"Last-Event-ID {last[:40]!r} must be the position of an event")
         wanted = replace(wanted, after=int(last))
-    elif from_now:
-        start = await api.follower.end()
+    end = await api.follower.end()
+    if last is None and from_now:
+        start = end
         wanted = replace(wanted, after=start)
+    elif wanted.after > end:
+        # It would wait without a word, perhaps for ever: the position is that of another lab, or of a log before this.
+        message = f"the log ends at position {end}; nobody can have heard it up to {wanted.after}: follow it from {end}"
+        raise Invalid(Code.VALIDATION_ERROR, message)
     events = _events(request, api, api.audit.seen_by(caller, wanted), start)
     return EventStream(events, api.settings.follower_slow_s)
 

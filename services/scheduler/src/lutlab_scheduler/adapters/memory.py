@@ -115,3 +115,7 @@ class MemoryPositions:
     async def set(self, name: str, position: int) -> None:
         """Remember a position."""
         self._database.positions[name] = position
+
+    async def keep(self, name: str, position: int) -> None:
+        """Remember a number for good."""
+        await self.set(name, position)

@@ -37,7 +37,8 @@ HEARTBEATS = "hb.*.agent.*"
 RELAY, DISPATCH, OWED = "relay", "dispatch", "dispatch-all-owed"
 GENERATION = "nats-generation"
 GENERATION_BITS = 40
-"""Streams made in generation n begin at sequence n << 40, so that no acknowledgement of an earlier one fits them."""
+"""Streams made in generation n begin at sequence n << 40, so that no acknowledgement of an earlier one fits them. Not
+even a crash of Postgres may give a generation twice."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -105,9 +106,9 @@ class NatsLink:
         if await self._missing():
             self.carrier.forget()
             # Noted before the streams are made: a crash in between must not make us forget what we owe.
-            await self.positions.set(OWED, 1)
+            await self.positions.keep(OWED, 1)
         generation = await self.positions.get(GENERATION) + 1
-        await self.positions.set(GENERATION, generation)
+        await self.positions.keep(GENERATION, generation)
         first_seq = generation << GENERATION_BITS
         with translated():
             created = await ensure_streams(self.nc.jetstream(), replicas=self.replicas, first_seq=first_seq)

@@ -302,19 +302,25 @@ def _view_documents(batch: Batch) -> list[str]:
 
 
 class PostgresPositions:
-    """The Positions port, on a connection that does not wait for the disk: a lost position repeats harmless effects."""
+    """The Positions port. `relaxed` does not wait for the disk: a lost position repeats harmless effects."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: asyncpg.Pool, relaxed: asyncpg.Pool) -> None:
         self._pool = pool
+        self._relaxed = relaxed
 
     async def get(self, name: str) -> int:
         """The last position the reader has dealt with."""
         with translated():
-            position = await self._pool.fetchval(SQL_POSITION, name)
+            position = await self._relaxed.fetchval(SQL_POSITION, name)
         return int(position or 0)
 
     async def set(self, name: str, position: int) -> None:
         """Remember a position."""
+        with translated():
+            await self._relaxed.execute(SQL_SET_POSITION, name, position)
+
+    async def keep(self, name: str, position: int) -> None:
+        """Remember a number for good."""
         with translated():
             await self._pool.execute(SQL_SET_POSITION, name, position)
 
@@ -462,7 +468,7 @@ class Leadership:
         self, writer: asyncpg.Connection, pool: asyncpg.Pool, relaxed: asyncpg.Pool, lost: asyncio.Event
     ) -> None:
         self.store = PostgresStore(writer, pool)
-        self.positions = PostgresPositions(relaxed)
+        self.positions = PostgresPositions(pool, relaxed)
         self.archive = PostgresArchive(pool)
         self.history = PostgresHistory(pool)
         self.pool = pool

@@ -21,32 +21,47 @@ with gone as (
 )
 select count(distinct job_id) from gone
 """
-SQL_FORGET_BLOBS = """
-with mentioned as (
-    select digest, bool_or(status in ('queued', 'running') or updated_at >= $1) as needed
+DIGESTS = "'[0-9a-f]{64}', 'g'"
+SQL_FORGET_BLOBS = f"""
+with checked as (
+    select files_digest, records, status in ('queued', 'running') or updated_at >= $1 as needed from verifications
+),
+file_sets as (
+    select files_digest as digest, bool_or(needed) as needed from checked group by files_digest
+),
+mentioned as (
+    select digest, bool_or(needed) as needed
     from (
-        select source_digest as digest, status, updated_at from jobs
-        union all select bitstream->>'digest', status, updated_at from jobs
+        select unnest(array[source_digest, bitstream->>'digest']) as digest,
+               status in ('queued', 'running') or updated_at >= $1 as needed from jobs
+        union all select digest, needed from file_sets
+        union all select found[1], needed from file_sets join blobs using (digest),
+                         regexp_matches(encode(data, 'escape'), {DIGESTS}) as found
+        union all select found[1], needed from checked, regexp_matches(records::text, {DIGESTS}) as found
+        union all select found[1], at >= $1 from events, regexp_matches(data::text, {DIGESTS}) as found
+                  where split_part(stream, '-', 1) in ('project', 'verification')
     ) m where digest is not null group by digest
 ),
 kept as (
     select bitstream->>'digest' as digest from boards where bitstream is not null
     union select base->>'digest' from profiles where base is not null
-    union select found[1] from events, regexp_matches(data::text, '[0-9a-f]{64}', 'g') as found
-    where split_part(stream, '-', 1) not in ('job', 'board', 'key', 'agent')
+    union select found[1] from projects, regexp_matches(files::text, {DIGESTS}) as found where status <> 'deleted'
+    union select found[1] from events, regexp_matches(data::text, {DIGESTS}) as found
+    where split_part(stream, '-', 1) not in ('job', 'board', 'key', 'agent', 'project', 'verification')
 ),
 gone as (
     delete from blobs where created_at < $1 and digest in (
-        select b.digest from blobs b join mentioned m using (digest)
-        where not m.needed and b.created_at < $1 and not exists (select from kept k where k.digest = b.digest)
+        select b.digest from blobs b left join mentioned m using (digest)
+        where m.needed is not true and b.created_at < $1 and not exists (select from kept k where k.digest = b.digest)
         limit $2
     ) returning digest
 )
 select count(*) from gone
-"""
-"""Only designs of jobs, and only if nothing but jobs and their boards ever spoke of them: what other aggregates know
-stays, whatever they are. A blob that is put again, or looked for, is young again (`created_at`), so none goes between
-its upload and the command that speaks of it."""
+"""  # noqa: S608 - our own pattern
+"""Designs of jobs, files and findings of verification jobs, files of projects that were replaced or deleted; also what
+was stored for a command that was then refused, of which nobody speaks. What other aggregates know stays, whatever they
+are. A blob that is put again, or looked for, is young again (`created_at`), so none goes between its upload and the
+command that speaks of it."""
 
 
 class PostgresAttic:
@@ -61,6 +76,6 @@ class PostgresAttic:
             return int(await self._pool.fetchval(SQL_FORGET_LOGS, before, limit, timeout=TIMEOUT_S))
 
     async def forget_blobs(self, before: datetime, limit: int) -> int:
-        """Delete the designs of jobs that ended before; how many blobs."""
+        """Delete what only jobs, projects and refused commands spoke of, and not since; how many blobs."""
         with translated():
             return int(await self._pool.fetchval(SQL_FORGET_BLOBS, before, limit, timeout=TIMEOUT_S))

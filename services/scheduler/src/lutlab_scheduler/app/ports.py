@@ -170,6 +170,10 @@ class Positions(Protocol):
         """Remember a position. May be lost in a crash: then the reader repeats itself, harmlessly."""
         ...
 
+    async def keep(self, name: str, position: int) -> None:
+        """Remember a number that no crash may lose."""
+        ...
+
 
 class Archive(Protocol):
     """Blobs in Postgres: they stay when NATS is wiped."""
@@ -219,7 +223,10 @@ class Attic(Protocol):
         ...
 
     async def forget_blobs(self, before: datetime, limit: int) -> int:
-        """Delete up to `limit` blobs that only jobs spoke of which ended before; how many. Raises: StoreUnavailable."""
+        """Delete up to `limit` blobs that no job needed since, nor a project or a board; how many.
+
+        Raises: StoreUnavailable.
+        """
         ...
 
 

@@ -1,4 +1,4 @@
-"""What is not kept for ever: job logs, designs of jobs that ended long ago, and blobs on their way through NATS.
+"""What is not kept for ever: job logs, blobs that nothing has needed for long, and blobs on their way through NATS.
 
 Events and the answers to commands stay: they are the ledger, and the same key gets the same answer for ever. Logs and
 blobs are by-products. They go some time after their job has ended, and only where nothing else speaks of them.
@@ -29,7 +29,7 @@ class Retention:
     """How long things are kept; None for ever.
 
     Attributes:
-        logs, blobs: how long after the end of their job.
+        logs, blobs: how long after the end of their job, or after a project's file was replaced or deleted.
         transit_bytes: how much NATS may hold before what nobody needs now is taken away there.
     """
 

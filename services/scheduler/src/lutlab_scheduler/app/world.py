@@ -196,10 +196,10 @@ class World:
 
     def replay(self, events: Iterable[Happened]) -> None:
         """Take in recorded events. Raises: IllegalTransition, UnknownStream."""
-        states: dict[str, State | None] = {}
+        states: dict[str, State] = {}
         for event in events:
             stream = event.stream
-            before = states[stream] if stream in states else self._states.get(stream)
+            before = states.get(stream) or self._states.get(stream)
             assert event.version == (1 if before is None else before.version + 1), f"gap in {stream}"
             states[stream] = GOING_ON.get(type(before), evolve)(before, event)
         for stream, state in states.items():

@@ -29,7 +29,7 @@ from msgspec.structs import replace
 from lutlab_events import events as e
 from lutlab_events.envelope import Happened
 from lutlab_events.values import BitstreamRef, BoardState, Withdrawal
-from lutlab_scheduler.domain.machine import START, Table, follow
+from lutlab_scheduler.domain.machine import START, Table, follow, only
 from lutlab_scheduler.domain.outcome import (
     HEALTH_CHECK_EVERY_S,
     RESET_ATTEMPTS_MAX,
@@ -85,6 +85,8 @@ TRANSITIONS: Table[BoardState] = {
     # Out of service and back says nothing about what the board is doing.
     **{(s, event): (s,) for s in S for event in (e.BoardWithdrawn, e.BoardReturned)},
 }
+
+ONLY = only(TRANSITIONS)
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -198,8 +200,10 @@ def evolve(board: Board | None, envelope: Happened) -> Board:
     event = envelope.body
     if board is None:
         return _registered(envelope)
-    wanted = _returns_to(board) if isinstance(event, e.BoardAttached) and board.state is S.LOST else None
-    state = follow(TRANSITIONS, envelope.stream, board.state, event, wanted)
+    state = ONLY.get((board.state, type(event)))
+    if state is None:
+        wanted = _returns_to(board) if isinstance(event, e.BoardAttached) and board.state is S.LOST else None
+        state = follow(TRANSITIONS, envelope.stream, board.state, event, wanted)
     changed = EVOLVERS[type(event)](board, event, envelope.at)
     return replace(changed, state=state, version=envelope.version, updated_at=envelope.at)
 

@@ -96,8 +96,10 @@ def decide(command: Any, board: Board, context: Context, base: BitstreamRef | No
 
 
 def _describe(board: Board) -> str:
-    away = f", in {board.absence.why.value} ({board.absence.reason})" if board.absence else ""
-    return f"{board.name} is {board.state.value}{away}"
+    if board.absence is None:
+        return f"{board.name} is {board.state.value}"
+    reason = f" ({board.absence.reason})" if board.absence.reason else ""
+    return f"{board.name} is {board.state.value}, in {board.absence.why.value}{reason}"
 
 
 def _nothing(message: str) -> Rejected:

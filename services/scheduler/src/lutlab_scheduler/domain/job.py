@@ -23,7 +23,7 @@ from lutlab_events import events as e
 from lutlab_events.envelope import Happened
 from lutlab_events.rejections import Rejection
 from lutlab_events.values import BitstreamRef, JobStatus, JobType, Json
-from lutlab_scheduler.domain.machine import START, Table, follow
+from lutlab_scheduler.domain.machine import START, Table, follow, only
 from lutlab_scheduler.domain.outcome import BUILD_ATTEMPTS_MAX, BUILD_STARTS_MAX, Context, Rejected
 
 
@@ -63,6 +63,7 @@ TRANSITIONS: Table[JobState] = {
     (J.BUILDING, e.JobCancelled): (J.CANCELLED,),
     (J.BUILT, e.JobCancelled): (J.CANCELLED,),
 }
+ONLY = only(TRANSITIONS)
 
 ENDED = frozenset({J.COMPLETE, J.FAILED, J.CANCELLED})
 STATUS: dict[JobState, JobStatus] = {
@@ -147,7 +148,7 @@ def evolve(job: Job | None, envelope: Happened) -> Job:
     event = envelope.body
     if job is None:
         return _first(envelope)
-    state = follow(TRANSITIONS, envelope.stream, job.state, event)
+    state = ONLY.get((job.state, type(event))) or follow(TRANSITIONS, envelope.stream, job.state, event)
     changed = EVOLVERS[type(event)](job, event)
     return replace(changed, state=state, version=envelope.version, updated_at=envelope.at)
 

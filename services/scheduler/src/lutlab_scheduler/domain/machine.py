@@ -21,6 +21,11 @@ Table = Mapping[tuple[str, type], tuple[S, ...]]
 """(state before, event class) -> states that may follow."""
 
 
+def only(table: Table[S]) -> dict[tuple[str, type], S]:
+    """Where a table leaves no choice, and so what follows most events: one look-up instead of `follow`."""
+    return {key: targets[0] for key, targets in table.items() if len(targets) == 1}
+
+
 class IllegalTransition(Exception):
     """An event does not fit the state it is applied to: the log is damaged, or a decider has a bug."""
 
