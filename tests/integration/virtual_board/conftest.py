@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from vb_places import PLACES, RESETS_PLACES
+from vb_places import ALU_PLACES, PLACES, RESETS_PLACES
 from vb_process import BoardProcess
 from vb_toolchain import Build, build
 
@@ -25,6 +25,11 @@ BUILDS: dict[str, Builder] = {
     "instances": lambda folder: build(folder, "instances", ["everything.v", "instances.v"], bels=PLACES),
     "resets": lambda folder: build(folder, "resets", ["everything.v", "instances.v"], bels=RESETS_PLACES),
     "derived": lambda folder: build(folder, "derived", ["everything.v", "derived.v"]),
+    "alus": lambda folder: build(folder, "alus", ["everything.v", "alu.v"], bels=ALU_PLACES, pack_raw=False),
+    **{
+        name: lambda folder, name=name: build(folder, name, ["everything.v", "derived.v", "selectors.v"])  # type: ignore[misc]
+        for name in ("selectors", "divided", "ringing")
+    },
     "soc": lambda folder: build(folder, "soc", SOC),
     "soc85": lambda folder: build(folder, "soc", SOC, "lfe5um5g-85f"),
     "pll": lambda folder: build(folder, "pll", [*SOC, "pll.v"]),

@@ -20,6 +20,8 @@ CASES = [
     ("sgsr", "gsr", ["gsr.v"], {"SYNC": 1}, 300),
     ("resets", "resets", ["everything.v", "instances.v"], {}, 4000),
     ("derived", "derived", ["everything.v", "derived.v"], {}, 4000),
+    ("divided", "divided", ["everything.v", "derived.v", "selectors.v"], {}, 4000),
+    ("alus", "alus", ["everything.v", "alu.v"], {}, 20000),
 ]
 
 
@@ -49,7 +51,7 @@ def test_the_bitstream_does_what_its_source_says(
 ) -> None:
     built = builds(name)
     # CXXRTL does not know clocks that logic makes.
-    reference = simulate_events if name == "derived" else simulate
+    reference = simulate_events if name in ("derived", "divided") else simulate
     wanted = reference(built.folder, top, sources, cycles, parameters)
     assert len(set(wanted)) > 30, "a reference that hardly moves proves nothing"
     compilers = [compiler for compiler in (find_tcc(), find_gcc()) if compiler]

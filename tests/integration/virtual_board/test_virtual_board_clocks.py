@@ -63,9 +63,14 @@ def test_gates_and_selectors_are_clocks_that_follow_others(
     assert sorted(kinds) == ["gate", *["logic"] * 6, "select"]
 
 
-def test_a_divider_halves_its_clock(builds: Callable[[str], Build], translator: Translator) -> None:
-    clocks = translator.translate(builds("divider").bit.read_bytes()).netlist.clocks
-    assert [clock.period_s for clock in clocks if isinstance(clock, Clock)] == [Fraction(1, 25_000_000)]
+@pytest.mark.parametrize(("name", "ratio"), [("divider", Fraction(2)), ("odd_divider", Fraction(7, 2))])
+def test_a_divider_divides_its_clock(
+    builds: Callable[[str], Build], translator: Translator, name: str, ratio: Fraction
+) -> None:
+    clocks = translator.translate(builds(name).bit.read_bytes()).netlist.clocks
+    found = [(clock.period_s, clock.high_s) for clock in clocks if isinstance(clock, Clock)]
+    cycle_s = Fraction(1, 50_000_000)
+    assert found == [(ratio * cycle_s, int(ratio / 2 + Fraction(1, 2)) * cycle_s)]
 
 
 def test_the_internal_oscillator_is_a_clock(builds: Callable[[str], Build], translator: Translator) -> None:

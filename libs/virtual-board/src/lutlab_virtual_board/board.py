@@ -242,6 +242,9 @@ class Board:
         if self._pace.wait_s(began_s, fabric.quiet and not data, fabric.host_pending > 0) == 0.0:
             cycles = fabric.run(self._pace.slice_cycles)
             self._pace.ran(began_s, time.monotonic(), cycles)
+            self.chip.check()
+            if self.chip.fabric is None:
+                return
         self._answer(fabric.pull())
 
     def _take(self, fabric: Fabric) -> bool:

@@ -18,6 +18,9 @@ from lutlab_virtual_board.store import SOURCE, DesignStore
 
 _log = structlog.get_logger("lutlab_virtual_board")
 
+_TRIAL_CYCLES = 1000
+"""Clock cycles that a design with clocks of its own is tried out for before it is accepted."""
+
 
 class Chip:
     """Implements `jtag.ConfigurationPort`.
@@ -89,6 +92,15 @@ class Chip:
             self.fabric, self._waiting = self._waiting, None
             _log.info("design_started", design=self._key, clock_hz=self.fabric.clock_hz)
 
+    def check(self) -> None:
+        """Stop the running design if it rings."""
+        try:
+            if self.fabric:
+                self.fabric.check()
+        except VirtualBoardError as error:
+            _log.error("design_stopped", design=self._key, code=error.code, reason=str(error))
+            self.erase()
+
     def finish_job(self) -> None:
         """Continue the running design in the better build, which has been compiled."""
         job, self.job = self.job, None
@@ -141,6 +153,7 @@ class Chip:
         self._key = self._translator.key(stream)
         better = self._better and self._store.get(self._key, self._better.name)
         if better:
+            _try_out(better)
             return Fabric(better), True
         code = self._store.get(self._key, self._first.name)
         source = self._store.get(self._key, SOURCE)
@@ -152,6 +165,7 @@ class Chip:
             code = compile_now(self._first, source)
             self._keep(self._first.name, code)
             self._keep(SOURCE, source)
+        _try_out(code)
         fabric = Fabric(code)
         if self._better is not None:
             self.job = Job(self._better, source)
@@ -167,6 +181,15 @@ class Chip:
         if self.job:
             self.job.close()
             self.job = None
+
+
+def _try_out(code: bytes) -> None:
+    """Refuse a design that rings from the start; one that begins later is stopped then."""
+    trial = Fabric(code)
+    try:
+        trial.try_out(_TRIAL_CYCLES)
+    finally:
+        trial.close()
 
 
 def _give_back_memory() -> None:

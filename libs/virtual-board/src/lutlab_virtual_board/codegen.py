@@ -57,6 +57,7 @@ struct mul { u a, b, next_a, next_b; w product, next_product, output, next_outpu
 struct state {
   w now, bit, host_edge, board_sample, board_flush;
   int host_bit, board_state, board_bit;
+  w rings;
   u line, host_frame, board_shift, host_head, host_tail, board_head, board_tail, changed, still, quiet, level;
   w edges;
   unsigned char host_queue[HOST_QUEUE], board_queue[BOARD_QUEUE];
@@ -188,6 +189,7 @@ class _Generator:
             f"#define STILL_CYCLES {self._still_cycles()}",
             f'#define LAYOUT "{layout}"',
             f"#define SIGNALS {json.dumps(self._signals())}",
+            f"#define CLOCKS {json.dumps(json.dumps(self._clock_names(), separators=(',', ':')))}",
         ]
 
     def _signals(self) -> str:
@@ -196,6 +198,11 @@ class _Generator:
         order = sorted(places, key=lambda index: places[index])
         registers = [self.netlist.registers[index].place for index in order]
         return json.dumps([self.inputs, self.outputs, registers], separators=(",", ":"))
+
+    def _clock_names(self) -> list[str]:
+        """For each edge the clock that it is of, if that has no period; nothing where there are none."""
+        names = ["" if edge in self.free else self.netlist.clocks[edge[0]].name for edge in self.edges]
+        return names if any(names) else []
 
     def _struct(self) -> list[str]:
         counts = [max(1, count) for count in (len(self.inputs), len(self.outputs), self.writer.field_count)]
@@ -380,7 +387,7 @@ class _Generator:
         times: list[tuple[Fraction, Fraction]] = []
         for number, falling in self.free:
             clock = clock_of(self.netlist, number)
-            first = (clock.first_s + clock.period_s / 2) if falling else clock.first_s
+            first = clock.fall_s if falling else clock.first_s
             times.append((first, clock.period_s))
         parts = [part for pair in times for part in pair]
         scale = math.lcm(*(part.denominator for part in parts))

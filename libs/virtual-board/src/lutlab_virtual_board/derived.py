@@ -24,7 +24,7 @@ from lutlab_virtual_board.simplify import combinational_order
 from lutlab_virtual_board.values import Values, expression
 
 SETTLE_STEPS_MAX = 64
-"""Steps in one moment: a design that clocks itself through more of them rings."""
+"""Steps in one moment: a design that clocks itself through more of them rings, and is stopped (see `DesignRings`)."""
 
 _HOLDS_HIGH = ("POS", "CLK0_HIGH", "CLK1_HIGH")
 _ONLY_FIRST = ("CLK0_LOW", "CLK0_HIGH")
@@ -54,7 +54,8 @@ def detector(netlist: Netlist, schedule: Schedule, values: Values) -> list[str]:
         "}",
         "static void settle(void) {",
         "  int left; w kept = S.edges;",
-        f"  for (left = {SETTLE_STEPS_MAX}; left && (S.edges = derived()); left--) step();",
+        f"  for (left = {SETTLE_STEPS_MAX}; (S.edges = derived()) && left; left--) step();",
+        "  S.rings |= S.edges;",
         "  S.edges = kept;",
         "}",
     ]

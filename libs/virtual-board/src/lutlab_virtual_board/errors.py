@@ -94,6 +94,19 @@ class CombinationalLoop(UnsupportedConfiguration):
     code = "combinational_loop"
 
 
+class DesignRings(UnsupportedConfiguration):
+    """The design clocks itself on and on: on the chip it would oscillate at a speed that nobody knows.
+
+    Args:
+        clocks: names of the clocks that do not come to rest.
+    """
+
+    code = "design_rings"
+
+    def __init__(self, clocks: str) -> None:
+        super().__init__(f"the design clocks itself without end, through {clocks}")
+
+
 class NothingRuns(VirtualBoardError):
     """What was asked needs a running design, and there is none."""
 

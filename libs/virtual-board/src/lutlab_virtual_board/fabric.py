@@ -8,7 +8,7 @@ import os
 
 import msgspec
 
-from lutlab_virtual_board.errors import CompilerError
+from lutlab_virtual_board.errors import CompilerError, DesignRings
 
 Signal = tuple[int, int]
 """Kind (0 an input pin, 1 an output pin, 2 a register) and number of something that has a level."""
@@ -69,6 +69,8 @@ class Fabric:
         library.vb_push.restype = ctypes.c_uint
         library.vb_pull.argtypes = [ctypes.c_char_p, ctypes.c_uint]
         library.vb_pull.restype = ctypes.c_uint
+        library.vb_rings.restype = ctypes.c_ulong
+        library.vb_clocks.restype = ctypes.c_char_p
         library.vb_quiet.restype = ctypes.c_int
         library.vb_host_pending.restype = ctypes.c_uint
         library.vb_host_room.restype = ctypes.c_uint
@@ -139,6 +141,30 @@ class Fabric:
     def quiet(self) -> bool:
         """Whether nothing can change before the host sends something."""
         return bool(self._library.vb_quiet())
+
+    def check(self) -> None:
+        """Make sure that the design has not rung so far.
+
+        Raises:
+            DesignRings: it has clocked itself on and on in one moment; what it holds means nothing any more.
+        """
+        rings = int(self._library.vb_rings())
+        if rings:
+            names = [name for edge, name in enumerate(self._derived_clocks()) if rings >> edge & 1]
+            raise DesignRings(", ".join(dict.fromkeys(names)))
+
+    def try_out(self, cycles: int) -> None:
+        """Run a design that makes clocks of its own for some cycles; others cannot ring.
+
+        Raises:
+            DesignRings: it rings.
+        """
+        if self._derived_clocks():
+            self.run(cycles)
+            self.check()
+
+    def _derived_clocks(self) -> list[str]:
+        return msgspec.json.decode(self._library.vb_clocks(), type=list[str])
 
     @property
     def cycles(self) -> int:

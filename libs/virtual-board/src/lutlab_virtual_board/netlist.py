@@ -221,11 +221,18 @@ class Clock:
         name: where it comes from, e.g. `pin G2`.
         period_s: its period in seconds.
         first_s: time of its first rising edge, less than the period.
+        high_s: how long it is high; half of its period if not given.
     """
 
     name: str
     period_s: Fraction
     first_s: Fraction = Fraction(0)
+    high_s: Fraction | None = None
+
+    @property
+    def fall_s(self) -> Fraction:
+        """Time of its first falling edge after the first rising edge."""
+        return self.first_s + (self.period_s / 2 if self.high_s is None else self.high_s)
 
     @property
     def hz(self) -> float:

@@ -127,6 +127,8 @@ unsigned vb_pull(unsigned char *p, unsigned n) {
   for (i = 0; i < n && S.board_head != S.board_tail; i++) p[i] = S.board_queue[S.board_tail++ % BOARD_QUEUE];
   return i;
 }
+unsigned long vb_rings(void) { return S.rings; }
+const char *vb_clocks(void) { return CLOCKS; }
 int vb_quiet(void) { return S.quiet; }
 unsigned vb_host_pending(void) { return S.host_head - S.host_tail + (S.host_bit >= 0); }
 unsigned vb_host_room(void) { return HOST_QUEUE - (S.host_head - S.host_tail); }

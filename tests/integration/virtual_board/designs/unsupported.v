@@ -13,7 +13,7 @@ module unsupported #(parameter KIND = 0) (input clk, input rx, output tx, output
       JTAGG jtag (.JTCK(tck), .JTDO1(n[3]), .JTDO2(1'b0));
       always @(posedge tck) n <= n + 1;
       assign tx = n[3];
-    end else if (KIND == 2) begin  // a clock divided by three and a half
+    end else if (KIND == 2) begin  // a clock divided by three and a half: this one runs
       wire divided;
       CLKDIVF #(.DIV("3.5")) divider (.CLKI(clk), .RST(1'b0), .ALIGNWD(1'b0), .CDIVX(divided));
       always @(posedge divided) n <= n + 1;
@@ -35,11 +35,6 @@ module unsupported #(parameter KIND = 0) (input clk, input rx, output tx, output
       CLKDIVF #(.DIV("2.0")) divider (.CLKI(clk), .RST(1'b0), .ALIGNWD(1'b0), .CDIVX(divided));
       always @(posedge divided) n <= n + 1;
       assign tx = n[3];
-    end else if (KIND == 7) begin  // the accumulator of a DSP block
-      wire [53:0] sum;
-      ALU54B alu (.A0(rx), .B0(n[0]), .C0(n[1]), .OP4(1'b1), .R0(sum[0]), .R1(sum[1]));
-      always @(posedge clk) n <= n + 1;
-      assign tx = ^sum[1:0];
     end
   endgenerate
 endmodule

@@ -21,6 +21,9 @@ _PLL_TILES = {
 }
 """Tiles that hold the configuration of the PLL next to a tile of that type."""
 
+_CLKDIV = {"2.0": (Fraction(2), 1), "3.5": (Fraction(7, 2), 2)}
+"""A clock divider's period, and how long it is high, in periods of its source."""
+
 _OSCILLATOR_HZ = 310_000_000
 _OUTPUT_LETTERS = {"CLKOP": "A", "CLKOS": "B", "CLKOS2": "C", "CLKOS3": "D"}
 
@@ -121,7 +124,11 @@ def _selected(context: Context, output: Wire) -> DerivedClock:
 
 
 def _divided(context: Context, output: Wire) -> Clock:
-    """CLKDIVF: half of a clock. Its phase to its source after a reset is not modelled, so it must not have any."""
+    """CLKDIVF: a clock divided by two, or by three and a half and then high for two periods of its source.
+
+    It rises with the second edge after configuration. Its phase after a reset is not modelled, so it must not have any
+    (Lattice FPGA-TN-02200, "Clock Divider").
+    """
     number = output.name[-1]
     side = "L" if output.x < 2 else "R"
     where = place(output, f"CLKDIV_{side}{number}")
@@ -129,15 +136,25 @@ def _divided(context: Context, output: Wire) -> Clock:
         source = context.routing.source(Wire(output.x, output.y, f"J{pin}_CLKDIV{number}"))
         if isinstance(source, Wire) and context.net_of(source) not in (ZERO, ONE):
             raise UnsupportedCell("CLKDIVF", where, f"its input {pin} is driven by logic")
+        if pin == "RST" and source is not None and context.net_of(source) == ONE:
+            raise UnsupportedCell("CLKDIVF", where, "its reset is always on")
     kinds = [tile for tile in context.configuration.database.tiles if tile.kind.startswith("ECLK_")]
     divider = context.configuration.group_choice(kinds, f"CLKDIV_{side}{number}.DIV")
-    if divider != "2.0":
+    if (
+        context.configuration.group_choice(kinds, f"CLKDIV_{side}{number}.GSR") == "ENABLED"
+        and chip_reset(context) is not None
+    ):
+        raise UnsupportedCell("CLKDIVF", where, "it is under the chip-wide reset")
+    if divider not in _CLKDIV:
         raise UnsupportedCell("CLKDIVF", where, f"its divider is {divider}")
     reference = context.routing.source(Wire(output.x, output.y, f"CLKI_CLKDIV{number}"))
     if not isinstance(reference, Wire):
         raise UnsupportedCell("CLKDIVF", where, "its input is constant")
     source_clock = _running(context, reference, where, "CLKDIVF")
-    return Clock(f"CLKDIVF at R{output.y}C{output.x}", 2 * source_clock.period_s, source_clock.first_s)
+    ratio, high = _CLKDIV[divider]
+    unit_s = source_clock.period_s
+    first_s = (source_clock.first_s + unit_s) % (ratio * unit_s)
+    return Clock(f"CLKDIVF at R{output.y}C{output.x}", ratio * unit_s, first_s, high * unit_s)
 
 
 def _internal_oscillator(context: Context) -> Clock:
