@@ -16,7 +16,7 @@ from importlib import resources
 from lutlab_virtual_board.derived import detector
 from lutlab_virtual_board.errors import UnsupportedConfiguration
 from lutlab_virtual_board.netlist import ONE, ZERO, ClockLevel, Netlist, PinInput
-from lutlab_virtual_board.schedule import ALWAYS, WITHOUT_CLOCK, Group, clock_of, plan, reachable
+from lutlab_virtual_board.schedule import ALWAYS, WITHOUT_CLOCK, Group, clock_of, is_plain, plan, reachable
 from lutlab_virtual_board.state import State
 from lutlab_virtual_board.values import Values
 from lutlab_virtual_board.writer import Statement, Writer
@@ -154,7 +154,11 @@ class _Generator:
             sample = ""
         else:
             for number, group in enumerate(self.schedule.groups):
-                self._add_group(number, group)
+                if is_plain(self.netlist, group):
+                    # Where their edge comes, they are a block as on a single edge.
+                    self._add_unit([number])
+                else:
+                    self._add_group(number, group)
             self.state.finish()
             sample = f"{self.writer.outline(shown)}();"
         pieces = self.state.pieces() | {f"in_{index}" for index in range(len(self.inputs))}
@@ -248,7 +252,7 @@ class _Generator:
         return list(units.values())
 
     def _add_unit(self, unit: list[int]) -> None:
-        """State on the only edge there is: a block, because loading again what was loaded changes nothing.
+        """State on one edge: a block, because loading again what was loaded changes nothing.
 
         What a piece of state loads only changes with what it and its controls read, and with the state itself.
         """
@@ -264,7 +268,8 @@ class _Generator:
         if kind != "registers":
             watched = self.state.add_case(unit)
         begin, end = Statement("u d = 0;"), Statement(f"if (d) S.fired[S.fired_count++] = {first};")
-        self.writer.add_block([begin, *statements, end], watched)
+        edge = self.edges.index(groups[0][1].edge) if len(self.edges) > 1 else None
+        self.writer.add_block([begin, *statements, end], watched, edge)
 
     def _under_controls(self, group: Group, load: list[Statement], reset: list[Statement]) -> list[Statement]:
         """`load` where a group is enabled, but `reset` where it is reset."""
@@ -327,7 +332,7 @@ class _Generator:
             for index, (clock, falling) in enumerate(self.edges)
             if clock in self.levels
         ]
-        head = ["static void step(void) {", "  u word;", "  w requested;", *compute]
+        head = ["static void step(void) {", "  u word;", f"  w requested, allowed[{self.writer.word_count}];", *compute]
         observe = f"  if (S.edges & {self._reference_bit()}UL) {{ {sample} S.level = {level}; }}"
         return [*head, observe, *loads, *changes, "}"]
 

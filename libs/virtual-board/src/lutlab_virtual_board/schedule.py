@@ -118,8 +118,8 @@ def plan(netlist: Netlist) -> Schedule:
     """Plan a simplified netlist."""
     groups = _groups(netlist)
     edges, reference, derived = _edges(netlist, groups)
-    if len(edges) == 1:
-        groups = [part for group in groups for part in _parts(group)]
+    whole = [len(edges) > 1 and not is_plain(netlist, group) for group in groups]
+    groups = [part for group, keep in zip(groups, whole, strict=True) for part in ([group] if keep else _parts(group))]
     # On a single edge a forced register is reset at every step by its own group.
     if len(edges) > 1:
         groups += _force_groups(netlist)
@@ -290,6 +290,11 @@ def _register_groups(netlist: Netlist) -> list[Group]:
         group.members.append(index)
         group.nets.append(register.d)
     return list(found.values())
+
+
+def is_plain(netlist: Netlist, group: Group) -> bool:
+    """Whether it is registers that nothing but their edge changes."""
+    return group.kind == "registers" and all(netlist.registers[each].force == ZERO for each in group.members)
 
 
 def _parts(group: Group) -> list[Group]:

@@ -44,6 +44,7 @@ class _Function:
     lines: list[Statement] = field(default_factory=list)
     block: int | None = None
     watched: set[str] = field(default_factory=set)
+    edge: int | None = None
 
 
 Mask = dict[int, int]
@@ -84,9 +85,15 @@ class Writer:
         for start in range(0, len(statements), BLOCK_LINES):
             self.add_block(statements[start : start + BLOCK_LINES])
 
-    def add_block(self, statements: list[Statement], watched: Iterable[str] = ()) -> None:
-        """Statements that run together where something that they read, or that is watched for them, has changed."""
-        function = _Function(f"part{len(self._functions)}", statements, len(self._blocks), set(watched))
+    def add_block(self, statements: list[Statement], watched: Iterable[str] = (), edge: int | None = None) -> None:
+        """Statements that run together where something that they read, or that is watched for them, has changed.
+
+        Args:
+            statements: of the block.
+            watched: pieces of state that it depends on besides those that it reads.
+            edge: the block waits for this bit of `S.edges`.
+        """
+        function = _Function(f"part{len(self._functions)}", statements, len(self._blocks), set(watched), edge)
         self._blocks.append(function)
         self._functions.append(function)
         self._flow.append(function)
@@ -182,13 +189,33 @@ class Writer:
         calls: list[str] = []
         if self._blocks:
             calls += [
+                *self._allowed(),
                 f"for (word = 0; word < {self.word_count}; word++)",
-                "  while ((requested = S.run[word])) {",
-                "    S.run[word] = requested & (requested - 1);",
+                f"  while ((requested = S.run[word]{' & allowed[word]' if self._wait else ''})) {{",
+                f"    S.run[word] {'^= requested & -requested' if self._wait else '= requested & (requested - 1)'};",
                 f"    blocks[{_WORD_BITS} * word + LOWEST_BIT(requested)]();",
                 "  }",
             ]
         return calls + [f"{function.name}();" for function in self._flow if function.block is None]
+
+    @property
+    def _wait(self) -> bool:
+        """Whether some blocks wait for an edge."""
+        return any(function.edge is not None for function in self._blocks)
+
+    def _allowed(self) -> list[str]:
+        """Statements that find out which blocks may run: those that wait for no edge, or for one that is there."""
+        if not self._wait:
+            return []
+        found: dict[int | None, set[int]] = defaultdict(set)
+        for number, function in enumerate(self._blocks):
+            found[function.edge].add(number)
+        free = _mask(found.pop(None, ()))
+        lines = [f"allowed[{word}] = {free.get(word, 0):#x}UL;" for word in range(self.word_count)]
+        for edge, blocks in sorted((edge, blocks) for edge, blocks in found.items() if edge is not None):
+            more = " ".join(f"allowed[{word}] |= {bits:#x}UL;" for word, bits in sorted(_mask(blocks).items()))
+            lines.append(f"if (S.edges & {1 << edge}UL) {{ {more} }}")
+        return lines
 
     def _table(self) -> list[str]:
         """The functions of blocks by their number; bits without a block may be set too."""
