@@ -27,9 +27,6 @@ QUEUE_BYTES = 65536
 EDGES_MAX = 64
 """Clock edges of one design: bits of a word."""
 
-_BIT_NAMES = 0x03F79D71B4CB0A89
-"""A de Bruijn sequence: shifted left by 0 to 63, its upper six bits take each value once."""
-
 _INITIAL_BIT_CYCLES = 4
 """Clock cycles of a serial bit until the host has set its rate."""
 
@@ -38,12 +35,8 @@ typedef unsigned u;
 typedef unsigned long w;
 #ifdef __TINYC__
 #define NOINLINE
-/* The product's upper six bits name each of the 64 bits by a number of its own. */
-static const unsigned char bit_numbers[64] = {BIT_NUMBERS};
-#define LOWEST_BIT(x) bit_numbers[((x) & -(x)) * BIT_NAMES >> 58]
 #else
 #define NOINLINE __attribute__((noinline))
-#define LOWEST_BIT(x) __builtin_ctzl(x)
 #endif
 extern int memcmp(const void *, const void *, w);
 extern void *memcpy(void *, const void *, w);
@@ -140,7 +133,7 @@ class _Generator:
         self.levels = sorted({driver.clock for driver in drivers if isinstance(driver, ClockLevel)})
         self.values = Values(netlist, self.schedule, self.inputs)
         self.state = State(netlist, self.schedule, self.values)
-        self.writer = Writer(self.values.sources)
+        self.writer = Writer(self.values.sources, len(self.edges) > 1)
 
     def source(self) -> str:
         """The translation unit."""
@@ -182,8 +175,6 @@ class _Generator:
     def _constants(self, layout: str) -> list[str]:
         return [
             f"#define QUEUE {QUEUE_BYTES}u",
-            f"#define BIT_NAMES {_BIT_NAMES:#x}UL",
-            f"#define BIT_NUMBERS {','.join(map(str, _bit_numbers()))}",
             f"#define INPUTS {len(self.inputs)}",
             f"#define OUTPUTS {len(self.outputs)}",
             f"#define RX_INPUT {self.rx}",
@@ -291,7 +282,7 @@ class _Generator:
         compute = [f"  {call}" for call in calls]
         loads = self._loads()
         if len(self.edges) == 1:
-            head = ["static u cycle(u line) {", "  u level, word;", "  w requested;", "  S.changed = 0;", *receive]
+            head = ["static u cycle(u line) {", "  u level;", "  S.changed = 0;", *receive]
             return [
                 *head,
                 *compute,
@@ -332,7 +323,7 @@ class _Generator:
             for index, (clock, falling) in enumerate(self.edges)
             if clock in self.levels
         ]
-        head = ["static void step(void) {", "  u word;", f"  w requested, allowed[{self.writer.word_count}];", *compute]
+        head = ["static void step(void) {", f"  w allowed[{self.writer.word_count}];", *compute]
         observe = f"  if (S.edges & {self._reference_bit()}UL) {{ {sample} S.level = {level}; }}"
         return [*head, observe, *loads, *changes, "}"]
 
@@ -399,14 +390,6 @@ class _Generator:
         reference = clock_of(self.netlist, self.schedule.reference).period_s
         longest = max(clock_of(self.netlist, number).period_s for number, _ in self.free)
         return math.ceil(longest / reference) + 1
-
-
-def _bit_numbers() -> list[int]:
-    """For the upper six bits of each shifted `_BIT_NAMES` by how much it is shifted."""
-    numbers = [0] * 64
-    for shift in range(64):
-        numbers[(_BIT_NAMES << shift & (1 << 64) - 1) >> 58] = shift
-    return numbers
 
 
 def _both(first: str, second: str) -> str:

@@ -18,10 +18,13 @@ from dataclasses import dataclass, field
 FUNCTION_LINES_MAX = 400
 """Statements in one C function: compilers need more than linear time for larger ones."""
 
-BLOCK_LINES = 8
-"""Statements in one block: fewer run for nothing, but more blocks have to be looked at."""
+BLOCK_LINES = (8, 16)
+"""Statements in one block, on one edge and on several: fewer run for nothing, but more blocks have to be looked at."""
 
 _WORD_BITS = 64
+_TESTED_TOGETHER = 8
+"""Blocks that are skipped with one test where none of them is requested; a divisor of the word."""
+
 _TOKEN = re.compile(r"@(\d+)@")
 
 
@@ -61,10 +64,12 @@ class Writer:
 
     Args:
         sources: names of the pieces of state that a text reads.
+        several_edges: the design has more than one clock edge.
     """
 
-    def __init__(self, sources: Callable[[str], set[str]]) -> None:
+    def __init__(self, sources: Callable[[str], set[str]], several_edges: bool = False) -> None:
         self._sources = sources
+        self._block_lines = BLOCK_LINES[several_edges]
         self._functions: list[_Function] = []
         self._flow: list[_Function] = []
         self._blocks: list[_Function] = []
@@ -82,8 +87,8 @@ class Writer:
 
     def add_blocks(self, statements: list[Statement]) -> None:
         """Statements that run where something has changed; they may be cut anywhere."""
-        for start in range(0, len(statements), BLOCK_LINES):
-            self.add_block(statements[start : start + BLOCK_LINES])
+        for start in range(0, len(statements), self._block_lines):
+            self.add_block(statements[start : start + self._block_lines])
 
     def add_block(self, statements: list[Statement], watched: Iterable[str] = (), edge: int | None = None) -> None:
         """Statements that run together where something that they read, or that is watched for them, has changed.
@@ -151,7 +156,7 @@ class Writer:
             else:
                 text += _render_block(function, places, blocks)
             text.append("}")
-        return [*text, *self._table()], self._calls()
+        return text, self._calls()
 
     def _readers(self) -> tuple[set[int], dict[int, Mask]]:
         """Nets that leave the function that computes them, and the blocks that read each of those."""
@@ -184,19 +189,26 @@ class Writer:
     def _calls(self) -> list[str]:
         """Statements that call the requested blocks, and then the functions that run every cycle.
 
-        A block only requests later ones, and so the lowest bit is always the next.
+        A block only requests later ones. Tests in a row are what processors foresee best: those of a busy design are
+        all taken, of an idle one hardly any.
         """
-        calls: list[str] = []
-        if self._blocks:
-            calls += [
-                *self._allowed(),
-                f"for (word = 0; word < {self.word_count}; word++)",
-                f"  while ((requested = S.run[word]{' & allowed[word]' if self._wait else ''})) {{",
-                f"    S.run[word] {'^= requested & -requested' if self._wait else '= requested & (requested - 1)'};",
-                f"    blocks[{_WORD_BITS} * word + LOWEST_BIT(requested)]();",
-                "  }",
-            ]
-        return calls + [f"{function.name}();" for function in self._flow if function.block is None]
+        calls = self._allowed()
+        for start in range(0, len(self._blocks), _TESTED_TOGETHER):
+            calls += self._requested(self._blocks[start : start + _TESTED_TOGETHER])
+        done = (f"S.run[{word}] {f'&= ~allowed[{word}]' if self._wait else '= 0'};" for word in range(self.word_count))
+        return [*calls, *done, *(f"{function.name}();" for function in self._flow if function.block is None)]
+
+    def _requested(self, functions: list[_Function]) -> list[str]:
+        """Calls of some blocks of one word that follow each other."""
+        numbers = [function.block or 0 for function in functions]
+        word = numbers[0] // _WORD_BITS
+        requested = f"S.run[{word}]{f' & allowed[{word}]' if self._wait else ''}"
+        lines = [f"if ({requested} & {_mask(numbers)[word]:#x}UL) {{"]
+        lines += [
+            f"  if ({requested} & {1 << number % _WORD_BITS:#x}UL) {function.name}();"
+            for number, function in zip(numbers, functions, strict=True)
+        ]
+        return [*lines, "}"]
 
     @property
     def _wait(self) -> bool:
@@ -216,15 +228,6 @@ class Writer:
             more = " ".join(f"allowed[{word}] |= {bits:#x}UL;" for word, bits in sorted(_mask(blocks).items()))
             lines.append(f"if (S.edges & {1 << edge}UL) {{ {more} }}")
         return lines
-
-    def _table(self) -> list[str]:
-        """The functions of blocks by their number; bits without a block may be set too."""
-        if not self._blocks:
-            return []
-        names = [function.name for function in self._blocks]
-        names += ["nothing"] * (_WORD_BITS * self.word_count - len(names))
-        table = f"static void (*const blocks[])(void) = {{{', '.join(names)}}};"
-        return ["static void nothing(void) {}", table]
 
 
 def _mask(blocks: Iterable[int]) -> Mask:
