@@ -73,6 +73,7 @@ class Writer:
         self._functions: list[_Function] = []
         self._flow: list[_Function] = []
         self._blocks: list[_Function] = []
+        self._edges_awaited = False
         self.field_count = 0
 
     @property
@@ -99,6 +100,7 @@ class Writer:
             edge: the block waits for this bit of `S.edges`.
         """
         function = _Function(f"part{len(self._functions)}", statements, len(self._blocks), set(watched), edge)
+        self._edges_awaited |= edge is not None
         self._blocks.append(function)
         self._functions.append(function)
         self._flow.append(function)
@@ -195,14 +197,17 @@ class Writer:
         calls = self._allowed()
         for start in range(0, len(self._blocks), _TESTED_TOGETHER):
             calls += self._requested(self._blocks[start : start + _TESTED_TOGETHER])
-        done = (f"S.run[{word}] {f'&= ~allowed[{word}]' if self._wait else '= 0'};" for word in range(self.word_count))
+        done = (
+            f"S.run[{word}] {f'&= ~allowed[{word}]' if self._edges_awaited else '= 0'};"
+            for word in range(self.word_count)
+        )
         return [*calls, *done, *(f"{function.name}();" for function in self._flow if function.block is None)]
 
     def _requested(self, functions: list[_Function]) -> list[str]:
         """Calls of some blocks of one word that follow each other."""
         numbers = [function.block or 0 for function in functions]
         word = numbers[0] // _WORD_BITS
-        requested = f"S.run[{word}]{f' & allowed[{word}]' if self._wait else ''}"
+        requested = f"S.run[{word}]{f' & allowed[{word}]' if self._edges_awaited else ''}"
         lines = [f"if ({requested} & {_mask(numbers)[word]:#x}UL) {{"]
         lines += [
             f"  if ({requested} & {1 << number % _WORD_BITS:#x}UL) {function.name}();"
@@ -210,14 +215,9 @@ class Writer:
         ]
         return [*lines, "}"]
 
-    @property
-    def _wait(self) -> bool:
-        """Whether some blocks wait for an edge."""
-        return any(function.edge is not None for function in self._blocks)
-
     def _allowed(self) -> list[str]:
         """Statements that find out which blocks may run: those that wait for no edge, or for one that is there."""
-        if not self._wait:
+        if not self._edges_awaited:
             return []
         found: dict[int | None, set[int]] = defaultdict(set)
         for number, function in enumerate(self._blocks):
