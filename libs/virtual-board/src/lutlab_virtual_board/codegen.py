@@ -16,7 +16,7 @@ from importlib import resources
 from lutlab_virtual_board.derived import detector
 from lutlab_virtual_board.errors import UnsupportedConfiguration
 from lutlab_virtual_board.netlist import ONE, ZERO, ClockLevel, Netlist, PinInput
-from lutlab_virtual_board.schedule import ALWAYS, WITHOUT_CLOCK, Group, clock_of, plan, reachable
+from lutlab_virtual_board.schedule import ALWAYS, WITHOUT_CLOCK, Group, clock_of, is_plain, plan, reachable
 from lutlab_virtual_board.state import State
 from lutlab_virtual_board.values import Values
 from lutlab_virtual_board.writer import Statement, Writer
@@ -27,9 +27,6 @@ QUEUE_BYTES = 65536
 EDGES_MAX = 64
 """Clock edges of one design: bits of a word."""
 
-_BIT_NAMES = 0x03F79D71B4CB0A89
-"""A de Bruijn sequence: shifted left by 0 to 63, its upper six bits take each value once."""
-
 _INITIAL_BIT_CYCLES = 4
 """Clock cycles of a serial bit until the host has set its rate."""
 
@@ -38,12 +35,8 @@ typedef unsigned u;
 typedef unsigned long w;
 #ifdef __TINYC__
 #define NOINLINE
-/* The product's upper six bits name each of the 64 bits by a number of its own. */
-static const unsigned char bit_numbers[64] = {BIT_NUMBERS};
-#define LOWEST_BIT(x) bit_numbers[((x) & -(x)) * BIT_NAMES >> 58]
 #else
 #define NOINLINE __attribute__((noinline))
-#define LOWEST_BIT(x) __builtin_ctzl(x)
 #endif
 extern int memcmp(const void *, const void *, w);
 extern void *memcpy(void *, const void *, w);
@@ -141,7 +134,7 @@ class _Generator:
         self.levels = sorted({driver.clock for driver in drivers if isinstance(driver, ClockLevel)})
         self.values = Values(netlist, self.schedule, self.inputs)
         self.state = State(netlist, self.schedule, self.values)
-        self.writer = Writer(self.values.sources)
+        self.writer = Writer(self.values.sources, len(self.edges) > 1)
 
     def source(self) -> str:
         """The translation unit."""
@@ -155,7 +148,11 @@ class _Generator:
             sample = ""
         else:
             for number, group in enumerate(self.schedule.groups):
-                self._add_group(number, group)
+                if is_plain(self.netlist, group):
+                    # Where their edge comes, they are a block as on a single edge.
+                    self._add_unit([number])
+                else:
+                    self._add_group(number, group)
             self.state.finish()
             sample = f"{self.writer.outline(shown)}();"
         pieces = self.state.pieces() | {f"in_{index}" for index in range(len(self.inputs))}
@@ -179,8 +176,6 @@ class _Generator:
     def _constants(self, layout: str) -> list[str]:
         return [
             f"#define QUEUE {QUEUE_BYTES}u",
-            f"#define BIT_NAMES {_BIT_NAMES:#x}UL",
-            f"#define BIT_NUMBERS {','.join(map(str, _bit_numbers()))}",
             f"#define INPUTS {len(self.inputs)}",
             f"#define OUTPUTS {len(self.outputs)}",
             f"#define RX_INPUT {self.rx}",
@@ -255,7 +250,7 @@ class _Generator:
         return list(units.values())
 
     def _add_unit(self, unit: list[int]) -> None:
-        """State on the only edge there is: a block, because loading again what was loaded changes nothing.
+        """State on one edge: a block, because loading again what was loaded changes nothing.
 
         What a piece of state loads only changes with what it and its controls read, and with the state itself.
         """
@@ -271,7 +266,8 @@ class _Generator:
         if kind != "registers":
             watched = self.state.add_case(unit)
         begin, end = Statement("u d = 0;"), Statement(f"if (d) S.fired[S.fired_count++] = {first};")
-        self.writer.add_block([begin, *statements, end], watched)
+        edge = self.edges.index(groups[0][1].edge) if len(self.edges) > 1 else None
+        self.writer.add_block([begin, *statements, end], watched, edge)
 
     def _under_controls(self, group: Group, load: list[Statement], reset: list[Statement]) -> list[Statement]:
         """`load` where a group is enabled, but `reset` where it is reset."""
@@ -293,7 +289,7 @@ class _Generator:
         compute = [f"  {call}" for call in calls]
         loads = self._loads()
         if len(self.edges) == 1:
-            head = ["static u cycle(u line) {", "  u level, word;", "  w requested;", "  S.changed = 0;", *receive]
+            head = ["static u cycle(u line) {", "  u level;", "  S.changed = 0;", *receive]
             return [
                 *head,
                 *compute,
@@ -334,7 +330,7 @@ class _Generator:
             for index, (clock, falling) in enumerate(self.edges)
             if clock in self.levels
         ]
-        head = ["static void step(void) {", "  u word;", "  w requested;", *compute]
+        head = ["static void step(void) {", f"  w allowed[{self.writer.word_count}];", *compute]
         observe = f"  if (S.edges & {self._reference_bit()}UL) {{ {sample} S.level = {level}; }}"
         return [*head, observe, *loads, *changes, "}"]
 
@@ -401,14 +397,6 @@ class _Generator:
         reference = clock_of(self.netlist, self.schedule.reference).period_s
         longest = max(clock_of(self.netlist, number).period_s for number, _ in self.free)
         return math.ceil(longest / reference) + 1
-
-
-def _bit_numbers() -> list[int]:
-    """For the upper six bits of each shifted `_BIT_NAMES` by how much it is shifted."""
-    numbers = [0] * 64
-    for shift in range(64):
-        numbers[(_BIT_NAMES << shift & (1 << 64) - 1) >> 58] = shift
-    return numbers
 
 
 def _both(first: str, second: str) -> str:

@@ -39,11 +39,11 @@ from lutlab_virtual_board.simplify import (
 EXPRESSION_COST_MAX = 48
 """Operations in one C expression; more are cut into variables, which keeps small compilers' recursion flat."""
 
-FREE_REGISTERS = 8
-"""Registers without enable in one group."""
+FREE_REGISTERS = (8, 32)
+"""Registers without enable in one group, on one edge and on several: logic runs at each edge, so it is cut coarser."""
 
-ENABLED_REGISTERS = 32
-"""Registers with one enable in one group."""
+ENABLED_REGISTERS = (32, 64)
+"""Registers with one enable in one group, on one edge and on several."""
 
 Edge = tuple[int, bool]
 """A clock's number, and whether it is the falling edge."""
@@ -118,8 +118,13 @@ def plan(netlist: Netlist) -> Schedule:
     """Plan a simplified netlist."""
     groups = _groups(netlist)
     edges, reference, derived = _edges(netlist, groups)
-    if len(edges) == 1:
-        groups = [part for group in groups for part in _parts(group)]
+    whole = [len(edges) > 1 and not is_plain(netlist, group) for group in groups]
+    several = len(edges) > 1
+    groups = [
+        part
+        for group, keep in zip(groups, whole, strict=True)
+        for part in ([group] if keep else _parts(group, several))
+    ]
     # On a single edge a forced register is reset at every step by its own group.
     if len(edges) > 1:
         groups += _force_groups(netlist)
@@ -292,11 +297,16 @@ def _register_groups(netlist: Netlist) -> list[Group]:
     return list(found.values())
 
 
-def _parts(group: Group) -> list[Group]:
+def is_plain(netlist: Netlist, group: Group) -> bool:
+    """Whether it is registers that nothing but their edge changes."""
+    return group.kind == "registers" and all(netlist.registers[each].force == ZERO for each in group.members)
+
+
+def _parts(group: Group, several_edges: bool) -> list[Group]:
     """Registers cut into small groups: one of them only has to load where its sources change."""
     if group.kind != "registers":
         return [group]
-    size = FREE_REGISTERS if group.enable == ONE else ENABLED_REGISTERS
+    size = (FREE_REGISTERS if group.enable == ONE else ENABLED_REGISTERS)[several_edges]
     cut = range(0, len(group.members), size)
     return [replace(group, members=group.members[at : at + size], nets=group.nets[at : at + size]) for at in cut]
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 
 from lutlab_virtual_board.device import BRAM_WORDS
 from lutlab_virtual_board.netlist import ZERO, Netlist, RamPort
-from lutlab_virtual_board.schedule import Group, Schedule
+from lutlab_virtual_board.schedule import Group, Schedule, is_plain
 from lutlab_virtual_board.values import Values
 from lutlab_virtual_board.writer import Statement
 
@@ -117,8 +117,8 @@ class State:
         first = self.values.register_place[group.members[0]]
         count = len(group.members)
         mark = f"MARK_q_{number}"
-        # On a single edge only registers that change come this far.
-        load = "LOAD" if self.several_edges else "TAKE"
+        # Where only registers that change come this far, they need not be compared.
+        load = "LOAD" if self._compared(number) else "TAKE"
         call = f"{load}({first}, {count}, {mark})" if count > 1 else f"{load}1({first}, {mark})"
         self.cases.append(f"case {number}: {call}; break;")
         return [self._next(m, self.values.read(self.netlist.registers[m].d)) for m in group.members]
@@ -126,7 +126,12 @@ class State:
     def _next(self, register: int, value: str) -> str:
         """Prepare what a register loads."""
         place = self.values.register_place[register]
-        return f"S.n[{place}] = {value};" if self.several_edges else f"NEXT({place}, {value});"
+        compared = self._compared(self.values.register_group[place])
+        return f"S.n[{place}] = {value};" if compared else f"NEXT({place}, {value});"
+
+    def _compared(self, number: int) -> bool:
+        """Whether a group of registers is compared with what it loads at the edge: not if it is a block."""
+        return self.several_edges and not is_plain(self.netlist, self.schedule.groups[number])
 
     def _force(self, number: int, group: Group) -> list[str]:
         places = {m: self.values.register_place[m] for m in group.members}

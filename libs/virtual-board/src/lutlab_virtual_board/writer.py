@@ -18,10 +18,13 @@ from dataclasses import dataclass, field
 FUNCTION_LINES_MAX = 400
 """Statements in one C function: compilers need more than linear time for larger ones."""
 
-BLOCK_LINES = 8
-"""Statements in one block: fewer run for nothing, but more blocks have to be looked at."""
+BLOCK_LINES = (8, 16)
+"""Statements in one block, on one edge and on several: fewer run for nothing, but more blocks have to be looked at."""
 
 _WORD_BITS = 64
+_TESTED_TOGETHER = 8
+"""Blocks that are skipped with one test where none of them is requested; a divisor of the word."""
+
 _TOKEN = re.compile(r"@(\d+)@")
 
 
@@ -44,6 +47,7 @@ class _Function:
     lines: list[Statement] = field(default_factory=list)
     block: int | None = None
     watched: set[str] = field(default_factory=set)
+    edge: int | None = None
 
 
 Mask = dict[int, int]
@@ -60,13 +64,16 @@ class Writer:
 
     Args:
         sources: names of the pieces of state that a text reads.
+        several_edges: the design has more than one clock edge.
     """
 
-    def __init__(self, sources: Callable[[str], set[str]]) -> None:
+    def __init__(self, sources: Callable[[str], set[str]], several_edges: bool = False) -> None:
         self._sources = sources
+        self._block_lines = BLOCK_LINES[several_edges]
         self._functions: list[_Function] = []
         self._flow: list[_Function] = []
         self._blocks: list[_Function] = []
+        self._edges_awaited = False
         self.field_count = 0
 
     @property
@@ -81,12 +88,19 @@ class Writer:
 
     def add_blocks(self, statements: list[Statement]) -> None:
         """Statements that run where something has changed; they may be cut anywhere."""
-        for start in range(0, len(statements), BLOCK_LINES):
-            self.add_block(statements[start : start + BLOCK_LINES])
+        for start in range(0, len(statements), self._block_lines):
+            self.add_block(statements[start : start + self._block_lines])
 
-    def add_block(self, statements: list[Statement], watched: Iterable[str] = ()) -> None:
-        """Statements that run together where something that they read, or that is watched for them, has changed."""
-        function = _Function(f"part{len(self._functions)}", statements, len(self._blocks), set(watched))
+    def add_block(self, statements: list[Statement], watched: Iterable[str] = (), edge: int | None = None) -> None:
+        """Statements that run together where something that they read, or that is watched for them, has changed.
+
+        Args:
+            statements: of the block.
+            watched: pieces of state that it depends on besides those that it reads.
+            edge: the block waits for this bit of `S.edges`.
+        """
+        function = _Function(f"part{len(self._functions)}", statements, len(self._blocks), set(watched), edge)
+        self._edges_awaited |= edge is not None
         self._blocks.append(function)
         self._functions.append(function)
         self._flow.append(function)
@@ -144,7 +158,7 @@ class Writer:
             else:
                 text += _render_block(function, places, blocks)
             text.append("}")
-        return [*text, *self._table()], self._calls()
+        return text, self._calls()
 
     def _readers(self) -> tuple[set[int], dict[int, Mask]]:
         """Nets that leave the function that computes them, and the blocks that read each of those."""
@@ -177,27 +191,43 @@ class Writer:
     def _calls(self) -> list[str]:
         """Statements that call the requested blocks, and then the functions that run every cycle.
 
-        A block only requests later ones, and so the lowest bit is always the next.
+        A block only requests later ones. Tests in a row are what processors foresee best: those of a busy design are
+        all taken, of an idle one hardly any.
         """
-        calls: list[str] = []
-        if self._blocks:
-            calls += [
-                f"for (word = 0; word < {self.word_count}; word++)",
-                "  while ((requested = S.run[word])) {",
-                "    S.run[word] = requested & (requested - 1);",
-                f"    blocks[{_WORD_BITS} * word + LOWEST_BIT(requested)]();",
-                "  }",
-            ]
-        return calls + [f"{function.name}();" for function in self._flow if function.block is None]
+        calls = self._allowed()
+        for start in range(0, len(self._blocks), _TESTED_TOGETHER):
+            calls += self._requested(self._blocks[start : start + _TESTED_TOGETHER])
+        done = (
+            f"S.run[{word}] {f'&= ~allowed[{word}]' if self._edges_awaited else '= 0'};"
+            for word in range(self.word_count)
+        )
+        return [*calls, *done, *(f"{function.name}();" for function in self._flow if function.block is None)]
 
-    def _table(self) -> list[str]:
-        """The functions of blocks by their number; bits without a block may be set too."""
-        if not self._blocks:
+    def _requested(self, functions: list[_Function]) -> list[str]:
+        """Calls of some blocks of one word that follow each other."""
+        numbers = [function.block or 0 for function in functions]
+        word = numbers[0] // _WORD_BITS
+        requested = f"S.run[{word}]{f' & allowed[{word}]' if self._edges_awaited else ''}"
+        lines = [f"if ({requested} & {_mask(numbers)[word]:#x}UL) {{"]
+        lines += [
+            f"  if ({requested} & {1 << number % _WORD_BITS:#x}UL) {function.name}();"
+            for number, function in zip(numbers, functions, strict=True)
+        ]
+        return [*lines, "}"]
+
+    def _allowed(self) -> list[str]:
+        """Statements that find out which blocks may run: those that wait for no edge, or for one that is there."""
+        if not self._edges_awaited:
             return []
-        names = [function.name for function in self._blocks]
-        names += ["nothing"] * (_WORD_BITS * self.word_count - len(names))
-        table = f"static void (*const blocks[])(void) = {{{', '.join(names)}}};"
-        return ["static void nothing(void) {}", table]
+        found: dict[int | None, set[int]] = defaultdict(set)
+        for number, function in enumerate(self._blocks):
+            found[function.edge].add(number)
+        free = _mask(found.pop(None, ()))
+        lines = [f"allowed[{word}] = {free.get(word, 0):#x}UL;" for word in range(self.word_count)]
+        for edge, blocks in sorted((edge, blocks) for edge, blocks in found.items() if edge is not None):
+            more = " ".join(f"allowed[{word}] |= {bits:#x}UL;" for word, bits in sorted(_mask(blocks).items()))
+            lines.append(f"if (S.edges & {1 << edge}UL) {{ {more} }}")
+        return lines
 
 
 def _mask(blocks: Iterable[int]) -> Mask:
