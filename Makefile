@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	if "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo "$$p"; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test tools check clean sim sim-mutants chaos fuzz-gateware fuzz-api conformance-board bench-board bench-bus \
+.PHONY: bench-stream boards help demo up test tools check clean sim sim-mutants chaos fuzz-gateware fuzz-api conformance-board bench-board bench-bus \
 	bench-bus-faults bench-ledger bench-api bench-sse bench-verify
 
 help: ## list the targets
@@ -66,6 +66,9 @@ bench-api: $(STAMP) ## measure the API: 64 clients mixing status polls, submits 
 bench-sse: $(STAMP) ## measure 1,000 followers of the log: each sees every event once, in order
 	$(BIN)/python benchmarks/sse.py
 
+bench-stream: $(STAMP) ## words through a whole lab's public stream with the reference's frames: median of a read, words/s
+	$(BIN)/python benchmarks/stream/bench.py
+
 bench-verify: tools ## measure verification jobs through a lab beside the bare tools run by hand: ROUNDS=n (5)
 	@$(BIN)/python benchmarks/verify/bench.py --rounds $(or $(ROUNDS),5)
 
@@ -74,6 +77,9 @@ conformance-board: $(STAMP) ## hold the virtual board against its oracles: 42 de
 
 bench-board: $(STAMP) ## speed of the virtual board beside CXXRTL and Verilator on the same designs (some minutes)
 	PYTHONPATH=$(BOARD_TOOLS) $(BIN)/python benchmarks/board/bench.py
+
+boards: $(STAMP) ## build a design for every board model and read its pins back (some minutes)
+	LUTLAB_ALL_BOARDS=1 $(BIN)/python -m pytest tests/integration/builder/test_builder_board_models.py
 
 clean: ## delete the environment and every cache in this folder
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage

@@ -60,7 +60,8 @@ def entries(sdk: Path | None, seeds: int) -> Iterator[Entry]:
         yield Entry(f"random_{seed}", lambda folder, seed=seed: generated(folder, seed))
     for seed in range(1, seeds // 2 + 1):
         yield Entry(f"one_edge_{seed}", lambda folder, seed=seed: generated(folder, seed, one_edge=True))
-    for index, profile in enumerate(lutlab_profiles.names()):
+    devices = [name for name, profile in lutlab_profiles.load().items() if not profile.loader]
+    for index, profile in enumerate(devices):
         yield Entry(f"device_{profile}", lambda folder, p=profile, n=1001 + index: generated(folder, n, p), long=True)
     if sdk:
         examples = sdk / "examples"

@@ -6,11 +6,13 @@ import abc
 import asyncio
 import contextlib
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import lutlab_profiles
 from lutlab_board_agent.adapters import loader_binary
 from lutlab_board_agent.adapters.loader_binary import LoaderBinary, find_loader
 from lutlab_board_agent.adapters.openfpgaloader import OpenFpgaLoader
@@ -208,6 +210,16 @@ async def test_unknown_boards_and_hosts(binary: LoaderBinary, tmp_path: Path) ->
         await loader.load(XvcClient(host="no.such.host.invalid", port=1), b"x", timeout_s=20)
     assert caught.value.code == LoaderCode.CABLE_UNREACHABLE
     assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_the_loader_knows_the_boards_of_the_profiles(binary: LoaderBinary) -> None:
+    done = subprocess.run(
+        [binary.path, "--list-boards"], env=binary.environment, capture_output=True, text=True, check=True
+    )
+    listed = {line.split()[0] for line in done.stdout.splitlines() if line.strip()}
+    wanted = {profile.loader[1] for profile in lutlab_profiles.load().values() if profile.loader}
+    assert wanted == {"ulx3s", "colorlight-i5", "colorlight-i9", "ecpix5", "orangeCrab"}
+    assert wanted | {"ecpix5_r03"} <= listed
 
 
 async def test_a_usb_cable_that_is_not_there(binary: LoaderBinary, tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_lpf_of_a_board_wired_the_other_way_round():
     pins = {"leds": ("U16",), "buttons": ("J17",), "switches": (), "buttons_inverted": True, "io_types": {"J17": "X"}}
     text = lpf(msgspec.structs.replace(profile, pins=msgspec.structs.replace(profile.pins, **pins)), 50_000_000)
     assert 'LOCATE COMP "leds" SITE "U16";' in text  # the only bit of a port has no index
-    assert 'IOBUF PORT "buttons" IO_TYPE=X PULLMODE=UP;' in text
+    assert 'IOBUF PORT "buttons" IO_TYPE=X;' in text
     assert text.count("IOBUF PORT") == 5
 
 

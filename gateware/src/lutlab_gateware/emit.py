@@ -93,8 +93,8 @@ def lpf(profile: DeviceProfile, clk_hz: int, *, timing_hz: int | None = None) ->
         pulls |= dict.fromkeys(ports, pull)
     lines = []
     for port, site in pins.items():
-        mode = f" PULLMODE={pulls[port]}" if pulls.get(port) else ""
         io_type = profile.pins.io_types.get(site, _IO_TYPE)
+        mode = f" PULLMODE={pulls[port]}" if pulls.get(port) and io_type == _IO_TYPE else ""
         lines.append(f'LOCATE COMP "{port}" SITE "{site}";')
         lines.append(f'IOBUF PORT "{port}" IO_TYPE={io_type}{mode};')
     pin_hz = Fraction(profile.clk_hz * (timing_hz or clk_hz), clk_hz)

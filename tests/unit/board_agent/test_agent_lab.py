@@ -59,6 +59,25 @@ def test_what_a_file_says_of_a_board_is_held_against_its_profile() -> None:
             parse_lab(text, name="lab.toml")
 
 
+def test_a_board_model_brings_its_loader_options() -> None:
+    def args(profile: str, given: str) -> tuple[str, ...]:
+        text = GOOD.replace(
+            '"lfe5u-25f"\n[board.cable]\nkind = "openfpgaloader"',
+            f'"{profile}"\n[board.cable]\nkind = "openfpgaloader"',
+        )
+        text = text.replace('args = ["-b", "ulx3s", "--ftdi-serial", "D00084"]', given)
+        cable = parse_lab(text, name="lab.toml")[1].cable
+        assert isinstance(cable, LoaderArgs)
+        return cable.args
+
+    assert args("ulx3s-85f", "") == ("-b", "ulx3s")
+    assert args("ulx3s-85f", 'args = ["--ftdi-serial", "D1"]') == ("-b", "ulx3s", "--ftdi-serial", "D1")
+    assert args("ecpix5-85f", 'args = ["--board=ecpix5_r03"]') == ("--board=ecpix5_r03",)
+    assert args("orangecrab-25f", 'args = ["-c", "ft2232"]') == ("-c", "ft2232")
+    with pytest.raises(LabFileInvalid, match="give openFPGALoader 1 to 32 options"):
+        args("lfe5u-25f", "")
+
+
 def test_both_kinds_of_cable() -> None:
     first, second = parse_lab(GOOD, name="lab.toml")
     assert (first.key, first.labels, first.serial.path) == ("bench-0", ("fast", "fan"), "/dev/ttyUSB0")

@@ -1,6 +1,13 @@
-"""openFPGALoader's words, as recorded from its runs and sources, and the codes they become."""
+"""openFPGALoader's words and the codes they become.
+
+`loader_outputs` has what its runs really said, with the command that was run and what was wrong. Not recorded, because
+it takes a cable: permission denied and a busy USB cable; the words here are those of its sources and of libftdi's.
+"""
 
 from __future__ import annotations
+
+import re
+from pathlib import Path
 
 import pytest
 
@@ -61,6 +68,42 @@ def test_codes(output: str, status: int, code: LoaderCode, words: str) -> None:
     assert found is not None
     assert found[0] is code
     assert words in found[1]
+
+
+RECORDED = {
+    "damaged": LoaderCode.PROGRAM_FAILED,
+    "network_cable_busy": LoaderCode.CABLE_BUSY,
+    "no_bitstream": LoaderCode.BITSTREAM_INVALID,
+    "no_board_of_that_name": LoaderCode.LOADER_UNUSABLE,
+    "no_cmsisdap": LoaderCode.CABLE_UNREACHABLE,
+    "no_cmsisdap_support": LoaderCode.LOADER_UNUSABLE,
+    "no_dfu": LoaderCode.CABLE_UNREACHABLE,
+    "no_ftdi": LoaderCode.CABLE_UNREACHABLE,
+    "no_ftdi_debian": LoaderCode.CABLE_UNREACHABLE,
+    "no_ftdi_serial": LoaderCode.CABLE_UNREACHABLE,
+    "nobody_listens": LoaderCode.CABLE_UNREACHABLE,
+    "power_lost": LoaderCode.CABLE_UNREACHABLE,
+    "success": None,
+    "tdo_stuck_at_0": LoaderCode.CABLE_UNREACHABLE,
+    "tdo_stuck_at_1": LoaderCode.CABLE_UNREACHABLE,
+    "wrong_idcode": LoaderCode.WRONG_DEVICE,
+    "wrong_idcode_debian": LoaderCode.WRONG_DEVICE,
+}
+FOLDER = Path(__file__).parent / "loader_outputs"
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_recorded_runs(name: str) -> None:
+    heading, _, output = (FOLDER / f"{name}.txt").read_text().partition("# exit status ")
+    assert "openFPGALoader" in heading
+    status = re.match(r"(-?\d+)\n", output)
+    assert status is not None
+    found = classify(output[status.end() :], int(status[1]))
+    assert (found and found[0]) == RECORDED[name]
+
+
+def test_every_recording_is_looked_at() -> None:
+    assert {path.stem for path in FOLDER.glob("*.txt")} == set(RECORDED)
 
 
 def test_success_whatever_it_said() -> None:

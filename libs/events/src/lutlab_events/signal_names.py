@@ -26,21 +26,27 @@ JSON_BYTES_MAX = 16 << 20
 def write_names(bitstream: bytes, names: SignalNames) -> bytes:
     """The bitstream with names in its header; unchanged if there are none, too many, or if it has no header."""
     packed = COMMENT + base64.b64encode(zlib.compress(msgspec.json.encode(names, order="sorted"), 9)) + b"\0"
-    if not names or len(packed) > COMMENT_BYTES_MAX or not bitstream.startswith(HEADER):
+    end = _header_end(bitstream)
+    if not names or len(packed) > COMMENT_BYTES_MAX or end < 0:
         return bitstream
-    return HEADER + packed + bitstream[len(HEADER) :]
+    return bitstream[:end] + packed + bitstream[end:]
 
 
 def read_names(bitstream: bytes) -> dict[str, list[str | None]]:
     """The names in a bitstream's header; empty if there are none, or none that can be read."""
-    start = len(HEADER)
-    if not bitstream.startswith(HEADER + COMMENT):
+    start = bitstream.find(b"\0" + COMMENT, 0, max(0, _header_end(bitstream)))
+    if start < 0:
         return {}
-    end = bitstream.find(b"\0", start, start + COMMENT_BYTES_MAX)
+    start += 1 + len(COMMENT)
     try:
-        packed = base64.b64decode(bitstream[start + len(COMMENT) : end], validate=True)
+        packed = base64.b64decode(bitstream[start : bitstream.find(b"\0", start)], validate=True)
         unpacker = zlib.decompressobj()
         text = unpacker.decompress(packed, JSON_BYTES_MAX)
         return msgspec.json.decode(text, type=dict[str, list[str | None]])
     except (binascii.Error, zlib.error, msgspec.MsgspecError, UnicodeDecodeError):
         return {}
+
+
+def _header_end(bitstream: bytes) -> int:
+    """Where the header's comments end; negative without a header."""
+    return bitstream.find(b"\xff", len(HEADER)) if bitstream.startswith(HEADER) else -1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from importlib import resources
 
 import msgspec
@@ -60,6 +61,8 @@ class DeviceProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         nextpnr_device: nextpnr-ecp5's option that selects the die, e.g. `--25k`.
         clk_hz: frequency of the oscillator at `pins.clk`.
         uart_divider: clock cycles a serial bit; the line's baud is the design's clock divided by it.
+        baud_max: what the line's USB adapter can do; None: nothing limits it.
+        loader: openFPGALoader's options that choose the cable of such a board; empty where there is none of its own.
         pins: where the signals are.
     """
 
@@ -73,6 +76,12 @@ class DeviceProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     clk_hz: int
     uart_divider: int
     pins: Pins
+    baud_max: int | None = None
+    loader: tuple[str, ...] = ()
+
+    def divider(self, clk_hz: int) -> int:
+        """Clock cycles a serial bit of a design with this clock."""
+        return max(self.uart_divider, math.ceil(clk_hz / self.baud_max)) if self.baud_max else self.uart_divider
 
 
 @functools.cache

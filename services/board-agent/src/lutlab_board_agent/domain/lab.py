@@ -3,7 +3,7 @@
 ```toml
 [[board]]
 key = "bench-0"                 # stable name, unique within the site
-profile = "lfe5u-25f"           # a device profile
+profile = "ulx3s-25f"           # a device profile
 labels = ["bench", "fan"]       # optional, what jobs can ask for
 # kind = "real"                 # optional, or "virtual"; `lutlab up --lab FILE` starts virtual boards by itself
 # device = "LFE5U-25F"          # optional, as is clk_hz: what the board is believed to have, held against the profile
@@ -12,7 +12,7 @@ labels = ["bench", "fan"]       # optional, what jobs can ask for
 
 [board.cable]
 kind = "openfpgaloader"         # any cable openFPGALoader knows
-args = ["-b", "ulx3s", "--ftdi-serial", "D00084"]
+args = ["--ftdi-serial", "D00084"]  # after those of the profile, unless they choose another board or cable
 # kind = "xvc-client"           # or a Xilinx Virtual Cable server
 # host = "127.0.0.1"
 # port = 3721
@@ -49,6 +49,10 @@ FORBIDDEN_ARGS = frozenset(
 """openFPGALoader options that do something else than load a bitstream's SRAM: they would wear or block the board."""
 
 
+CHOOSING_ARGS = frozenset({"-b", "--board", "-c", "--cable"})
+"""openFPGALoader options that choose a cable."""
+
+
 class XvcClient(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="xvc-client"
 ):
@@ -61,9 +65,12 @@ class XvcClient(
 class LoaderArgs(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="openfpgaloader"
 ):
-    """Options for openFPGALoader as its manual gives them, without the file."""
+    """Options for openFPGALoader as its manual gives them, without the file.
 
-    args: tuple[str, ...]
+    Unless they choose board or cable themselves, the profile's come before them (`lutlab_profiles` has `loader`).
+    """
+
+    args: tuple[str, ...] = ()
 
 
 Cable = XvcClient | LoaderArgs
@@ -124,6 +131,7 @@ def parse_lab(text: str, *, name: str) -> tuple[LabBoard, ...]:
         raise LabFileInvalid(f"{name} is not TOML: {error}") from error
     except msgspec.ValidationError as error:
         raise LabFileInvalid(_explain(str(error), text, name)) from error
+    boards = tuple(map(_with_own_loader, boards))
     if not 1 <= len(boards) <= BOARDS_MAX:
         raise LabFileInvalid(f"{name} declares {len(boards)} boards; write 1 to {BOARDS_MAX} `[[board]]` sections")
     for index, board in enumerate(boards):
@@ -133,6 +141,17 @@ def parse_lab(text: str, *, name: str) -> tuple[LabBoard, ...]:
             raise LabFileInvalid(f"{name}{_at(text, index, key)}: board {board.key!r}: {sentence}")
     _check_unique(boards, name)
     return boards
+
+
+def _with_own_loader(board: LabBoard) -> LabBoard:
+    """The board with its profile's options for the loader, unless the file gives others."""
+    cable = board.cable
+    if not isinstance(cable, LoaderArgs) or board.profile not in lutlab_profiles.names():
+        return board
+    if any(arg.partition("=")[0] in CHOOSING_ARGS for arg in cable.args):
+        return board
+    own = lutlab_profiles.get(board.profile).loader
+    return msgspec.structs.replace(board, cable=LoaderArgs(args=(*own, *cable.args)))
 
 
 def _problem(board: LabBoard) -> tuple[str, str] | None:

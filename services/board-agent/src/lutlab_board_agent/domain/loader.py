@@ -45,13 +45,15 @@ _RULES: tuple[tuple[LoaderCode, str, str], ...] = (
     ),
     (
         LoaderCode.CABLE_BUSY,
-        r"LIBUSB_ERROR_BUSY|resource busy|unable to claim|device or resource|Failed to claim cable"
+        r"Receive error\s+JTAG init failed with: can't read info"  # a network cable that hangs up at once
+        r"|LIBUSB_ERROR_BUSY|resource busy|unable to claim|device or resource|Failed to claim cable"
         r"|unable to open ftdi device: -5 ",
         "another program holds the cable",
     ),
     (
         LoaderCode.CABLE_UNREACHABLE,
-        r"Connection error|connection failure|Connection refused|No route to host|can't read info|wrong getinfo"
+        r"Not found\s+DFU init failed"
+        r"|Connection error|connection failure|Connection refused|No route to host|can't read info|wrong getinfo"
         r"|Socket creation error|Receive error|Send failed|ll_write fails|connection closed|shut down the connection"
         r"|No cable found|unable to open ftdi device|No USB devices found|device not found|no device found"
         r"|TDO is stuck|JTAG init failed|LIBUSB_ERROR_NO_DEVICE|DFU init failed",

@@ -25,6 +25,7 @@ import structlog
 from lutlab_builder.adapters.hostfiles import HostFiles, package_folder
 from lutlab_builder.domain.errors import BuildFailure, Code
 from lutlab_builder.domain.plan import Recipe
+from lutlab_events import signal_names
 
 log = structlog.get_logger(__name__)
 
@@ -85,7 +86,7 @@ class InstalledTools:
         """Over every source file of ours that decides about the bits: gateware, sandboxed programs, tool options."""
         room = Path(__file__).resolve().parents[1]
         total = hashlib.sha256()
-        for path in (room / "app" / "stages.py", room / "domain" / "names.py"):
+        for path in (room / "app" / "stages.py", room / "domain" / "names.py", Path(signal_names.__file__)):
             total.update(hashlib.sha256(path.read_bytes()).digest())
         for folder in (*self._files.packages.values(), self._files.inside):
             for path in sorted(folder.rglob("*.py")):

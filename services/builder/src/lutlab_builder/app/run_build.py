@@ -204,6 +204,7 @@ def make_report(run: Run, recipe: Recipe, measured: Measured, bitstream: bytes) 
     target_mhz = target.timing_hz / 1e6
     # The slowest clock decides; a design has only the SoC's unless it makes its own.
     clock = min(pnr.fmax_mhz, key=lambda net: pnr.fmax_mhz[net], default=None)
+    divider = target.profile.divider(target.clk_hz)
     fmax_mhz = round(pnr.fmax_mhz[clock], 2) if clock is not None else None
     return BuildReport(
         fmax_mhz=fmax_mhz,
@@ -222,8 +223,8 @@ def make_report(run: Run, recipe: Recipe, measured: Measured, bitstream: bytes) 
         build_key=run.plan.build_key,
         build_id=run.plan.build_id,
         clk_hz=target.clk_hz,
-        divider=target.profile.uart_divider,
-        baud=round(target.clk_hz / target.profile.uart_divider),
+        divider=divider,
+        baud=round(target.clk_hz / divider),
         address_words=elaboration.address_words,
         target=elaboration.target,
         bitstream_digest=hashlib.sha256(bitstream).hexdigest(),

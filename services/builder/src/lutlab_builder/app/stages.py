@@ -156,7 +156,7 @@ async def elaborate(run: Run, limits: Limits) -> Elaboration:
         "top": plan.options.top,
         "soc_name": SOC_NAME,
         "build_id": plan.build_id,
-        "divider": target.profile.uart_divider,
+        "divider": target.profile.divider(target.clk_hz),
         "oscillator_hz": target.profile.clk_hz,
         "clk_hz": target.clk_hz,
         "panel": target.panel,

@@ -20,6 +20,22 @@ class Yosys:
         """Run one yosys command on the design."""
         self._library.run_pass(command, self._design)
 
+    def multiplications(self) -> list[str]:
+        """Names of the top module's cells that multiply, the smallest first."""
+        width = {side: self._library.IdString(f"\\{side}_WIDTH") for side in "AB"}
+        found = [
+            (cell.getParam(width["A"]).as_int() * cell.getParam(width["B"]).as_int(), str(name))
+            for name, cell in self._design.top_module().cells_.items()
+            if str(cell.type) == "$mul"
+        ]
+        return [name for _, name in sorted(found)]
+
+    def mark(self, cells: list[str], attribute: str) -> None:
+        """Give cells of the top module an attribute, by which commands can select them."""
+        for name in cells:
+            cell = self._design.top_module().cell(self._library.IdString(name))
+            cell.set_bool_attribute(self._library.IdString(f"\\{attribute}"))
+
     def ports(self) -> dict[str, dict[str, tuple[str, int]]]:
         """Module -> port -> (`in`, `out` or `inout`, width)."""
         return {_plain(name): _ports(module) for name, module in self._design.modules_.items()}
