@@ -14,7 +14,7 @@ from amaranth.sim import Simulator
 
 from lutlab_gateware.device import BusDevice
 
-VECTORS = tomllib.loads((Path(__file__).parents[1] / "golden" / "bus_protocol_v2.toml").read_text())
+VECTORS = tomllib.loads((Path(__file__).parents[1] / "golden" / "bus_protocol_v3.toml").read_text())
 ERR_WORD, DEAD_WORD = 0x1F0, 0x1F1
 READ_PATTERN = 0x1000_0000
 PARAMETERS: dict[str, Any] = {key: value for key, value in VECTORS["device"].items() if key != "window"}
