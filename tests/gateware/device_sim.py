@@ -39,7 +39,8 @@ def stuff(frame: bytes) -> bytes:
 
 def checked(body: bytes) -> bytes:
     """Head and operations with the check behind them that the head asks for, on the line."""
-    if body[0] & 0x80:
+    if body[0] & 0x40:
+        body = body[:1] + b"\0" + body[1:]
         return stuff(body + zlib.crc32(body).to_bytes(4, "little"))
     return stuff(body + binascii.crc_hqx(body, 0xFFFF).to_bytes(2, "big"))
 
