@@ -44,7 +44,7 @@ class RequestRing(Elaboratable):
 
     Attributes:
         push: in, store `push_data` (8 bits); ignored while `full`. Not in two cycles in a row.
-        push_end: in, with `push`: this is the end of a frame. Always fits behind `strip`.
+        push_end: in, with `push`: this is the end of a frame. Always fits behind `strip`; else only while not `full`.
         full: out, a cycle late, and wrong in the cycle after `strip`.
         strip: in, take back the check at the frame's end: four entries if `long`, else two.
         commit: in, make everything pushed so far readable.
@@ -218,8 +218,9 @@ class FrameReceiver(Elaboratable):
                     m.d.comb += ring.rollback.eq(1)
                     m.next = "TAKE"
                 with m.Else():
+                    m.d.comb += [ring.push.eq(1), ring.push_end.eq(1)]
                     m.d.sync += taken.eq(1)
-                    m.next = "MARK"
+                    m.next = "COMMIT"
             with m.State("JUDGE"):
                 with m.If(is_good | is_damaged):
                     m.d.sync += armed.eq(is_good & ~crc.long)
@@ -229,7 +230,7 @@ class FrameReceiver(Elaboratable):
                 with m.Else():  # an empty frame is no damage
                     m.d.comb += [ring.rollback.eq(1), self.damaged.eq(is_damaged)]
                     m.next = "TAKE"
-            with m.State("MARK"):  # a check made room for the mark, so it fits
+            with m.State("MARK"):  # the check made room for the mark, so it fits
                 m.d.comb += [ring.push.eq(1), ring.push_end.eq(1)]
                 m.next = "COMMIT"
             with m.State("COMMIT"):
