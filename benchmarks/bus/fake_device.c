@@ -1,14 +1,15 @@
 /* A board on a pseudo-terminal, fast enough that the host is what a benchmark measures.
 
-   usage: fake_device FD PROTOCOL [-r bytes_per_s] [-l latency_us] [-k packet_bytes] [-e byte_error_rate] [-s seed]
+   usage: fake_device FD PROTOCOL [-r bytes_per_s] [-l latency_us] [-k packet_bytes] [-e byte_error_rate] [-s seed] [-f fifo]
 
    PROTOCOL: lutlab (docs/bus-protocol.md, version 3) | litex | manta | manhattan | sink | source | echo.
    -r  paces each direction like a serial line (10 bits a byte: pass baud / 10).
    -l, -k  hold bytes for the host back like a USB adapter: until a packet is full, or so long after the first one.
    -e  damages bytes in both directions: a third flipped, a third lost, a third inserted.
+   -f  word address of the FIFO, 65535 without it.
 
    On SIGTERM, and when the line is hung up, it writes one line of totals to standard error and ends. For `lutlab`, `fifo` counts
-   the reads of the FIFO: word 65535 answers 0, 1, 2, ... whenever it is read, so a read that ran twice leaves a hole. */
+   the reads of the FIFO: its word answers 0, 1, 2, ... whenever it is read, so a read that ran twice leaves a hole. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -23,9 +24,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { WORDS = 65536, FIFO = 65535, RING = 1 << 20, WINDOW = 15, SHORT_MAX = 32, LONG = 0x40, CONTROL = 0x80, BRIEF = 0x80 };
+enum { WORDS = 65536, RING = 1 << 20, WINDOW = 15, SHORT_MAX = 32, LONG = 0x40, CONTROL = 0x80, BRIEF = 0x80 };
 
-static uint32_t memory[WORDS], fifo;
+static uint32_t memory[WORDS], fifo, fifo_at = 65535;
 static long errors_made, executed, repeated, naks, damaged;
 static volatile sig_atomic_t stop;
 
@@ -239,7 +240,7 @@ static void send_nak(void) {
 static uint32_t load(uint32_t a) {
     if (last_status) return 0;
     if (a >= WORDS) return last_status = 1, 0;
-    return a == FIFO ? fifo++ : memory[a];
+    return a == fifo_at ? fifo++ : memory[a];
 }
 static void store(uint32_t a, uint32_t w) {
     if (last_status) return;
@@ -266,7 +267,7 @@ static void execute(const uint8_t *p, const uint8_t *end) {
         a = le(p, wide);
         p += wide;
         if (!(op & 8)) last_status = 0;
-        int plain = !last_status && step && a + (size_t)count < FIFO;
+        int plain = !last_status && step && (a > fifo_at || a + (size_t)count <= fifo_at) && a + (size_t)count <= WORDS;
         switch (op & 3) {
         case 0:
             if (reply_bytes + 4 * (size_t)count > RING) return;
@@ -493,6 +494,7 @@ int main(int argc, char **argv) {
         case 'l': latency = x * 1e-6; break;
         case 'k': packet = x; break;
         case 'e': error_rate = x; break;
+        case 'f': fifo_at = x; break;
         case 's': chance_state ^= ((uint64_t)x + 1) * 0x9E3779B97F4A7C15ull; break;
         default: return 2;
         }

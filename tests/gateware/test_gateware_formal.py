@@ -171,7 +171,7 @@ class LineBench:
             Assert(in_state["JUDGE"] | ~receiver._armed | armed),
             Assert(is_first | (receiver._first == first[:7])),
             Assert(is_first | ~receiver._matches | is_brief),
-            Assert(is_first | (count > 2) | ~receiver._matches | agrees),
+            Assert(is_first | ~receiver._matches | (agrees & (count <= 2))),
             Assert(is_first | ~receiver._taken | (is_brief & accepted & (count == 3))),
             Assert(is_first | ~is_brief | ((first[7] | broken) & ~is_long)),
             Assert(~is_quiet | (receiver._is_control == is_control)),
@@ -369,7 +369,7 @@ class EngineBench:
             Assert(~executes | (engine._brief == head[7])),
             Assert(~self._is_in("BEGIN HEAD TRAILER CLOSE ENDED") | (executes == (~engine._head[7] | engine._brief))),
             Assert(~self._is_in("ECHO INFO") | (engine._head[6] & (executes == ~engine._head[7]))),
-            Assert(self._is_in("IDLE JUDGE") | ~engine._brief | (engine._head[7] & ~engine._head[6])),
+            Assert(self._is_in("JUDGE") | ~engine._brief | (engine._head[7] & ~engine._head[6])),
             # A poll may go back to its mask, nobody else may; a poll never writes.
             Assert(~requests.rewind | ((engine._kind == wire.Kind.POLL) & ~engine._time[32])),
             Assert(~(engine.cyc & engine.we) | (engine._kind == wire.Kind.WRITE) | (engine._kind == wire.Kind.MODIFY)),

@@ -207,8 +207,12 @@ def sessions() -> list[dict]:
         if 0 not in brief_request(address, sequence)[:3]:
             return brief(address, sequence, f"word {address}")
         e = exchange(sequence, [read(address)])
-        return step(f"word {address} in the ordinary way: a brief request would have a zero in it",
-                    e["line_request"], e["line_reply"], e["bus"])
+        return step(
+            f"word {address} in the ordinary way: a brief request would have a zero in it",
+            e["line_request"],
+            e["line_reply"],
+            e["bus"],
+        )
 
     def step(note: str, send: bytes, receive: bytes = b"", bus: list | None = None, may: bytes = b"") -> dict:
         return {"note": note, "send": send, "receive": receive, "may_receive": may, "bus": bus or []}

@@ -16,8 +16,8 @@ _BRIEF_BIT = wire.BRIEF.bit_length() - 1
 class CobsDecoder(Elaboratable):
     """Turns bytes of the line into bytes of frames, each at most one for one, a cycle later.
 
-    A zero always ends a frame, so whatever came before, the byte after it is the first of a frame. If that byte's highest
-    bit is set, the frame is a brief one, whose bytes are handed on as they are.
+    A zero always ends a frame, so whatever came before, the byte after it is the first of a frame. If its highest bit
+    is set, the frame is a brief one, whose bytes are handed on as they are.
 
     Attributes:
         data, stb, err: in, from `UartRx`.

@@ -443,7 +443,8 @@ class FrameEngine(Elaboratable):
             m.next = "IDLE"
 
     def _is_nak(self) -> Value:
-        return self._head[_CONTROL] & ~self._head[_LONG] & ~self._brief
+        result: Value = self._head[_CONTROL] & ~self._head[_LONG] & ~self._brief
+        return result
 
     def _reply_byte(self, fsm: Any) -> Value:
         """What goes out in each state, as an AND-OR: half the size of the multiplexers a chain of states would make."""

@@ -20,8 +20,8 @@ _HEADS = {
     crc_hqx(bytes(REPLY_FRAME_BYTES - 1), check ^ HEAD_CHECKS[0]): _CONTROL | sequence
     for sequence, check in enumerate(HEAD_CHECKS)
 }
-"""What the register holds behind a whole reply that was checked as if its number were 0, and the head it has. The CRC is
-linear, so the numbers' differences alone are left in it."""
+"""What the register holds behind a whole reply that was checked as if its number were 0, and the head it has: as the CRC
+is linear, nothing but the number is left in it."""
 
 
 def request(address_words: int, sequence: int) -> bytes:
@@ -35,6 +35,8 @@ def request(address_words: int, sequence: int) -> bytes:
 def reply(piece: bytes) -> bytes | None:
     """A brief reply (`wire.BRIEF_REPLY_BYTES` without a zero) as the frame that was checked; None if it is damaged."""
     status, code = (piece[0] ^ _BRIEF) >> wire.BRIEF_STATUS_SHIFT, piece[0] & wire.BRIEF_CODE_MASK
+    if status > wire.STATUS_POLL_TIMEOUT:
+        return None
     try:
         rest = cobs.decode(bytes((code,)) + piece[1:])
     except cobs.DecodeError:

@@ -17,7 +17,7 @@ class Flight:
     """A frame under way.
 
     Attributes:
-        brief: it was sent as a brief one; `head` and `reply_bytes` are those of its repetitions, which are ordinary ones.
+        brief: it was sent as a brief one; `head` and `reply_bytes` are those of its repetitions, which are ordinary.
         request_bytes: on the line, of the longest of its copies.
     """
 
@@ -37,7 +37,15 @@ class Flight:
     )
 
     def __init__(
-        self, head: int, line: bytes, parts: list[Part], *, reply_bytes: int, words: bool, now_s: float, brief: bool = False
+        self,
+        head: int,
+        line: bytes,
+        parts: list[Part],
+        *,
+        reply_bytes: int,
+        words: bool,
+        now_s: float,
+        brief: bool = False,
     ) -> None:
         self.head = head
         self.line = line

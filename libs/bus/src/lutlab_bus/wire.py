@@ -59,8 +59,8 @@ RESERVED_MASK = 0x40
 """Of an operation's first byte, beside `BRIEF`."""
 
 BRIEF = 0x80
-"""Bit 7 of a frame's first byte on the line: it is a brief one. Also of an operation's first byte, which then is a whole
-operation: read one word at the address in its lower bits. The receiver makes this of a brief request."""
+"""Bit 7 of a frame's first byte on the line: it is a brief one. Also of an operation's first byte, which then is all of
+it: read the word at the address in the lower bits. The receiver makes this of a brief request."""
 BRIEF_ADDRESSES = 128
 """Words that a brief request can ask for."""
 BRIEF_REQUEST_BYTES = 3
