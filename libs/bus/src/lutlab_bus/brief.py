@@ -20,8 +20,8 @@ _HEADS = {
     crc_hqx(bytes(REPLY_FRAME_BYTES - 1), check ^ HEAD_CHECKS[0]): _CONTROL | sequence
     for sequence, check in enumerate(HEAD_CHECKS)
 }
-"""What the register holds behind a whole reply that was checked as if its number were 0, and the head it has: as the CRC
-is linear, nothing but the number is left in it."""
+"""What the register holds behind a whole reply that was checked as if its number were 0, and the head it has: the CRC
+is linear, so nothing but the number is left in it."""
 
 
 def request(address_words: int, sequence: int) -> bytes:
