@@ -49,7 +49,7 @@ PIECES_MAX = 64
 TICK_DECISECONDS = 1
 """Longest time a read of the tty waits; deadlines and repetitions are looked at in between."""
 SLEEP_MIN_S = 0.0002
-SLEEP_LATE_S = 0.0002
+SLEEP_LATE_S = 0.0004
 """What a sleep may take longer than asked for."""
 OPEN_TIMEOUT_S = 10.0
 CALL_TIMEOUT_S = 10.0
