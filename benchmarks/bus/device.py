@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -18,8 +19,9 @@ SOURCE = Path(__file__).with_name("fake_device.c")
 
 def build() -> Path:
     """Compile the device; returns the program."""
-    program = Path(tempfile.gettempdir()) / f"lutlab-fake-device-{os.getuid()}"
-    if not program.exists() or program.stat().st_mtime < SOURCE.stat().st_mtime:
+    digest = hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:12]  # another checkout may be at work beside this one
+    program = Path(tempfile.gettempdir()) / f"lutlab-fake-device-{os.getuid()}-{digest}"
+    if not program.exists():
         partial = program.with_suffix(f".{os.getpid()}")
         subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-o", str(partial), str(SOURCE), "-lm"], check=True)
         partial.rename(program)
@@ -35,13 +37,21 @@ class FakeDevice:
         latency_us: of the modelled USB adapter.
         error_rate: of each byte in each direction.
         seed: for the errors.
+        fifo_address_words: of the word that counts its reads.
 
     Attributes:
         path: of the tty.
     """
 
     def __init__(
-        self, protocol: str, *, baud: int = 0, latency_us: int = 0, error_rate: float = 0.0, seed: int = 1
+        self,
+        protocol: str,
+        *,
+        baud: int = 0,
+        latency_us: int = 0,
+        error_rate: float = 0.0,
+        seed: int = 1,
+        fifo_address_words: int | None = None,
     ) -> None:
         master, self._slave = os.openpty()
         tty.setraw(self._slave)
@@ -50,6 +60,7 @@ class FakeDevice:
         command += ["-r", str(baud / 10)] if baud else []
         command += ["-l", str(latency_us)] if latency_us else []
         command += ["-e", str(error_rate)] if error_rate else []
+        command += [] if fifo_address_words is None else ["-f", str(fifo_address_words)]
         self._process = subprocess.Popen(command, pass_fds=[master], stderr=subprocess.PIPE)
         os.close(master)
         cpus = sorted(os.sched_getaffinity(0))

@@ -1,14 +1,15 @@
 /* A board on a pseudo-terminal, fast enough that the host is what a benchmark measures.
 
-   usage: fake_device FD PROTOCOL [-r bytes_per_s] [-l latency_us] [-k packet_bytes] [-e byte_error_rate] [-s seed]
+   usage: fake_device FD PROTOCOL [-r bytes_per_s] [-l latency_us] [-k packet_bytes] [-e byte_error_rate] [-s seed] [-f fifo]
 
-   PROTOCOL: lutlab (docs/bus-protocol.md, version 2) | litex | manta | manhattan | sink | source | echo.
+   PROTOCOL: lutlab (docs/bus-protocol.md, version 3) | litex | manta | manhattan | sink | source | echo.
    -r  paces each direction like a serial line (10 bits a byte: pass baud / 10).
    -l, -k  hold bytes for the host back like a USB adapter: until a packet is full, or so long after the first one.
    -e  damages bytes in both directions: a third flipped, a third lost, a third inserted.
+   -f  word address of the FIFO, 65535 without it.
 
    On SIGTERM, and when the line is hung up, it writes one line of totals to standard error and ends. For `lutlab`, `fifo` counts
-   the reads of the FIFO: word 65535 answers 0, 1, 2, ... whenever it is read, so a read that ran twice leaves a hole. */
+   the reads of the FIFO: its word answers 0, 1, 2, ... whenever it is read, so a read that ran twice leaves a hole. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -23,9 +24,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { WORDS = 65536, FIFO = 65535, RING = 1 << 20, WINDOW = 15, SHORT_MAX = 32 };
+enum { WORDS = 65536, RING = 1 << 20, WINDOW = 15, SHORT_MAX = 32, LONG = 0x40, CONTROL = 0x80, BRIEF = 0x80 };
 
-static uint32_t memory[WORDS], fifo;
+static uint32_t memory[WORDS], fifo, fifo_at = 65535;
 static long errors_made, executed, repeated, naks, damaged;
 static volatile sig_atomic_t stop;
 
@@ -179,7 +180,7 @@ static uint16_t crc16(const uint8_t *p, size_t n) {
     return c;
 }
 
-/* -- protocol version 2 */
+/* -- protocol version 3 */
 
 /* Both read and write up to 16 bytes beyond the end; every buffer has that room. Scattered words have a zero every few bytes, so calls
    of memcpy and memchr for each piece would be most of the time. */
@@ -240,7 +241,7 @@ static uint8_t *reply;
 static size_t reply_bytes;
 
 static size_t seal(uint8_t *frame, size_t n, uint8_t *line) {
-    if (frame[0] & 0x80) {
+    if (frame[0] & LONG) {
         uint32_t c = crc32(frame, n);
         memcpy(frame + n, &c, 4);
         n += 4;
@@ -253,7 +254,7 @@ static size_t seal(uint8_t *frame, size_t n, uint8_t *line) {
 }
 static void send_frame(uint8_t *frame, size_t n) { commit(seal(frame, n, reserve(n + n / 254 + 16))); }
 static void send_nak(void) {
-    uint8_t frame[8] = {0x40 | expected};
+    uint8_t frame[8] = {CONTROL | expected};
     if (expected < 0) return;
     naks++;
     send_frame(frame, 1);
@@ -261,7 +262,7 @@ static void send_nak(void) {
 static uint32_t load(uint32_t a) {
     if (last_status) return 0;
     if (a >= WORDS) return last_status = 1, 0;
-    return a == FIFO ? fifo++ : memory[a];
+    return a == fifo_at ? fifo++ : memory[a];
 }
 static void store(uint32_t a, uint32_t w) {
     if (last_status) return;
@@ -276,13 +277,19 @@ static void execute(const uint8_t *p, const uint8_t *end) {
     while (p < end) {
         unsigned op = *p++;
         uint32_t count = 1, step = op & 4 ? 0 : 1, a;
+        if (op & BRIEF) {
+            last_status = 0;
+            answer(load(op & 127));
+            reply[reply_bytes++] = last_status;
+            continue;
+        }
         size_t wide = op & 0x20 ? 3 : 2;
-        if (op & 0xC0 || (size_t)(end - p) < wide + (op & 0x10 ? 2 : 0)) return;
+        if (op & 0x40 || (size_t)(end - p) < wide + (op & 0x10 ? 2 : 0)) return;
         if (op & 0x10) count = le(p, 2) + 1, p += 2;
         a = le(p, wide);
         p += wide;
         if (!(op & 8)) last_status = 0;
-        int plain = !last_status && step && a + (size_t)count < FIFO;
+        int plain = !last_status && step && (a > fifo_at || a + (size_t)count <= fifo_at) && a + (size_t)count <= WORDS;
         switch (op & 3) {
         case 0:
             if (reply_bytes + 4 * (size_t)count > RING) return;
@@ -319,7 +326,7 @@ static void execute(const uint8_t *p, const uint8_t *end) {
     }
 }
 static void hello(const uint8_t *frame, size_t n) {
-    uint32_t info[8] = {0x4C550002, 0xBE7C4, 100000000, 65536, divider | 16 << 16 | 32u << 24, RING, RING, WINDOW};
+    uint32_t info[8] = {0x4C550003, 0xBE7C4, 100000000, 65536, divider | 16 << 16 | 32u << 24, RING, RING, WINDOW};
     uint8_t frame_out[128];
     if (n > 32) return;
     expected = (frame[0] + 1) & 63;
@@ -329,33 +336,25 @@ static void hello(const uint8_t *frame, size_t n) {
     memcpy(frame_out + n, info, sizeof info);
     send_frame(frame_out, n + sizeof info);
 }
-static void handle_frame(const uint8_t *p, size_t line_bytes) {
-    static uint8_t *frame;
-    static size_t room;
-    if (room < line_bytes + 16) frame = realloc(frame, room = 2 * line_bytes + 16);
-    size_t n = line_bytes < RING ? unstuff(p, line_bytes, frame) : 0;
-    int is_long = n && frame[0] & 0x80;
-    if (n < 3 || (is_long ? n < 5 || crc32(frame, n - 4) != le(frame + n - 4, 4)
-                          : n > SHORT_MAX || crc16(frame, n - 2) != (frame[n - 2] << 8 | frame[n - 1]))) {
-        damaged++;
-        send_nak();
-        return;
-    }
-    n -= is_long ? 4 : 2;
-    if (frame[0] & 0x40) {
-        if (is_long) hello(frame, n);
-        return;
-    }
+static int armed; /* the frame before was undamaged and without LONG */
+static void handle_request(int head, const uint8_t *body, size_t n) {
     if (expected < 0) return;
-    int s = frame[0] & 63, d = (expected - s) & 63;
+    int s = head & 63, d = (expected - s) & 63, brief = (head & CONTROL) != 0;
     if (d == 0) {
         reply_bytes = 0;
-        reply[reply_bytes++] = frame[0];
-        execute(frame + 1, frame + n);
+        reply[reply_bytes++] = head;
+        if (head & LONG) reply[reply_bytes++] = 0;
+        execute(body, body + n);
         executed++;
         size_t need = reply_bytes + reply_bytes / 254 + 16;
         if (stored[s].room < need) stored[s].line = realloc(stored[s].line, stored[s].room = 2 * need);
-        stored[s].bytes = seal(reply, reply_bytes, stored[s].line);
+        if (brief) { /* head, word, status: the check knows them all, only the word is sent as such */
+            uint16_t c = crc16(reply, 6);
+            uint8_t rest[6] = {reply[1], reply[2], reply[3], reply[4], c >> 8, c};
+            stored[s].bytes = stuff(rest, 6, stored[s].line);
+            stored[s].line[0] |= BRIEF | reply[5] << 4;
+        } else
+            stored[s].bytes = seal(reply, reply_bytes, stored[s].line);
         stored[s].valid = 1;
         expected = (s + 1) & 63;
         put(stored[s].line, stored[s].bytes);
@@ -365,10 +364,46 @@ static void handle_frame(const uint8_t *p, size_t line_bytes) {
     } else
         send_nak();
 }
+static void handle_frame(const uint8_t *p, size_t line_bytes) {
+    static uint8_t *frame;
+    static size_t room;
+    if (room < line_bytes + 16) frame = realloc(frame, room = 2 * line_bytes + 16);
+    size_t n = line_bytes < RING ? unstuff(p, line_bytes, frame) : 0;
+    int is_long = n && frame[0] & LONG;
+    armed = 0;
+    if (n < 3 || (frame[0] & (CONTROL | LONG)) == CONTROL || (is_long ? n < 6 || crc32(frame, n - 4) != le(frame + n - 4, 4)
+                          : n > SHORT_MAX || crc16(frame, n - 2) != (frame[n - 2] << 8 | frame[n - 1]))) {
+        damaged++;
+        send_nak();
+        return;
+    }
+    n -= is_long ? 4 : 2;
+    armed = !is_long;
+    if (is_long && frame[0] & CONTROL) hello(frame, n);
+    else handle_request(frame[0], frame + 1 + is_long, n - 1 - is_long);
+}
 static size_t lutlab(const uint8_t *p, size_t n) {
+    static int behind_brief; /* its three bytes were taken: up to the zero nothing else may come */
     const uint8_t *end = memchr(p, 0, n);
+    if (behind_brief) {
+        if (behind_brief > 1 || *p) armed = 0;
+        if (!end) return behind_brief += behind_brief < 2, n;
+        if (!armed) damaged++, send_nak();
+        behind_brief = 0;
+        return end - p + 1;
+    }
+    if (n >= 3 && p[0] & BRIEF && p[1] && p[2]) {
+        unsigned difference = crc16(p, 1) ^ 0xC080 ^ (p[1] << 8 | p[2]);
+        if (armed && !(difference >> 6)) handle_request(CONTROL | difference, p, 1);
+        else armed = 0;
+        behind_brief = 1;
+        return 3;
+    }
     if (!end) return n > 2 * RING ? n : 0;
-    if (end > p) handle_frame(p, end - p);
+    if (end > p) {
+        if (p[0] & BRIEF) armed = 0, damaged++, send_nak();
+        else handle_frame(p, end - p);
+    }
     return end - p + 1;
 }
 
@@ -481,6 +516,7 @@ int main(int argc, char **argv) {
         case 'l': latency = x * 1e-6; break;
         case 'k': packet = x; break;
         case 'e': error_rate = x; break;
+        case 'f': fifo_at = x; break;
         case 's': chance_state ^= ((uint64_t)x + 1) * 0x9E3779B97F4A7C15ull; break;
         default: return 2;
         }

@@ -56,6 +56,31 @@ def test_words_go_in_and_come_back_in_order(stack: Stack, api: httpx.Client) -> 
         assert words_of(ws.recv(5)) == [3, 103]
 
 
+def test_single_reads_are_brief_on_the_line(stack: Stack, api: httpx.Client) -> None:
+    """What one read after the other costs: four bytes out and eight back, delimiters included."""
+    board = reserve(api, ECHO)
+
+    def counters() -> dict[str, int]:
+        answer = api.get(f"/api/v1/boards/{board}/link")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json()["counters"])
+
+    with stream(stack, board) as ws:
+        ws.send(write(0, *range(100, 228)))
+        assert ws.recv(5) == WRITE_OK
+        ws.send(read(0, 1))  # the frame before had a CRC-32, so this one is ordinary
+        assert words_of(ws.recv(5)) == [100]
+        before = counters()
+        for address in range(128):
+            ws.send(read(4 * address, 1))
+            assert words_of(ws.recv(5)) == [100 + address]
+        after = counters()
+    spent = {name: after[name] - before[name] for name in ("frames", "bytes_sent", "bytes_received", "retries")}
+    assert spent["frames"] == 128 and spent["retries"] == 0
+    assert 4 * 128 <= spent["bytes_sent"] <= 5 * 128  # a few have a zero in them, and are said in the ordinary way
+    assert 8 * 128 - 1 <= spent["bytes_received"] <= 9 * 128
+
+
 BAD_FRAMES = {
     "unaligned": write(2, 1),
     "no words": write(0),

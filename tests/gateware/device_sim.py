@@ -14,7 +14,7 @@ from amaranth.sim import Simulator
 
 from lutlab_gateware.device import BusDevice
 
-VECTORS = tomllib.loads((Path(__file__).parents[1] / "golden" / "bus_protocol_v2.toml").read_text())
+VECTORS = tomllib.loads((Path(__file__).parents[1] / "golden" / "bus_protocol_v3.toml").read_text())
 ERR_WORD, DEAD_WORD = 0x1F0, 0x1F1
 READ_PATTERN = 0x1000_0000
 PARAMETERS: dict[str, Any] = {key: value for key, value in VECTORS["device"].items() if key != "window"}
@@ -39,7 +39,8 @@ def stuff(frame: bytes) -> bytes:
 
 def checked(body: bytes) -> bytes:
     """Head and operations with the check behind them that the head asks for, on the line."""
-    if body[0] & 0x80:
+    if body[0] & 0x40:
+        body = body[:1] + b"\0" + body[1:]
         return stuff(body + zlib.crc32(body).to_bytes(4, "little"))
     return stuff(body + binascii.crc_hqx(body, 0xFFFF).to_bytes(2, "big"))
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 from bus_sim import Break, run_bridge
-from device_sim import VECTORS, hello, run_device, stuff
+from device_sim import VECTORS, checked, hello, run_device, stuff
+
+from lutlab_bus import brief
+from lutlab_bus.fake import FakeBridge
 
 EXCHANGES = VECTORS["exchange"]
 SESSIONS = VECTORS["session"]
@@ -63,3 +66,15 @@ def test_a_break_on_the_line_spoils_only_what_it_hits():
     seen = run_bridge([hello(vector["sequence"]), request[:4], Break(30), request, b"\0" + request])
     assert seen[2].started == seen[3].started == []
     assert seen[4].reply == reply
+
+
+def test_a_brief_read_beyond_a_narrow_bus_tells_its_fault():
+    """The status stands in the first byte of the reply; the next brief read begins without it."""
+    fake = FakeBridge(address_bits=5, window=15)
+    script = [hello(10), checked(b"\x0a"), *(brief.request(a, n) for a, n in ((31, 11), (32, 12), (127, 13), (0, 14)))]
+    seen = run_device(script, address_bits=5)
+    replies = [fake.feed(line) for line in script]
+    assert [reply[0] >> 4 for reply in replies[3:]] == [9, 9, 8]
+    assert [bytes(got.reply)[1:] for got in seen[3:5]] == [reply[1:] for reply in replies[3:5]]
+    assert [bytes(got.reply)[0] for got in seen[2:]] == [0x82, replies[3][0], replies[4][0], 0x81]
+    assert [got.started for got in seen[2:]] == [[("r", 31, 0)], [], [], [("r", 0, 0)]]

@@ -6,6 +6,8 @@ Each bench holds the real module with free inputs; the assertions are proved fro
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from amaranth.hdl import Array, Assert, Assume, Cat, Const, Module, Mux, Signal
 from prove import SOLVER, holds_from_reset, holds_onwards, is_reachable, model, opened
@@ -38,8 +40,12 @@ def crc32_step(crc, byte):
     return Cat(bits)
 
 
+BRIEF_STATES = ("HEAD", "HEADED", "OPERATION", "OPERATED", "ROOM")
+
+
 class LineBench:
-    """Receiver and ring behind an arbitrary line; beside them a second, byte-wise reading of what a good frame is."""
+    """Receiver and ring behind an arbitrary line; beside them a second, byte-wise reading of what a good frame is, and
+    what a brief one becomes."""
 
     def build(self):
         m = Module()
@@ -49,7 +55,8 @@ class LineBench:
         data, stb, err = receiver.data, receiver.stb, receiver.err
         self.ports = [data, stb, err, ring.take, ring.mark, ring.rewind]
         self.commits = Signal(name="commits")
-        self.ports.append(self.commits)
+        self.commits_brief = Signal(name="commits_brief")
+        self.ports += [self.commits, self.commits_brief]
 
         age = Signal(range(CYCLES_BETWEEN_BYTES_MIN), init=CYCLES_BETWEEN_BYTES_MIN - 1)
         with m.If(stb | err):
@@ -72,41 +79,83 @@ class LineBench:
         data, stb, err = Signal(8), Signal(), Signal()
         m.d.sync += [data.eq(receiver.data), stb.eq(receiver.stb), err.eq(receiver.err)]
         left, zero_follows, broken = Signal(8), Signal(), Signal()
-        count, is_long = Signal(6), Signal()
+        count, is_long, is_control = Signal(6), Signal(), Signal()
         crc16, crc32 = Signal(16), Signal(32)
         was_good = Signal()
         absorbs, byte = Signal(), Signal(8)
         is_first = count == 0
+        inside, is_brief, armed = Signal(), Signal(), Signal()
+        agrees, accepts, accepted = Signal(), Signal(), Signal()  # a brief request, so far and as a whole
+        first, number = Signal(8), Signal(6)
+        is_raw = Mux(inside, is_brief, data[7])
+        with m.If(stb | err):
+            m.d.sync += inside.eq(1)
         with m.If(err):
             m.d.sync += broken.eq(1)
         with m.Elif(stb & (data == 0)):
-            has_length = Mux(is_long, count >= 5, (count >= 3) & (count <= 32))
+            has_length = Mux(is_long, count >= 6, (count >= 3) & (count <= 32) & ~is_control)
             has_check = Mux(is_long, crc32 == 0xDEBB20E3, crc16 == 0)
+            is_whole = (left == 0) & ~broken
+            is_good = is_whole & has_length & has_check & ~is_brief
             m.d.sync += [
-                was_good.eq((left == 0) & ~broken & has_length & has_check),
+                was_good.eq(is_good),
                 left.eq(0),
                 zero_follows.eq(0),
                 broken.eq(0),
                 count.eq(0),
+                inside.eq(0),
             ]
+            with m.If(is_good):
+                m.d.sync += armed.eq(~is_long)
+            with m.Elif(~is_whole | ((count != 0) & ~(is_brief & accepted & (count == 3)))):
+                m.d.sync += armed.eq(0)
+        with m.Elif(stb & is_raw):
+            m.d.comb += [absorbs.eq(1), byte.eq(data)]
+            m.d.sync += is_brief.eq(1)
         with m.Elif(stb & (left == 0)):
             m.d.comb += absorbs.eq(zero_follows)
-            m.d.sync += [left.eq(data - 1), zero_follows.eq(data != 255)]
+            m.d.sync += [left.eq(data - 1), zero_follows.eq(data != 255), is_brief.eq(0)]
         with m.Elif(stb):
             m.d.comb += [absorbs.eq(1), byte.eq(data)]
             m.d.sync += left.eq(left - 1)
+        check = crc16 ^ wire.BRIEF_CHECK_XOR
         with m.If(absorbs):
-            m.d.sync += [
-                count.eq(Mux(count == 33, 33, count + 1)),
-                crc16.eq(crc16_step(Mux(is_first, 0xFFFF, crc16), byte)),
-                crc32.eq(crc32_step(Mux(is_first, 0xFFFF_FFFF, crc32), byte)),
-            ]
+            m.d.sync += count.eq(Mux(count == 33, 33, count + 1))
             with m.If(is_first):
-                m.d.sync += is_long.eq(byte[7])
+                m.d.sync += [is_long.eq(byte[6] & ~is_raw), is_control.eq(byte[7])]
+                m.d.sync += [first.eq(byte), agrees.eq(armed), accepted.eq(0)]
+            with m.If(is_first | ~is_raw):
+                m.d.sync += [
+                    crc16.eq(crc16_step(Mux(is_first, 0xFFFF, crc16), byte)),
+                    crc32.eq(crc32_step(Mux(is_first, 0xFFFF_FFFF, crc32), byte)),
+                ]
+            with m.Elif(count == 1):
+                m.d.sync += agrees.eq(agrees & (byte == check[8:]))
+            with m.Elif(count == 2):
+                m.d.comb += accepts.eq(agrees & (byte[6:] == check[6:8]) & ~broken)
+                m.d.sync += [accepted.eq(accepts), was_good.eq(accepts), number.eq(byte[:6] ^ check[:6])]
 
-        m.d.comb += Assert(~self.ring.commit | was_good)  # the theorem; the rest is what induction needs
+        ring = self.ring
+        in_brief = {name: receiver._fsm.ongoing(name) for name in BRIEF_STATES}
+        was_stripped, was_brief = Signal(), Signal()
+        m.d.sync += [was_stripped.eq(ring.strip), was_brief.eq(in_brief["ROOM"])]
+        m.d.comb += [
+            # The theorem: only what is good is committed, a brief request as the frame that it stands for.
+            Assert(~ring.commit | was_good),
+            Assert(~in_brief["HEAD"] | (ring.push & (ring.push_data == Cat(number, Const(0b10, 2))))),
+            Assert(~in_brief["OPERATION"] | (ring.push & (ring.push_data == first) & first[7])),
+            Assert(~(in_brief["ROOM"] & ring.push) | ring.push_end),
+            Assert(~(is_brief & inside & ring.push) | sum(in_brief.values())),
+            Assert(~ring.push_end | was_stripped | ~ring.full),
+            self.commits_brief.eq(ring.commit & was_brief),
+        ]
+        for before, after in pairwise(BRIEF_STATES):
+            followed = Signal(name=f"followed_{before}")
+            m.d.sync += followed.eq(in_brief[before])
+            m.d.comb += Assert(in_brief[after] == followed)
+        # The rest is what induction needs.
         is_quiet = ~receiver._summing & ~decoder.byte_stb & (count != 0)
-        in_state = {name: receiver._fsm.ongoing(name) for name in ("TAKE", "JUDGE", "MARK", "COMMIT")}
+        in_state = {name: receiver._fsm.ongoing(name) for name in ("TAKE", "JUDGE", "MARK", "COMMIT")} | in_brief
         m.d.comb += [
             Assert(age < CYCLES_BETWEEN_BYTES_MIN),
             Assert(~(stb | err | decoder.byte_stb | decoder.end) | (age == 0)),
@@ -115,7 +164,17 @@ class LineBench:
             Assert(decoder.end == (stb & (data == 0))),
             Assert(~decoder.end | (decoder.whole == ((left == 0) & ~broken))),
             Assert((stb | err) | ((decoder._left == left) & (decoder._zero_follows == zero_follows))),
-            Assert((stb | err) | (decoder._broken == broken)),
+            Assert((stb | err) | ((decoder.broken == broken) & (decoder.busy == inside))),
+            Assert((stb | err) | (decoder.brief == is_brief)),
+            Assert(inside | (is_first & (left == 0) & ~zero_follows & ~broken)),
+            Assert(~(inside & is_brief) | ((left == 0) & ~zero_follows & (~is_first | broken))),
+            Assert(in_state["JUDGE"] | ~receiver._armed | armed),
+            Assert(is_first | (receiver._first == first[:7])),
+            Assert(is_first | ~receiver._matches | is_brief),
+            Assert(is_first | ~receiver._matches | (agrees & (count <= 2))),
+            Assert(is_first | ~receiver._taken | (is_brief & accepted & (count == 3))),
+            Assert(is_first | ~is_brief | ((first[7] | broken) & ~is_long)),
+            Assert(~is_quiet | (receiver._is_control == is_control)),
             Assert((receiver._count == count) & (count <= 33)),
             Assert(~is_quiet | (crc.long == is_long)),
             Assert(~is_quiet | ~is_long | (crc._crc == crc32)),
@@ -124,7 +183,11 @@ class LineBench:
             Assert(sum(in_state.values()) == 1),
             Assert(~in_state["JUDGE"] | (age == 1)),
             Assert(~in_state["MARK"] | ((age == 2) & was_good)),
-            Assert(~in_state["COMMIT"] | ((age == 3) & was_good)),
+            Assert(~in_state["COMMIT"] | (((age == 3) | (was_brief & (age == 6))) & was_good)),
+            *(
+                Assert(~in_brief[name] | ((age == at) & was_good & is_brief & first[7] & accepted & (count == 3)))
+                for at, name in enumerate(BRIEF_STATES, 1)
+            ),
             Assert(~(in_state["JUDGE"] & self.ring.strip) | was_good),
         ]
 
@@ -134,6 +197,7 @@ def test_only_a_frame_with_a_right_check_is_committed():
     assert holds_from_reset(smt, 12) is None
     assert holds_onwards(smt, 12)
     assert is_reachable(smt, 70, "commits")
+    assert is_reachable(smt, 30, "commits_brief", from_reset=False)
 
 
 class RingBench:
@@ -159,7 +223,7 @@ class RingBench:
         m.d.comb += [
             Assume(sum(actions) <= 1),
             Assume(~ring.strip | (used - readable >= Mux(ring.long, 5, 3))),
-            Assume(~ring.push_end | stripped_before),
+            Assume(~ring.push_end | stripped_before | (~ring.full & ~pushed_before)),
             Assume(~ring.push | ring.push_end | ~pushed_before),
             Assume(~ring.take | ring.valid),
             Assume(~(ring.rewind & (ring.take | ring.mark))),
@@ -279,7 +343,7 @@ class EngineBench:
         with m.If(judges & is_hello):
             m.d.sync += [session.eq(1), expected.eq(head + 1), was_executed.eq(0)]
         with m.If(judges):
-            m.d.sync += executes.eq(session & ~head[6] & (head[:6] == expected))
+            m.d.sync += executes.eq(session & ~is_hello & (head[:6] == expected))
         with m.Elif(ends & executes):
             m.d.sync += [executes.eq(0), expected.eq(expected + 1)]
             with m.If(head[:6] == which):
@@ -299,11 +363,13 @@ class EngineBench:
             Assert(~engine._fsm.ongoing("JUDGE") | (judges & (engine._head == head))),
             Assert(ends == engine._fsm.ongoing("ENDED")),
             Assert(~executes | (head[:6] == expected)),
-            Assert(~executes | ((engine._head == head) & ~head[6] & engine.busy)),
+            Assert(~executes | ((engine._head == head) & ~is_hello & engine.busy)),
             Assert(~self._is_in(self.RUNS) | executes),
             Assert(~engine._fsm.ongoing("SKIP") | (executes == (engine._after == _After.TRAILER))),
-            Assert(~self._is_in("BEGIN HEAD TRAILER CLOSE ENDED") | (executes == ~engine._head[6])),
-            Assert(~self._is_in("ECHO INFO") | (engine._head[6] & engine._head[7])),
+            Assert(~executes | (engine._brief == head[7])),
+            Assert(~self._is_in("BEGIN HEAD TRAILER CLOSE ENDED") | (executes == (~engine._head[7] | engine._brief))),
+            Assert(~self._is_in("ECHO INFO") | (engine._head[6] & (executes == ~engine._head[7]))),
+            Assert(self._is_in("JUDGE") | ~engine._brief | (engine._head[7] & ~engine._head[6])),
             # A poll may go back to its mask, nobody else may; a poll never writes.
             Assert(~requests.rewind | ((engine._kind == wire.Kind.POLL) & ~engine._time[32])),
             Assert(~(engine.cyc & engine.we) | (engine._kind == wire.Kind.WRITE) | (engine._kind == wire.Kind.MODIFY)),
@@ -361,6 +427,9 @@ def test_the_engine_keeps_to_the_bus_executes_once_and_gets_on():
 def test_the_proofs_can_fail(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("lutlab_gateware.crc._RESIDUE_32", 0xDEBB20E2)
+        assert not holds_onwards(model(LineBench()), 12)
+    with monkeypatch.context() as patch:
+        patch.setattr("lutlab_gateware.requests._XOR_HIGH", 0)
         assert not holds_onwards(model(LineBench()), 12)
     with monkeypatch.context() as patch:
         patch.setattr("lutlab_gateware.engine._CONTROL", 5)  # a NAK would be executed

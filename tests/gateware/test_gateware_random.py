@@ -12,6 +12,7 @@ import pytest
 from device_sim import DEAD_WORD, ERR_WORD, PARAMETERS, READ_PATTERN, VECTORS, checked, hello
 from fast_sim import COMPILER, FRAMING_ERROR, FastDevice, build
 
+from lutlab_bus import brief
 from lutlab_bus.fake import BusErrorAt, BusSilentAt, FakeBridge, _is_whole, _unstuff
 
 FRAMES = int(os.environ.get("LUTLAB_SIM_FRAMES", "6000"))
@@ -19,7 +20,7 @@ SEED = int(os.environ.get("LUTLAB_SIM_SEED", "1"))
 ADDRESSES = [0, 1, 0x10, 0xFF, ERR_WORD - 1, ERR_WORD, DEAD_WORD, 0x1FE, 0x1FF, 0x200, 0xFFFF, 0x10000, 0xFFFFFF]
 GROUP_BYTES = 480
 """Sent at once: what both rings hold, requests and replies."""
-NAK = 0x40
+NAK = 0x80
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="a C++ compiler makes the gateware fast enough for this")
 
@@ -69,6 +70,8 @@ class Dice(random.Random):
 
     def operation(self, words_max):
         """Request bytes of one operation, and how many bytes of reply it causes."""
+        if self.random() < 0.05:
+            return bytes([0x80 | self.randrange(128)]), 5
         kind = self.choice([0, 0, 0, 1, 1, 1, 2, 3])
         address = self.choice([self.choice(ADDRESSES), *self.addresses()])
         op = kind | 0x20 * (address > 0xFFFF or self.random() < 0.2) | 0x08 * (self.random() < 0.3)
@@ -91,11 +94,13 @@ class Dice(random.Random):
             value = (READ_PATTERN | address).to_bytes(4, "little") if is_met else self.word()
             body += (self.choice([0, 5000]) if is_met else 0).to_bytes(4, "little") + mask + value
         if self.random() < 0.01:
-            op |= self.choice([0x40, 0x80])
+            op |= 0x40
         return bytes([op]) + body, 1 + 4 * count * (kind != 1)
 
     def frame(self, sequence):
         """A request on the line, and an upper bound of its reply's bytes."""
+        if self.random() < 0.2 and (line := brief.request(self.randrange(128), sequence)):
+            return line, 8
         body, reply = b"", 1
         words_max = self.choice([2, 2, 20])
         for _ in range(self.choice([0, 1, 1, 1, 2, 4])):
@@ -105,7 +110,7 @@ class Dice(random.Random):
         is_long = max(len(body) + 3, reply + 2) > 32 or self.random() < 0.3
         if self.random() < 0.02:
             is_long = not is_long  # a short check where a long one is due
-        return checked(bytes([0x80 * is_long | sequence]) + body), reply + 8
+        return checked(bytes([0x40 * is_long | sequence]) + body), reply + 8
 
     def damage(self, line):
         """Hurt a line in one place or several."""
@@ -174,15 +179,18 @@ def fed(fake, line, ring=None):
     ring = ring or Ring()
     replies, doubtful = b"", set()
     piece = bytearray()
-    broken = False
+    broken, intact = False, b""
     for byte in line:
         if byte == FRAMING_ERROR:
+            intact = intact if broken else bytes(piece)
             broken = True
         elif byte:
             piece.append(byte)
         else:
             executed = len(fake.executed)
-            reply = fake.feed((b"\x02" if broken else bytes(piece)) + b"\0")
+            if broken:  # behind a whole brief request, damage is too late
+                piece[:] = intact[:3] + b"\x02" if len(intact) >= 3 and intact[0] & 0x80 else b"\x02"
+            reply = fake.feed(bytes(piece) + b"\0")
             if ring.note(fake, executed, reply):
                 doubtful.add(reply.rstrip(b"\0"))
             replies += reply
@@ -212,7 +220,7 @@ def compare(library, delay, dice, count):
     device, target = FastDevice(library, delay), Target()
     settings = {key: value for key, value in VECTORS["device"].items() if key != "divider"}
     fake = FakeBridge(target, **settings | {"address_bits": dice.address_bits})
-    sequence, frames, damaged = 0, 0, 0
+    sequence, frames, damaged, briefs = 0, 0, 0, 0
     history, ring = [], Ring()
     while frames < count:
         line, room = [], GROUP_BYTES
@@ -240,6 +248,7 @@ def compare(library, delay, dice, count):
         before, written = len(fake.transfers), len(target.written)
         expected, doubtful = fed(fake, line, ring)
         replies, transfers = device.run(line)
+        briefs += sum(len(reply) == 7 and reply[0] & 0x80 != 0 for reply in replies.split(b"\0"))
         note = f"seed {SEED}, delay {delay}, frame {frames}"
         assert [(kind, address) for kind, address, _ in transfers] == fake.transfers[before:], note
         assert [word for kind, _, word in transfers if kind == "w"] == target.written[written:], note
@@ -247,7 +256,8 @@ def compare(library, delay, dice, count):
         if fake._expected is not None and dice.random() < 0.9:
             sequence = fake._expected
     assert damaged > frames // 20
-    assert len(fake.transfers) > frames // 3
+    assert briefs > frames // 50
+    assert len(fake.transfers) > frames // 5
     device.close()
     return fake.transfers
 
@@ -278,7 +288,7 @@ def test_floods_and_noise_neither_hang_it_nor_reach_the_bus(library):
 def test_a_reply_larger_than_its_ring_is_damaged_not_wrong(library):
     """No host asks for one. The device goes on, and nothing it sends in its place passes for a reply."""
     device, good = FastDevice(library, 0), VECTORS["exchange"][0]
-    read_65536 = bytes([0x80 | 5, 0x14, 0xFF, 0xFF, 0, 0])
+    read_65536 = bytes([0x40 | 5, 0x14, 0xFF, 0xFF, 0, 0])
     device.run(hello(5))
     replies, transfers = device.run(checked(read_65536))
     assert len(transfers) == 65_536
@@ -290,6 +300,8 @@ def test_a_reply_larger_than_its_ring_is_damaged_not_wrong(library):
 
 
 def is_undamaged(line):
+    if line and line[0] & 0x80:
+        return len(line) == 7 and brief.reply(line) is not None
     frame = _unstuff(line) or b""
     return _is_whole(frame)
 

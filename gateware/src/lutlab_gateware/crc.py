@@ -32,6 +32,7 @@ class SerialCrc(Elaboratable):
         first: out, `run` and this is the first cycle. done: out, `run` and it is the last.
         out: out, 8 bits, the next byte of the CRC; valid at `first`.
         good: out, what was fed ends with its CRC.
+        high, low: out, 8 bits each, the CRC-16 so far.
     """
 
     def __init__(self) -> None:
@@ -44,6 +45,8 @@ class SerialCrc(Elaboratable):
         self.done = Signal()
         self.out = Signal(8)
         self.good = Signal()
+        self.high = Signal(8)
+        self.low = Signal(8)
         self._crc = Signal(32, init=_INIT)
         self._index = Signal(range(CYCLES_PER_BYTE))
 
@@ -58,7 +61,9 @@ class SerialCrc(Elaboratable):
             passed_down.eq(crc[16] & self.long),
             self.first.eq(self.run & (index == 0)),
             self.done.eq(self.run & (index == CYCLES_PER_BYTE - 1)),
-            self.out.eq(Mux(self.long, ~crc[:8], crc[7::-1])),
+            self.high.eq(crc[7::-1]),
+            self.low.eq(crc[15:7:-1]),
+            self.out.eq(Mux(self.long, ~crc[:8], self.high)),
             self.good.eq(
                 (crc[:16] == Mux(self.long, _RESIDUE_32 & 0xFFFF, 0)) & ((crc[16:] == _RESIDUE_32 >> 16) | ~self.long)
             ),

@@ -19,8 +19,8 @@ from lutlab_gateware.requests import RequestRing
 
 WINDOW = SLOTS - 1
 _SEQUENCE_BITS = (wire.SEQUENCE_MODULUS - 1).bit_length()
-_CONTROL, _LONG = 6, 7  # bits of a head
-_FIXED, _CHAIN, _COUNT, _WIDE = 2, 3, 4, 5  # bits of an operation's first byte
+_LONG, _CONTROL = 6, 7  # bits of a head
+_FIXED, _CHAIN, _COUNT, _WIDE, _BRIEF = 2, 3, 4, 5, 7  # bits of an operation's first byte
 _COUNT_AT, _ADDRESS_AT = 0, wire.COUNT_BYTES  # index of a field's first byte
 _NARROW_LAST = _ADDRESS_AT + wire.NARROW_ADDRESS_BYTES - 1
 _INFO_BYTES = wire.INFO_WORDS * wire.WORD_BYTES
@@ -89,6 +89,7 @@ class FrameEngine(Elaboratable):
         self._fsm: Any = None
         self._crc = SerialCrc()
         self._head = Signal(8)
+        self._brief = Signal()  # the request came as a brief one, and so goes its reply
         self._session = Signal()
         self._expected = Signal(_SEQUENCE_BITS)
         self._stored = Signal(range(SLOTS))  # replies that can be repeated
@@ -121,7 +122,8 @@ class FrameEngine(Elaboratable):
             self.adr.eq(self._address),
             crc.long.eq(self._head[_LONG]),
             self.replies.slot.eq(self._head),
-            self.replies.put.eq(crc.first),
+            self.replies.brief.eq(self._brief),
+            self.replies.status.eq(self.status),
             self.replies.data.eq(crc.data),
         ]
         with m.If(self._active):
@@ -138,7 +140,12 @@ class FrameEngine(Elaboratable):
             self._transfer(m)
             self._results(m)
             self._end(m)
-        m.d.comb += [self.busy.eq(~self._fsm.ongoing("IDLE")), crc.data.eq(self._reply_byte(self._fsm))]
+        is_implied = self._brief & (self._fsm.ongoing("HEAD") | self._fsm.ongoing("STATUS"))  # only checked, not sent
+        m.d.comb += [
+            self.busy.eq(~self._fsm.ongoing("IDLE")),
+            crc.data.eq(self._reply_byte(self._fsm)),
+            self.replies.put.eq(crc.first & ~is_implied),
+        ]
         self._registers(m, self._fsm)
         return m
 
@@ -181,6 +188,7 @@ class FrameEngine(Elaboratable):
                 with m.If(self._session):
                     m.next = "NAK"
         with m.State("JUDGE"):
+            m.d.sync += self._brief.eq(head[_CONTROL] & ~head[_LONG])
             m.next = "SKIP"
             with m.If(head[_CONTROL] & head[_LONG]):
                 m.d.sync += [
@@ -190,7 +198,7 @@ class FrameEngine(Elaboratable):
                     self.status.eq(wire.STATUS_OK),
                 ]
                 m.next = "BEGIN"
-            with m.Elif(head[_CONTROL] | ~self._session):
+            with m.Elif(~self._session):
                 m.d.sync += self._after.eq(_After.IDLE)
             with m.Elif(distance == 0):
                 m.next = "BEGIN"
@@ -210,11 +218,11 @@ class FrameEngine(Elaboratable):
                 with m.Case(_After.TRAILER):
                     m.next = "TRAILER"
         with m.State("NAK"):
-            m.d.sync += head.eq(Cat(self._expected, Const(1, 2)))
+            m.d.sync += [head.eq(Cat(self._expected, Const(0b10, 2))), self._brief.eq(0)]
             m.next = "BEGIN"
 
     def _begin(self, m: Module) -> None:
-        """BEGIN, HEAD: start a reply. ECHO, INFO: the answer to a hello."""
+        """BEGIN, HEAD: start a reply. ECHO: the zero behind a head with LONG. ECHO, INFO: the answer to a hello."""
         requests, crc, head, index = self.requests, self._crc, self._head, self._index
         with m.State("BEGIN"):
             m.d.comb += [crc.restart.eq(1), self.replies.open.eq(1)]
@@ -224,12 +232,14 @@ class FrameEngine(Elaboratable):
             m.d.comb += crc.run.eq(1)
             with m.If(crc.done):
                 m.next = "OP"
-                with m.If(head[_CONTROL]):
+                with m.If(head[_LONG]):
+                    m.next = "ECHO"
+                with m.Elif(self._is_nak()):
                     m.next = "TRAILER"
-                    with m.If(head[_LONG]):
-                        m.next = "ECHO"
         with m.State("ECHO"), m.If(requests.valid):
             m.d.comb += [crc.run.eq(~requests.end), requests.take.eq(crc.done | requests.end)]
+            with m.If(crc.done & ~head[_CONTROL]):
+                m.next = "OP"
             with m.If(requests.end):
                 m.next = "INFO"
         with m.State("INFO"):
@@ -240,24 +250,30 @@ class FrameEngine(Elaboratable):
                     m.next = "TRAILER"
 
     def _operation(self, m: Module) -> None:
-        """OP, FIELDS: decode an operation. The end of the frame is only welcome in OP."""
+        """OP, FIELDS: decode an operation. The end of the frame is only welcome in OP.
+
+        A brief operation's address stands in its first byte, where FIELDS puts over it what others bring.
+        """
         requests, index, data = self.requests, self._index, self.requests.data
         with m.State("OP"), m.If(requests.valid):
             m.d.comb += requests.take.eq(1)
             m.d.sync += [
-                self._kind.eq(data),
+                self._kind.eq(Mux(data[_BRIEF], wire.Kind.READ, data[:2])),
                 self._fixed.eq(data[_FIXED]),
                 self._wide.eq(data[_WIDE]),
                 index.eq(Mux(data[_COUNT], _COUNT_AT, _ADDRESS_AT)),
                 self._left.eq(0),
-                self._address.eq(0),
-                self._beyond.eq(0),
+                self._address.eq(data[:_BRIEF]),
+                self._beyond.eq(data[_BRIEF] & data[:_BRIEF][len(self._address) :].any()),
                 self.we.eq(0),
             ]
             m.next = "FIELDS"
             with m.If(requests.end):
                 m.d.sync += index.eq(0)
                 m.next = "TRAILER"
+            with m.Elif(data[_BRIEF]):
+                m.d.sync += self.status.eq(wire.STATUS_OK)
+                m.next = "START"
             with m.Elif((data & wire.RESERVED_MASK).any()):
                 m.d.sync += [self._after.eq(_After.TRAILER), index.eq(0)]
                 m.next = "SKIP"
@@ -413,18 +429,22 @@ class FrameEngine(Elaboratable):
             m.next = "ENDED"
         with m.State("ENDED"):
             m.next = "SEND"
-            with m.If(~head[_CONTROL]):
+            with m.If(~head[_CONTROL] | self._brief):
                 m.d.sync += self._expected.eq(self._expected + 1)
                 m.d.sync += self._stored.eq(self._stored + (self._stored != WINDOW))
         with m.State("SEND"):
             m.d.comb += replies.send.eq(replies.ready)
             with m.If(replies.ready):
                 m.next = "IDLE"
-                with m.If(head[_CONTROL] & ~head[_LONG]):
+                with m.If(self._is_nak()):
                     m.next = "UNDO"
         with m.State("UNDO"), m.If(replies.ready):
             m.d.comb += replies.undo.eq(1)
             m.next = "IDLE"
+
+    def _is_nak(self) -> Value:
+        result: Value = self._head[_CONTROL] & ~self._head[_LONG] & ~self._brief
+        return result
 
     def _reply_byte(self, fsm: Any) -> Value:
         """What goes out in each state, as an AND-OR: half the size of the multiplexers a chain of states would make."""

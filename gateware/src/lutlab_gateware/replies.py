@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Elaboratable, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Elaboratable, Module, Mux, Signal
 from amaranth.lib.memory import Memory
 
+from lutlab_bus import wire
 from lutlab_gateware.cobs import CODE_MAX
 from lutlab_gateware.requests import check_ring
 
@@ -31,6 +32,7 @@ class ReplyRing(Elaboratable):
         slot: in, 4 bits, which reply; held through `open`, `undo` and `send`.
         open: in, begin a reply. put: in, append `data` (8 bits). close: in, end it; takes two cycles.
         undo: in, give back the space of the reply in `slot`, which was the latest.
+        brief: in, the reply being stored is a brief one, with `status` (2 bits) in its first byte.
         send: in, send the reply in `slot`; only while `ready`.
         ready: out, nothing is being sent.
         tx_data, tx_stb: out, to `UartTx`. tx_ready: in.
@@ -44,6 +46,8 @@ class ReplyRing(Elaboratable):
         self.data = Signal(8)
         self.close = Signal()
         self.undo = Signal()
+        self.brief = Signal()
+        self.status = Signal(2)
         self.send = Signal()
         self.ready = Signal()
         self.tx_data = Signal(8, reset_less=True)
@@ -74,7 +78,8 @@ class ReplyRing(Elaboratable):
         held = Signal(8)
         is_held, is_cut, is_last = Signal(), Signal(), Signal()  # steps of a `put`; second step of `close`
         writes_code, begins_block, stores_byte = Signal(), Signal(), Signal()
-        is_full, is_zero = Signal(), Signal()
+        is_full, is_zero, is_first = Signal(), Signal(), Signal()
+        first_code = Cat(Const(0, wire.BRIEF_STATUS_SHIFT), self.status, Const(0b10, 2))
         m.d.sync += [
             is_held.eq(self.put),
             is_cut.eq(is_held),
@@ -91,7 +96,7 @@ class ReplyRing(Elaboratable):
             writes_code.eq(ends_block | self.close),
             begins_block.eq(ends_block | self.open),
             port.addr.eq(Mux(writes_code, code_at, tail)),
-            port.data.eq(Mux(writes_code, code, held)),
+            port.data.eq(Mux(writes_code, code | Mux(is_first & self.brief, first_code, 0), held)),
             port.en.eq(writes_code | stores_byte),
         ]
         with m.If(self.undo):
@@ -99,7 +104,7 @@ class ReplyRing(Elaboratable):
         with m.Elif(begins_block | stores_byte):
             m.d.sync += tail.eq(tail + 1)
         with m.If(begins_block):
-            m.d.sync += [code_at.eq(tail), code.eq(1)]
+            m.d.sync += [code_at.eq(tail), code.eq(1), is_first.eq(self.open)]
         with m.Elif(stores_byte):
             m.d.sync += code.eq(code + 1)
 

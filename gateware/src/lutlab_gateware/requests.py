@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Elaboratable, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Elaboratable, Module, Mux, Signal
 from amaranth.lib.memory import Memory
 
 from lutlab_bus import wire
@@ -15,7 +15,11 @@ CYCLES_BETWEEN_BYTES_MIN = 12
 """What the receiver needs for a byte: nine for its CRC, and some to hand over a frame. A UART takes 40."""
 RING_BYTES_MIN = 16
 RING_BYTES_MAX = 32_768
-_LONG_BIT = wire.Head.LONG.bit_length() - 1
+_LONG_BIT, _CONTROL_BIT = wire.Head.LONG.bit_length() - 1, wire.Head.CONTROL.bit_length() - 1
+_SEQUENCE_BITS = wire.SEQUENCE_MASK.bit_length()
+
+
+_XOR_HIGH, _XOR_LOW = divmod(wire.BRIEF_CHECK_XOR, 256)
 
 
 def check_ring(name: str, depth: int) -> int:
@@ -40,7 +44,7 @@ class RequestRing(Elaboratable):
 
     Attributes:
         push: in, store `push_data` (8 bits); ignored while `full`. Not in two cycles in a row.
-        push_end: in, with `push`: this is the end of a frame. Always fits behind `strip`.
+        push_end: in, with `push`: this is the end of a frame. Always fits behind `strip`; else only while not `full`.
         full: out, a cycle late, and wrong in the cycle after `strip`.
         strip: in, take back the check at the frame's end: four entries if `long`, else two.
         commit: in, make everything pushed so far readable.
@@ -130,6 +134,9 @@ class RequestRing(Elaboratable):
 class FrameReceiver(Elaboratable):
     """Decodes and checks frames as their bytes arrive, and commits the good ones to a ring, without their check.
 
+    A brief request is committed at its third byte, as the ordinary frame that it stands for: a head with CONTROL and
+    the sequence number, and its first byte as the operation. The number is what is left of its check.
+
     Args:
         ring: where frames go. The receiver drives its writing side.
 
@@ -150,61 +157,116 @@ class FrameReceiver(Elaboratable):
         self._crc = SerialCrc()
         self._count = Signal(range(2 * wire.SHORT_BYTES_MAX))  # of bytes; stops one above the longest short frame
         self._summing = Signal()
+        self._overflow = Signal()
+        self._is_control = Signal()
+        self._armed = Signal()  # the frame before was undamaged and without LONG
+        self._matches = Signal()  # all of a brief request so far
+        self._taken = Signal()  # it was, and nothing came behind it
+        self._first = Signal(_CONTROL_BIT)
+        self._left = Signal(8)  # of the brief request's byte when the CRC is taken out of it
         self._fsm: Any = None
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        ring = self.ring
         m.submodules.decoder = decoder = self._decoder
         m.submodules.crc = crc = self._crc
-        count, summing = self._count, self._summing
-        overflow = Signal()
-        is_first, is_good, is_damaged = Signal(), Signal(), Signal()
         m.d.comb += [
             decoder.data.eq(self.data),
             decoder.stb.eq(self.stb),
             decoder.err.eq(self.err),
             self.busy.eq(decoder.busy),
-            is_first.eq(count == 0),
             crc.data.eq(decoder.byte),
-            crc.run.eq(summing),
-            ring.long.eq(crc.long),
-            ring.push_data.eq(decoder.byte),
-        ]
-        m.d.sync += [
-            is_good.eq(decoder.whole & crc.good & ~overflow & self._has_good_length(count)),
-            is_damaged.eq(~is_first | ~decoder.whole),
+            crc.run.eq(self._summing),
+            self.ring.long.eq(crc.long),
+            self.ring.push_data.eq(decoder.byte),
+            # At the third byte of a brief request the lower half's turn has come.
+            self._left.eq(decoder.byte ^ Mux(self._count[1], crc.low ^ _XOR_LOW, crc.high ^ _XOR_HIGH)),
         ]
         with m.FSM() as self._fsm:
-            with m.State("TAKE"):
-                m.d.comb += ring.push.eq(decoder.byte_stb)
-                with m.If(decoder.end):
-                    m.d.sync += [count.eq(0), overflow.eq(0)]
-                    m.next = "JUDGE"
-            with m.State("JUDGE"):
-                with m.If(is_good):
-                    m.d.comb += ring.strip.eq(1)
-                    m.next = "MARK"
-                with m.Else():  # an empty frame is no damage
-                    m.d.comb += [ring.rollback.eq(1), self.damaged.eq(is_damaged)]
-                    m.next = "TAKE"
-            with m.State("MARK"):  # the check made room for the mark, so it fits
-                m.d.comb += [ring.push.eq(1), ring.push_end.eq(1)]
-                m.next = "COMMIT"
-            with m.State("COMMIT"):
-                m.d.comb += ring.commit.eq(1)
-                m.next = "TAKE"
-        with m.If(decoder.byte_stb):
-            m.d.comb += crc.restart.eq(is_first)
-            m.d.sync += [count.eq(count + (count <= wire.SHORT_BYTES_MAX)), summing.eq(1)]
-            m.d.sync += overflow.eq(overflow | ring.full)
-            with m.If(is_first):
-                m.d.sync += crc.long.eq(decoder.byte[_LONG_BIT])
-        with m.Elif(crc.done):
-            m.d.sync += summing.eq(0)
+            self._ordinary(m)
+            self._brief(m)
+        self._bytes(m)
         return m
 
+    def _ordinary(self, m: Module) -> None:
+        """TAKE: bytes go to the ring as they come. JUDGE, MARK, COMMIT: the end of a frame."""
+        ring, decoder, crc, count = self.ring, self._decoder, self._crc, self._count
+        is_good, is_damaged, is_third = Signal(), Signal(), Signal()
+        m.d.comb += is_third.eq(decoder.byte_stb & self._matches & count[1])
+        m.d.sync += [
+            is_good.eq(decoder.whole & crc.good & ~self._overflow & self._has_good_length(count) & ~decoder.brief),
+            is_damaged.eq(~((count == 0) | self._taken) | ~decoder.whole),
+        ]
+        with m.State("TAKE"):
+            m.d.comb += ring.push.eq(decoder.byte_stb & ~decoder.brief)
+            with m.If(decoder.end):
+                m.d.sync += [count.eq(0), self._overflow.eq(0)]
+                m.next = "JUDGE"
+            with m.If(is_third & (self._left[_SEQUENCE_BITS:] == 0) & ~decoder.broken):
+                m.next = "HEAD"
+        with m.State("JUDGE"):
+            with m.If(is_good | is_damaged):
+                m.d.sync += self._armed.eq(is_good & ~crc.long)
+            with m.If(is_good):
+                m.d.comb += ring.strip.eq(1)
+                m.next = "MARK"
+            with m.Else():  # an empty frame is no damage
+                m.d.comb += [ring.rollback.eq(1), self.damaged.eq(is_damaged)]
+                m.next = "TAKE"
+        with m.State("MARK"):  # the check made room for the mark, so it fits
+            m.d.comb += [ring.push.eq(1), ring.push_end.eq(1)]
+            m.next = "COMMIT"
+        with m.State("COMMIT"):
+            m.d.comb += ring.commit.eq(1)
+            m.next = "TAKE"
+
+    def _brief(self, m: Module) -> None:
+        """HEAD, OPERATION, ROOM: the frame it stands for. HEADED, OPERATED: wait until the ring knows if it is full."""
+        ring, overflow = self.ring, self._overflow
+        with m.State("HEAD"):
+            m.d.comb += [ring.push.eq(1), ring.push_data.eq(Cat(self._left[:_SEQUENCE_BITS], Const(0b10, 2)))]
+            m.d.sync += overflow.eq(overflow | ring.full)
+            m.next = "HEADED"
+        with m.State("HEADED"):
+            m.next = "OPERATION"
+        with m.State("OPERATION"):
+            m.d.comb += [ring.push.eq(1), ring.push_data.eq(Cat(self._first, 1))]
+            m.d.sync += overflow.eq(overflow | ring.full)
+            m.next = "OPERATED"
+        with m.State("OPERATED"):
+            m.next = "ROOM"
+        with m.State("ROOM"):  # there is no check to make room for the mark
+            with m.If(overflow | ring.full):
+                m.d.comb += ring.rollback.eq(1)
+                m.next = "TAKE"
+            with m.Else():
+                m.d.comb += [ring.push.eq(1), ring.push_end.eq(1)]
+                m.d.sync += self._taken.eq(1)
+                m.next = "COMMIT"
+
+    def _bytes(self, m: Module) -> None:
+        """What each byte of a frame does, beside going to the ring."""
+        decoder, crc, count, matches = self._decoder, self._crc, self._count, self._matches
+        is_first = count == 0
+        with m.If(decoder.byte_stb):
+            m.d.comb += crc.restart.eq(is_first)
+            m.d.sync += [
+                count.eq(count + (count <= wire.SHORT_BYTES_MAX)),
+                self._summing.eq(is_first | ~decoder.brief),
+                self._overflow.eq(self._overflow | self.ring.full),
+                matches.eq(matches & (self._left == 0) & ~count[1]),
+                self._taken.eq(0),
+            ]
+            with m.If(is_first):
+                m.d.sync += [
+                    crc.long.eq(decoder.byte[_LONG_BIT] & ~decoder.brief),
+                    self._is_control.eq(decoder.byte[_CONTROL_BIT]),
+                    self._first.eq(decoder.byte),
+                    matches.eq(self._armed & decoder.brief),
+                ]
+        with m.Elif(crc.done):
+            m.d.sync += self._summing.eq(0)
+
     def _has_good_length(self, count: Signal) -> Any:
-        long_min = wire.HEAD_BYTES + wire.CRC32_BYTES
-        is_short = (count >= wire.FRAME_BYTES_MIN) & (count <= wire.SHORT_BYTES_MAX)
-        return Mux(self._crc.long, count >= long_min, is_short)
+        is_short = (count >= wire.FRAME_BYTES_MIN) & (count <= wire.SHORT_BYTES_MAX) & ~self._is_control
+        return Mux(self._crc.long, count >= wire.LONG_BYTES_MIN, is_short)

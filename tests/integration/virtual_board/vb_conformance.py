@@ -130,7 +130,7 @@ def operation(source: random.Random, words: int, count: int) -> bytes:
 
 def sealed(head: int, body: bytes) -> bytes:
     """A long frame as it goes over the line."""
-    content = bytes([wire.Head.LONG | head]) + body
+    content = bytes([wire.Head.LONG | head, 0]) + body
     return cobs.encode(content + struct.pack("<I", crc32(content))) + bytes([wire.DELIMITER])
 
 

@@ -11,7 +11,7 @@ from lutlab_bus.engine import Engine, Greeting
 from lutlab_bus.fake import BusErrorAt, BusSilentAt, FakeBridge
 from lutlab_bus.jobs import job_of
 
-VECTORS = tomllib.loads((Path(__file__).parents[2] / "golden" / "bus_protocol_v2.toml").read_text())
+VECTORS = tomllib.loads((Path(__file__).parents[2] / "golden" / "bus_protocol_v3.toml").read_text())
 
 
 class GoldenTarget(dict):

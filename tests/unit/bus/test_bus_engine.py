@@ -44,7 +44,7 @@ def at_sequence(sequence):
 @pytest.mark.parametrize("vector", VECTORS["exchange"], ids=lambda v: v["name"])
 def test_golden_exchanges_in_the_engine(vector):
     operations = [golden_operation(table) for table in vector["ops"]]
-    if None in operations:
+    if None in operations or not operations:
         pytest.skip("the engine never says it like this")
     pair = at_sequence(vector["sequence"])
     pair.engine.info = replace(pair.engine.info, receive_ring_bytes=8192, reply_ring_bytes=8192)
@@ -82,7 +82,7 @@ def test_another_version_is_a_mismatch():
     pair = Pair()
     pair.bridge.info[0] += 1
     pair.engine.submit(Greeting(pair.owner))
-    with pytest.raises(ProtocolMismatch, match="protocol 3"):
+    with pytest.raises(ProtocolMismatch, match="protocol 4"):
         pair.exchange()
     assert pair.engine.state is State.CLOSED
 
@@ -147,7 +147,7 @@ def test_every_frame_is_long_after_damage():
     assert pair.engine.counters.crc_failures + pair.engine.counters.naks > 0
     jobs = pair.submit(Read(1))
     request = pair.engine.poll(pair.now_s)
-    assert len(request) == 10
+    assert len(request) == 11
     assert pair.engine.receive(pair.bridge.feed(request), pair.now_s) == jobs
 
 

@@ -21,7 +21,7 @@ from typing import Self
 
 from cobs import cobs
 
-from lutlab_bus import wire
+from lutlab_bus import brief, wire
 from lutlab_bus.board_info import BoardInfo
 from lutlab_bus.counters import LinkCounters
 from lutlab_bus.engine import Engine, Greeting
@@ -49,6 +49,8 @@ PIECES_MAX = 64
 TICK_DECISECONDS = 1
 """Longest time a read of the tty waits; deadlines and repetitions are looked at in between."""
 SLEEP_MIN_S = 0.0002
+SLEEP_LATE_S = 0.0004
+"""What a sleep may take longer than asked for."""
 OPEN_TIMEOUT_S = 10.0
 CALL_TIMEOUT_S = 10.0
 _READ_ONE = Struct("<BBH")
@@ -56,6 +58,9 @@ _CHECK16 = Struct(">H")
 _READ_ONE_REPLY = Struct("<BIBH")
 _QUICK_BYTES = _READ_ONE_REPLY.size + 2  # as encoded, with the delimiter
 _SHORT_REPLY_BYTES = _READ_ONE_REPLY.size
+_BRIEF_BYTES = wire.BRIEF_REPLY_BYTES
+_BRIEF_ADDRESSES = wire.BRIEF_ADDRESSES
+_STATUS_OK = bytes((wire.STATUS_OK,))
 
 
 class _Waiter:
@@ -78,6 +83,7 @@ class DirectLink:
         self._engine = Engine(self.counters, secrets.randbits)
         self._to_send = memoryview(b"")
         self._lines: dict[int, bytes] = {}
+        self._brief_lines: dict[int, bytes] = {}
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN | select.POLLOUT)
         set_up(fd)
@@ -178,11 +184,15 @@ class DirectLink:
         engine = self._engine
         if engine.quick and 0 <= address_words <= 0xFFFF:
             head = engine.sequence
+            if address_words < _BRIEF_ADDRESSES and engine.armed and (line := self._brief_line(address_words, head)):
+                return self._read_brief(address_words, head, line, timeout_s)
             line = self._lines.get(key := address_words << 6 | head) or self._line_for(key)
             os.write(self._fd, line)
             data = os.read(self._fd, WORD_READ_BYTES)
+            if data[:1] == b"\0":
+                data = data[1:]  # it ended a brief reply
             if (end := data.find(0)) < 0:
-                data = self._rest_of(data)
+                data = self._rest_of(data, _QUICK_BYTES)
                 end = data.find(0)
             if end == len(data) - 1:
                 try:
@@ -194,16 +204,51 @@ class DirectLink:
                     if echoed == head and status == wire.STATUS_OK:
                         engine.advance(len(line), len(data))
                         return int(value)
-            job = Small(waiter := _Waiter(), 0, read_piece(address_words), WORD_REPLY_BYTES)
-            engine.adopt(head, line, job, time.monotonic())
+            return self._slowly(address_words, timeout_s, data, head, line)
+        check_address(address_words)
+        return self._slowly(address_words, timeout_s)
+
+    def _read_brief(self, address_words: int, sequence: int, line: bytes, timeout_s: float) -> int:
+        """One word with a brief frame; its reply is whole before the zero behind it arrives."""
+        os.write(self._fd, line)
+        data = os.read(self._fd, WORD_READ_BYTES)
+        if data[:1] == b"\0":
+            data = data[1:]  # it ended the reply before
+        if len(data) < _BRIEF_BYTES:
+            data = self._rest_of(data, _BRIEF_BYTES)
+        size = len(data)
+        if size == _BRIEF_BYTES or (size == _BRIEF_BYTES + 1 and data[-1] == 0):
+            try:
+                frame = cobs.decode(brief.CODES.get(data[0], b"\0") + data[1:_BRIEF_BYTES])
+            except cobs.DecodeError:
+                frame = b""
+            word, check = frame[:4], frame[4:]
+            if len(check) == 2 and crc_hqx(word + _STATUS_OK + check, brief.HEAD_CHECKS[sequence]) == 0:
+                self._engine.advance(len(line), _BRIEF_BYTES + 1)
+                return int.from_bytes(word, "little")
+        return self._slowly(address_words, timeout_s, data, sequence, line)
+
+    def _slowly(
+        self, address_words: int, timeout_s: float, data: bytes = b"", sequence: int = 0, line: bytes = b""
+    ) -> int:
+        """One word through the engine; with `line`, which was sent already, from what came back on."""
+        job = Small(waiter := _Waiter(), 0, read_piece(address_words), WORD_REPLY_BYTES)
+        if line:
+            self._engine.adopt(sequence, line, job, time.monotonic())
             self._run([], waiter, timeout_s, data, [job])
         else:
-            check_address(address_words)
-            job = Small(waiter := _Waiter(), 0, read_piece(address_words), WORD_REPLY_BYTES)
             self._run([job], waiter, timeout_s)
         if job.status:
             raise design_fault(job.status, address_words)
         return job.value
+
+    def _brief_line(self, address_words: int, sequence: int) -> bytes:
+        """The brief request, kept like the ordinary ones; none if it cannot be said."""
+        key = address_words << 6 | sequence
+        line = self._brief_lines.get(key)
+        if line is None:  # there are 8,192 at most
+            line = self._brief_lines[key] = brief.request(address_words, sequence)
+        return line
 
     def _line_for(self, key: int) -> bytes:
         """The request that reads one word, kept for the next time: who reads a word alone mostly reads it often."""
@@ -214,16 +259,16 @@ class DirectLink:
         self._lines[key] = line
         return line
 
-    def _rest_of(self, data: bytes) -> bytes:
-        """What follows the beginning of a one-word reply, up to a delimiter; less if the line pauses."""
+    def _rest_of(self, data: bytes, size: int) -> bytes:
+        """What follows the beginning of a one-word reply of `size` bytes; less if the line pauses."""
         baud = self._engine.baud
-        for _ in range(_QUICK_BYTES):
-            late_s = (_QUICK_BYTES - len(data)) * 10 / baud
+        for _ in range(size):
+            late_s = (size - len(data)) * 10 / baud - SLEEP_LATE_S
             if late_s > SLEEP_MIN_S:
-                time.sleep(late_s)  # one wake-up for the rest instead of one for each byte
+                time.sleep(late_s)  # one wake-up for most of it instead of one for each byte
             more = os.read(self._fd, WORD_READ_BYTES)
             data += more
-            if not more or 0 in more:
+            if not more or 0 in more or len(data) >= size:
                 break
         return data
 

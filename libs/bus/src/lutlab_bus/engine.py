@@ -19,7 +19,7 @@ from struct import Struct
 from cobs import cobs
 from isal.isal_zlib import crc32
 
-from lutlab_bus import wire
+from lutlab_bus import brief, wire
 from lutlab_bus.board_info import BoardInfo
 from lutlab_bus.counters import LinkCounters
 from lutlab_bus.flight import Flight, Part, decoded_room
@@ -53,6 +53,9 @@ _CONTROL = int(wire.Head.CONTROL)
 _CHECK16 = Struct(">H")
 _CHECK32 = Struct("<I")
 _WORD_AND_STATUS = Struct("<IB")
+_BRIEF_PIECE_BYTES = wire.OP_BYTES + wire.NARROW_ADDRESS_BYTES
+_LONG_OVERHEAD = wire.HEAD_BYTES + wire.PAD_BYTES + wire.CRC32_BYTES
+_LONG_SURPLUS = _LONG_OVERHEAD - wire.HEAD_BYTES - wire.CRC16_BYTES
 _DELIMITER = b"\0"
 
 
@@ -117,6 +120,7 @@ class Engine:
         self._nak_spare = 0
         self._clean = 0
         self._long = 0
+        self._armed = False
         self._frame_bytes = FRAME_BYTES_FIRST
         self.doubtful = False
 
@@ -132,6 +136,11 @@ class Engine:
         return self.state is State.OPEN and not is_busy and self._intake.empty
 
     @property
+    def armed(self) -> bool:
+        """The latest frame sent had no LONG, so the device takes a brief request behind it."""
+        return self._armed
+
+    @property
     def baud(self) -> float:
         """Bits a second on the line."""
         return self._baud
@@ -144,17 +153,22 @@ class Engine:
     def advance(self, sent_bytes: int, received_bytes: int) -> None:
         """Count a frame that the shell sent, and whose good reply it received, by itself."""
         self._sequence = (self._sequence + 1) & wire.SEQUENCE_MASK
+        self._armed = True
         counters = self.counters
         counters.frames += 1
         counters.operations += 1
         counters.bytes_sent += sent_bytes
         counters.bytes_received += received_bytes
 
-    def adopt(self, head: int, line: bytes, job: Small, now_s: float) -> None:
+    def adopt(self, sequence: int, line: bytes, job: Small, now_s: float) -> None:
         """Take over a frame that the shell sent by itself; its reply is to be given to `receive`."""
-        reply_bytes = wire.HEAD_BYTES + job.reply_bytes + wire.CRC16_BYTES
         self.counters.bytes_sent += len(line)
-        self._launch(Flight(head, line, [job], reply_bytes=reply_bytes, words=True, now_s=now_s))
+        self._armed = True
+        if line[0] & wire.BRIEF:
+            self._launch(self._brief_flight(line, [job], now_s))
+            return
+        reply_bytes = wire.HEAD_BYTES + job.reply_bytes + wire.CRC16_BYTES
+        self._launch(Flight(sequence, line, [job], reply_bytes=reply_bytes, words=True, now_s=now_s))
 
     @property
     def unanswered(self) -> bool:
@@ -220,7 +234,7 @@ class Engine:
         self._begin((sequence + 1) % wire.SEQUENCE_MODULUS, nonce)
         self.state = State.GREETING
         self._hello_head = _LONG | _CONTROL | sequence
-        content = bytes((self._hello_head,)) + nonce.to_bytes(wire.NONCE_BYTES, "little")
+        content = bytes((self._hello_head, 0)) + nonce.to_bytes(wire.NONCE_BYTES, "little")
         self._hello = cobs.encode(content + _CHECK32.pack(crc32(content))) + _DELIMITER
         self._moved_s = now_s
         self._out.append(_DELIMITER + self._hello)
@@ -235,11 +249,14 @@ class Engine:
         self._again(0, len(self._flights))
 
     def _again(self, first: int, end: int) -> None:
-        """Repeat the unanswered ones among these frames, byte for byte."""
+        """Repeat the unanswered ones among these frames: byte for byte, but brief ones as ordinary ones."""
+        self._armed = False
         self._out.append(_DELIMITER)
         for index in range(first, end):
             flight = self._flights[index]
             if not flight.answered:
+                if flight.brief and flight.copies == 1:
+                    flight.line = self._unbrief(flight)
                 flight.copies += 1
                 self.counters.retries += 1
                 self._out.append(flight.line)
@@ -265,7 +282,7 @@ class Engine:
 
     def _frame(self, request_room: int, reply_room: int, now_s: float) -> bool:
         """Make one frame of the jobs at the head of the queue; False if there is none to make."""
-        request = reply = wire.HEAD_BYTES + wire.CRC32_BYTES
+        request = reply = _LONG_OVERHEAD
         pieces: list[bytes | memoryview] = [b""]
         parts: list[Part] = []
         words = True
@@ -323,28 +340,50 @@ class Engine:
     ) -> None:
         """Seal a frame and send it. `request`, `reply`: decoded bytes if it is a long one."""
         head = self._sequence
-        short_saving = wire.CRC32_BYTES - wire.CRC16_BYTES
         if self._long:
             self._long -= 1
             head |= _LONG
-        elif max(request, reply) - short_saving > wire.SHORT_BYTES_MAX:
+        elif max(request, reply) - _LONG_SURPLUS > wire.SHORT_BYTES_MAX:
             head |= _LONG
-        pieces[0] = bytes((head,))
-        content = b"".join(pieces)
+        elif words and self._armed and len(parts) == 1 and not self._flights:
+            piece = pieces[1]
+            if len(piece) == _BRIEF_PIECE_BYTES and piece[0] == piece[2] == 0 and piece[1] < wire.BRIEF_ADDRESSES:
+                line = brief.request(piece[1], head)
+                if line:
+                    self._launch(self._brief_flight(line, parts, now_s))
+                    self._out.append(line)
+                    return
         if head & _LONG:
+            pieces[0] = bytes((head, 0))
+            content = b"".join(pieces)
             content += _CHECK32.pack(crc32(content))
         else:
+            pieces[0] = bytes((head,))
+            content = b"".join(pieces)
             content += _CHECK16.pack(crc_hqx(content, wire.CRC16_INIT))
-            reply -= short_saving
+            reply -= _LONG_SURPLUS
+        self._armed = not head & _LONG
         line = cobs.encode(content) + _DELIMITER
         self._launch(Flight(head, line, parts, reply_bytes=reply, words=words, now_s=now_s))
         self._out.append(line)
+
+    def _brief_flight(self, line: bytes, parts: list[Part], now_s: float) -> Flight:
+        head, reply_bytes = self._sequence | _LONG, _LONG_OVERHEAD + _WORD_AND_STATUS.size
+        return Flight(head, line, parts, reply_bytes=reply_bytes, words=True, now_s=now_s, brief=True)
+
+    def _unbrief(self, flight: Flight) -> bytes:
+        """A brief request's repetition. It has a CRC-32: of all frames this is one that follows a sign of damage."""
+        job = flight.parts[0]
+        assert isinstance(job, Small)
+        content = bytes((flight.head, 0)) + job.piece
+        line: bytes = cobs.encode(content + _CHECK32.pack(crc32(content))) + _DELIMITER
+        return line
 
     def _launch(self, flight: Flight) -> None:
         if not self._flights:
             self._moved_s = flight.sent_s
         self._flights.append(flight)
-        self._request_bytes += len(flight.line)
+        self._request_bytes += flight.request_bytes
         self._reply_bytes += flight.reply_line_bytes
         self._sequence = (self._sequence + 1) & wire.SEQUENCE_MASK
 
@@ -380,14 +419,16 @@ class Engine:
         if head & _CONTROL:
             if head & _LONG:
                 return self._greeted(frame)
-            return len(frame) == wire.FRAME_BYTES_MIN and self._hear_nak(head & wire.SEQUENCE_MASK)
+            if len(frame) != brief.REPLY_FRAME_BYTES:
+                return len(frame) == wire.FRAME_BYTES_MIN and self._hear_nak(head & wire.SEQUENCE_MASK)
         flights = self._flights
         index = (head - self._sequence + len(flights)) & wire.SEQUENCE_MASK  # the oldest one is 0
         if index >= len(flights) or flights[index].answered:
             self.counters.stale += 1
             return False
         flight = flights[index]
-        if head != flight.head or len(frame) != flight.reply_bytes:
+        is_expected = head == flight.head and len(frame) == flight.reply_bytes
+        if not is_expected and not (flight.brief and head & _CONTROL):
             self.counters.protocol_faults += 1
             return False
         self._land(flight, frame, now_s)
@@ -395,7 +436,7 @@ class Engine:
             self._chase(index)
         while flights and flights[0].answered:
             landed = flights.popleft()
-            self._request_bytes -= len(landed.line)
+            self._request_bytes -= landed.request_bytes
             self._reply_bytes -= landed.reply_line_bytes
         return True
 
@@ -413,17 +454,19 @@ class Engine:
         if self._clean >= CLEAN_FRAMES and self._frame_bytes < (FRAME_BYTES_FIRST if self._long else FRAME_BYTES_MAX):
             self._clean = 0
             self._frame_bytes = min(2 * self._frame_bytes, FRAME_BYTES_MAX)
-        end = len(frame) - (wire.CRC32_BYTES if flight.head & _LONG else wire.CRC16_BYTES)
+        if frame[0] & _LONG:
+            position, end = wire.HEAD_BYTES + wire.PAD_BYTES, len(frame) - wire.CRC32_BYTES
+        else:
+            position, end = wire.HEAD_BYTES, len(frame) - wire.CRC16_BYTES
         view = memoryview(frame)
         if flight.words:
             for part, (value, status) in zip(
-                flight.parts, _WORD_AND_STATUS.iter_unpack(view[wire.HEAD_BYTES : end]), strict=True
+                flight.parts, _WORD_AND_STATUS.iter_unpack(view[position:end]), strict=True
             ):
                 part.value = value  # type: ignore[union-attr]
                 part.status = status  # type: ignore[union-attr]
             self._completed += flight.parts  # type: ignore[arg-type]
             return
-        position = wire.HEAD_BYTES
         for part in flight.parts:
             if isinstance(part, Small):
                 if part.reply_bytes == _WORD_AND_STATUS.size:
@@ -476,7 +519,8 @@ class Engine:
         return True
 
     def _greeted(self, frame: bytes) -> bool:
-        nonce = frame[wire.HEAD_BYTES : wire.HEAD_BYTES + wire.NONCE_BYTES]
+        begin = wire.HEAD_BYTES + wire.PAD_BYTES
+        nonce = frame[begin : begin + wire.NONCE_BYTES]
         if (
             self.state is not State.GREETING
             or len(frame) != wire.HELLO_REPLY_BYTES
@@ -486,7 +530,7 @@ class Engine:
             self.counters.stale += 1
             return False
         self.state = State.CLOSED
-        self.info = BoardInfo.decode(frame[wire.HEAD_BYTES + wire.NONCE_BYTES : -wire.CRC32_BYTES])
+        self.info = BoardInfo.decode(frame[begin + wire.NONCE_BYTES : -wire.CRC32_BYTES])
         self._baud = self.info.baud
         self.state = State.OPEN
         self.counters.resyncs += 1

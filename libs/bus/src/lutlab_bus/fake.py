@@ -73,6 +73,7 @@ class FakeBridge:
             window,
         ]
         self._pending = bytearray()
+        self._armed = False  # the frame before was undamaged and without LONG
         self._expected: int | None = None
         self._stored: dict[int, bytes] = {}
         self._status = wire.STATUS_OK
@@ -83,29 +84,51 @@ class FakeBridge:
         for byte in data:
             if byte != wire.DELIMITER:
                 self._pending.append(byte)
+                if len(self._pending) == wire.BRIEF_REQUEST_BYTES and self._pending[0] & wire.BRIEF:
+                    replies += self._brief(*self._pending)
                 continue
-            if self._pending:
+            if self._pending and not self._pending[0] & wire.BRIEF:
                 replies += self._frame(_unstuff(bytes(self._pending[: self._ring_bytes])))
+            elif self._pending and (len(self._pending) != wire.BRIEF_REQUEST_BYTES or not self._armed):
+                self._armed = False
+                replies += self._nak()
             self._pending.clear()
         return replies
 
+    def _brief(self, first: int, high: int, low: int) -> bytes:
+        """Three bytes that may be a brief request."""
+        difference = crc_hqx(bytes([first]), 0xFFFF) ^ wire.BRIEF_CHECK_XOR ^ (high << 8 | low)
+        if difference >> 6 or not self._armed:
+            self._armed = False
+            return b""
+        return self._request(wire.Head.CONTROL | difference, bytes([first]))
+
     def _frame(self, frame: bytes | None) -> bytes:
+        self._armed = False
         if frame is None or not _is_whole(frame):
             return self._nak()
         head = frame[0]
+        if not head & wire.Head.LONG:
+            self._armed = True
+            return self._request(head, frame[1:-2])
         if head & wire.Head.CONTROL:
-            return self._hello(frame) if head & wire.Head.LONG else b""
+            return self._hello(frame)
+        return self._request(head, frame[2:-4])
+
+    def _request(self, head: int, body: bytes) -> bytes:
+        """A request whose turn it may be; with CONTROL in its head it is a brief one."""
         if self._expected is None:
             return b""
         sequence = head & wire.SEQUENCE_MASK
-        if sequence == self._expected:
-            self._expected = (sequence + 1) % wire.SEQUENCE_MODULUS
-            self.executed.append(sequence)
-            body = frame[1 : -4 if head & wire.Head.LONG else -2]
-            self._stored[sequence] = reply = _seal(head, b"".join(self._run(body)))
-            self._stored.pop((sequence - self._window) % wire.SEQUENCE_MODULUS, None)
-            return reply
-        return self._stored.get(sequence, None) or self._nak()
+        if sequence != self._expected:
+            return self._stored.get(sequence, None) or self._nak()
+        self._expected = (sequence + 1) % wire.SEQUENCE_MODULUS
+        self.executed.append(sequence)
+        result = b"".join(self._run(body))
+        reply = _brief_reply(head, result) if head & wire.Head.CONTROL else _seal(head, result)
+        self._stored[sequence] = reply
+        self._stored.pop((sequence - self._window) % wire.SEQUENCE_MODULUS, None)
+        return reply
 
     def _nak(self) -> bytes:
         return b"" if self._expected is None else _seal(wire.Head.CONTROL | self._expected, b"")
@@ -114,7 +137,7 @@ class FakeBridge:
         self._expected = (frame[0] + 1) % wire.SEQUENCE_MODULUS
         self._stored.clear()
         self._status = wire.STATUS_OK
-        return _seal(frame[0], frame[1:-4] + b"".join(word.to_bytes(4, "little") for word in self.info))
+        return _seal(frame[0], frame[2:-4] + b"".join(word.to_bytes(4, "little") for word in self.info))
 
     def _run(self, body: bytes) -> Iterator[bytes]:
         position = 0
@@ -134,6 +157,11 @@ class FakeBridge:
 
     def _operation(self, take: Callable[[int], int]) -> Iterator[bytes]:
         op = take(1)
+        if op & wire.BRIEF:
+            self._status = wire.STATUS_OK
+            yield self._transfer(op & ~wire.BRIEF, None).to_bytes(4, "little")
+            yield bytes([self._status])
+            return
         if op & wire.RESERVED_MASK:
             raise _Cut
         count = take(2) + 1 if op & wire.Op.COUNT else 1
@@ -229,12 +257,22 @@ def _is_whole(frame: bytes) -> bool:
     if len(frame) < wire.FRAME_BYTES_MIN:
         return False
     if frame[0] & wire.Head.LONG:
-        return len(frame) > wire.CRC32_BYTES and crc32(frame[:-4]) == int.from_bytes(frame[-4:], "little")
+        return len(frame) >= wire.LONG_BYTES_MIN and crc32(frame[:-4]) == int.from_bytes(frame[-4:], "little")
+    if frame[0] & wire.Head.CONTROL:
+        return False  # only a NAK has such a head, and no host sends one
     return len(frame) <= wire.SHORT_BYTES_MAX and crc_hqx(frame[:-2], 0xFFFF) == int.from_bytes(frame[-2:], "big")
 
 
+def _brief_reply(head: int, result: bytes) -> bytes:
+    """Neither the head nor the status, the last byte of `result`, is sent as such; the check knows both."""
+    status = result[-1]
+    check = crc_hqx(bytes([head]) + result, 0xFFFF).to_bytes(2, "big")
+    line = _stuff(result[:-1] + check)
+    return bytes([wire.BRIEF | status << wire.BRIEF_STATUS_SHIFT | line[0]]) + line[1:]
+
+
 def _seal(head: int, body: bytes) -> bytes:
-    frame = bytes([head]) + body
+    frame = bytes([head]) + bytes(1 if head & wire.Head.LONG else 0) + body
     if head & wire.Head.LONG:
         return _stuff(frame + crc32(frame).to_bytes(4, "little"))
     return _stuff(frame + crc_hqx(frame, 0xFFFF).to_bytes(2, "big"))

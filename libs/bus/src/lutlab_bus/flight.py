@@ -9,11 +9,21 @@ Part = Small | tuple[Sliced, int, int, int]
 """What a frame carries: a small job whole, or of a sliced one: job, start, count, reply bytes."""
 
 
+BRIEF_REPEATED_BYTES = 24
+"""More than the read of one word with a CRC-32 takes on the line."""
+
+
 class Flight:
-    """A frame under way."""
+    """A frame under way.
+
+    Attributes:
+        brief: it was sent as a brief one; `head` and `reply_bytes` are those of its repetitions, which are ordinary.
+        request_bytes: on the line, of the longest of its copies.
+    """
 
     __slots__ = (
         "answered",
+        "brief",
         "chased",
         "copies",
         "head",
@@ -21,15 +31,26 @@ class Flight:
         "parts",
         "reply_bytes",
         "reply_line_bytes",
+        "request_bytes",
         "sent_s",
         "words",
     )
 
     def __init__(
-        self, head: int, line: bytes, parts: list[Part], *, reply_bytes: int, words: bool, now_s: float
+        self,
+        head: int,
+        line: bytes,
+        parts: list[Part],
+        *,
+        reply_bytes: int,
+        words: bool,
+        now_s: float,
+        brief: bool = False,
     ) -> None:
         self.head = head
         self.line = line
+        self.brief = brief
+        self.request_bytes = BRIEF_REPEATED_BYTES if brief else len(line)
         self.parts = parts
         self.reply_bytes = reply_bytes
         self.reply_line_bytes = line_bytes_max(reply_bytes)

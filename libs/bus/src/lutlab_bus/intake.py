@@ -7,7 +7,7 @@ from binascii import crc_hqx
 from cobs import cobs
 from isal.isal_zlib import crc32
 
-from lutlab_bus import wire
+from lutlab_bus import brief, wire
 
 try:
     import corncobs
@@ -20,10 +20,13 @@ BLOCK_BYTES = 4096
 SAMPLE_BYTES, SAMPLE_PAIRS = 256, 32
 """A block whose first bytes stand for more pairs of zeros than this is left to the decoder that is quicker then."""
 _CRC32_OVER_FRAME = wire.CRC32_RESIDUE ^ 0xFFFF_FFFF
-_LONG = int(wire.Head.LONG)
+_LONG, _CONTROL = int(wire.Head.LONG), int(wire.Head.CONTROL)
+_BRIEF = wire.BRIEF
+_BRIEF_BYTES = wire.BRIEF_REPLY_BYTES
 
 Taken = tuple[bytes | None, int]
-"""A frame, None for a damaged one, and its bytes on the line without the delimiter."""
+"""A frame, None for a damaged one, and its bytes on the line without the delimiter. A brief reply is the frame that was
+checked; it is taken at its last byte, and what follows it before the delimiter is a damaged frame of its own."""
 
 
 class Intake:
@@ -32,11 +35,13 @@ class Intake:
     def __init__(self) -> None:
         self._line_bytes = 0
         self._pieces: list[bytes] = []
+        self._early = False  # these began with a brief reply, which was taken
 
     def clear(self) -> None:
         """Forget it."""
         self._line_bytes = 0
         self._pieces.clear()
+        self._early = False
 
     @property
     def empty(self) -> bool:
@@ -49,13 +54,19 @@ class Intake:
         start, end = 0, data.find(0)  # quicker by far than `split`, which looks at each byte
         while end >= 0:
             if self._line_bytes:
-                taken.append(self._finish(data[:end]))
+                self._finish(data[:end], taken)
             elif end > start:
-                taken.append((_whole(data[start:end]), end - start))
+                if data[start] & _BRIEF:
+                    _brief(data[start:end], end - start, taken)
+                else:
+                    taken.append((_whole(data[start:end]), end - start))
             start = end + 1
             end = data.find(0, start)
         if start < len(data):
             self.keep([data[start:] if start else data])
+            if self._line_bytes >= _BRIEF_BYTES and not self._early and self._pieces and self._pieces[0][0] & _BRIEF:
+                self._early = True
+                taken.append((brief.reply(b"".join(self._pieces)[:_BRIEF_BYTES]), _BRIEF_BYTES))
         return taken
 
     def keep(self, pieces: list[bytes]) -> int:
@@ -68,11 +79,28 @@ class Intake:
             self._pieces += pieces
         return size
 
-    def _finish(self, last: bytes) -> Taken:
-        size = self._line_bytes + len(last)
+    def _finish(self, last: bytes, taken: list[Taken]) -> None:
+        size, early = self._line_bytes + len(last), self._early
         piece = b"".join((*self._pieces, last))
         self.clear()
-        return (_whole(piece) if size <= PIECE_BYTES_MAX else None), size
+        if early:
+            if size > _BRIEF_BYTES:
+                taken.append((None, size - _BRIEF_BYTES))
+        elif size > PIECE_BYTES_MAX:
+            taken.append((None, size))
+        elif piece[0] & _BRIEF:
+            _brief(piece, size, taken)
+        else:
+            taken.append((_whole(piece), size))
+
+
+def _brief(piece: bytes, size: int, taken: list[Taken]) -> None:
+    if size < _BRIEF_BYTES:
+        taken.append((None, size))
+        return
+    taken.append((brief.reply(piece[:_BRIEF_BYTES]), _BRIEF_BYTES))
+    if size > _BRIEF_BYTES:
+        taken.append((None, size - _BRIEF_BYTES))
 
 
 def _unstuffed(piece: bytes) -> bytes:

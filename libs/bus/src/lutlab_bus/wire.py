@@ -1,6 +1,6 @@
-"""The bytes on the serial line, version 2, as constants: what the host and the gateware both build on.
+"""The bytes on the serial line, version 3, as constants: what the host and the gateware both build on.
 
-`docs/bus-protocol.md` tells the protocol; tests/golden/bus_protocol_v2.toml pins it down byte by byte. This module
+`docs/bus-protocol.md` tells the protocol; tests/golden/bus_protocol_v3.toml pins it down byte by byte. This module
 holds no behaviour on purpose: the gateware imports it, so anything clever in here would be tested against itself.
 """
 
@@ -10,7 +10,7 @@ import enum
 
 PROTOCOL_MAGIC = 0x4C55
 """High half of information word 0 ("LU")."""
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 """Low half of information word 0; a host speaks exactly one version."""
 
 DELIMITER = 0x00
@@ -20,10 +20,10 @@ DELIMITER = 0x00
 class Head(enum.IntFlag):
     """Flags of a frame's first byte; the rest of it is the sequence number."""
 
-    LONG = 0x80
-    """The check is a CRC-32 instead of a CRC-16."""
-    CONTROL = 0x40
-    """Hello and its answer (with LONG), or NAK (without)."""
+    LONG = 0x40
+    """The check is a CRC-32 instead of a CRC-16, and a zero byte follows the head."""
+    CONTROL = 0x80
+    """Hello and its answer (with LONG), or NAK (without). Brief frames are checked as if they had this head too."""
 
 
 SEQUENCE_MODULUS = 64
@@ -55,9 +55,27 @@ class Op(enum.IntFlag):
 
 
 KIND_MASK = 0x03
-RESERVED_MASK = 0xC0
+RESERVED_MASK = 0x40
+"""Of an operation's first byte, beside `BRIEF`."""
+
+BRIEF = 0x80
+"""Bit 7 of a frame's first byte on the line: it is a brief one. Also of an operation's first byte, which then is all of
+it: read the word at the address in the lower bits. The receiver makes this of a brief request."""
+BRIEF_ADDRESSES = 128
+"""Words that a brief request can ask for."""
+BRIEF_REQUEST_BYTES = 3
+BRIEF_REPLY_BYTES = 7
+"""Both without the zero behind."""
+BRIEF_CHECK_XOR = 0xC080
+"""Into the check of a brief request, beside its sequence number: no ordinary frame whose first bit was flipped passes,
+and the first byte of the check is never zero."""
+BRIEF_STATUS_SHIFT = 4
+"""Place of the status in the first byte of a brief reply; its COBS code is below."""
+BRIEF_CODE_MASK = 0x0F
 
 HEAD_BYTES = 1
+PAD_BYTES = 1
+"""Behind the head of a frame with LONG: a zero, so that the first byte on the line is small."""
 OP_BYTES = 1
 COUNT_BYTES = 2
 NARROW_ADDRESS_BYTES = 2
@@ -79,6 +97,7 @@ CRC32_RESIDUE = 0xDEBB20E3
 
 SHORT_BYTES_MAX = 32
 """Longest decoded frame, head and check included, that may do without LONG."""
+LONG_BYTES_MIN = HEAD_BYTES + PAD_BYTES + CRC32_BYTES
 FRAME_BYTES_MIN = HEAD_BYTES + CRC16_BYTES
 WORDS_PER_OP_MAX = 1 << 16
 ADDRESS_BITS_MAX = 24
@@ -93,5 +112,5 @@ STATUS_POLL_TIMEOUT = 3
 INFO_WORDS = 8
 """Information words: 0 magic and version, 1 build id, 2 clock in Hz, 3 bus timeout in cycles,
 4 divider | address bits << 16 | data bits << 24, 5 receive ring in bytes, 6 reply ring in bytes, 7 window."""
-HELLO_BYTES = HEAD_BYTES + NONCE_BYTES + CRC32_BYTES
+HELLO_BYTES = HEAD_BYTES + PAD_BYTES + NONCE_BYTES + CRC32_BYTES
 HELLO_REPLY_BYTES = HELLO_BYTES + INFO_WORDS * WORD_BYTES

@@ -1,14 +1,14 @@
 # ruff: noqa: E501, PLW2901
-"""Writes bus_protocol_v2.toml from docs/bus-protocol.md alone: bit-serial CRCs and a plain COBS, no code of the product.
+"""Writes bus_protocol_v3.toml from docs/bus-protocol.md alone: bit-serial CRCs and a plain COBS, no code of the product.
 
-Run it by hand: `python tests/golden/make_bus_protocol_v2.py > tests/golden/bus_protocol_v2.toml`.
+Run it by hand: `python tests/golden/make_bus_protocol_v3.py > tests/golden/bus_protocol_v3.toml`.
 """
 
 from __future__ import annotations
 
 KINDS = {"read": 0, "write": 1, "modify": 2, "poll": 3}
 NONCE = 0x0BADCAFE
-INFO = [0x4C550002, 0xCAFEF00D, 50_000_000, 64, 4 | 9 << 16 | 32 << 24, 512, 512, 15]
+INFO = [0x4C550003, 0xCAFEF00D, 50_000_000, 64, 4 | 9 << 16 | 32 << 24, 512, 512, 15]
 ERR_WORD, DEAD_WORD, PATTERN = 0x1F0, 0x1F1, 0x1000_0000
 
 
@@ -43,8 +43,20 @@ def line(frame: bytes) -> bytes:
 
 
 def frame(head: int, body: bytes) -> bytes:
-    content = bytes([head]) + body
-    return content + (crc32 if head & 0x80 else crc16)(content)
+    content = bytes([head]) + (b"\0" if head & 0x40 else b"") + body
+    return content + (crc32 if head & 0x40 else crc16)(content)
+
+
+def brief_request(address: int, sequence: int) -> bytes:
+    first = bytes([0x80 | address])
+    check = int.from_bytes(crc16(first), "big") ^ 0xC080 ^ sequence
+    return first + check.to_bytes(2, "big") + b"\0"
+
+
+def brief_reply(sequence: int, word: int, status: int = 0) -> bytes:
+    check = crc16(bytes([0x80 | sequence]) + le(word) + bytes([status]))
+    coded = line(le(word) + check)
+    return bytes([0x80 | status << 4 | coded[0]]) + coded[1:]
 
 
 def le(value: int, size: int = 4) -> bytes:
@@ -108,10 +120,10 @@ def exchange(sequence: int, ops: list[dict], force_long: bool = False) -> dict:
     body = b"".join(map(encode, ops))
     results, bus, repeats = run(ops)
     answer = reply_body(results)
-    head = sequence | (0x80 if force_long or max(len(body), len(answer)) > 32 - 3 else 0)
+    head = sequence | (0x40 if force_long or max(len(body), len(answer)) > 32 - 3 else 0)
     request, reply = frame(head, body), frame(head, answer)
     return {
-        "sequence": sequence, "ops": ops, "long": bool(head & 0x80), "request": request, "reply": reply,
+        "sequence": sequence, "ops": ops, "long": bool(head & 0x40), "request": request, "reply": reply,
         "line_request": line(request), "line_reply": line(reply), "results": results, "bus": bus, "bus_repeats": repeats,
     }  # fmt: skip
 
@@ -135,6 +147,7 @@ def poll(address: int, mask: int, value: int, timeout: int, **more) -> dict:
 EXCHANGES = [
     ("read_one", "18 bytes on the line for both", 1, [read(0)]),
     ("read_one_long", "the same with a CRC-32, as after a sign of damage", 1, [read(0)], True),
+    ("nothing", "a frame may be empty; brief requests are taken after it", 1, []),
     ("write_one", "18 bytes for both", 63, [write(0x1FF, [0xDEADBEEF])]),
     ("read_incrementing", "", 7, [read(0x10, 3)]),
     ("read_fixed", "", 62, [read(0x123, 3, fixed=True)]),
@@ -172,7 +185,7 @@ def hello(sequence: int) -> tuple[bytes, bytes]:
 
 
 def nak(expected: int) -> bytes:
-    return line(frame(0x40 | expected, b""))
+    return line(frame(0x80 | expected, b""))
 
 
 def sessions() -> list[dict]:
@@ -182,6 +195,24 @@ def sessions() -> list[dict]:
     damaged = bytearray(ten["line_request"])
     damaged[5] ^= 0x10
     unmarked = bytes([10]) + b"".join(map(encode, [write(1, [1, 2, 3, 4, 5, 6, 7])]))
+
+    control = line(frame(0x80 | 10, encode(write(1, [1]))))
+    twelve = exchange(12, [read(5)], force_long=True)
+
+    def brief(address: int, sequence: int, note: str) -> dict:
+        word = PATTERN | address
+        return step(note, brief_request(address, sequence), brief_reply(sequence, word), [["r", address, 0]])
+
+    def any_word(address: int, sequence: int) -> dict:
+        if 0 not in brief_request(address, sequence)[:3]:
+            return brief(address, sequence, f"word {address}")
+        e = exchange(sequence, [read(address)])
+        return step(
+            f"word {address} in the ordinary way: a brief request would have a zero in it",
+            e["line_request"],
+            e["line_reply"],
+            e["bus"],
+        )
 
     def step(note: str, send: bytes, receive: bytes = b"", bus: list | None = None, may: bytes = b"") -> dict:
         return {"note": note, "send": send, "receive": receive, "may_receive": may, "bus": bus or []}
@@ -225,6 +256,52 @@ def sessions() -> list[dict]:
             ],
         },
         {
+            "name": "control",
+            "steps": [
+                step("hello", say, told),
+                step("a head that only a NAK has", control, may=nak(10)),
+                step("the first request", ten["line_request"], ten["line_reply"], ten["bus"]),
+            ],
+        },
+        {
+            "name": "brief",
+            "steps": [
+                step("without a session nothing", ten["line_request"] + brief_request(5, 10)),
+                step("hello", say, told),
+                step("not directly after a frame with LONG", brief_request(5, 10), may=nak(10)),
+                step("an ordinary frame", ten["line_request"], ten["line_reply"], ten["bus"]),
+                brief(5, 11, "a brief read: 4 + 8 bytes with the zeros behind"),
+                brief(0, 12, "and another; the first byte of the reply is a code of 1"),
+                step("said again in the ordinary way: the stored reply", twelve["line_request"],
+                     brief_reply(12, PATTERN)),
+                step("not after that", brief_request(9, 13), may=nak(13)),
+                step("empty frames do not change it", b"\0\0\0" + brief_request(9, 13), may=nak(13)),
+                step("an empty frame with a check does", line(frame(13, b"")), line(frame(13, b""))),
+                brief(127, 14, "the last address"),
+                step("the same bytes again: the stored reply", brief_request(127, 14), brief_reply(14, PATTERN | 127)),
+                step("a gap", brief_request(1, 16), nak(15)),
+                brief(1, 15, "in turn"),
+                step("a wrong check", brief_request(1, 16)[:1] + brief_request(2, 16)[1:], may=nak(16)),
+                step("after damage not", brief_request(1, 16), may=nak(16)),
+                step("an ordinary frame", line(frame(16, b"")), line(frame(16, b""))),
+                step("what follows the third byte is damage", brief_request(3, 17)[:3] + b"\x55\x00",
+                     brief_reply(17, PATTERN | 3), [["r", 3, 0]], may=brief_reply(17, PATTERN | 3) + nak(18)),
+                step("an ordinary frame", line(frame(18, b"")), line(frame(18, b""))),
+                step("too short", brief_request(3, 19)[:2] + b"\x00", may=nak(19)),
+                step("an ordinary frame", line(frame(19, b"")), line(frame(19, b""))),
+                step("an ordinary frame behind it, its zero lost",
+                     brief_request(4, 20)[:3] + exchange(21, [write(1, [1])])["line_request"],
+                     brief_reply(20, PATTERN | 4), [["r", 4, 0]], may=brief_reply(20, PATTERN | 4) + nak(21)),
+            ],
+        },
+        {
+            "name": "brief_everything",
+            "steps": [
+                step("hello", say, told),
+                step("an ordinary frame", line(frame(10, b"")), line(frame(10, b""))),
+            ] + [any_word(address, (11 + address) % 64) for address in range(128)],
+        },
+        {
             "name": "wrap",
             "steps": [step("hello", line(hello(62)[0]), line(hello(62)[1]))]
             + [
@@ -250,7 +327,7 @@ def show(value: object) -> str:
 
 
 def main() -> None:
-    print("# Golden bytes of bus protocol version 2 (docs/bus-protocol.md), written by make_bus_protocol_v2.py.")
+    print("# Golden bytes of bus protocol version 3 (docs/bus-protocol.md), written by make_bus_protocol_v3.py.")
     print(
         "# `request`, `reply` are decoded frames, `line_...` the bytes on the line. Each exchange follows a hello with the"
     )
