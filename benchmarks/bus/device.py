@@ -12,14 +12,15 @@ import tempfile
 import tty
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 SOURCE = Path(__file__).with_name("fake_device.c")
 
 
 def build() -> Path:
-    """Compile the device; returns the program."""
-    program = Path(tempfile.gettempdir()) / f"lutlab-fake-device-{os.getuid()}"
-    if not program.exists() or program.stat().st_mtime < SOURCE.stat().st_mtime:
+    """Compile the device; returns the program, whose name tells its source, since there may be several checkouts."""
+    program = Path(tempfile.gettempdir()) / f"lutlab-fake-device-{os.getuid()}-{crc32(SOURCE.read_bytes()):08x}"
+    if not program.exists():
         partial = program.with_suffix(f".{os.getpid()}")
         subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-o", str(partial), str(SOURCE), "-lm"], check=True)
         partial.rename(program)

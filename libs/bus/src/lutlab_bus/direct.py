@@ -39,16 +39,20 @@ from lutlab_bus.operations import (
     check_addresses,
 )
 
-READ_BYTES = 16_384
+RECEIVE_BYTES = 1 << 17
+"""Bytes of a long reply that are gathered before the engine sees them."""
 WORD_READ_BYTES = 256
 LINES_MAX = 4096
 """Requests for one word that are kept as they go on the line: 64 for each address."""
-FULL_BYTES = 1024
-"""A read that brings so many will be followed by more at once."""
-PIECES_MAX = 64
+SLIVER_BYTES = 1024
+"""A line that brings no more than this at once is left alone for a while, rather than wake up for every few bytes."""
+NAP_BYTES = 3072
+"""So many are let come in that while. A tty keeps 4,095; the rest is for a host that wakes up late."""
 TICK_DECISECONDS = 1
 """Longest time a read of the tty waits; deadlines and repetitions are looked at in between."""
+TICK_S = TICK_DECISECONDS / 10
 SLEEP_MIN_S = 0.0002
+SLEEP_MAX_S = 0.01
 OPEN_TIMEOUT_S = 10.0
 CALL_TIMEOUT_S = 10.0
 _READ_ONE = Struct("<BBH")
@@ -77,6 +81,8 @@ class DirectLink:
         self.counters = LinkCounters()
         self._engine = Engine(self.counters, secrets.randbits)
         self._to_send = memoryview(b"")
+        self._received = bytearray(RECEIVE_BYTES)
+        self._received_view = memoryview(self._received)
         self._lines: dict[int, bytes] = {}
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN | select.POLLOUT)
@@ -246,11 +252,11 @@ class DirectLink:
                 if not left:
                     break
             self._send(now_s)
-            data = self._receive()
+            data = self._receive(now_s)
             now_s = time.monotonic()
             if not data and now_s >= deadline_s:
                 self._give_up(timeout_s, waiter)
-            if now_s >= deadline_s + TICK_DECISECONDS / 10:
+            if now_s >= deadline_s + TICK_S:
                 self._give_up(timeout_s, waiter)
         waiter.open = False
 
@@ -277,30 +283,57 @@ class DirectLink:
         finally:
             os.set_blocking(self._fd, True)
 
-    def _receive(self) -> bytes:
-        """Bytes that arrived; none when there is room to send again, or after a tick without any."""
+    def _receive(self, now_s: float) -> bytes:
+        """Bytes that arrived, up to the end of a frame if they go on arriving; none after a tick without any."""
         if self._to_send:
-            ready = self._poll.poll(TICK_DECISECONDS * 100)
-            events = ready[0][1] if ready else 0
-            if not events & select.POLLIN:
-                if events & select.POLLOUT:
-                    self._write_some()
-                elif events:
-                    raise LinkLost("the serial port ended")
-                return b""
+            return self._receive_or_write(now_s)
+        fd, buffer, view = self._fd, self._received, self._received_view
         try:
-            fd = self._fd
-            data = os.read(fd, READ_BYTES)
-            if len(data) < FULL_BYTES or 0 in data:
-                return data
-            pieces: list[bytes] = []
-            while len(data) >= FULL_BYTES and 0 not in data and len(pieces) < PIECES_MAX:
-                pieces.append(data)
-                data = os.read(fd, READ_BYTES)
-            self._engine.keep(pieces)
-            return data
+            got = size = os.readv(fd, [view])
+            if size and buffer[size - 1]:
+                least, end_s = self._engine.reply_bytes_least, now_s + TICK_S
+                first_bytes, first_s = size, time.monotonic()
+                while (passed_s := time.monotonic()) < end_s and got < RECEIVE_BYTES:
+                    if got > least and buffer.find(0, got - size, got) >= 0:
+                        break
+                    if size < SLIVER_BYTES <= got - first_bytes:
+                        self._nap(least - got, (passed_s - first_s) / (got - first_bytes))
+                    size = os.readv(fd, [view[got:]])
+                    got += size
+                    if not size or not buffer[got - 1]:
+                        break
         except OSError as fault:
             raise LinkLost(f"the serial port failed: {fault}") from fault
+        return bytes(view[:got])
+
+    def _nap(self, missing: int, byte_s: float) -> None:
+        """Sleep while more of a long reply comes, at the pace at which it came so far."""
+        nap_s = min(missing, NAP_BYTES) * byte_s
+        if nap_s > SLEEP_MIN_S:
+            time.sleep(min(nap_s, SLEEP_MAX_S))
+
+    def _receive_or_write(self, now_s: float) -> bytes:
+        """The tty was full: write whenever it has room, until all is written, bytes arrived, or a tick has passed."""
+        fd, end_s = self._fd, now_s + TICK_S
+        try:
+            os.set_blocking(fd, False)
+            while self._to_send and now_s < end_s:
+                ready = self._poll.poll(TICK_DECISECONDS * 100)
+                events = ready[0][1] if ready else 0
+                if events & select.POLLIN:
+                    return os.read(fd, RECEIVE_BYTES)
+                if events & select.POLLOUT:
+                    self._to_send = self._to_send[os.write(fd, self._to_send) :]
+                elif events:
+                    raise LinkLost("the serial port ended")
+                now_s = time.monotonic()
+        except BlockingIOError:
+            pass
+        except OSError as fault:
+            raise LinkLost(f"the serial port failed: {fault}") from fault
+        finally:
+            os.set_blocking(fd, True)
+        return b""
 
 
 def set_up(fd: int) -> None:

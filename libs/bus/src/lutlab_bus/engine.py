@@ -162,6 +162,11 @@ class Engine:
         return bool(self._flights) or self.state is State.GREETING
 
     @property
+    def reply_bytes_least(self) -> int:
+        """Bytes, at least, that must arrive before the oldest request is answered."""
+        return self._flights[0].reply_bytes - self._intake.line_bytes if self._flights else 0
+
+    @property
     def live(self) -> bool:
         """Requests are under way that somebody waits for."""
         return any(flight.live for flight in self._flights)
@@ -349,10 +354,6 @@ class Engine:
         self._sequence = (self._sequence + 1) & wire.SEQUENCE_MASK
 
     # -- receiving
-
-    def keep(self, pieces: list[bytes]) -> None:
-        """Take bytes without a delimiter: cheap, and nothing is to be done before `receive` takes more."""
-        self.counters.bytes_received += self._intake.keep(pieces)
 
     def receive(self, data: bytes, now_s: float) -> list[Job | Greeting]:
         """Take bytes in any chunking; returns the jobs they complete.

@@ -9,16 +9,8 @@ from isal.isal_zlib import crc32
 
 from lutlab_bus import wire
 
-try:
-    import corncobs
-except ImportError:  # there is no wheel for every platform
-    corncobs = cobs  # type: ignore[misc]
-
 PIECE_BYTES_MAX = 1 << 17
 """More bytes without a delimiter than this are garbage."""
-BLOCK_BYTES = 4096
-SAMPLE_BYTES, SAMPLE_PAIRS = 256, 32
-"""A block whose first bytes stand for more pairs of zeros than this is left to the decoder that is quicker then."""
 _CRC32_OVER_FRAME = wire.CRC32_RESIDUE ^ 0xFFFF_FFFF
 _LONG = int(wire.Head.LONG)
 
@@ -27,28 +19,32 @@ Taken = tuple[bytes | None, int]
 
 
 class Intake:
-    """What arrived of a frame whose end did not."""
+    """What arrived of a frame whose end did not.
+
+    Attributes:
+        line_bytes: how much.
+    """
 
     def __init__(self) -> None:
-        self._line_bytes = 0
+        self.line_bytes = 0
         self._pieces: list[bytes] = []
 
     def clear(self) -> None:
         """Forget it."""
-        self._line_bytes = 0
+        self.line_bytes = 0
         self._pieces.clear()
 
     @property
     def empty(self) -> bool:
         """Nothing waits for its end."""
-        return not self._line_bytes
+        return not self.line_bytes
 
     def feed(self, data: bytes) -> list[Taken]:
         """Take bytes; returns the frames that they end."""
         taken: list[Taken] = []
         start, end = 0, data.find(0)  # quicker by far than `split`, which looks at each byte
         while end >= 0:
-            if self._line_bytes:
+            if self.line_bytes:
                 taken.append(self._finish(data[:end]))
             elif end > start:
                 taken.append((_whole(data[start:end]), end - start))
@@ -61,32 +57,25 @@ class Intake:
     def keep(self, pieces: list[bytes]) -> int:
         """Take bytes among which there is no delimiter; how many."""
         size = sum(map(len, pieces))
-        self._line_bytes += size
-        if self._line_bytes > PIECE_BYTES_MAX:
+        self.line_bytes += size
+        if self.line_bytes > PIECE_BYTES_MAX:
             self._pieces.clear()
         else:
             self._pieces += pieces
         return size
 
     def _finish(self, last: bytes) -> Taken:
-        size = self._line_bytes + len(last)
+        size = self.line_bytes + len(last)
         piece = b"".join((*self._pieces, last))
         self.clear()
         return (_whole(piece) if size <= PIECE_BYTES_MAX else None), size
 
 
-def _unstuffed(piece: bytes) -> bytes:
-    """COBS undone; nothing if the piece is damaged. Both decoders give the same for every input."""
-    try:
-        if len(piece) < BLOCK_BYTES or piece.count(1, 0, SAMPLE_BYTES) > SAMPLE_PAIRS:
-            return bytes(cobs.decode(piece))
-        return bytes(corncobs.decode(piece))
-    except (cobs.DecodeError, corncobs.DecodeError):
-        return b""
-
-
 def _whole(piece: bytes) -> bytes | None:
-    frame = _unstuffed(piece)
+    try:
+        frame = cobs.decode(piece)
+    except cobs.DecodeError:
+        return None
     size = len(frame)
     if size < wire.FRAME_BYTES_MIN:
         return None
