@@ -46,6 +46,8 @@ LINES_MAX = 4096
 """Requests for one word that are kept as they go on the line: 64 for each address."""
 SLIVER_BYTES = 1024
 """A line that brings no more than this at once is left alone for a while, rather than wake up for every few bytes."""
+PACE_BYTES = 128
+"""The pace is known after so many."""
 NAP_BYTES = 3072
 """So many are let come in that while. A tty keeps 4,095; the rest is for a host that wakes up late."""
 TICK_DECISECONDS = 1
@@ -248,7 +250,9 @@ class DirectLink:
             engine.submit(job)
         while left:
             if data:
-                left -= sum(job.owner is waiter for job in engine.receive(data, now_s))
+                for job in engine.receive(data, now_s):
+                    if job.owner is waiter:
+                        left -= 1
                 if not left:
                     break
             self._send(now_s)
@@ -271,6 +275,8 @@ class DirectLink:
         while not self._to_send and (data := self._engine.poll(now_s)):
             self._to_send = memoryview(data)
             self._write_some()
+            if not self._engine.queued:
+                break  # the reply is awaited as soon as can be
 
     def _write_some(self) -> None:
         try:
@@ -296,7 +302,7 @@ class DirectLink:
                 while (passed_s := time.monotonic()) < end_s and got < RECEIVE_BYTES:
                     if got > least and buffer.find(0, got - size, got) >= 0:
                         break
-                    if size < SLIVER_BYTES <= got - first_bytes:
+                    if size < SLIVER_BYTES and got - first_bytes >= PACE_BYTES:
                         self._nap(least - got, (passed_s - first_s) / (got - first_bytes))
                     size = os.readv(fd, [view[got:]])
                     got += size

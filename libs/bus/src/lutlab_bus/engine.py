@@ -157,6 +157,11 @@ class Engine:
         self._launch(Flight(head, line, [job], reply_bytes=reply_bytes, words=True, now_s=now_s))
 
     @property
+    def queued(self) -> bool:
+        """Jobs wait that are in no frame yet, or not wholly."""
+        return bool(self._queue)
+
+    @property
     def unanswered(self) -> bool:
         """Requests are under way."""
         return bool(self._flights) or self.state is State.GREETING
