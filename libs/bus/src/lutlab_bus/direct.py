@@ -248,17 +248,19 @@ class DirectLink:
         deadline_s = (now_s := time.monotonic()) + timeout_s
         for job in jobs:
             engine.submit(job)
+        received: bytes | bytearray = data
+        size = len(data)
         while left:
-            if data:
-                for job in engine.receive(data, now_s):
+            if size:
+                for job in engine.receive(received, now_s, size):
                     if job.owner is waiter:
                         left -= 1
                 if not left:
                     break
             self._send(now_s)
-            data = self._receive(now_s)
+            received, size = self._received, self._receive(now_s)
             now_s = time.monotonic()
-            if not data and now_s >= deadline_s:
+            if not size and now_s >= deadline_s:
                 self._give_up(timeout_s, waiter)
             if now_s >= deadline_s + TICK_S:
                 self._give_up(timeout_s, waiter)
@@ -289,28 +291,38 @@ class DirectLink:
         finally:
             os.set_blocking(self._fd, True)
 
-    def _receive(self, now_s: float) -> bytes:
-        """Bytes that arrived, up to the end of a frame if they go on arriving; none after a tick without any."""
+    def _receive(self, now_s: float) -> int:
+        """Gather bytes up to the end of a frame, if they go on arriving; how many, none after a tick without any."""
         if self._to_send:
             return self._receive_or_write(now_s)
         fd, buffer, view = self._fd, self._received, self._received_view
         try:
             got = size = os.readv(fd, [view])
             if size and buffer[size - 1]:
-                least, end_s = self._engine.reply_bytes_least, now_s + TICK_S
-                first_bytes, first_s = size, time.monotonic()
-                while (passed_s := time.monotonic()) < end_s and got < RECEIVE_BYTES:
-                    if got > least and buffer.find(0, got - size, got) >= 0:
-                        break
-                    if size < SLIVER_BYTES and got - first_bytes >= PACE_BYTES:
-                        self._nap(least - got, (passed_s - first_s) / (got - first_bytes))
+                least = self._engine.reply_bytes_least
+                while size >= SLIVER_BYTES and got <= least and buffer[got - 1]:  # nothing to look at but the pace
                     size = os.readv(fd, [view[got:]])
                     got += size
-                    if not size or not buffer[got - 1]:
-                        break
+                if size and buffer[got - 1]:
+                    got = self._receive_slivers(got, size, least, now_s + TICK_S)
         except OSError as fault:
             raise LinkLost(f"the serial port failed: {fault}") from fault
-        return bytes(view[:got])
+        return got
+
+    def _receive_slivers(self, got: int, size: int, least: int, end_s: float) -> int:
+        """Go on where `_receive` has `got` bytes, of which the latest `size` came together."""
+        fd, buffer, view = self._fd, self._received, self._received_view
+        first_bytes, first_s = got, time.monotonic()
+        while (passed_s := time.monotonic()) < end_s and got < RECEIVE_BYTES:
+            if got > least and buffer.find(0, got - size, got) >= 0:
+                break
+            if size < SLIVER_BYTES and got - first_bytes >= PACE_BYTES:
+                self._nap(least - got, (passed_s - first_s) / (got - first_bytes))
+            size = os.readv(fd, [view[got:]])
+            got += size
+            if not size or not buffer[got - 1]:
+                break
+        return got
 
     def _nap(self, missing: int, byte_s: float) -> None:
         """Sleep while more of a long reply comes, at the pace at which it came so far."""
@@ -318,7 +330,7 @@ class DirectLink:
         if nap_s > SLEEP_MIN_S:
             time.sleep(min(nap_s, SLEEP_MAX_S))
 
-    def _receive_or_write(self, now_s: float) -> bytes:
+    def _receive_or_write(self, now_s: float) -> int:
         """The tty was full: write whenever it has room, until all is written, bytes arrived, or a tick has passed."""
         fd, end_s = self._fd, now_s + TICK_S
         try:
@@ -327,7 +339,7 @@ class DirectLink:
                 ready = self._poll.poll(TICK_DECISECONDS * 100)
                 events = ready[0][1] if ready else 0
                 if events & select.POLLIN:
-                    return os.read(fd, RECEIVE_BYTES)
+                    return os.readv(fd, [self._received_view])
                 if events & select.POLLOUT:
                     self._to_send = self._to_send[os.write(fd, self._to_send) :]
                 elif events:
@@ -339,7 +351,7 @@ class DirectLink:
             raise LinkLost(f"the serial port failed: {fault}") from fault
         finally:
             os.set_blocking(fd, True)
-        return b""
+        return 0
 
 
 def set_up(fd: int) -> None:

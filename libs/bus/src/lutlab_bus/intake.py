@@ -14,6 +14,7 @@ PIECE_BYTES_MAX = 1 << 17
 _CRC32_OVER_FRAME = wire.CRC32_RESIDUE ^ 0xFFFF_FFFF
 _LONG = int(wire.Head.LONG)
 
+Received = bytes | bytearray
 Taken = tuple[bytes | None, int]
 """A frame, None for a damaged one, and its bytes on the line without the delimiter."""
 
@@ -39,19 +40,21 @@ class Intake:
         """Nothing waits for its end."""
         return not self.line_bytes
 
-    def feed(self, data: bytes) -> list[Taken]:
-        """Take bytes; returns the frames that they end."""
+    def feed(self, data: Received, size: int | None = None) -> list[Taken]:
+        """Take bytes, with `size` the first so many of a buffer; returns the frames that they end."""
+        if size is None:
+            size = len(data)
         taken: list[Taken] = []
-        start, end = 0, data.find(0)  # quicker by far than `split`, which looks at each byte
+        start, end = 0, data.find(0, 0, size)  # quicker by far than `split`, which looks at each byte
         while end >= 0:
             if self.line_bytes:
                 taken.append(self._finish(data[:end]))
             elif end > start:
                 taken.append((_whole(data[start:end]), end - start))
             start = end + 1
-            end = data.find(0, start)
-        if start < len(data):
-            self.keep([data[start:] if start else data])
+            end = data.find(0, start, size)
+        if start < size:
+            self.keep([bytes(data[start:size])])
         return taken
 
     def keep(self, pieces: list[bytes]) -> int:
@@ -64,14 +67,14 @@ class Intake:
             self._pieces += pieces
         return size
 
-    def _finish(self, last: bytes) -> Taken:
+    def _finish(self, last: Received) -> Taken:
         size = self.line_bytes + len(last)
         piece = b"".join((*self._pieces, last))
         self.clear()
         return (_whole(piece) if size <= PIECE_BYTES_MAX else None), size
 
 
-def _whole(piece: bytes) -> bytes | None:
+def _whole(piece: Received) -> bytes | None:
     try:
         frame = cobs.decode(piece)
     except cobs.DecodeError:
