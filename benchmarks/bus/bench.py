@@ -56,6 +56,7 @@ class Contender:
     medians: list[float] = field(default_factory=list)
     cpu_s: float = 0.0
     calls: int = 0
+    cpu_rounds: list[float] = field(default_factory=list)  # ms/MB
 
     def run(self, slice_s: float) -> None:
         self.call()
@@ -67,8 +68,10 @@ class Contender:
             now = time.perf_counter()
             times.append(now - last)
             last = now
-        self.cpu_s += time.process_time() + self.cpu() - cpu
+        cpu = time.process_time() + self.cpu() - cpu
+        self.cpu_s += cpu
         self.calls += len(times)
+        self.cpu_rounds.append(1e9 * cpu / (4 * self.words * len(times)))
         times.sort()
         self.medians.append(self.words / median(times))
         # A modelled line catches up after the machine kept its process waiting: only the median is true there.
@@ -102,9 +105,9 @@ class Bench:
         self._stack.close()
 
 
-def add_raw(bench: Bench) -> None:
-    """What the pseudo-terminal itself can do."""
-    write_fd, read_fd, echo_fd = (bench.device(p).open_fd() for p in ("sink", "source", "echo"))
+def add_raw_blocks(bench: Bench, cases: tuple[str, str], **line: Any) -> None:
+    """Blocks without a protocol: what a line itself, and this host at its end, can do."""
+    write_fd, read_fd = (bench.device(protocol, **line).open_fd() for protocol in ("sink", "source"))
     block = struct.pack("<I", 4 * BLOCK_WORDS) + BLOCK.tobytes()
     buffer = memoryview(bytearray(65_536))
 
@@ -120,12 +123,19 @@ def add_raw(bench: Bench) -> None:
         while left:
             left -= os.readv(read_fd, [buffer])
 
+    for case, call in zip(cases, (write, read), strict=True):
+        bench.add(case, "raw pty", BLOCK_WORDS, call)
+
+
+def add_raw(bench: Bench) -> None:
+    """What the pseudo-terminal itself can do."""
+    add_raw_blocks(bench, ("write 16K words", "read 16K words"))
+    echo_fd = bench.device("echo").open_fd()
+
     def echo() -> None:
         os.write(echo_fd, b"123456789")
         os.read(echo_fd, 64)
 
-    bench.add("write 16K words", "raw pty", BLOCK_WORDS, write)
-    bench.add("read 16K words", "raw pty", BLOCK_WORDS, read)
     bench.add("one synchronous read", "raw pty", 1, echo)
 
 
@@ -187,7 +197,9 @@ def add_lines(bench: Bench) -> None:
         link, peer = bench.ours(baud=baud), bench.peer(LiteXUart, baud=baud)
         bench.add(case, "lutlab", 1, lambda p=link: p.read_word(5))
         bench.add(case, peer.name, 1, lambda p=peer: p.read_one(5))
-    link = bench.ours(baud=BAUDS[-1], latency_us=USB_LATENCY_US)
+    usb: dict[str, Any] = {"baud": BAUDS[-1], "latency_us": USB_LATENCY_US}
+    add_raw_blocks(bench, ("12 Mbaud write", "12 Mbaud read"), **usb)
+    link = bench.ours(**usb)
     link.write_words(0, BLOCK)
     bench.add("12 Mbaud write", "lutlab", LINE_WORDS, lambda: link.write_words(0, BLOCK))
     bench.add("12 Mbaud read", "lutlab", LINE_WORDS, lambda: link.read_words(0, LINE_WORDS))
@@ -208,6 +220,8 @@ TARGETS = [
 ]
 LINE_TARGET = 0.92
 CPU_TARGET_MS_PER_MB = 4.0
+CPU_CASES = ("write 16K words", "read 16K words", "12 Mbaud write", "12 Mbaud read")
+"""As fast as the pseudo-terminal goes, and on the modelled line, whose adapter wakes the host for each 510 bytes."""
 TIE = 1.0 / 1.3
 """Smaller differences than 1.3 times are ties on a shared machine."""
 
@@ -222,7 +236,7 @@ def report(bench: Bench) -> dict[str, Any]:
         rows.append({
             "case": c.case, "contender": c.name, "words_per_s": median(c.rounds), "rounds_words_per_s": c.rounds,
             "median_words_per_s": median(c.medians),
-            "cpu_us_per_word": per_word_us, "cpu_ms_per_mb": per_word_us * 250,
+            "cpu_us_per_word": per_word_us, "cpu_ms_per_mb": per_word_us * 250, "rounds_cpu_ms_per_mb": c.cpu_rounds,
         })  # fmt: skip
         speeds = f"{median(c.rounds):14,.0f} {median(c.medians):14,.0f}"
         print(f"{c.case:26} {c.name:20} {speeds} {per_word_us:12.4f} {per_word_us * 250:10.2f}")
@@ -239,12 +253,12 @@ def report(bench: Bench) -> dict[str, Any]:
         ours = by_key[f"12 Mbaud {direction}", "lutlab"]
         line = BAUDS[-1] / 40
         ratios.append(_ratio(f"12 Mbaud {direction}", "line rate", [r / line for r in ours.rounds], LINE_TARGET))
-    for case in ("write 16K words", "read 16K words"):
-        row = next(r for r in rows if (r["case"], r["contender"]) == (case, "lutlab"))
-        raw = next(r for r in rows if (r["case"], r["contender"]) == (case, "raw pty"))
-        verdict = "met" if row["cpu_ms_per_mb"] <= CPU_TARGET_MS_PER_MB else "MISSED"
-        print(f"{case + ', CPU ms/MB':47} {row['cpu_ms_per_mb']:9.2f} {'raw pty':>12} {raw['cpu_ms_per_mb']:6.2f}"
-              f" {CPU_TARGET_MS_PER_MB:8g} {verdict}")  # fmt: skip
+    print(f"\n{'CPU of the host, ms/MB':26} {'raw pty':>20} {'lutlab':>9} {'spread':>19} {'target':>8}")
+    for case in CPU_CASES:
+        each = by_key[case, "lutlab"].cpu_rounds
+        verdict = "met" if median(each) <= CPU_TARGET_MS_PER_MB else "MISSED"
+        print(f"{case:26} {median(by_key[case, 'raw pty'].cpu_rounds):20.2f} {median(each):9.2f}"
+              f" {f'{min(each):.2f} .. {max(each):.2f}':>19} {CPU_TARGET_MS_PER_MB:8g} {verdict}")  # fmt: skip
     return {"rows": rows, "ratios": ratios, "load": os.getloadavg(), "python": sys.version.split()[0]}
 
 

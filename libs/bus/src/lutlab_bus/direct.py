@@ -39,18 +39,24 @@ from lutlab_bus.operations import (
     check_addresses,
 )
 
-READ_BYTES = 16_384
+RECEIVE_BYTES = 1 << 17
+"""Bytes of a long reply that are gathered before the engine sees them."""
 WORD_READ_BYTES = 256
 LINES_MAX = 4096
 """Requests for one word that are kept as they go on the line: 64 for each address."""
-FULL_BYTES = 1024
-"""A read that brings so many will be followed by more at once."""
-PIECES_MAX = 64
+SLIVER_BYTES = 1024
+"""A line that brings no more than this at once is left alone for a while, rather than wake up for every few bytes."""
+PACE_BYTES = 128
+"""The pace is known after so many."""
+NAP_BYTES = 3072
+"""So many are let come in that while. A tty keeps 4,095; the rest is for a host that wakes up late."""
 TICK_DECISECONDS = 1
 """Longest time a read of the tty waits; deadlines and repetitions are looked at in between."""
+TICK_S = TICK_DECISECONDS / 10
 SLEEP_MIN_S = 0.0002
 SLEEP_LATE_S = 0.0004
 """What a sleep may take longer than asked for."""
+SLEEP_MAX_S = 0.01
 OPEN_TIMEOUT_S = 10.0
 CALL_TIMEOUT_S = 10.0
 _READ_ONE = Struct("<BBH")
@@ -82,6 +88,8 @@ class DirectLink:
         self.counters = LinkCounters()
         self._engine = Engine(self.counters, secrets.randbits)
         self._to_send = memoryview(b"")
+        self._received = bytearray(RECEIVE_BYTES)
+        self._received_view = memoryview(self._received)
         self._lines: dict[int, bytes] = {}
         self._brief_lines: dict[int, bytes] = {}
         self._poll = select.poll()
@@ -285,17 +293,21 @@ class DirectLink:
         deadline_s = (now_s := time.monotonic()) + timeout_s
         for job in jobs:
             engine.submit(job)
+        received: bytes | bytearray = data
+        size = len(data)
         while left:
-            if data:
-                left -= sum(job.owner is waiter for job in engine.receive(data, now_s))
+            if size:
+                for job in engine.receive(received, now_s, size):
+                    if job.owner is waiter:
+                        left -= 1
                 if not left:
                     break
             self._send(now_s)
-            data = self._receive()
+            received, size = self._received, self._receive(now_s)
             now_s = time.monotonic()
-            if not data and now_s >= deadline_s:
+            if not size and now_s >= deadline_s:
                 self._give_up(timeout_s, waiter)
-            if now_s >= deadline_s + TICK_DECISECONDS / 10:
+            if now_s >= deadline_s + TICK_S:
                 self._give_up(timeout_s, waiter)
         waiter.open = False
 
@@ -310,6 +322,8 @@ class DirectLink:
         while not self._to_send and (data := self._engine.poll(now_s)):
             self._to_send = memoryview(data)
             self._write_some()
+            if not self._engine.queued:
+                break  # the reply is awaited as soon as can be
 
     def _write_some(self) -> None:
         try:
@@ -322,30 +336,67 @@ class DirectLink:
         finally:
             os.set_blocking(self._fd, True)
 
-    def _receive(self) -> bytes:
-        """Bytes that arrived; none when there is room to send again, or after a tick without any."""
+    def _receive(self, now_s: float) -> int:
+        """Gather bytes up to the end of a frame, if they go on arriving; how many, none after a tick without any."""
         if self._to_send:
-            ready = self._poll.poll(TICK_DECISECONDS * 100)
-            events = ready[0][1] if ready else 0
-            if not events & select.POLLIN:
-                if events & select.POLLOUT:
-                    self._write_some()
-                elif events:
-                    raise LinkLost("the serial port ended")
-                return b""
+            return self._receive_or_write(now_s)
+        fd, buffer, view = self._fd, self._received, self._received_view
         try:
-            fd = self._fd
-            data = os.read(fd, READ_BYTES)
-            if len(data) < FULL_BYTES or 0 in data:
-                return data
-            pieces: list[bytes] = []
-            while len(data) >= FULL_BYTES and 0 not in data and len(pieces) < PIECES_MAX:
-                pieces.append(data)
-                data = os.read(fd, READ_BYTES)
-            self._engine.keep(pieces)
-            return data
+            got = size = os.readv(fd, [view])
+            if size and buffer[size - 1]:
+                least = self._engine.reply_bytes_least
+                while size >= SLIVER_BYTES and got <= least and buffer[got - 1]:  # nothing to look at but the pace
+                    size = os.readv(fd, [view[got:]])
+                    got += size
+                if size and buffer[got - 1]:
+                    got = self._receive_slivers(got, size, least, now_s + TICK_S)
         except OSError as fault:
             raise LinkLost(f"the serial port failed: {fault}") from fault
+        return got
+
+    def _receive_slivers(self, got: int, size: int, least: int, end_s: float) -> int:
+        """Go on where `_receive` has `got` bytes, of which the latest `size` came together."""
+        fd, buffer, view = self._fd, self._received, self._received_view
+        first_bytes, first_s = got, time.monotonic()
+        while (passed_s := time.monotonic()) < end_s and got < RECEIVE_BYTES:
+            if got > least and buffer.find(0, got - size, got) >= 0:
+                break
+            if size < SLIVER_BYTES and got - first_bytes >= PACE_BYTES:
+                self._nap(least - got, (passed_s - first_s) / (got - first_bytes))
+            size = os.readv(fd, [view[got:]])
+            got += size
+            if not size or not buffer[got - 1]:
+                break
+        return got
+
+    def _nap(self, missing: int, byte_s: float) -> None:
+        """Sleep while more of a long reply comes, at the pace at which it came so far."""
+        nap_s = min(missing, NAP_BYTES) * byte_s
+        if nap_s > SLEEP_MIN_S:
+            time.sleep(min(nap_s, SLEEP_MAX_S))
+
+    def _receive_or_write(self, now_s: float) -> int:
+        """The tty was full: write whenever it has room, until all is written, bytes arrived, or a tick has passed."""
+        fd, end_s = self._fd, now_s + TICK_S
+        try:
+            os.set_blocking(fd, False)
+            while self._to_send and now_s < end_s:
+                ready = self._poll.poll(TICK_DECISECONDS * 100)
+                events = ready[0][1] if ready else 0
+                if events & select.POLLIN:
+                    return os.readv(fd, [self._received_view])
+                if events & select.POLLOUT:
+                    self._to_send = self._to_send[os.write(fd, self._to_send) :]
+                elif events:
+                    raise LinkLost("the serial port ended")
+                now_s = time.monotonic()
+        except BlockingIOError:
+            pass
+        except OSError as fault:
+            raise LinkLost(f"the serial port failed: {fault}") from fault
+        finally:
+            os.set_blocking(fd, True)
+        return 0
 
 
 def set_up(fd: int) -> None:

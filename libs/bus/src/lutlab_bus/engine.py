@@ -23,7 +23,7 @@ from lutlab_bus import brief, wire
 from lutlab_bus.board_info import BoardInfo
 from lutlab_bus.counters import LinkCounters
 from lutlab_bus.flight import Flight, Part, decoded_room
-from lutlab_bus.intake import Intake
+from lutlab_bus.intake import Intake, Received
 from lutlab_bus.jobs import Job, Owner, Small
 
 FRAME_BYTES_FIRST = 1024
@@ -171,9 +171,19 @@ class Engine:
         self._launch(Flight(sequence, line, [job], reply_bytes=reply_bytes, words=True, now_s=now_s))
 
     @property
+    def queued(self) -> bool:
+        """Jobs wait that are in no frame yet, or not wholly."""
+        return bool(self._queue)
+
+    @property
     def unanswered(self) -> bool:
         """Requests are under way."""
         return bool(self._flights) or self.state is State.GREETING
+
+    @property
+    def reply_bytes_least(self) -> int:
+        """Bytes, at least, that must arrive before the oldest request is answered."""
+        return self._flights[0].reply_bytes - self._intake.line_bytes if self._flights else 0
 
     @property
     def live(self) -> bool:
@@ -389,22 +399,18 @@ class Engine:
 
     # -- receiving
 
-    def keep(self, pieces: list[bytes]) -> None:
-        """Take bytes without a delimiter: cheap, and nothing is to be done before `receive` takes more."""
-        self.counters.bytes_received += self._intake.keep(pieces)
-
-    def receive(self, data: bytes, now_s: float) -> list[Job | Greeting]:
-        """Take bytes in any chunking; returns the jobs they complete.
+    def receive(self, data: Received, now_s: float, size: int | None = None) -> list[Job | Greeting]:
+        """Take bytes in any chunking, with `size` the first so many of a buffer; returns the jobs they complete.
 
         Raises:
             ProtocolMismatch: the answer to hello is of another version; the session is closed.
         """
-        self.counters.bytes_received += len(data)
-        for frame, size in self._intake.feed(data):
+        self.counters.bytes_received += len(data) if size is None else size
+        for frame, line_bytes in self._intake.feed(data, size):
             if frame is None:
-                self._damaged(size)
+                self._damaged(line_bytes)
             elif not self._accept(frame, now_s):
-                self.counters.bytes_dropped += size + 1
+                self.counters.bytes_dropped += line_bytes + 1
         completed, self._completed = self._completed, []
         return completed
 

@@ -9,62 +9,61 @@ from isal.isal_zlib import crc32
 
 from lutlab_bus import brief, wire
 
-try:
-    import corncobs
-except ImportError:  # there is no wheel for every platform
-    corncobs = cobs  # type: ignore[misc]
-
 PIECE_BYTES_MAX = 1 << 17
 """More bytes without a delimiter than this are garbage."""
-BLOCK_BYTES = 4096
-SAMPLE_BYTES, SAMPLE_PAIRS = 256, 32
-"""A block whose first bytes stand for more pairs of zeros than this is left to the decoder that is quicker then."""
 _CRC32_OVER_FRAME = wire.CRC32_RESIDUE ^ 0xFFFF_FFFF
 _LONG, _CONTROL = int(wire.Head.LONG), int(wire.Head.CONTROL)
 _BRIEF = wire.BRIEF
 _BRIEF_BYTES = wire.BRIEF_REPLY_BYTES
 
+Received = bytes | bytearray
 Taken = tuple[bytes | None, int]
 """A frame, None for a damaged one, and its bytes on the line without the delimiter. A brief reply is the frame that was
 checked; it is taken at its last byte, and what follows it before the delimiter is a damaged frame of its own."""
 
 
 class Intake:
-    """What arrived of a frame whose end did not."""
+    """What arrived of a frame whose end did not.
+
+    Attributes:
+        line_bytes: how much.
+    """
 
     def __init__(self) -> None:
-        self._line_bytes = 0
+        self.line_bytes = 0
         self._pieces: list[bytes] = []
         self._early = False  # these began with a brief reply, which was taken
 
     def clear(self) -> None:
         """Forget it."""
-        self._line_bytes = 0
+        self.line_bytes = 0
         self._pieces.clear()
         self._early = False
 
     @property
     def empty(self) -> bool:
         """Nothing waits for its end."""
-        return not self._line_bytes
+        return not self.line_bytes
 
-    def feed(self, data: bytes) -> list[Taken]:
-        """Take bytes; returns the frames that they end."""
+    def feed(self, data: Received, size: int | None = None) -> list[Taken]:
+        """Take bytes, with `size` the first so many of a buffer; returns the frames that they end."""
+        if size is None:
+            size = len(data)
         taken: list[Taken] = []
-        start, end = 0, data.find(0)  # quicker by far than `split`, which looks at each byte
+        start, end = 0, data.find(0, 0, size)  # quicker by far than `split`, which looks at each byte
         while end >= 0:
-            if self._line_bytes:
+            if self.line_bytes:
                 self._finish(data[:end], taken)
             elif end > start:
                 if data[start] & _BRIEF:
-                    _brief(data[start:end], end - start, taken)
+                    _brief(bytes(data[start:end]), end - start, taken)
                 else:
                     taken.append((_whole(data[start:end]), end - start))
             start = end + 1
-            end = data.find(0, start)
-        if start < len(data):
-            self.keep([data[start:] if start else data])
-            if self._line_bytes >= _BRIEF_BYTES and not self._early and self._pieces and self._pieces[0][0] & _BRIEF:
+            end = data.find(0, start, size)
+        if start < size:
+            self.keep([bytes(data[start:size])])
+            if self.line_bytes >= _BRIEF_BYTES and not self._early and self._pieces and self._pieces[0][0] & _BRIEF:
                 self._early = True
                 taken.append((brief.reply(b"".join(self._pieces)[:_BRIEF_BYTES]), _BRIEF_BYTES))
         return taken
@@ -72,15 +71,15 @@ class Intake:
     def keep(self, pieces: list[bytes]) -> int:
         """Take bytes among which there is no delimiter; how many."""
         size = sum(map(len, pieces))
-        self._line_bytes += size
-        if self._line_bytes > PIECE_BYTES_MAX:
+        self.line_bytes += size
+        if self.line_bytes > PIECE_BYTES_MAX:
             self._pieces.clear()
         else:
             self._pieces += pieces
         return size
 
-    def _finish(self, last: bytes, taken: list[Taken]) -> None:
-        size, early = self._line_bytes + len(last), self._early
+    def _finish(self, last: Received, taken: list[Taken]) -> None:
+        size, early = self.line_bytes + len(last), self._early
         piece = b"".join((*self._pieces, last))
         self.clear()
         if early:
@@ -103,18 +102,11 @@ def _brief(piece: bytes, size: int, taken: list[Taken]) -> None:
         taken.append((None, size - _BRIEF_BYTES))
 
 
-def _unstuffed(piece: bytes) -> bytes:
-    """COBS undone; nothing if the piece is damaged. Both decoders give the same for every input."""
+def _whole(piece: Received) -> bytes | None:
     try:
-        if len(piece) < BLOCK_BYTES or piece.count(1, 0, SAMPLE_BYTES) > SAMPLE_PAIRS:
-            return bytes(cobs.decode(piece))
-        return bytes(corncobs.decode(piece))
-    except (cobs.DecodeError, corncobs.DecodeError):
-        return b""
-
-
-def _whole(piece: bytes) -> bytes | None:
-    frame = _unstuffed(piece)
+        frame = cobs.decode(piece)
+    except cobs.DecodeError:
+        return None
     size = len(frame)
     if size < wire.FRAME_BYTES_MIN:
         return None

@@ -185,20 +185,19 @@ class Vector(Sliced):
         return count * self._reply_bytes
 
     def answer(self, reply: memoryview, start: int, count: int) -> None:
-        data = bytes(reply)
-        size = self._reply_bytes
-        statuses = data[size - 1 :: size]
-        if size == WORD_REPLY_BYTES:
-            for byte in range(wire.WORD_BYTES):
-                self._words[wire.WORD_BYTES * start + byte : wire.WORD_BYTES * (start + count) : wire.WORD_BYTES] = (
-                    data[byte::size]
-                )
-        if self.status == wire.STATUS_OK and statuses.count(wire.STATUS_OK) != count:
+        data = bytearray(reply)
+        statuses = data[self._reply_bytes - 1 :: self._reply_bytes]
+        if self._reply_bytes == WORD_REPLY_BYTES:
+            del data[wire.WORD_BYTES :: WORD_REPLY_BYTES]
+            self._words[wire.WORD_BYTES * start : wire.WORD_BYTES * (start + count)] = data
+        if self.status == wire.STATUS_OK and statuses != bytes(count):
             self.status = next(filter(None, statuses))
 
     @property
     def words(self) -> array[int]:
-        return to_order(array(WORD_TYPECODE, bytes(self._words)), "little")
+        words = array(WORD_TYPECODE)
+        words.frombytes(self._words)
+        return to_order(words, "little")
 
 
 Job = Small | Sliced
@@ -238,15 +237,17 @@ def _strided(addresses: array[int], words: array[int] | None) -> tuple[int, memo
     """Bytes of one operation, and of all of them, one behind the other."""
     count = len(addresses)
     raw = to_order(addresses, "little").tobytes()
-    wide = raw[2::4].count(0) != count
-    columns = [raw[0::4], raw[1::4]] + ([raw[2::4]] if wide else [])
+    high = raw[2::4]
+    wide = high != bytes(count)
+    columns = [raw[0::4], raw[1::4], high] if wide else [raw[0::4], raw[1::4]]
     if words is not None:
         data = to_order(words, "little").tobytes()
         columns += [data[byte::4] for byte in range(wire.WORD_BYTES)]
-    kind = wire.Kind.READ if words is None else wire.Kind.WRITE
+    op = (_READ if words is None else _WRITE) | (_WIDE if wide else 0)
     size = wire.OP_BYTES + len(columns)
-    ops = bytearray([kind | (wire.Op.WIDE if wide else 0)]) + bytes(size - 1)
-    ops *= count
+    ops = bytearray(size * count)
+    if op:
+        ops[0::size] = bytes((op,)) * count
     for number, column in enumerate(columns, 1):
         ops[number::size] = column
     return size, memoryview(ops)

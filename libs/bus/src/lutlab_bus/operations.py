@@ -227,7 +227,7 @@ def check_addresses(addresses_words: Iterable[int], words: array[int] | None) ->
     if words is not None and len(words) != len(addresses):
         raise InvalidOperation(f"{len(addresses)} addresses for {len(words)} words")
     high = to_order(addresses, "little").tobytes()[wire.WORD_BYTES - 1 :: wire.WORD_BYTES]
-    if high.count(0) != len(addresses):
+    if high != bytes(len(addresses)):
         check_address(max(addresses))
     return addresses
 
