@@ -82,8 +82,9 @@ def build(
     name: str | None = None,
     bels: dict[str, str] | None = None,
     pack_raw: bool = True,
+    timing: bool = True,
 ) -> Build:
-    """Synthesize, place, route and pack a design; `bels` fixes places of cells."""
+    """Synthesize, place, route and pack a design; `bels` fixes places of cells, `timing` places for speed."""
     profile = lutlab_profiles.get(profile_name)
     result = Build(folder, name or top)
     read = [
@@ -105,7 +106,7 @@ def build(
         *("--package", profile.package, "--speed", str(profile.speed_grade)),
         *("--json", result.path("json").name, "--lpf", result.path("lpf").name),
         *("--textcfg", result.path("config").name, "--write", result.path("pnr.json").name),
-        *("--seed", "1", "--timing-allow-fail", "--quiet"),
+        *("--seed", "1", "--timing-allow-fail", "--quiet", *(() if timing else ("--no-tmdriv",))),
     )
     _tool(folder, "yowasp-ecppack", "--compress", result.path("config").name, result.bit.name)
     if pack_raw:
