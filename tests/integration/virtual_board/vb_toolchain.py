@@ -82,8 +82,9 @@ def build(
     name: str | None = None,
     bels: dict[str, str] | None = None,
     pack_raw: bool = True,
+    timing: bool = True,
 ) -> Build:
-    """Synthesize, place, route and pack a design; `bels` fixes places of cells."""
+    """Synthesize, place, route and pack a design; `bels` fixes places of cells, `timing` places for speed."""
     profile = lutlab_profiles.get(profile_name)
     result = Build(folder, name or top)
     read = [
@@ -93,15 +94,15 @@ def build(
     chparam = [f"chparam -set {key} {value} {top}" for key, value in (parameters or {}).items()]
     fixed = [f'setattr -set BEL "{bel}" c:{cell}' for cell, bel in (bels or {}).items()]
     yosys([*read, *chparam, f"synth_ecp5 -top {top}", *fixed, f"write_json {result.path('json')}"], folder)
-    place(result, profile)
+    place(result, profile, timing=timing)
     _tool(folder, "yowasp-ecppack", "--compress", result.path("config").name, result.bit.name)
     if pack_raw:
         _tool(folder, "yowasp-ecppack", result.path("config").name, result.raw_bit.name)
     return result
 
 
-def place(built: Build, profile: DeviceProfile) -> None:
-    """Place and route a synthesized design."""
+def place(built: Build, profile: DeviceProfile, *, timing: bool = True) -> None:
+    """Place and route a synthesized design, with `timing` for speed."""
     lines = [
         f'LOCATE COMP "{port}" SITE "{pin}"; IOBUF PORT "{port}" IO_TYPE=LVCMOS33;'
         for port, pin in pins_of(profile).items()
@@ -114,7 +115,7 @@ def place(built: Build, profile: DeviceProfile) -> None:
         *("--package", profile.package, "--speed", str(profile.speed_grade)),
         *("--json", built.path("json").name, "--lpf", built.path("lpf").name),
         *("--textcfg", built.path("config").name, "--write", built.path("pnr.json").name),
-        *("--seed", "1", "--timing-allow-fail", "--quiet"),
+        *("--seed", "1", "--timing-allow-fail", "--quiet", *(() if timing else ("--no-tmdriv",))),
     )
 
 

@@ -160,9 +160,11 @@ class Chip:
         cached = code is not None and source is not None
         if code is None or source is None:
             source = self._translator.translate(stream).program.source.encode()
+            first = Job(self._first, source)
+            # The compiler is at work meanwhile.
             self._translator.forget()
             _give_back_memory()
-            code = compile_now(self._first, source)
+            code = first.result()
             self._keep(self._first.name, code)
             self._keep(SOURCE, source)
         _try_out(code)

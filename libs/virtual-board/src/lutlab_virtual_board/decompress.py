@@ -14,6 +14,10 @@ _WINDOW_BITS = 12
 """A window holds the longest code (ten bits), and up to twelve zero bytes."""
 
 
+_CHUNK_BYTES = 32
+"""Bytes of the stream that are looked at together."""
+
+
 @functools.lru_cache(maxsize=4)
 def decompressor(dictionary: bytes) -> Decompressor:
     """The decompressor of a dictionary, which is kept: making its table takes some milliseconds."""
@@ -71,17 +75,23 @@ class Decompressor:
         """
         out = bytearray()
         bit = 0
-        # A frame never takes more than ten bits a byte, so this integer holds all of it.
-        longest = (size * 10 + 7) // 8 + 2
-        bits = int.from_bytes(data[start : start + longest].ljust(longest, b"\0"))
-        top = longest * 8 - _WINDOW_BITS
-        mask = (1 << _WINDOW_BITS) - 1
-        while len(out) + _WINDOW_BITS <= size:
-            decoded, used = self._many[bits >> (top - bit) & mask]
-            out += decoded
-            bit += used
+        many, mask = self._many, (1 << _WINDOW_BITS) - 1
+        enough = size - _WINDOW_BITS
+        while len(out) <= enough:
+            # Shifting a short integer is cheap, one of a whole frame is not.
+            first = start + (bit >> 3)
+            bits = int.from_bytes(data[first : first + _CHUNK_BYTES].ljust(_CHUNK_BYTES, b"\0"))
+            shift = 8 * _CHUNK_BYTES - _WINDOW_BITS - (bit & 7)
+            begun = shift
+            while shift >= 0 and len(out) <= enough:
+                decoded, used = many[bits >> shift & mask]
+                out += decoded
+                shift -= used
+            bit += begun - shift
         while len(out) < size:
-            byte, used = self._one[bits >> (top - bit) & mask]
+            first = start + (bit >> 3)
+            bits = int.from_bytes(data[first : first + 3].ljust(3, b"\0"))
+            byte, used = self._one[bits >> 24 - _WINDOW_BITS - (bit & 7) & mask]
             out.append(byte)
             bit += used
         length = (bit + 7) // 8
