@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	if "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo "$$p"; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: bench-stream boards help demo up test tools check clean sim sim-mutants chaos fuzz-gateware fuzz-api conformance-board bench-board bench-bus \
+.PHONY: conformance-sdk bench-stream boards help demo up test tools check clean sim sim-mutants chaos fuzz-gateware fuzz-api conformance-board bench-board bench-bus \
 	bench-bus-faults bench-ledger bench-api bench-sse bench-verify
 
 help: ## list the targets
@@ -74,6 +74,9 @@ bench-verify: tools ## measure verification jobs through a lab beside the bare t
 
 conformance-board: $(STAMP) ## hold the virtual board against its oracles: 42 designs, a million cycles each (an hour)
 	PYTHONPATH=$(BOARD_TOOLS) $(BIN)/python tests/conformance/board.py
+
+conformance-sdk: $(STAMP) ## the reference SDK's SAT solver and transformer layer, unmodified, through a whole lab (minutes)
+	$(BIN)/python -m pytest -p no:cacheprovider --timeout 1800 tests/conformance/sdk_accelerators.py
 
 bench-board: $(STAMP) ## speed of the virtual board beside CXXRTL and Verilator on the same designs (some minutes)
 	PYTHONPATH=$(BOARD_TOOLS) $(BIN)/python benchmarks/board/bench.py

@@ -36,7 +36,7 @@ def run_in_sdk(sdk: Path, command: list[str], stack: Stack, transport: str = "we
     env = {**os.environ, "MRG_API_KEY": stack.ready["api_key"], "MRG_TRANSPORT": transport, "HOME": str(sdk.parent)}
     program = sdk.parent / "venv/bin" / command[0]
     done = subprocess.run(
-        [program, *command[1:]], cwd=sdk, env=env, capture_output=True, text=True, timeout=300, check=False
+        [program, *command[1:]], cwd=sdk, env=env, capture_output=True, text=True, timeout=900, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr

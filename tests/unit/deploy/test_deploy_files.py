@@ -127,7 +127,7 @@ def test_the_agents_lab_file_example_is_valid() -> None:
     from lutlab_board_agent.domain.lab import parse_lab  # noqa: PLC0415 - only here
 
     [board] = parse_lab((DEPLOY / "systemd" / "lab.toml.example").read_text(), name="lab.toml.example")
-    assert board.profile == "lfe5u-25f"
+    assert board.profile == "ulx3s-25f"
 
 
 def test_the_image_contains_every_package() -> None:

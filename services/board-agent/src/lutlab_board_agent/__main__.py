@@ -61,11 +61,12 @@ Environment:
 A lab file:
   [[board]]
   key = "bench-0"
-  profile = "lfe5u-25f"
+  kind = "real"
+  profile = "ulx3s-25f"
   labels = ["bench"]
   [board.cable]
   kind = "openfpgaloader"
-  args = ["-b", "ulx3s", "--ftdi-serial", "D00084"]
+  args = ["--ftdi-serial", "D00084"]
   [board.serial]
   path = "/dev/serial/by-id/usb-FTDI_ULX3S-if00-port0"
 
