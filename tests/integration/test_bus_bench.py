@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from array import array
 from pathlib import Path
 
@@ -62,6 +64,34 @@ def test_direct_link_on_a_slow_line_and_a_mute_one(fake_device):
         with pytest.raises(LinkTimeout):
             link.read_words(0, 20_000, timeout_s=0.3)  # 7 s worth of line
         assert link.read_word(3, timeout_s=20) == 0xC0DE0003
+
+
+def test_a_device_that_stops_reading_in_a_long_write(fake_device):
+    """The write ends at its deadline although the tty takes nothing; the line is in step when the device goes on."""
+    device = fake_device()
+    with DirectLink.open(device.path) as link:
+        for _ in range(20):
+            link.write_words(0, WORDS)
+        device._process.send_signal(signal.SIGSTOP)
+        try:
+            start_s = time.monotonic()
+            with pytest.raises(LinkTimeout):
+                link.write_words(0, WORDS, timeout_s=0.3)
+            assert time.monotonic() - start_s < 3
+        finally:
+            device._process.send_signal(signal.SIGCONT)
+        link.write_words(0, WORDS, timeout_s=20)
+        assert link.read_words(0, len(WORDS)) == WORDS
+
+
+def test_long_reads_on_lines_that_bring_slivers_and_packets(fake_device):
+    for latency_us in (0, 1000):
+        with DirectLink.open(fake_device(baud=3_000_000, latency_us=latency_us).path) as link:
+            link.write_words(0, WORDS)
+            start_s = time.monotonic()
+            assert link.read_words(0, len(WORDS)) == WORDS
+            assert time.monotonic() - start_s < 3  # 0.27 s on the line
+            assert link.counters.crc_failures == 0
 
 
 async def test_the_shipped_serial_adapter(fake_device):

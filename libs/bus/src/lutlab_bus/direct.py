@@ -38,12 +38,16 @@ from lutlab_bus.operations import (
     check_address,
     check_addresses,
 )
+from lutlab_bus.write_guard import WriteGuard
 
 RECEIVE_BYTES = 1 << 17
 """Bytes of a long reply that are gathered before the engine sees them."""
 WORD_READ_BYTES = 256
 LINES_MAX = 4096
 """Requests for one word that are kept as they go on the line: 64 for each address."""
+PATIENT_REPLY_BYTES = 2048
+"""Replies to everything under way, if they take no more than this, can wait in the tty until a long write is done."""
+LONG_WRITE_BYTES = 4096
 SLIVER_BYTES = 1024
 """A line that brings no more than this at once is left alone for a while, rather than wake up for every few bytes."""
 PACE_BYTES = 128
@@ -88,6 +92,7 @@ class DirectLink:
         self.counters = LinkCounters()
         self._engine = Engine(self.counters, secrets.randbits)
         self._to_send = memoryview(b"")
+        self._guard = WriteGuard(fd, TICK_S)
         self._received = bytearray(RECEIVE_BYTES)
         self._received_view = memoryview(self._received)
         self._lines: dict[int, bytes] = {}
@@ -321,7 +326,10 @@ class DirectLink:
         """Write as much as the tty takes without blocking; the rest follows when it has room."""
         while not self._to_send and (data := self._engine.poll(now_s)):
             self._to_send = memoryview(data)
-            self._write_some()
+            if len(data) > LONG_WRITE_BYTES and self._engine.reply_bytes <= PATIENT_REPLY_BYTES:
+                self._write_patiently()
+            else:
+                self._write_some()
             if not self._engine.queued:
                 break  # the reply is awaited as soon as can be
 
@@ -335,6 +343,16 @@ class DirectLink:
             raise LinkLost(f"the serial port failed: {fault}") from fault
         finally:
             os.set_blocking(self._fd, True)
+
+    def _write_patiently(self) -> None:
+        """Let the write itself wait for room, but no longer than a tick."""
+        try:
+            with self._guard:
+                self._to_send = self._to_send[os.write(self._fd, self._to_send) :]
+        except BlockingIOError:
+            pass
+        except OSError as fault:
+            raise LinkLost(f"the serial port failed: {fault}") from fault
 
     def _receive(self, now_s: float) -> int:
         """Gather bytes up to the end of a frame, if they go on arriving; how many, none after a tick without any."""
@@ -377,6 +395,9 @@ class DirectLink:
 
     def _receive_or_write(self, now_s: float) -> int:
         """The tty was full: write whenever it has room, until all is written, bytes arrived, or a tick has passed."""
+        if self._engine.reply_bytes <= PATIENT_REPLY_BYTES:
+            self._write_patiently()
+            return 0
         fd, end_s = self._fd, now_s + TICK_S
         try:
             os.set_blocking(fd, False)

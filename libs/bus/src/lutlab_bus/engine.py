@@ -181,6 +181,11 @@ class Engine:
         return bool(self._flights) or self.state is State.GREETING
 
     @property
+    def reply_bytes(self) -> int:
+        """Bytes on the line, at most, of all unanswered replies."""
+        return self._reply_bytes
+
+    @property
     def reply_bytes_least(self) -> int:
         """Bytes, at least, that must arrive before the oldest request is answered."""
         return self._flights[0].reply_bytes - self._intake.line_bytes if self._flights else 0
