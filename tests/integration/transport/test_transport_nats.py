@@ -139,6 +139,7 @@ async def test_a_full_store_is_cleared_of_what_is_not_needed(nc: Client) -> None
     for data in (needed, spare):
         await store.put(data)
     keep = {ids.digest(needed)}
+    assert await store.stored_bytes() > 1_000_000
     assert await store.prune(64 << 20, keep) == 0
     assert await store.prune(1_000_000, keep) >= 1
     assert await store.exists(ids.digest(needed)) and not await store.exists(ids.digest(spare))

@@ -199,7 +199,7 @@ class SimJetStream:
         if name.startswith("OBJ_"):
             if name[4:] not in self._server.buckets:
                 raise nats.js.errors.NotFoundError
-            return None
+            return SimpleNamespace(state=SimpleNamespace(bytes=sum(map(len, self._server.buckets[name[4:]].values()))))
         spec = next(s for s in STREAMS if s.name == self._stream(name).name)
         return SimpleNamespace(config=SimpleNamespace(name=name, subjects=list(spec.subjects)))
 

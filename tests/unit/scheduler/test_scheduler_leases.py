@@ -17,6 +17,8 @@ from lutlab_scheduler.app.dispatch import Carrier
 from lutlab_scheduler.app.leases import Leases
 from lutlab_scheduler.app.logs import LogIngest
 from lutlab_scheduler.app.ports import BlobUnavailable
+from lutlab_scheduler.app.retention import make_room
+from lutlab_scheduler.app.world import World
 from lutlab_scheduler.domain import agent
 from lutlab_scheduler.domain.agent import Agent, AgentState
 
@@ -133,10 +135,32 @@ class MemoryBlobs:
     async def delete(self, digest: str) -> None:
         self.digests.discard(digest)
 
+    async def stored_bytes(self) -> int:
+        return sum(map(len, self.digests))
+
+    async def prune(self, bytes_max: int, needed: frozenset[str]) -> int:
+        assert await self.stored_bytes() > bytes_max
+        before = len(self.digests)
+        self.digests &= needed
+        return before - len(self.digests)
+
 
 class MemoryArchive(MemoryBlobs):
     async def put(self, digest: str, data: bytes) -> None:  # type: ignore[override]
         self.digests.add(digest)
+
+
+async def test_room_is_made_in_nats_only_where_there_is_too_little() -> None:
+    archive, blobs = MemoryArchive("old", "older"), MemoryBlobs()
+    carrier = Carrier(archive, blobs)
+    for digest in ("old", "older"):
+        await carrier.provide(digest)
+    await make_room(blobs, carrier, World(), 8)
+    assert blobs.digests == {"old", "older"}
+    await make_room(blobs, carrier, World(), 7)
+    assert blobs.digests == set()
+    await carrier.provide("old")  # it is looked for again
+    assert blobs.digests == {"old"}
 
 
 async def test_a_blob_is_put_into_nats_once_and_again_when_nats_forgot_it() -> None:

@@ -61,6 +61,13 @@ class BlobStore:
         except (NotFoundError, ObjectNotFoundError):
             return
 
+    async def stored_bytes(self) -> int:
+        """How many bytes the bucket's stream holds, of at most `lutlab_transport.streams.BLOB_BUCKET_BYTES_MAX`."""
+        try:
+            return int((await self._js.stream_info(f"OBJ_{BLOB_BUCKET}")).state.bytes)
+        except NotFoundError:
+            return 0
+
     async def prune(self, bytes_max: int, needed: Collection[str]) -> int:
         """If all blobs together have more than `bytes_max` bytes, delete those that are not needed; how many.
 

@@ -104,6 +104,11 @@ class NatsBlobs:
         with translated():
             await self._store.put(data)
 
+    async def stored_bytes(self) -> int:
+        """How much all blobs take up."""
+        with translated():
+            return await self._store.stored_bytes()
+
     async def prune(self, bytes_max: int, needed: frozenset[str]) -> int:
         """If there is more than `bytes_max`, take away what is not needed; how many blobs."""
         with translated():

@@ -210,6 +210,10 @@ class Blobs(Protocol):
         """Put a blob unless it is there. Raises: BusUnavailable."""
         ...
 
+    async def stored_bytes(self) -> int:
+        """How much all blobs take up. Raises: BusUnavailable."""
+        ...
+
     async def prune(self, bytes_max: int, needed: frozenset[str]) -> int:
         """If there is more than `bytes_max`, take away what is not needed; how many blobs. Raises: BusUnavailable."""
         ...

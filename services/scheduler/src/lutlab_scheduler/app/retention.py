@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -20,6 +21,8 @@ from lutlab_scheduler.app.world import World
 log = structlog.get_logger(__name__)
 
 EVERY_S = 3600.0
+LOOK_EVERY_S = 60.0
+"""How often to see whether NATS holds too many blobs: it refuses all of them once its bucket is full."""
 BATCH = 500
 """Jobs whose logs, or blobs, that go in one transaction."""
 
@@ -41,16 +44,26 @@ class Retention:
 async def keep_tidy(
     *, attic: Attic, blobs: Blobs, carrier: Carrier, world: World, clock: Clock, retention: Retention
 ) -> None:
-    """Clear out every `EVERY_S` until cancelled."""
-    while True:
-        await asyncio.sleep(EVERY_S)
+    """Clear out every `EVERY_S`, and NATS whenever it holds too much, until cancelled."""
+    for look in itertools.count(1):
+        await asyncio.sleep(LOOK_EVERY_S)
         try:
-            await clear_out(attic, clock, retention)
-            if await blobs.prune(retention.transit_bytes, needed(world) | await needed_files(world, carrier)):
-                # Whatever is sent next is looked for first.
-                carrier.forget()
+            await make_room(blobs, carrier, world, retention.transit_bytes)
+            if look % (EVERY_S // LOOK_EVERY_S) == 0:
+                await clear_out(attic, clock, retention)
         except (StoreUnavailable, BusUnavailable) as error:
             log.warning("clearing_out_failed", reason=str(error))
+
+
+async def make_room(blobs: Blobs, carrier: Carrier, world: World, bytes_max: int) -> None:
+    """Take from NATS what nobody needs now, if it holds too much. Raises: StoreUnavailable, BusUnavailable."""
+    if await blobs.stored_bytes() <= bytes_max:
+        return
+    count = await blobs.prune(bytes_max, needed(world) | await needed_files(world, carrier))
+    if count:
+        log.info("room_made", blobs=count)
+        # Whatever is sent next is looked for first.
+        carrier.forget()
 
 
 async def clear_out(attic: Attic, clock: Clock, retention: Retention) -> None:
