@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from vb_conformance import SOC_PORTS, Case, bus_traffic, noise
 from vb_amaranth_design import kitchen
+from vb_conformance import SOC_PORTS, Case, bus_traffic, noise
 from vb_places import ALU_PLACES, PLACES, RESETS_PLACES
 from vb_random_alu import random_alus
 from vb_random_design import random_design

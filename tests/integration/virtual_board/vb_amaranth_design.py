@@ -17,7 +17,7 @@ class Kitchen(Elaboratable):
     """
 
     def __init__(self) -> None:
-        self.clk, self.rx, self.o = Signal(), Signal(), Signal(16)
+        self.clk, self.rx, self.o = Signal(name="clk"), Signal(name="rx"), Signal(16, name="o")
 
     def elaborate(self, platform):  # type: ignore[no-untyped-def]  # the platform's types are Amaranth's own
         m = Module()
