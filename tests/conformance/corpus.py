@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import random
 import subprocess
 import sys
 import tarfile
@@ -10,8 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from vb_amaranth_design import kitchen
 from vb_conformance import SOC_PORTS, Case, bus_traffic, noise
-from vb_places import PLACES, RESETS_PLACES
+from vb_places import ALU_PLACES, PLACES, RESETS_PLACES
+from vb_random_alu import random_alus
 from vb_random_design import random_design
 from vb_riscv import write_program
 from vb_toolchain import DESIGNS
@@ -25,6 +28,9 @@ SDK = "manhattan-reasoning-gym==0.1.11"
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TOP = "lutlab_soc"
 INSTANCES = ("everything.v", "instances.v")
+SELECTORS = ("everything.v", "derived.v", "selectors.v")
+UNUSUAL = ("odd_memories", "sudden_resets", "shared_bus", "both_edges", "wide_products", "two_readers", "crossing")
+RANDOM_ALUS = 6
 LARGE_PROFILE = "lfe5um5g-85f"
 
 
@@ -54,6 +60,16 @@ def entries(sdk: Path | None, seeds: int) -> Iterator[Entry]:
     yield Entry("resets", lambda folder: Case("resets", "resets", INSTANCES, bels=tuple(RESETS_PLACES.items())))
     yield Entry("instances", lambda folder: Case("instances", "instances", INSTANCES, bels=tuple(PLACES.items())))
     yield Entry("derived", lambda folder: Case("derived", "derived", ("everything.v", "derived.v"), derived=True))
+    yield Entry("divided", lambda folder: Case("divided", "divided", SELECTORS, derived=True))
+    yield Entry("alus", lambda folder: Case("alus", "alus", ("everything.v", "alu.v"), bels=tuple(ALU_PLACES.items())))
+    for seed in range(1, RANDOM_ALUS + 1):
+        yield Entry(f"alus_random_{seed}", lambda folder, seed=seed: random_slices(folder, seed))
+    for top in UNUSUAL:
+        yield Entry(top, lambda folder, top=top: unusual(top))
+    for mode in ("NORMAL", "WRITETHROUGH", "READBEFOREWRITE"):
+        yield Entry(f"mixed_widths_{mode}", lambda folder, mode=mode: unusual("mixed_widths", (("MODE", f'"{mode}"'),)))
+    yield Entry("contents", contents)
+    yield Entry("kitchen", in_amaranth)
     for kind in (0, 1):
         yield Entry(f"pads_{kind}", lambda folder, kind=kind: pads(kind))
     for seed in range(1, seeds + 1):
@@ -111,6 +127,37 @@ def riscv(folder: Path) -> Case:
 def pads(kind: int) -> Case:
     """Registers in pads."""
     return Case("pads", "pads", ("everything.v", "pads.v"), parameters=(("KIND", kind),), stimulus=noise)
+
+
+def unusual(top: str, parameters: tuple[tuple[str, int | str], ...] = ()) -> Case:
+    """A design of a tester's own choosing."""
+    sources = ("everything.v", "pads.v", "derived.v", "unusual.v")
+    return Case(top, top, sources, stimulus=noise, parameters=parameters, derived=top == "crossing")
+
+
+def contents(folder: Path) -> Case:
+    """A read-only memory from a file."""
+    values, path = random.Random(7), folder / "contents.hex"
+    path.write_text("\n".join(f"{values.getrandbits(13):x}" for _ in range(777)))
+    source = folder / "unusual_with_contents.v"
+    source.write_text(f'`define CONTENTS "{path}"\n{(DESIGNS / "unusual.v").read_text()}')
+    return Case("contents", "contents", ("everything.v", "pads.v", "derived.v", str(source)), stimulus=noise)
+
+
+def in_amaranth(folder: Path) -> Case:
+    """Memories, queues and checksums of Amaranth's library."""
+    path = folder / "kitchen.il"
+    path.write_text(kitchen())
+    return Case("kitchen", "kitchen", (str(path),), stimulus=noise)
+
+
+def random_slices(folder: Path, seed: int) -> Case:
+    """ALUs of DSP blocks, wired at random."""
+    text, places = random_alus(seed)
+    path = folder / "chip.v"
+    path.write_text(text)
+    sources = ("everything.v", "alu.v", str(path))
+    return Case(f"alus {seed}", "chip", sources, stimulus=noise, bels=tuple(places.items()))
 
 
 def generated(folder: Path, seed: int, profile: str = "lfe5u-25f", one_edge: bool = False) -> Case:

@@ -30,6 +30,9 @@ BUILDS: dict[str, Builder] = {
         name: lambda folder, name=name: build(folder, name, ["everything.v", "derived.v", "selectors.v"])  # type: ignore[misc]
         for name in ("selectors", "divided", "ringing")
     },
+    "reset_product": lambda folder: build(
+        folder, "reset_product", ["everything.v", "pads.v", "derived.v", "unusual.v"], pack_raw=False
+    ),
     "soc": lambda folder: build(folder, "soc", SOC),
     "soc85": lambda folder: build(folder, "soc", SOC, "lfe5um5g-85f"),
     "pll": lambda folder: build(folder, "pll", [*SOC, "pll.v"]),

@@ -18,6 +18,7 @@ from lutlab_virtual_board.programming import Translator
     [
         ("jtag", "JTAGG"),
         ("fast_pad", "IOLOGIC.*MODDRX2"),
+        ("reset_product", "MULT18X18D at .* INPUTA register is under the chip-wide reset"),
     ],
 )
 def test_unsupported_cells_are_refused_by_name_and_place(

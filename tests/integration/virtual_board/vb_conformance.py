@@ -65,7 +65,7 @@ class Case:
     ports: tuple[tuple[str, int], ...] = CHIP_PORTS
     profile: str = "lfe5u-25f"
     stimulus: Stimulus | None = None
-    parameters: tuple[tuple[str, int], ...] = ()
+    parameters: tuple[tuple[str, int | str], ...] = ()
     bels: tuple[tuple[str, str], ...] = ()
     derived: bool = False
 
@@ -262,6 +262,8 @@ int main() {{
     top.step();
     top.step();
     {drive}
+    // The second step lets outputs follow what a reset from the pin did in the first.
+    top.step();
     top.step();
     unsigned char *put = out;
     {sample}

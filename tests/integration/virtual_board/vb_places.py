@@ -20,7 +20,7 @@ RESETS_PLACES = {
 }
 
 
-def _slice(name: str, x: int) -> dict[str, str]:
+def slice_places(name: str, x: int) -> dict[str, str]:
     """An ALU and its multipliers, from the column of the ALU."""
     second = x in (11, 20, 29, 40, 49, 58, 67)
     first = 4 if second else 0
@@ -32,7 +32,7 @@ def _slice(name: str, x: int) -> dict[str, str]:
 
 
 _ALUS = {"s0": 11, "s1": 63, "s2": 20, "s3": 54, "s4": 45, "s5": 29, "s6": 25, "s7": 7, "s8": 36, "s9": 40, "s10": 49}
-ALU_PLACES = {cell: bel for name, x in _ALUS.items() for cell, bel in _slice(name, x).items()}
+ALU_PLACES = {cell: bel for name, x in _ALUS.items() for cell, bel in slice_places(name, x).items()}
 """Where the slices of the design `alus` are put.
 
 The chip database knows all bits of patterns and of the rounding constant only of a block's first ALU; the last slice

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def build(
     top: str,
     sources: list[str],
     profile_name: str = "lfe5u-25f",
-    parameters: dict[str, int] | None = None,
+    parameters: Mapping[str, int | str] | None = None,
     name: str | None = None,
     bels: dict[str, str] | None = None,
     pack_raw: bool = True,
@@ -153,7 +154,12 @@ int main(int, char **argv) {{
 
 
 def simulate(
-    folder: Path, top: str, sources: list[str], cycles: int, parameters: dict[str, int] | None = None, main: str = _MAIN
+    folder: Path,
+    top: str,
+    sources: list[str],
+    cycles: int,
+    parameters: Mapping[str, int | str] | None = None,
+    main: str = _MAIN,
 ) -> list[int]:
     """The value of port `o` before each rising edge of `clk`, by CXXRTL on the sources, with SIMULATION defined."""
     read = [f"read_verilog -sv -D SIMULATION {DESIGNS / source}" for source in sources]
@@ -200,7 +206,7 @@ def verilate(folder: Path, top: str, sources: list[Path], main: str, *options: s
 
 
 def simulate_events(
-    folder: Path, top: str, sources: list[str], cycles: int, parameters: dict[str, int] | None = None
+    folder: Path, top: str, sources: list[str], cycles: int, parameters: Mapping[str, int | str] | None = None
 ) -> list[int]:
     """The same as `simulate` by Verilator, which also knows clocks that logic makes (CXXRTL does not)."""
     options = ["-DSIMULATION", *(f"-G{key}={value}" for key, value in (parameters or {}).items())]

@@ -38,10 +38,25 @@ class _Cell:
             for column in range(_TILES[self.index])
             for tile in context.configuration.tiles_at(wire.x + column, wire.y)
         ]
-        self.mode = self.choice("MODE") or "NONE"
+        self.mode = self.choice("MODE") or self._mode_by_set_bits()
 
     def choice(self, name: str) -> str | None:
         return self.context.configuration.group_choice(self.tiles, f"{self.name}.{name}")
+
+    def _mode_by_set_bits(self) -> str:
+        """The mode with most bits, all of which are set.
+
+        One that the chip database wants clear in one mode may be set nevertheless: it inverts a write enable too.
+        """
+        counts: dict[str, int] = {}
+        missing = set()
+        for tile in self.tiles:
+            bits = self.context.configuration.bits(tile)
+            for mode, ones in self.context.configuration.patterns(tile, f"{self.name}.MODE").items():
+                counts[mode] = counts.get(mode, 0) + ones.bit_count()
+                if bits & ones != ones:
+                    missing.add(mode)
+        return max(set(counts) - missing, key=lambda mode: counts[mode], default="NONE")
 
     def word(self, name: str) -> int:
         value = self.context.configuration.group_word(self.tiles, f"{self.name}.{name}")

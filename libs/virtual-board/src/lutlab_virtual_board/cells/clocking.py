@@ -220,7 +220,11 @@ def _pll_clock(context: Context, wire: Wire) -> Clock:
 
     if choice("MODE") != "EHXPLLL":
         raise UnsupportedCell("EHXPLLL", where, "its output is used but it is not switched on")
+    if choice("SYNC_ENABLE") == "ENABLED":
+        raise UnsupportedCell("EHXPLLL", where, "its outputs wait for their ENCLK inputs (SYNC_ENABLE)")
     output = re.sub(r"^J|_PLL$", "", wire.name)
+    if choice(f"{output}_ENABLE") != "ENABLED":
+        raise UnsupportedCell("EHXPLLL", where, f"its output {output} is used but it is not switched on")
     _refuse_dynamic_pll(context, wire, where, choice)
     reference = context.routing.source(Wire(wire.x, wire.y, "CLKI_PLL"))
     if not isinstance(reference, Wire):
