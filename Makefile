@@ -69,7 +69,7 @@ bench-sse: $(STAMP) ## measure 1,000 followers of the log: each sees every event
 bench-verify: tools ## measure verification jobs through a lab beside the bare tools run by hand: ROUNDS=n (5)
 	@$(BIN)/python benchmarks/verify/bench.py --rounds $(or $(ROUNDS),5)
 
-conformance-board: $(STAMP) ## hold the virtual board against its oracles: 42 designs, a million cycles each (an hour)
+conformance-board: $(STAMP) ## hold the virtual board against its oracles: 48 designs, a million cycles each (an hour)
 	PYTHONPATH=$(BOARD_TOOLS) $(BIN)/python tests/conformance/board.py
 
 bench-board: $(STAMP) ## speed of the virtual board beside CXXRTL and Verilator on the same designs (some minutes)
