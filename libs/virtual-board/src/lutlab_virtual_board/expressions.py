@@ -40,6 +40,12 @@ class Tree:
         return counts
 
 
+@functools.lru_cache(maxsize=1 << 16)
+def uses_of(table: int, count: int) -> tuple[tuple[int, int], ...]:
+    """How often the tree of a truth table writes each variable: its number, and how often."""
+    return tuple(tree_of(table, count).uses({}).items())
+
+
 def variable(index: int) -> Tree:
     """A variable by itself."""
     return Tree("var", index, (), 0)
@@ -79,6 +85,7 @@ def tree_of(table: int, count: int) -> Tree:
 def forget() -> None:
     """Let go of the trees that are kept."""
     _best.cache_clear()
+    uses_of.cache_clear()
 
 
 @functools.lru_cache(maxsize=1 << 16)

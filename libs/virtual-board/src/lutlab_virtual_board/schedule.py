@@ -11,7 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from lutlab_virtual_board.expressions import Tree, tree_of
+from lutlab_virtual_board.expressions import Tree, tree_of, uses_of
 from lutlab_virtual_board.netlist import (
     ONE,
     ZERO,
@@ -418,7 +418,7 @@ def _read_counts(netlist: Netlist, reading: _Reading) -> dict[Net, int]:
     for net in reading.order:
         driver = netlist.drivers[net]
         if isinstance(driver, Function):
-            for variable, count in reading.trees[net].uses({}).items():
+            for variable, count in uses_of(driver.table, len(driver.inputs)):
                 reads[driver.inputs[variable]] += count
         else:
             for source in readers_inputs(netlist, net):

@@ -35,6 +35,7 @@ _ATOM = re.compile(r"[\w.@\[\]]+")
 
 _REGISTER = re.compile(r"\bS\.q\[(\d+)\]")
 _STATE = re.compile(r"\bS\.(in|clk|ram|mul)\[(\d+)\](?:\.(\w+))?")
+_OTHER_STATE = re.compile(r"\bS\.[^q]")
 _BLOCK_OUTPUT = re.compile(r"\bS\.block\[(\d+)\]\.(?:out|latch)\[(\d+)\]")
 
 _MULTIPLY = "multiply({a}, {b}, {signed_a}, {signed_b})"
@@ -142,10 +143,15 @@ class Values:
 
     def sources(self, text: str) -> set[str]:
         """The pieces of state that a text reads, as they are called in `MARK_<name>`."""
+        if "S." not in text:
+            return set()
         names = {f"q_{self.register_group[int(place)]}" for place in _REGISTER.findall(text)}
-        for kind, index, name in _STATE.findall(text):
-            names.add(f"{kind}_{index}_{name}" if name else f"{kind}_{index}")
-        return names | {f"block_{block}_{port}" for block, port in _BLOCK_OUTPUT.findall(text)}
+        if "S.block" in text:
+            names |= {f"block_{block}_{port}" for block, port in _BLOCK_OUTPUT.findall(text)}
+        if _OTHER_STATE.search(text):
+            for kind, index, name in _STATE.findall(text):
+                names.add(f"{kind}_{index}_{name}" if name else f"{kind}_{index}")
+        return names
 
     # -- pieces -------------------------------------------------------------------------------------------------
 

@@ -168,9 +168,9 @@ class Writer:
             for statement in function.lines:
                 if statement.net is not None:
                     defined[statement.net] = index
-                for match in _TOKEN.finditer(statement.text):
-                    read[int(match[1])].add(index)
-        shared = {net for net, index in defined.items() if read[net] - {index}}
+                for net in _TOKEN.findall(statement.text):
+                    read[int(net)].add(index)
+        shared = {net for net, index in defined.items() if net in read and read[net] != {index}}
         masks: dict[int, Mask] = {}
         for net in shared:
             others = (self._functions[index].block for index in read[net] - {defined[net]})
