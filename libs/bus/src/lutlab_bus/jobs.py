@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from array import array
+from functools import lru_cache
 from typing import Protocol
 
 from lutlab_bus import wire
@@ -15,6 +16,8 @@ from lutlab_bus.operations import WORD_TYPECODE, Modify, Operation, Poll, Read, 
 
 NARROW_SPACE_WORDS = 1 << 16
 """Addresses below need two bytes instead of three."""
+PIECES_MAX = 4096
+"""Requests for one word that are kept: who reads words mostly reads the same ones."""
 SLIVER_WORDS = 16
 """A block begins a frame of its own rather than squeeze fewer words into the rest of one."""
 
@@ -222,6 +225,7 @@ def job_of(owner: Owner, index: int, operation: Operation) -> Job:
     return Small(owner, index, _head(wire.Kind.POLL, operation.address_words) + operands, WORD_REPLY_BYTES)
 
 
+@lru_cache(PIECES_MAX)
 def read_piece(address_words: int) -> bytes:
     """The request bytes of a one-word read."""
     return _head(_READ, address_words)
