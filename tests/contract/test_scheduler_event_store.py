@@ -311,6 +311,9 @@ async def test_positions(stores: Stores) -> None:
     await positions.set("relay", 7)
     await positions.set("other", 1)
     assert (await positions.get("relay"), await positions.get("other")) == (7, 1)
+    await positions.keep("generation", 2)
+    await positions.keep("generation", 3)
+    assert await positions.get("generation") == 3
 
 
 @pytest.mark.parametrize(
