@@ -26,7 +26,7 @@ GOLDEN_SAT = {"4var_sat": "SAT", "1var_unsat": "UNSAT", "php32_unsat": "UNSAT", 
 
 @pytest.fixture(scope="module")
 def sdk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fetch_sdk(tmp_path_factory.mktemp("sdk"), "numpy")
+    return fetch_sdk(tmp_path_factory.mktemp("sdk"), "numpy", "amaranth")
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +38,14 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     (folder / "lab.toml").write_text(text)
     with running(folder / "data", "--lab", str(folder / "lab.toml")) as stack:
         yield stack
+
+
+@pytest.fixture(autouse=True)
+def given_back(lab: Stack) -> Iterator[None]:
+    """Whatever happened, the board is idle for the next test."""
+    yield
+    with lab.client() as api:
+        release_all(api)
 
 
 @pytest.mark.parametrize("transport", ["websocket", "http"])
@@ -57,11 +65,12 @@ def test_sat_solver_over_raw_tcp(sdk: Path, lab: Stack, tmp_path: Path) -> None:
         said = tmp_path / "bridge.out"
         command = [BIN / "lutlab", "bridge", str(board), "--port", str(port), "--data-dir", lab.data_dir]
         with said.open("wb") as output, subprocess.Popen(command, stderr=output) as bridge:
-            eventually("the local port", lambda: f":{port}" in said.read_text())
-            client = ["python", "examples/sat_solver/client.py", "--host", "127.0.0.1", "--port", str(port)]
-            printed = run_in_sdk(sdk, client, lab)
-            bridge.terminate()
-        release_all(api)
+            try:
+                eventually("the local port", lambda: f":{port}" in said.read_text())
+                client = ["python", "examples/sat_solver/client.py", "--host", "127.0.0.1", "--port", str(port)]
+                printed = run_in_sdk(sdk, client, lab)
+            finally:
+                bridge.terminate()
     assert dict(re.findall(r"^\[(\w+)\].*\n  Result: (\w+)", printed, re.MULTILINE)) == GOLDEN_SAT
 
 

@@ -116,9 +116,11 @@ def test_the_reference_client_over_raw_tcp(lab: Stack, sdk: Path, tmp_path: Path
         port = free_port()
         command = [BIN / "lutlab", "bridge", str(board), "--port", str(port), "--data-dir", lab.data_dir]
         with (tmp_path / "bridge.out").open("wb") as said, subprocess.Popen(command, stderr=said) as bridge:
-            eventually("the local port", lambda: f":{port}" in (tmp_path / "bridge.out").read_text())
-            client = ["python", "examples/hello_wishbone/client.py", "--host", "127.0.0.1", "--port", str(port)]
-            printed = run_in_sdk(sdk, client, lab)
-            bridge.terminate()
+            try:
+                eventually("the local port", lambda: f":{port}" in (tmp_path / "bridge.out").read_text())
+                client = ["python", "examples/hello_wishbone/client.py", "--host", "127.0.0.1", "--port", str(port)]
+                printed = run_in_sdk(sdk, client, lab)
+            finally:
+                bridge.terminate()
         assert "words written and read back intact" in printed
         release_all(api)

@@ -18,6 +18,7 @@ from lutlab_builder.adapters.child import family
 from lutlab_builder.app.ports import Stage
 from lutlab_builder.domain.errors import BuildFailure
 from lutlab_builder.domain.report import BuildReport
+from lutlab_builder.domain.request import BuildRequest, Options
 from lutlab_builder.settings import Settings
 
 STAGES = list(Stage)
@@ -40,6 +41,23 @@ async def test_an_amaranth_example_builds(build: Build, recorder: Recorder) -> N
     assert hashlib.sha256(built.artifacts.bitstream).hexdigest() == report.bitstream_digest
     assert report.build_id == int(report.build_key[:8], 16)
     assert b"Part: LFE5U-25F-6CABGA381" in built.artifacts.bitstream[:200]
+
+
+async def test_multiplications_beyond_the_devices_multipliers_are_made_of_logic(room: Room, recorder: Recorder) -> None:
+    body = """
+    wire [16*31-1:0] p;
+    genvar i;
+    generate for (i = 0; i < 31; i = i + 1) begin : g
+        reg [7:0] a, b;
+        always @(posedge clk) if (wb_we) begin a <= wb_dat_w[7:0] + i; b <= wb_dat_w[15:8] ^ a; end
+        assign p[16*i +: 16] = a * b;
+    end endgenerate
+    assign wb_dat_r = ^p; assign wb_ack = wb_cyc & wb_stb;"""
+    request = BuildRequest("design.v", verilog("m", body).encode(), Options(PROFILE))
+    found = await room.builder.measure(request, recorder, route=False)
+    assert found.cells["MULT18X18D"] == 28
+    said = "the design has 31 multipliers, the device 28: 3 are made of logic, which is slower"
+    assert said in found.warnings
 
 
 async def test_a_build_repeats_bit_for_bit_and_only_once(build: Build, settings: Settings, tmp_path: Path) -> None:
