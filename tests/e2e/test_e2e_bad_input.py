@@ -39,16 +39,17 @@ endmodule
 HUGE = HEADER.format(
     extra="\n        ".join(
         [
-            "a = [Signal(16, name=f'a{i}') for i in range(32)]",
-            "p = [Signal(32, name=f'p{i}') for i in range(32)]",
-            "m.d.sync += a[0].eq(self.wb_dat_w)",
-            "for i in range(31): m.d.sync += a[i + 1].eq(a[i] + i)",
-            "for i in range(32): m.d.sync += p[i].eq(a[i] * a[i - 1])",
-            "m.d.sync += self.wb_dat_r.eq(__import__('functools').reduce(lambda x, y: x ^ y, p))",
+            "from amaranth.lib.memory import Memory",
+            "m.submodules.store = store = Memory(shape=32, depth=65_536, init=[])",
+            "write, read, place = store.write_port(), store.read_port(), Signal(16)",
+            "m.d.sync += place.eq(place + 1)",
+            "m.d.comb += [write.addr.eq(place), write.data.eq(self.wb_dat_w), write.en.eq(self.wb_we)]",
+            "m.d.comb += read.addr.eq(place ^ self.wb_adr)",
+            "m.d.sync += self.wb_dat_r.eq(read.data)",
         ]
     )
 )
-"""32 products of 16 x 16 bits; the device has 28 multipliers."""
+"""2 Mbit of memory; the device has 56 blocks of 18 kbit."""
 
 BAD_DESIGNS = {
     "python syntax error": ("design.py", b"class X(:\n    pass\n", ["design.py:1", "invalid syntax"]),
@@ -71,7 +72,7 @@ BAD_DESIGNS = {
     "endless loop": ("design.py", b"while True: pass\n", ["time"]),
     "fork bomb": ("design.py", b"import os\nwhile True:\n    os.fork()\n", []),
     "two gigabytes": ("design.py", b"x = bytearray(2 << 30)\n", ["emory"]),
-    "does not fit": ("design.py", HUGE.encode(), ["fit", "28"]),
+    "does not fit": ("design.py", HUGE.encode(), ["fit", "56"]),
     "include of a system file": ("design.v", b'`include "/etc/passwd"\n', ["/etc/passwd"]),
 }
 
