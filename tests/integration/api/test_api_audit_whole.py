@@ -201,7 +201,7 @@ async def test_the_commands_of_the_command_line(lab: Whole, helper: Hands, postg
     assert await asyncio.wait_for(follower.wait(), 10) == 130
     verified, state, exported, views = await asyncio.gather(
         run("audit", "verify", "--noted", end),
-        run("audit", "state", "board-0", "--at", "100000"),
+        run("audit", "state", "board-0", "--at", end.partition(":")[0]),
         run("audit", "export", "--csv", "--stream", "board-0"),
         run("replay", "--verify"),
     )
