@@ -121,7 +121,7 @@ async def test_bus_requests_carry_the_lease_and_keep_their_order(link: NatsMessa
     await other.flush()
     bus = NatsBus(link, site=SITE)
     frames = [n.to_bytes(4, "big") for n in range(500)]
-    replies = await asyncio.gather(*(bus.request("agent-1", EXCHANGE, frame, 5) for frame in frames))
+    replies = await asyncio.gather(*(bus.request("agent-1", EXCHANGE, frame, 30) for frame in frames))
     assert [r.frame for r in replies] == frames
     assert arrived == frames
     assert {(r.status, r.message) for r in replies} == {(BusStatus.OK, "fine")}
