@@ -125,6 +125,7 @@ class Chip:
         if self.fabric is None:
             raise NothingRuns("no design runs")
         source = self._translator.translate(self._stream, flipped=((frame, bit),)).program.source
+        self._translator.forget()
         struck = Fabric(compile_now(self._first, source.encode()))
         self._stop_job()
         self.fabric.close()
@@ -159,9 +160,11 @@ class Chip:
         source = self._store.get(self._key, SOURCE)
         cached = code is not None and source is not None
         if code is None or source is None:
-            source = self._translator.translate(stream).program.source.encode()
+            translation = self._translator.translate(stream)
+            source = translation.program.source.encode()
             first = Job(self._first, source)
             # The compiler is at work meanwhile.
+            del translation
             self._translator.forget()
             _give_back_memory()
             code = first.result()
