@@ -74,7 +74,7 @@ class Translator:
     ) -> Translation:
         """Execute a bitstream's configuration commands and translate the design.
 
-        No garbage is collected meanwhile: there are many objects and hardly any cycles.
+        No garbage is collected meanwhile.
 
         Args:
             stream: as shifted into the chip.
@@ -84,7 +84,7 @@ class Translator:
         Raises:
             VirtualBoardError: the stream or the design cannot be executed.
         """
-        with _without_collections():
+        with without_collections():
             return self._translate(stream, observed, flipped)
 
     def _translate(
@@ -117,8 +117,8 @@ class Translator:
 
 
 @contextlib.contextmanager
-def _without_collections() -> Iterator[None]:
-    """Collect no garbage for a while."""
+def without_collections() -> Iterator[None]:
+    """Collect no garbage for a while: there are many objects and hardly any cycles."""
     enabled = gc.isenabled()
     gc.disable()
     try:

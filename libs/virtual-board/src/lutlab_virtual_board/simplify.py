@@ -340,6 +340,10 @@ def reduce_function(table: int, inputs: list[Net], behind: Mapping[Net, Net] = _
     Returns:
         The new table and inputs, lowest net first.
     """
+    if min(inputs, default=ZERO) > ONE and behind.keys().isdisjoint(inputs):
+        kept = sorted(set(inputs))
+        fresh, positions = _reduced(table, len(kept), tuple([kept.index(net) << 1 for net in inputs]))
+        return fresh, [kept[position] for position in positions]
     sources = [behind.get(net, net) for net in inputs]
     kept = sorted({source for source in sources if source > ONE})
     # For each old input: its position among the kept ones and whether it is inverted, or a constant below zero.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass, field
 
@@ -56,11 +57,15 @@ class Context:
             raise DatabaseError(f"no package {self.package!r} of this device; known: {', '.join(sorted(pins))}")
         self.pins = pins[self.package]
         self._pin_names = {place: pin for pin, place in self.pins.items()}
-        self.routing = Routing(self.configuration)
         self._nets: dict[int, Net] = {FLOATING: ONE, TIED_LOW: ZERO, TIED_HIGH: ONE}
         self._functions: dict[tuple[int, tuple[Net, ...]], Net] = {}
         self._pins: dict[str, Net] = {}
         self._levels: dict[int, Net] = {}
+
+    @functools.cached_property
+    def routing(self) -> Routing:
+        """The drivers of the chip's wires."""
+        return Routing(self.configuration)
 
     # -- nets ---------------------------------------------------------------------------------------------------
 
