@@ -37,6 +37,8 @@ ROOT = Path(__file__).parents[2]
 IDLE_BOARDS = 10
 IDLE_S = 10.0
 CORES = os.sched_getaffinity(0)
+"""Where this may run before it binds itself to one core."""
+
 ROUNDS = 5
 """Runs of each engine, of which the fastest counts."""
 

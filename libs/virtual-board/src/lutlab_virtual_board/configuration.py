@@ -108,7 +108,10 @@ class Configuration:
     def _merge(self, place: int) -> tuple[dict[str, str], dict[str, int]]:
         choices: dict[str, str] = {}
         words: dict[str, int] = {}
-        for tile in self.tiles.get(place_of(place), ()):
+        tiles = self.tiles.get(place_of(place), ())
+        if len(tiles) == 1:
+            return tiles[0].choices, tiles[0].words
+        for tile in tiles:
             choices.update(tile.choices)
             words.update(tile.words)
         return choices, words

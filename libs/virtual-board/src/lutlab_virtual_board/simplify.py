@@ -30,6 +30,7 @@ from lutlab_virtual_board.netlist import (
     function_of,
 )
 
+_BUFFER = 0b10
 _INVERTER = 0b01
 _NO_INVERTERS: dict[Net, Net] = {}
 LOOP_NAMES_MAX = 8
@@ -216,10 +217,11 @@ class _Simplifier:
     def function(self, table: int, inputs: list[Net]) -> Net:
         """A function, reduced to the inputs that matter."""
         table, inputs = reduce_function(table, inputs, self.behind)
-        if not inputs:
-            return table & 1
-        if len(inputs) == 1 and table == 0b10:
-            return inputs[0]
+        if len(inputs) < 2:
+            if not inputs:
+                return table & 1
+            if table == _BUFFER:
+                return inputs[0]
         key = table, tuple(inputs)
         net = self.functions.get(key)
         if net is None:
@@ -343,7 +345,7 @@ def reduce_function(table: int, inputs: list[Net], behind: Mapping[Net, Net] = _
     if min(inputs, default=ZERO) > ONE and behind.keys().isdisjoint(inputs):
         kept = sorted(set(inputs))
         fresh, positions = _reduced(table, len(kept), tuple([kept.index(net) << 1 for net in inputs]))
-        return fresh, [kept[position] for position in positions]
+        return fresh, kept if len(positions) == len(kept) else [kept[position] for position in positions]
     sources = [behind.get(net, net) for net in inputs]
     kept = sorted({source for source in sources if source > ONE})
     # For each old input: its position among the kept ones and whether it is inverted, or a constant below zero.
