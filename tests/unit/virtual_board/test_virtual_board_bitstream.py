@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import random
+
 import pytest
 
 from lutlab_virtual_board.bitstream import PREAMBLE, Bitstream, parse
@@ -96,6 +99,12 @@ WHOLE = Bitstream(idcode=TOY.idcode, usercode=0xC0FFEE, frames=FRAMES, brams={3:
 
 def test_crc_has_the_published_check_value() -> None:
     assert crc16(b"123456789") == 0xFEE8
+
+
+@pytest.mark.parametrize("count", [31, 32, 33, 100, 479, 1200])
+def test_many_bytes_have_the_crc_of_their_parts(count: int) -> None:
+    data, crc = random.Random(count).randbytes(count), 0xBEEF
+    assert crc16(data, crc) == functools.reduce(lambda before, byte: crc16(bytes([byte]), before), data, crc)
 
 
 @pytest.mark.parametrize("flags", [0x91, 0x81, 0xD0])

@@ -63,7 +63,7 @@ def test_common_functions_are_short() -> None:
 def test_a_reduced_function_computes_the_same(table: int, inputs: list[int], inverters: set[int]) -> None:
     # Nets 2..5 are free; those in `inverters` are the opposite of nets 12..15.
     behind = {net: net + 10 for net in inverters}
-    fresh, nets = reduce_function(table, inputs, behind.get)
+    fresh, nets = reduce_function(table, inputs, behind)
     free = [behind.get(net, net) for net in range(2, 6)]
     for row in rows(4):
         value = {0: 0, 1: 1} | dict(zip(free, row, strict=True))

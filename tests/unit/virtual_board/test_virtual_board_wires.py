@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from lutlab_virtual_board.wires import Wire, absolute, split_relative, strip_die
+from lutlab_virtual_board.wires import (
+    Wire,
+    absolute,
+    place_key,
+    place_of,
+    relative,
+    split_relative,
+    strip_die,
+    wire_key,
+    wire_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -23,6 +33,14 @@ from lutlab_virtual_board.wires import Wire, absolute, split_relative, strip_die
 )
 def test_names_become_places(name: str, wire: Wire) -> None:
     assert absolute(10, 20, name) == wire
+    known = relative(name)
+    assert wire_of(known.key if known.once else known.key + place_key(10, 20)) == wire
+
+
+@pytest.mark.parametrize("wire", [Wire(0, 0, "F0"), Wire(-6, -12, "H06W0003"), Wire(131, 101, "Q7_SLICE")])
+def test_wires_have_numbers(wire: Wire) -> None:
+    assert wire_of(wire_key(wire)) == wire
+    assert place_of(wire_key(wire)) == (wire.x, wire.y)
 
 
 def test_names_of_other_dies_are_left_out() -> None:

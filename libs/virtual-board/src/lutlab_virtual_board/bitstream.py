@@ -162,23 +162,21 @@ class _Parser:
 
     def write_frames(self) -> None:
         size = self.device.frame_bytes
-        self.write_any_frames(lambda: self.take(size))
+        self.write_any_frames(lambda at: (self.data[at : at + size], size))
 
     def write_compressed_frames(self) -> None:
         expand = self.decompressor
         if expand is None:
             self.fail("compressed frames before a compression dictionary")
         padded = (self.device.frame_bytes + 7) // 8 * 8
+        self.write_any_frames(lambda at: expand.frame(self.data, at, padded))
 
-        def read() -> bytes:
-            frame, length = expand.frame(self.data, self.at, padded)
-            self.take(length)
-            return frame
+    def write_any_frames(self, read: Callable[[int], tuple[bytes, int]]) -> None:
+        """Read the frames of one command; they arrive last frame first.
 
-        self.write_any_frames(read)
-
-    def write_any_frames(self, read: Callable[[], bytes]) -> None:
-        """Read the frames of one command; they arrive last frame first."""
+        Args:
+            read: gives the frame at a position of the stream, and how many bytes of the stream it takes.
+        """
         if self.idcode is None:
             self.fail("configuration frames before VERIFY_ID")
         flags, high, low = self.take(3)
@@ -188,14 +186,21 @@ class _Parser:
             raise FrameOverflow(f"{count} frames in the stream, {device.name} has {device.frames}")
         every = bool(flags & _CHECK_CRC) and not flags & _CRC_AT_END
         shift, mask = device.pad_after_bits, (1 << device.frame_bits) - 1
-        frames = [0] * device.frames
+        frames, dummies = [0] * device.frames, flags & _DUMMY_BYTES
         for number in range(count):
-            frames[device.frames - 1 - number] = int.from_bytes(read()) >> shift & mask
+            frame, length = read(self.at)
+            self.take(length)
+            frames[device.frames - 1 - number] = int.from_bytes(frame) >> shift & mask
             if every:
-                self.check_crc(f"frame {device.frames - 1 - number}")
+                stored = self.data[self.at : self.at + 2]
+                if len(stored) < 2 or int.from_bytes(stored) != self.crc:
+                    self.check_crc(f"frame {device.frames - 1 - number}")
+                self.at += 2
+                self.crc = 0
             elif flags & _CHECK_CRC and number == count - 1:
                 self.check_crc("the configuration frames")
-            self.take(flags & _DUMMY_BYTES)
+            if dummies:
+                self.take(dummies)
         self.frames = frames
 
     def set_bram_address(self) -> None:

@@ -13,7 +13,7 @@ from lutlab_profiles import DeviceProfile
 from lutlab_virtual_board.compiler import Compiler, Job, compile_now, find_gcc, find_tcc
 from lutlab_virtual_board.errors import CompilerError, InternalError, NothingRuns, VirtualBoardError
 from lutlab_virtual_board.fabric import Fabric
-from lutlab_virtual_board.programming import Translator
+from lutlab_virtual_board.programming import Translator, without_collections
 from lutlab_virtual_board.store import SOURCE, DesignStore
 
 _log = structlog.get_logger("lutlab_virtual_board")
@@ -125,6 +125,7 @@ class Chip:
         if self.fabric is None:
             raise NothingRuns("no design runs")
         source = self._translator.translate(self._stream, flipped=((frame, bit),)).program.source
+        self._translator.forget()
         struck = Fabric(compile_now(self._first, source.encode()))
         self._stop_job()
         self.fabric.close()
@@ -159,11 +160,12 @@ class Chip:
         source = self._store.get(self._key, SOURCE)
         cached = code is not None and source is not None
         if code is None or source is None:
-            source = self._translator.translate(stream).program.source.encode()
-            first = Job(self._first, source)
-            # The compiler is at work meanwhile.
-            self._translator.forget()
-            _give_back_memory()
+            # What a translation leaves behind is collected once, while the compiler is at work.
+            with without_collections():
+                source = self._translator.translate(stream).program.source.encode()
+                first = Job(self._first, source)
+                self._translator.forget()
+                _give_back_memory()
             code = first.result()
             self._keep(self._first.name, code)
             self._keep(SOURCE, source)

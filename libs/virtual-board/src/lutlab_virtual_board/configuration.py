@@ -5,13 +5,23 @@ This is the inverse of `ecppack`, and finds what `ecpunpack` finds.
 
 from __future__ import annotations
 
+import struct
 from collections import defaultdict
 from dataclasses import dataclass, field
 
 from lutlab_virtual_board.bitstream import Bitstream
-from lutlab_virtual_board.tile_kind import Row, TileKind, Word, bits_of
-from lutlab_virtual_board.trellis import Database, Tile, decode_kind
-from lutlab_virtual_board.wires import Wire
+from lutlab_virtual_board.tile_kind import TileKind
+from lutlab_virtual_board.trellis import STRIDE, Database, Tile, decode_kind
+from lutlab_virtual_board.wires import Wire, place_key, place_of, relative, wire_key, wire_of
+
+_CARRY_SINKS = [
+    (f"SLICE{letter}.MODE", [relative(f"F{2 * number + half}").key for half in (0, 1)])
+    for number, letter in enumerate("ABCD")
+]
+"""For each slice the choice of its mode, and its outputs in the fabric."""
+
+_FRAME_CODE = {16: "H"}[STRIDE]
+"""A tile's bits in one frame, for `struct`."""
 
 
 @dataclass(slots=True)
@@ -39,7 +49,8 @@ class Configuration:
         bitstream: that was parsed.
 
     Attributes:
-        arcs: driver of every wire whose multiplexer is set.
+        links: driver of every wire whose multiplexer is set, by the wires' numbers. An arc into F0 to F7 of a
+            carry cell is left out: it is really a bit of that cell, the two share one bit.
         tiles: what each tile that is not erased says, by (x, y).
         brams: initial contents of block RAMs by their address.
         last_column, last_row: where the chip ends.
@@ -47,11 +58,12 @@ class Configuration:
 
     def __init__(self, database: Database, bitstream: Bitstream) -> None:
         self.database = database
-        self.arcs: dict[Wire, Wire] = {}
+        self.links: dict[int, int] = {}
+        self._carry_bits: dict[int, int] = {}
         self.tiles: dict[tuple[int, int], list[TileConfiguration]] = defaultdict(list)
         self.brams = bitstream.brams
         self._kinds: dict[str, TileKind] = {}
-        self._merged: dict[tuple[int, int], tuple[dict[str, str], dict[str, int]]] = {}
+        self._merged: dict[int, tuple[dict[str, str], dict[str, int]]] = {}
         self._bits: dict[str, int] = {}
         self.last_column = max(tile.x for tile in database.tiles)
         self.last_row = max(tile.y for tile in database.tiles)
@@ -59,10 +71,20 @@ class Configuration:
         columns = _Columns(bitstream.frames)
         for tile in database.tiles:
             self._at[tile.x, tile.y].append(tile)
-            rows = columns.tile_rows(tile)
-            if rows:
-                bits = self._bits[tile.name] = bits_of(rows)
-                self._decode(tile, rows, bits)
+            bits = columns.tile_bits(tile)
+            if bits:
+                self._bits[tile.name] = bits
+                self._decode(tile, bits)
+
+    @property
+    def arcs(self) -> dict[Wire, Wire]:
+        """Driver of every wire whose multiplexer is set, bits of carry cells included."""
+        return {wire_of(sink): wire_of(source) for sink, source in (self.links | self._carry_bits).items()}
+
+    def driver(self, wire: Wire) -> Wire | None:
+        """Driver of a wire if its multiplexer is set."""
+        source = self.links.get(wire_key(wire))
+        return None if source is None else wire_of(source)
 
     def tiles_at(self, x: int, y: int) -> list[Tile]:
         """The tiles at a place; several share one."""
@@ -70,21 +92,29 @@ class Configuration:
 
     def choices(self, x: int, y: int) -> dict[str, str]:
         """Choices of every tile at a place that differ from an erased chip's."""
-        return self._merge(x, y)[0]
+        return self.settings(place_key(x, y))[0]
 
     def words(self, x: int, y: int) -> dict[str, int]:
         """Words of every tile at a place that differ from an erased chip's."""
-        return self._merge(x, y)[1]
+        return self.settings(place_key(x, y))[1]
 
-    def _merge(self, x: int, y: int) -> tuple[dict[str, str], dict[str, int]]:
-        if (x, y) not in self._merged:
-            choices: dict[str, str] = {}
-            words: dict[str, int] = {}
-            for tile in self.tiles.get((x, y), ()):
-                choices.update(tile.choices)
-                words.update(tile.words)
-            self._merged[x, y] = choices, words
-        return self._merged[x, y]
+    def settings(self, place: int) -> tuple[dict[str, str], dict[str, int]]:
+        """Choices and words of every tile at a place, by its number, that differ from an erased chip's."""
+        known = self._merged.get(place)
+        if known is None:
+            known = self._merged[place] = self._merge(place)
+        return known
+
+    def _merge(self, place: int) -> tuple[dict[str, str], dict[str, int]]:
+        choices: dict[str, str] = {}
+        words: dict[str, int] = {}
+        tiles = self.tiles.get(place_of(place), ())
+        if len(tiles) == 1:
+            return tiles[0].choices, tiles[0].words
+        for tile in tiles:
+            choices.update(tile.choices)
+            words.update(tile.words)
+        return choices, words
 
     def group_choice(self, tiles: list[Tile], name: str) -> str | None:
         """A choice whose bits are spread over several tiles.
@@ -143,28 +173,15 @@ class Configuration:
             kind = self._kinds[tile.kind] = TileKind(decode_kind(self.database.kinds[tile.kind]))
         return kind
 
-    def _decode(self, tile: Tile, rows: list[Row], bits: int) -> None:
-        kind = self._kind(tile)
-        result = TileConfiguration(tile)
-        x, y, muxes, arcs = tile.x, tile.y, kind.mux_count, self.arcs
-        explained = kind.word_mask
-        for number in kind.touched(rows):
-            setting = kind.setting(number)
-            if isinstance(setting, Word):
-                value = setting.value(bits)
-                if value != setting.default:
-                    result.words[setting.name] = value
-                continue
-            option = setting.match(bits)
-            if option is None:
-                continue
-            explained |= option.ones
-            if number < muxes:
-                arcs[setting.sink.at(x, y)] = option.wire.at(x, y)
-            elif option.value != setting.default:
-                result.choices[setting.name] = option.value
-        result.unexplained = _positions(bits & ~explained)
-        self.tiles[x, y].append(result)
+    def _decode(self, tile: Tile, bits: int) -> None:
+        place = place_key(tile.x, tile.y)
+        choices, words, unexplained = self._kind(tile).read(bits, place, self.links)
+        for mode, sinks in _CARRY_SINKS:
+            if choices.get(mode) == "CCU2":
+                for sink in sinks:
+                    if sink + place in self.links:
+                        self._carry_bits[sink + place] = self.links.pop(sink + place)
+        self.tiles[tile.x, tile.y].append(TileConfiguration(tile, choices, words, _positions(unexplained)))
 
 
 def _positions(bits: int) -> list[int]:
@@ -181,12 +198,12 @@ class _Columns:
 
     def __init__(self, frames: list[int]) -> None:
         self._frames = frames
-        self._columns: dict[tuple[int, int], tuple[int, list[tuple[int, int]]]] = {}
+        self._columns: dict[tuple[int, int], tuple[int, list[int], struct.Struct]] = {}
 
-    def tile_rows(self, tile: Tile) -> list[Row]:
-        """The tile's frames that are not clear, and their bits."""
+    def tile_bits(self, tile: Tile) -> int:
+        """The tile's bits, see `Configuration.bits`."""
         if not tile.bits:
-            return []
+            return 0
         key = (tile.frame, tile.frames)
         column = self._columns.get(key)
         if column is None:
@@ -194,9 +211,9 @@ class _Columns:
             used = 0
             for frame in here:
                 used |= frame
-            column = self._columns[key] = used, [(number, frame) for number, frame in enumerate(here) if frame]
-        used, frames = column
+            column = self._columns[key] = used, here, struct.Struct(f"<{len(here)}{_FRAME_CODE}")
+        used, frames, layout = column
         first, mask = tile.bit, (1 << tile.bits) - 1
         if not used >> first & mask:
-            return []
-        return [(number, bits) for number, frame in frames if (bits := frame >> first & mask)]
+            return 0
+        return int.from_bytes(layout.pack(*[frame >> first & mask for frame in frames]), "little")

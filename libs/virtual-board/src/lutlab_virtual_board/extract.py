@@ -12,11 +12,15 @@ from lutlab_virtual_board.configuration import Configuration
 from lutlab_virtual_board.errors import UnsupportedCell
 from lutlab_virtual_board.inventory import refuse_unsupported
 from lutlab_virtual_board.netlist import Net, Netlist, PinInput
-from lutlab_virtual_board.wires import Wire
+from lutlab_virtual_board.wires import NAME_SHIFT, Wire, name_of, wire_of
 
-_EXPANDERS: tuple[tuple[re.Pattern[str], Callable[[Context, Wire, Net], None]], ...] = (
+_FREQUENT: tuple[tuple[re.Pattern[str], Callable[[Context, int, Net], None]], ...] = (
     (re.compile(r"F\d_SLICE"), slices.expand_lut),
     (re.compile(r"Q\d_SLICE"), slices.expand_register),
+)
+"""These take the wire's number."""
+
+_EXPANDERS: tuple[tuple[re.Pattern[str], Callable[[Context, Wire, Net], None]], ...] = (
     (re.compile(r"F5[A-D]_SLICE"), slices.expand_mux5),
     (re.compile(r"FX[A-D]_SLICE"), slices.expand_mux6),
     (re.compile(r"FCO[ABC]?_SLICE"), slices.expand_carry),
@@ -48,23 +52,25 @@ def extract(configuration: Configuration, package: str, clock_pin: str, clock_hz
     for pin, net in pads.outputs(context):
         context.netlist.outputs[pin] = net
     while context.pending:
-        wire, net = context.pending.pop()
+        source, net = context.pending.pop()
         if context.netlist.drivers[net] is None:
-            _expand(context, wire, net)
+            _expander(source >> NAME_SHIFT)(context, source, net)
     return context.netlist
 
 
-def _expand(context: Context, wire: Wire, net: Net) -> None:
-    expand = _expander(wire.name)
-    if expand is None:
-        raise UnsupportedCell(wire.name, f"R{wire.y}C{wire.x}", "it is used as a signal")
-    expand(context, wire, net)
-
-
 @functools.cache
-def _expander(name: str) -> Callable[[Context, Wire, Net], None] | None:
-    """What builds the cell that an output wire of this name belongs to."""
-    return next((expand for pattern, expand in _EXPANDERS if pattern.fullmatch(name)), None)
+def _expander(name: int) -> Callable[[Context, int, Net], None]:
+    """What builds the cell that an output wire belongs to, by the number of the wire's name."""
+    text = name_of(name)
+    for pattern, build in _FREQUENT:
+        if pattern.fullmatch(text):
+            return build
+    expand = next((expand for pattern, expand in _EXPANDERS if pattern.fullmatch(text)), _refuse)
+    return lambda context, source, net: expand(context, wire_of(source), net)
+
+
+def _refuse(_context: Context, wire: Wire, _net: Net) -> None:
+    raise UnsupportedCell(wire.name, f"R{wire.y}C{wire.x}", "it is used as a signal")
 
 
 def pulls(configuration: Configuration, package: str, netlist: Netlist) -> dict[str, int]:

@@ -6,6 +6,7 @@ what the design computes (drive strengths, bank voltages, ties).
 
 from __future__ import annotations
 
+import functools
 import re
 
 from lutlab_virtual_board.configuration import Configuration, TileConfiguration
@@ -57,15 +58,20 @@ def refuse_unsupported(configuration: Configuration) -> None:
     for tiles in configuration.tiles.values():
         for tile in tiles:
             for name in (*tile.choices, *tile.words):
-                _check(tile, name)
+                if not _is_harmless(name):
+                    _check(tile, name)
             if tile.unexplained and _PLAIN_FABRIC.fullmatch(tile.tile.kind):
                 bits = ", ".join(f"F{bit // STRIDE}B{bit % STRIDE}" for bit in tile.unexplained)
                 raise UnsupportedConfiguration(f"tile {tile.tile.name} has bits of unknown meaning: {bits}")
 
 
+@functools.lru_cache(maxsize=1 << 12)
+def _is_harmless(name: str) -> bool:
+    """Whether a setting is executed, or changes nothing, wherever it is."""
+    return bool(_EXECUTED.fullmatch(name) or _HARMLESS.fullmatch(name))
+
+
 def _check(tile: TileConfiguration, name: str) -> None:
-    if _EXECUTED.fullmatch(name) or _HARMLESS.fullmatch(name):
-        return
     if "." not in name and _PLL_TILE.fullmatch(tile.tile.kind):
         return
     prefix = name.partition(".")[0]

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import NamedTuple
 
 Net = int
 ZERO: Net = 0
 ONE: Net = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Function:
+class Function(NamedTuple):
     """A Boolean function of nets.
 
     Attributes:
@@ -25,6 +25,11 @@ class Function:
 
     table: int
     inputs: tuple[Net, ...]
+
+
+def function_of(table: int, inputs: tuple[Net, ...]) -> Function:
+    """`Function(table, inputs)`, made in half the time."""
+    return tuple.__new__(Function, (table, inputs))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 
 from lutlab_profiles import DeviceProfile
-from lutlab_virtual_board import expressions, trellis
+from lutlab_virtual_board import expressions, trellis, values
 from lutlab_virtual_board import simplify as simplification
 from lutlab_virtual_board.bitstream import Bitstream, parse
 from lutlab_virtual_board.codegen import Line, Program, generate
@@ -50,6 +50,7 @@ class Translator:
         self.profile = profile
         self._cache = cache
         self._database: trellis.Database | None = None
+        self._litter: list[object] = []
 
     def database(self) -> trellis.Database:
         """The chip database, loaded when first needed."""
@@ -58,9 +59,14 @@ class Translator:
         return self._database
 
     def forget(self) -> None:
-        """Let go of the chip database, which is read again within milliseconds, and of what was kept for speed."""
+        """Let go of the chip database, which is read again within milliseconds, and of what was kept for speed.
+
+        What translations leave behind goes only now: it takes a while, and the compiler can be at work meanwhile.
+        """
         self._database = None
+        self._litter.clear()
         expressions.forget()
+        values.forget()
         simplification.forget()
 
     def translate(
@@ -68,7 +74,7 @@ class Translator:
     ) -> Translation:
         """Execute a bitstream's configuration commands and translate the design.
 
-        No garbage is collected meanwhile: there are many objects and hardly any cycles.
+        No garbage is collected meanwhile.
 
         Args:
             stream: as shifted into the chip.
@@ -78,7 +84,7 @@ class Translator:
         Raises:
             VirtualBoardError: the stream or the design cannot be executed.
         """
-        with _without_collections():
+        with without_collections():
             return self._translate(stream, observed, flipped)
 
     def _translate(
@@ -97,6 +103,7 @@ class Translator:
         open_pins = pulls(configuration, profile.package, small) | {profile.pins.rx: 1}
         line = Line(profile.pins.rx, profile.pins.tx, clock_hz, bitstream.usercode, open_pins)
         program = generate(small, line)
+        self._litter = [configuration, netlist, small]
         return Translation(bitstream, netlist, program)
 
     def key(self, stream: bytes) -> str:
@@ -110,8 +117,8 @@ class Translator:
 
 
 @contextlib.contextmanager
-def _without_collections() -> Iterator[None]:
-    """Collect no garbage for a while."""
+def without_collections() -> Iterator[None]:
+    """Collect no garbage for a while: there are many objects and hardly any cycles."""
     enabled = gc.isenabled()
     gc.disable()
     try:

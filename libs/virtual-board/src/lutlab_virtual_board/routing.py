@@ -16,7 +16,16 @@ from lutlab_virtual_board.configuration import Configuration
 from lutlab_virtual_board.dsp import alu_is_used
 from lutlab_virtual_board.errors import UnsupportedCell, UnsupportedConfiguration
 from lutlab_virtual_board.trellis import Tile
-from lutlab_virtual_board.wires import Wire, absolute
+from lutlab_virtual_board.wires import (
+    NAME_SHIFT,
+    PLACE_MASK,
+    Wire,
+    absolute,
+    place_key,
+    relative,
+    wire_key,
+    wire_of,
+)
 
 PATH_WIRES_MAX = 400
 """More hops than any route on the largest die; a longer walk means that the configuration routes in circles."""
@@ -44,17 +53,18 @@ class Tie:
     value: int
 
 
-_SLICE_OF = {f"F{index}": "ABCD"[index // 2] for index in range(8)}
-"""The slice that an output wire of a tile belongs to."""
+Source = Wire | Tie | None
+"""What drives a wire: a cell's output, a constant, or nothing."""
+
+FLOATING, TIED_LOW, TIED_HIGH = -1, -2, -3
+"""What `Routing.source_key` gives for a sink that no wire drives."""
+
+_ENDS: dict[int, Source] = {FLOATING: None, TIED_LOW: Tie(0), TIED_HIGH: Tie(1)}
 
 
 @functools.lru_cache(maxsize=1 << 16)
 def _is_cell_output(name: str) -> bool:
     return _CELL_OUTPUT.fullmatch(name) is not None
-
-
-Source = Wire | Tie | None
-"""What drives a wire: a cell's output, a constant, or nothing."""
 
 
 class Routing:
@@ -67,59 +77,93 @@ class Routing:
     def __init__(self, configuration: Configuration) -> None:
         self.configuration = configuration
         self._database = configuration.database
-        self._known: dict[Wire, Source] = {}
+        self._known: dict[int, int] = {}
         self._alus: dict[tuple[int, int], bool] = {}
         self._places: dict[str, list[Tile]] = defaultdict(list)
         self._kinds_at: dict[tuple[int, int], set[str]] = defaultdict(set)
         for tile in self._database.tiles:
             self._places[tile.kind].append(tile)
             self._kinds_at[tile.x, tile.y].add(tile.kind)
+        # Tiles at places with the same kinds of tiles have the same connections within themselves.
+        numbers: dict[frozenset[str], int] = {frozenset(): 0}
+        self._sets = {
+            place_key(x, y): numbers.setdefault(frozenset(kinds), len(numbers)) << NAME_SHIFT
+            for (x, y), kinds in self._kinds_at.items()
+        }
+        # What drives a wire, less its place, by the number of its name and the tiles' kinds; and by the wire's number.
+        self._steps: dict[int, int] = {}
+        self._known_steps: dict[int, int] = {}
 
     def source(self, sink: Wire) -> Source:
-        """The cell output, tie or nothing at the other end of a wire.
+        """The cell output, tie or nothing at the other end of a wire; see `source_key`."""
+        found = self.source_key(wire_key(sink))
+        return _ENDS[found] if found < 0 else wire_of(found)
+
+    def source_key(self, sink: int) -> int:
+        """The cell output at the other end of a wire, both by their numbers; or FLOATING, TIED_LOW or TIED_HIGH.
 
         Raises:
             UnsupportedCell: the wire is driven by a cell this board does not execute.
             UnsupportedConfiguration: the wire is routed in a circle, or has several drivers.
         """
-        known, arcs, path, wire = self._known, self.configuration.arcs, [], sink
-        while wire not in known:
-            name = wire[2]
-            if _is_cell_output(name):
-                found: Source = wire
-                break
-            path.append(wire)
-            if len(path) > PATH_WIRES_MAX:
-                raise UnsupportedConfiguration(f"wire {sink} is routed in a circle")
-            driver = arcs.get(wire)
-            if driver is None or name in _SLICE_OF:
-                driver = self.driver(wire)
+        known = self._known
+        found = known.get(sink)
+        if found is not None:
+            return found
+        links, steps, sets, wire = self.configuration.links.get, self._steps.get, self._sets.get, sink
+        for _ in range(PATH_WIRES_MAX):
+            # No multiplexer's sink is a cell's output.
+            driver = links(wire)
             if driver is None:
-                found = self._tie(wire)
-                break
+                place = wire & PLACE_MASK
+                step = steps((wire >> NAME_SHIFT) + sets(place, 0))
+                driver = self._step(wire) if step is None else step + place
+                if driver == wire or driver < 0:
+                    known[sink] = driver
+                    return driver
             wire = driver
-        else:
-            found = known[wire]
-        for passed in path:
-            known[passed] = found
+        raise UnsupportedConfiguration(f"wire {wire_of(sink)} is routed in a circle")
+
+    def _step(self, key: int) -> int:
+        """The next wire towards the driver, the wire itself where it is a cell's output, or that nothing drives it."""
+        found = self._known_steps.get(key)
+        if found is None:
+            found = self._known_steps[key] = self._search_step(key)
+            place = key & PLACE_MASK
+            if place in self._sets and self._is_within_tile(wire_of(key), found):
+                self._steps[(key >> NAME_SHIFT) + self._sets[place]] = found - place
         return found
+
+    def _search_step(self, key: int) -> int:
+        wire = wire_of(key)
+        if _is_cell_output(wire.name):
+            return key
+        driver = self.driver(wire)
+        if driver is not None:
+            return wire_key(driver)
+        tie = self._tie(wire)
+        return FLOATING if tie is None else TIED_HIGH if tie.value else TIED_LOW
+
+    def _is_within_tile(self, wire: Wire, found: int) -> bool:
+        """Whether what drives a wire follows from the kinds of the tiles at its place."""
+        if found < 0 or wire.name.startswith("G_"):
+            return False
+        if found == wire_key(wire):
+            return True
+        arcs = self._database.fixed.get(wire.name, ())
+        sources = {arc.source for arc in arcs if arc.kind in self._kinds_at[wire.x, wire.y]}
+        within = all(arc.dx == 0 and arc.dy == 0 for arc in arcs)
+        return within and len(sources) == 1 and not relative(*sources).once
 
     def driver(self, wire: Wire) -> Wire | None:
         """The next wire towards the driver, or None at the end of the walk."""
-        driver = self.configuration.arcs.get(wire)
-        if driver is not None and not self._is_carry_injection(wire):
+        driver = self.configuration.driver(wire)
+        if driver is not None:
             return driver
         candidates = self._fixed(wire)
         if candidates:
             return self._choose(wire, candidates)
         return self._clock_network(wire)
-
-    def _is_carry_injection(self, wire: Wire) -> bool:
-        """Whether an arc into F0..F7 is really a bit of a carry cell: the two share one bit."""
-        letter = _SLICE_OF.get(wire.name)
-        if letter is None:
-            return False
-        return self.configuration.choices(wire.x, wire.y).get(f"SLICE{letter}.MODE") == "CCU2"
 
     def _fixed(self, wire: Wire) -> list[Wire]:
         arcs = self._database.fixed.get(wire.name)
@@ -200,7 +244,7 @@ class Routing:
                 return name
         raise UnsupportedConfiguration(f"R{y}C{x} lies in no clock quadrant")
 
-    def _tie(self, wire: Wire) -> Source:
+    def _tie(self, wire: Wire) -> Tie | None:
         """What an undriven wire reads: its CIB tie if it has one."""
         tie = self.configuration.choices(wire.x, wire.y).get(f"CIB.{wire.name}MUX")
         if tie is None:

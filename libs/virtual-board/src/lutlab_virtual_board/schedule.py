@@ -162,9 +162,11 @@ def reachable(netlist: Netlist, schedule: Schedule) -> set[Net]:
     """Every net that a schedule reads."""
     nets = set(netlist.outputs.values())
     for group in schedule.groups:
-        nets |= {group.enable, group.reset, *group.nets}
+        nets.update(group.nets)
+        nets.add(group.enable)
+        nets.add(group.reset)
     for net in schedule.order:
-        nets |= set(readers_inputs(netlist, net))
+        nets.update(readers_inputs(netlist, net))
     roots = derived_roots(netlist, schedule.derived)
     nets |= set(roots)
     for net in combinational_order(netlist, roots):
@@ -365,18 +367,20 @@ def _stage_groups(index: int, multiplier: Multiplier) -> list[Group]:
 
 def _owners(netlist: Netlist, groups: list[Group], always: list[Net], order: list[Net]) -> dict[Net, int]:
     """The group each net is for, if all its readers belong to one."""
-    claims: dict[Net, set[int]] = defaultdict(set)
-    for net in always:
-        claims[net].add(ALWAYS)
+    # The one group whose state needs a net, or ALWAYS where that are several.
+    claims = dict.fromkeys(always, ALWAYS)
     for number, group in enumerate(groups):
         for net in group.nets:
-            claims[net].add(number)
+            if claims.setdefault(net, number) != number:
+                claims[net] = ALWAYS
     owner: dict[Net, int] = {}
+    drivers, claim = netlist.drivers, claims.setdefault
     for net in reversed(order):
-        claimed = claims[net]
-        owner[net] = next(iter(claimed)) if len(claimed) == 1 else ALWAYS
-        for source in readers_inputs(netlist, net):
-            claims[source].add(owner[net])
+        mine = owner[net] = claims.get(net, ALWAYS)
+        driver = drivers[net]
+        for source in driver.inputs if isinstance(driver, Function) else combinational_inputs(netlist, driver):
+            if claim(source, mine) != mine:
+                claims[source] = ALWAYS
     # One statement computes all bits of a product, so they have one owner.
     for net in order:
         driver = netlist.drivers[net]
@@ -410,16 +414,18 @@ class _Reading:
 def _read_counts(netlist: Netlist, reading: _Reading) -> dict[Net, int]:
     """How often each net is written in the program."""
     reads: dict[Net, int] = defaultdict(int)
+    drivers = netlist.drivers
     for net in reading.always:
         reads[net] += 2  # conditions and outputs are looked at in several places
     for group in reading.groups:
         for net in group.nets:
             reads[net] += 1
     for net in reading.order:
-        driver = netlist.drivers[net]
+        driver = drivers[net]
         if isinstance(driver, Function):
-            for variable, count in uses_of(driver.table, len(driver.inputs)):
-                reads[driver.inputs[variable]] += count
+            table, inputs = driver
+            for variable, count in uses_of(table, len(inputs)):
+                reads[inputs[variable]] += count
         else:
             for source in readers_inputs(netlist, net):
                 reads[source] += 2
@@ -432,13 +438,19 @@ def _inlined(netlist: Netlist, reading: _Reading) -> set[Net]:
     cost: dict[Net, int] = {}
     inlined: set[Net] = set()
     for net in reading.order:
+        tree = trees.get(net)
+        if tree is None:
+            cost[net] = 0
+            continue
+        mine, own = tree.cost, owner[net]
         driver = netlist.drivers[net]
-        cost[net] = trees[net].cost if net in trees else 0
         for source in driver.inputs if isinstance(driver, Function) else ():
-            joins = reads[source] == 1 and source in trees and owner[source] == owner[net]
-            if joins and cost[net] + cost[source] <= EXPRESSION_COST_MAX:
-                inlined.add(source)
-                cost[net] += cost[source]
+            if reads[source] == 1 and source in trees and owner[source] == own:
+                joined = mine + cost[source]
+                if joined <= EXPRESSION_COST_MAX:
+                    inlined.add(source)
+                    mine = joined
+        cost[net] = mine
     # A net that only a group reads is written where that group stores it.
     for number, group in enumerate(reading.groups):
         inlined |= {net for net in group.nets if reads[net] == 1 and net in trees and owner[net] == number}

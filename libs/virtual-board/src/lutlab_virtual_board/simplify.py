@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 from typing import NoReturn
 
@@ -27,9 +27,12 @@ from lutlab_virtual_board.netlist import (
     Register,
     RegisterOutput,
     Stage,
+    function_of,
 )
 
+_BUFFER = 0b10
 _INVERTER = 0b01
+_NO_INVERTERS: dict[Net, Net] = {}
 LOOP_NAMES_MAX = 8
 """Wires of a loop that a message names."""
 
@@ -78,26 +81,37 @@ def combinational_order(netlist: Netlist, roots: Iterable[Net], known: Container
         CombinationalLoop: there is no such order.
     """
     order: list[Net] = []
-    state: dict[Net, int] = {}
+    done: set[Net] = set()
+    opened: set[Net] = set()
+    drivers = netlist.drivers
     for root in roots:
         stack = [root]
         while stack:
             net = stack[-1]
-            if state.get(net) == 2 or net in known:
+            if net in done or net in known:
                 stack.pop()
                 continue
-            if state.get(net) == 1:
-                state[net] = 2
-                order.append(net)
-                stack.pop()
-                continue
-            state[net] = 1
-            for source in combinational_inputs(netlist, netlist.drivers[net]):
-                if state.get(source) == 1:
-                    _refuse_loop(netlist, [each for each in stack if state.get(each) == 1], source)
-                if state.get(source) is None:
-                    stack.append(source)
+            if net not in opened:
+                driver = drivers[net]
+                sources = driver.inputs if isinstance(driver, Function) else combinational_inputs(netlist, driver)
+                waiting = [source for source in sources if source not in done]
+                if waiting:
+                    opened.add(net)
+                    _refuse_loops(netlist, stack, opened, waiting)
+                    stack += waiting
+                    continue
+            opened.discard(net)
+            done.add(net)
+            order.append(net)
+            stack.pop()
     return order
+
+
+def _refuse_loops(netlist: Netlist, stack: list[Net], opened: set[Net], sources: list[Net]) -> None:
+    """Refuse a design in which a net follows one that is still waited for: `opened` of those on a stack."""
+    if not opened.isdisjoint(sources):
+        source = next(filter(opened.__contains__, sources))
+        _refuse_loop(netlist, [each for each in stack if each in opened], source)
 
 
 def _refuse_loop(netlist: Netlist, path: list[Net], source: Net) -> NoReturn:
@@ -128,6 +142,8 @@ class _Simplifier:
         self.new = Netlist(clocks=list(netlist.clocks))
         self.map: dict[Net, Net] = {ZERO: ZERO, ONE: ONE}
         self.shared: dict[Driver, Net] = {}
+        self.functions: dict[tuple[int, tuple[Net, ...]], Net] = {}
+        self.behind: dict[Net, Net] = {}
 
     def run(self, pins: list[str]) -> Netlist:
         """Copy what the pins need, state by state, until nothing new is reached."""
@@ -146,21 +162,41 @@ class _Simplifier:
 
     def get(self, net: Net) -> Net:
         """The new net that carries what an old one does."""
-        if net not in self.map:
-            for each in combinational_order(self.old, [net], self.map):
-                self.map[each] = self.copy(each)
-        return self.map[net]
+        found = self.map.get(net)
+        return self.copy_all(net) if found is None else found
+
+    def copy_all(self, root: Net) -> Net:
+        """Copy a net, each after what it follows without a clock itself; `combinational_order` in one go."""
+        known, drivers, opened, stack = self.map, self.old.drivers, set[Net](), [root]
+        while stack:
+            net = stack[-1]
+            if net in known:
+                stack.pop()
+                continue
+            driver = drivers[net]
+            if net not in opened:
+                sources = driver.inputs if isinstance(driver, Function) else combinational_inputs(self.old, driver)
+                waiting = [source for source in sources if source not in known]
+                if waiting:
+                    opened.add(net)
+                    _refuse_loops(self.old, stack, opened, waiting)
+                    stack += waiting
+                    continue
+            opened.discard(net)
+            if isinstance(driver, Function):
+                known[net] = self.function(driver.table, [known[each] for each in driver.inputs])
+            else:
+                known[net] = self.copy(driver)
+            stack.pop()
+        return known[root]
 
     def get_all(self, nets: tuple[Net, ...]) -> tuple[Net, ...]:
         return tuple(self.get(net) for net in nets)
 
-    def copy(self, net: Net) -> Net:
-        """Copy one driver whose inputs are copied."""
-        driver = self.old.drivers[net]
-        if isinstance(driver, Function):
-            return self.function(driver.table, [self.map[n] for n in driver.inputs])
+    def copy(self, driver: Driver | None) -> Net:
+        """Copy a driver that is no function."""
         if isinstance(driver, RegisterOutput):
-            return self.share(RegisterOutput(self.index("register", driver.index)))
+            return self.register(driver.index)
         if isinstance(driver, RamOutput):
             return self.share(RamOutput(self.index("ram", driver.index)))
         if isinstance(driver, BlockRamOutput):
@@ -173,27 +209,41 @@ class _Simplifier:
         return self.share(driver)
 
     def share(self, driver: Driver) -> Net:
-        if driver not in self.shared:
-            self.shared[driver] = self.new.add(driver)
-        return self.shared[driver]
+        net = self.shared.get(driver)
+        if net is None:
+            net = self.shared[driver] = self.new.add(driver)
+        return net
 
     def function(self, table: int, inputs: list[Net]) -> Net:
         """A function, reduced to the inputs that matter."""
-        table, inputs = reduce_function(table, inputs, self.inverted)
-        if not inputs:
-            return table & 1
-        if len(inputs) == 1 and table == 0b10:
-            return inputs[0]
-        return self.share(Function(table, tuple(inputs)))
-
-    def inverted(self, net: Net) -> Net | None:
-        """The net of which this one is the opposite, if it is an inverter."""
-        driver = self.new.drivers[net]
-        if isinstance(driver, Function) and driver.table == _INVERTER and len(driver.inputs) == 1:
-            return driver.inputs[0]
-        return None
+        table, inputs = reduce_function(table, inputs, self.behind)
+        if len(inputs) < 2:
+            if not inputs:
+                return table & 1
+            if table == _BUFFER:
+                return inputs[0]
+        key = table, tuple(inputs)
+        net = self.functions.get(key)
+        if net is None:
+            drivers = self.new.drivers
+            net = self.functions[key] = len(drivers)
+            drivers.append(function_of(*key))
+            if table == _INVERTER and len(inputs) == 1:
+                self.behind[net] = inputs[0]
+        return net
 
     # -- state ----------------------------------------------------------------------------------------------------
+
+    def register(self, old: int) -> Net:
+        """The output of a register, which is copied later."""
+        if old in self.registers:
+            return self.share(RegisterOutput(self.registers[old]))
+        new = self.registers[old] = len(self.registers)
+        self.new.registers.append(self.old.registers[old])
+        self.waiting.append(("register", old))
+        driver = RegisterOutput(new)
+        net = self.shared[driver] = self.new.add(driver)
+        return net
 
     def index(self, kind: str, old: int) -> int:
         """The new index of a piece of state, which is copied later."""
@@ -220,17 +270,10 @@ class _Simplifier:
             self.new.clocks[number] = replace(clock, nets=self.get_all(clock.nets))
 
     def copy_register(self, old: int) -> None:
-        r = self.old.registers[old]
-        self.new.registers[self.registers[old]] = Register(
-            d=self.get(r.d),
-            enable=self.get(r.enable),
-            reset=self.get(r.reset),
-            value=r.value,
-            falling=r.falling,
-            place=r.place,
-            clock=self.clock(r.clock),
-            force=self.get(r.force),
-        )
+        r, get = self.old.registers[old], self.get
+        # In this order: the first to ask for a net decides its number.
+        d, enable, reset, clock, force = get(r.d), get(r.enable), get(r.reset), self.clock(r.clock), get(r.force)
+        self.new.registers[self.registers[old]] = Register(d, enable, reset, r.value, r.falling, r.place, clock, force)
 
     def copy_ram(self, old: int) -> None:
         r = self.old.rams[old]
@@ -288,36 +331,32 @@ class _Simplifier:
         return replace(stage, enable=enable, reset=reset, clock=self.clock(stage.clock))
 
 
-def reduce_function(
-    table: int, inputs: list[Net], inverted: Callable[[Net], Net | None] = lambda _: None
-) -> tuple[int, list[Net]]:
+def reduce_function(table: int, inputs: list[Net], behind: Mapping[Net, Net] = _NO_INVERTERS) -> tuple[int, list[Net]]:
     """Drop constant, repeated and irrelevant inputs of a function, and take inverters into its table.
 
     Args:
         table: truth table, see `Function`.
         inputs: its nets.
-        inverted: gives the net behind an inverter.
+        behind: by the nets of inverters the nets that they invert.
 
     Returns:
         The new table and inputs, lowest net first.
     """
-    kept: list[Net] = []
-    # For each old input: its position among the kept ones, or -1 for a constant, and what it is xored with.
-    codes: list[tuple[int, int]] = []
-    for net in inputs:
-        behind = inverted(net) if net not in (ZERO, ONE) else None
-        source, flip = (net, 0) if behind is None else (behind, 1)
-        if source in (ZERO, ONE):
-            codes.append((-1, source))
-            continue
-        if source not in kept:
-            kept.append(source)
-        codes.append((kept.index(source), flip))
-    order = sorted(range(len(kept)), key=kept.__getitem__)
-    place = {old: new for new, old in enumerate(order)}
-    place[-1] = -1
-    fresh, positions = _reduced(table, len(kept), tuple((place[i], flip) for i, flip in codes))
-    return fresh, [kept[order[position]] for position in positions]
+    if min(inputs, default=ZERO) > ONE and behind.keys().isdisjoint(inputs):
+        kept = sorted(set(inputs))
+        fresh, positions = _reduced(table, len(kept), tuple([kept.index(net) << 1 for net in inputs]))
+        return fresh, kept if len(positions) == len(kept) else [kept[position] for position in positions]
+    sources = [behind.get(net, net) for net in inputs]
+    kept = sorted({source for source in sources if source > ONE})
+    # For each old input: its position among the kept ones and whether it is inverted, or a constant below zero.
+    codes = tuple(
+        [
+            kept.index(source) << 1 | (source != net) if source > ONE else source - 2
+            for source, net in zip(sources, inputs, strict=True)
+        ]
+    )
+    fresh, positions = _reduced(table, len(kept), codes)
+    return fresh, [kept[position] for position in positions]
 
 
 def forget() -> None:
@@ -326,13 +365,13 @@ def forget() -> None:
 
 
 @functools.lru_cache(maxsize=1 << 16)
-def _reduced(table: int, count: int, codes: tuple[tuple[int, int], ...]) -> tuple[int, list[int]]:
+def _reduced(table: int, count: int, codes: tuple[int, ...]) -> tuple[int, list[int]]:
     """A table over `count` inputs, and which of them matter; `codes` are as in `reduce_function`."""
     fresh = 0
     for row in range(1 << count):
         old_row = 0
-        for position, (index, flip) in enumerate(codes):
-            old_row |= ((row >> index & 1 if index >= 0 else 0) ^ flip) << position
+        for position, code in enumerate(codes):
+            old_row |= (code + 2 if code < 0 else row >> (code >> 1) & 1 ^ code & 1) << position
         fresh |= (table >> old_row & 1) << row
     return drop_irrelevant(fresh, list(range(count)))
 

@@ -1,17 +1,22 @@
 """What the bits of one kind of tile mean, prepared for matching.
 
 A setting whose bits are all clear says the same in every tile of a kind. So only the settings are looked at that have a
-set bit in a tile, and a setting is only prepared when that happens for the first time.
+set bit in a tile, and a setting is only prepared when that happens for the first time. What a setting says is kept by
+its bits, for the other tiles of the kind.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+import functools
+import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from lutlab_virtual_board.trellis import STRIDE, Setting, TileType
 from lutlab_virtual_board.wires import RelativeWire, relative
+
+_T = TypeVar("_T")
 
 Row = tuple[int, int]
 """A frame of a tile, and its bits in it."""
@@ -98,69 +103,188 @@ class Word:
         return sum(1 << index for index, lane in enumerate(self._lanes) if lane.count)
 
 
+_SETTINGS_TOGETHER = 6
+"""Settings that are skipped with one test where none of them has a set bit."""
+
+_Known = dict[int, tuple[int, int] | tuple[()]]
+"""What a multiplexer says by its bits: numbers of sink and source, see `RelativeWire.key`; empty if nothing."""
+
+_Said = tuple[str, str, int, int] | tuple[()]
+"""What a choice's bits say: its name, or none where it says nothing; the value; bits that this leaves unexplained, and
+those of multiplexers that it explains."""
+
+_KnownChoice = dict[int, _Said]
+
+
+_Block = tuple[int, int, bool, list[tuple[int, int, _T]]]
+"""Some settings: where their bits begin, the mask from there, whether they speak of clear bits, and of each its number,
+its mask and what is known of it."""
+
+
 class TileKind:
     """A kind of tile.
 
     Args:
         kind: of the database.
-
-    Attributes:
-        mux_count: settings with lower numbers are multiplexers.
-        word_mask: bits of words.
     """
 
     def __init__(self, kind: TileType) -> None:
         self._settings = [*kind.muxes, *kind.choices, *kind.words]
-        self.mux_count = len(kind.muxes)
+        self._masks = [bits_of(setting.rows) for setting in self._settings]
+        self._mux_count = len(kind.muxes)
         self._first_word = len(kind.muxes) + len(kind.choices)
-        self._ready: dict[int, Matcher | Word] = {}
-        self._frames: dict[int, list[tuple[int, int]]] = defaultdict(list)
-        self._touched: dict[Row, tuple[int, ...]] = {}
-        self._always = {number for number, setting in enumerate(self._settings) if setting.always}
-        self._choices = {each.name: self.mux_count + index for index, each in enumerate(kind.choices)}
+        self._matchers: dict[int, Matcher] = {}
+        self._ready_words: dict[int, Word] = {}
+        self._choices = {each.name: self._mux_count + index for index, each in enumerate(kind.choices)}
         self._words = {each.name: self._first_word + index for index, each in enumerate(kind.words)}
-        self.word_mask = 0
-        for number, setting in enumerate(self._settings):
-            for frame, bits in setting.rows:
-                self._frames[frame].append((bits, number))
-            if number >= self._first_word:
-                self.word_mask |= bits_of(setting.rows)
+        # What is known of settings before any tile was seen: most say nothing where their bits are clear.
+        self._arcs: dict[int, _Known] = {
+            number: {} if self._settings[number].always else {0: ()} for number in range(self._mux_count)
+        }
+        choices: dict[int, _KnownChoice] = {
+            number: {} if self._settings[number].always else {0: ()}
+            for number in range(self._mux_count, self._first_word)
+        }
+        in_frames = sorted(self._arcs, key=lambda number: self._settings[number].rows)
+        self._mux_blocks = self._blocks(self._arcs, in_frames)
+        self._choice_blocks = self._blocks(choices, list(choices))
+        self._word_masks = [
+            (number, self._masks[number], self._settings[number].always)
+            for number in range(self._first_word, len(self._settings))
+        ]
+        self._word_mask = functools.reduce(operator.or_, self._masks[self._first_word :], 0)
+        # By the number of a multiplexer and its bits, which say nothing: where they are in the tile.
+        self._silent: dict[tuple[int, int], int] = {}
+        self._without_mux = ~functools.reduce(operator.or_, self._masks[: self._mux_count], 0)
+        self._without_setting = ~functools.reduce(operator.or_, self._masks, 0)
 
-    def setting(self, number: int) -> Matcher | Word:
-        """A setting by its number."""
-        found = self._ready.get(number)
+    def _blocks(self, known: dict[int, _T], numbers: list[int]) -> list[_Block[_T]]:
+        """Settings some at a time, so that short integers are looked at."""
+        found = []
+        for start in range(0, len(numbers), _SETTINGS_TOGETHER):
+            here = numbers[start : start + _SETTINGS_TOGETHER]
+            mask = functools.reduce(operator.or_, (self._masks[number] for number in here))
+            low = max((mask & -mask).bit_length() - 1, 0)
+            always = any(self._settings[number].always for number in here)
+            each = [(number, self._masks[number] >> low, known[number]) for number in here]
+            found.append((low, mask >> low, always, each))
+        return found
+
+    def read(self, bits: int, place: int, links: dict[int, int]) -> tuple[dict[str, str], dict[str, int], int]:
+        """What a tile that is not clear says.
+
+        Args:
+            bits: all of the tile's, see `bits_of`.
+            place: the tile's, see `place_key`.
+            links: the source of each sink, by their numbers; the tile's are added.
+
+        Returns:
+            Choices and words that differ from an erased chip's, and the set bits that no known setting explains.
+        """
+        over = self._read_arcs(bits, place, links)
+        choices, over = self._read_choices(bits, over)
+        words = {}
+        for number, mask, always in self._word_masks:
+            if always or bits & mask:
+                word = self.word_at(number)
+                value = word.value(bits)
+                if value != word.default:
+                    words[word.name] = value
+        return choices, words, self._unexplained(bits, over) if over else 0
+
+    def _read_arcs(self, bits: int, place: int, links: dict[int, int]) -> int:
+        """Add what the multiplexers say; bits that no setting knows, or that theirs do not explain."""
+        over = bits & self._without_setting
+        for low, block, always, muxes in self._mux_blocks:
+            here = bits >> low & block
+            if here or always:
+                for number, mask, known in muxes:
+                    arc = known.get(here & mask)
+                    if arc:
+                        links[arc[0] + place] = arc[1] + place
+                    elif arc is None:
+                        key = number, here & mask
+                        rest = self._silent.get(key)
+                        over |= self._learn_arc(key, bits, place, links) if rest is None else rest
+        return over
+
+    def _learn_arc(self, key: tuple[int, int], bits: int, place: int, links: dict[int, int]) -> int:
+        """Find what a multiplexer's bits say, by its number and them; those of them that this does not explain."""
+        number, here = key
+        matcher = self.matcher_at(number)
+        option, rest = matcher.match(bits), bits & matcher.mask
+        if option is None:
+            self._silent[key] = rest
+            return rest
+        sink, source = matcher.sink, option.wire
+        links[sink.key if sink.once else sink.key + place] = source.key if source.once else source.key + place
+        rest &= ~option.ones
+        if not (rest or sink.once or source.once):
+            self._arcs[number][here] = sink.key, source.key
+        return rest
+
+    def _read_choices(self, bits: int, over: int) -> tuple[dict[str, str], int]:
+        """What the choices say, and what of `over` they do not explain, with bits of theirs that they do not."""
+        choices: dict[str, str] = {}
+        for low, block, always, settings in self._choice_blocks:
+            here = bits >> low & block
+            if here or always:
+                for number, mask, known in settings:
+                    said = known.get(here & mask)
+                    if said is None:
+                        said = known[here & mask] = self._learn_choice(number, bits)
+                    if said:
+                        name, value, rest, shared = said
+                        if name:
+                            choices[name] = value
+                        over = over & ~shared | rest
+        return choices, over
+
+    def _learn_choice(self, number: int, bits: int) -> _Said:
+        """Find what a choice's bits say."""
+        matcher = self.matcher_at(number)
+        option = matcher.match(bits)
+        # Bits that it shares with a multiplexer are looked at there.
+        rest = bits & matcher.mask & self._without_mux & ~(option.ones if option else 0)
+        shared = option.ones & ~self._without_mux if option else 0
+        if option and option.value != matcher.default:
+            return matcher.name, option.value, rest, shared
+        return ("", "", rest, shared) if rest or shared else ()
+
+    def _unexplained(self, bits: int, over: int) -> int:
+        """Of bits that some setting does not explain, those that no other one does: settings may share bits."""
+        over &= ~self._word_mask
+        for number in range(self._first_word):
+            if self._masks[number] & over:
+                matcher = self.matcher_at(number)
+                option = matcher.match(bits)
+                if option and (bits & matcher.mask or self._settings[number].always):
+                    over &= ~option.ones
+        return over
+
+    def matcher_at(self, number: int) -> Matcher:
+        """A multiplexer or choice by its number."""
+        found = self._matchers.get(number)
         if found is None:
-            kind = Word if number >= self._first_word else Matcher
-            found = self._ready[number] = kind(self._settings[number])
+            found = self._matchers[number] = Matcher(self._settings[number])
+        return found
+
+    def word_at(self, number: int) -> Word:
+        """A word by its number."""
+        found = self._ready_words.get(number)
+        if found is None:
+            found = self._ready_words[number] = Word(self._settings[number])
         return found
 
     def choice(self, name: str) -> Matcher | None:
         """A choice by its name."""
         number = self._choices.get(name)
-        found = None if number is None else self.setting(number)
-        return found if isinstance(found, Matcher) else None
+        return None if number is None else self.matcher_at(number)
 
     def word(self, name: str) -> Word | None:
         """A word by its name."""
         number = self._words.get(name)
-        found = None if number is None else self.setting(number)
-        return found if isinstance(found, Word) else None
-
-    def touched(self, rows: Iterable[Row]) -> list[int]:
-        """Numbers of the settings that a tile has something to say about, lowest first.
-
-        Args:
-            rows: the tile's frames that are not clear, and their bits.
-        """
-        found = set(self._always)
-        known = self._touched
-        for row in rows:
-            numbers = known.get(row)
-            if numbers is None:
-                frame, bits = row
-                numbers = known[row] = tuple(n for mask, n in self._frames.get(frame, ()) if mask & bits)
-            found.update(numbers)
-        return sorted(found)
+        return None if number is None else self.word_at(number)
 
 
 def bits_of(rows: Iterable[Row]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import defaultdict
 from collections.abc import Callable
@@ -30,6 +31,12 @@ _SHORT_CIRCUIT_COST = 6
 
 _BRANCH_CHARACTERS = 160
 """Operands of a choice that are longer together than this, in C, are not both computed."""
+
+_NAME_CHARACTERS_MAX = 16
+"""Longest operand for which the form of an expression is kept; each is a single name."""
+
+_MARK = ord("a")
+"""Names of operands in the form of an expression, which has no other letters."""
 
 _ATOM = re.compile(r"[\w.@\[\]]+")
 
@@ -61,26 +68,30 @@ class Values:
                 self.register_group += [number] * len(group.members)
                 for member in group.members:
                     self.register_place[member] = len(self.register_place)
+        self._group_name = {str(place): f"q_{group}" for place, group in enumerate(self.register_group)}
         self._extra = len(netlist.drivers)
         self._order: dict[int, list[Net]] = defaultdict(list)
         for net in schedule.order:
+            # Only functions are written inside their readers.
+            if net in schedule.inlined:
+                continue
+            self._order[schedule.owner[net]].append(net)
             # The first bit of a product is where all of it is computed.
-            if net not in schedule.inlined or isinstance(netlist.drivers[net], ProductOutput):
-                self._order[schedule.owner[net]].append(net)
             if isinstance(netlist.drivers[net], ProductOutput) and schedule.owner[net] != ALWAYS:
                 self._order[ALWAYS].append(net)
         self._addresses: dict[tuple[int, tuple[Net, ...]], int] = {}
         self._products: set[int] = set()
+        self._plain: dict[Net, str] = {}
 
     def read(self, net: Net) -> str:
         """An expression with a net's value."""
-        if net in (ZERO, ONE):
-            return str(net)
-        if net in self.schedule.inlined:
-            return f"({self._expression(net)})"
         driver = self.netlist.drivers[net]
+        if isinstance(driver, Function):
+            return f"({self._expression(net)})" if net in self.schedule.inlined else f"@{net}@"
         if isinstance(driver, RegisterOutput):
             return f"S.q[{self.register_place[driver.index]}]"
+        if driver is None:
+            return str(net)
         if isinstance(driver, PinInput):
             return f"S.in[{self._inputs[driver.pin]}]"
         if isinstance(driver, ClockLevel):
@@ -143,9 +154,10 @@ class Values:
 
     def sources(self, text: str) -> set[str]:
         """The pieces of state that a text reads, as they are called in `MARK_<name>`."""
-        if "S." not in text:
-            return set()
-        names = {f"q_{self.register_group[int(place)]}" for place in _REGISTER.findall(text)}
+        registers = _REGISTER.findall(text)
+        names = {self._group_name[place] for place in registers}
+        if text.count("S.") == len(registers):
+            return names
         if "S.block" in text:
             names |= {f"block_{block}_{port}" for block, port in _BLOCK_OUTPUT.findall(text)}
         if _OTHER_STATE.search(text):
@@ -158,7 +170,20 @@ class Values:
     def _expression(self, net: Net) -> str:
         driver = self.netlist.drivers[net]
         assert isinstance(driver, Function)
-        return _text(self.schedule.trees[net], driver.inputs, self.read)
+        names, read, plain = [], self.read, self._plain
+        form = _form(driver.table, len(driver.inputs))
+        for source in driver.inputs:
+            name = plain.get(source)
+            if name is None:
+                name = read(source)
+                if len(name) <= _NAME_CHARACTERS_MAX and _ATOM.fullmatch(name):
+                    plain[source] = name
+                else:
+                    form = None
+            names.append(name)
+        if form is None:
+            return _text(self.schedule.trees[net], tuple(range(len(names))), names.__getitem__)
+        return form.format(*names)
 
     def _block_ram_bit(self, driver: BlockRamOutput) -> str:
         for number, port in enumerate(self.netlist.block_rams[driver.index].ports):
@@ -198,6 +223,24 @@ class Values:
 def expression(function: Function, read: Callable[[Net], str]) -> str:
     """C of a function, whose inputs `read` writes."""
     return _text(tree_of(function.table, len(function.inputs)), function.inputs, read)
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _form(table: int, count: int) -> str | None:
+    """A function's expression with a place for each operand, or None where it depends on how long their names are."""
+    tree, numbers = tree_of(table, count), tuple(range(count))
+    shortest = _text(tree, numbers, lambda number: chr(_MARK + number))
+    longest = _text(tree, numbers, lambda number: chr(_MARK + number) * _NAME_CHARACTERS_MAX)
+    for number in numbers:
+        mark = chr(_MARK + number)
+        shortest = shortest.replace(mark, f"{{{number}}}")
+        longest = longest.replace(mark * _NAME_CHARACTERS_MAX, f"{{{number}}}")
+    return shortest if shortest == longest else None
+
+
+def forget() -> None:
+    """Let go of the expressions that are kept."""
+    _form.cache_clear()
 
 
 def _text(tree: Tree, inputs: tuple[Net, ...], read: Callable[[Net], str]) -> str:

@@ -76,31 +76,81 @@ class RelativeWire(NamedTuple):
         rows: down.
         name: there.
         once: the wire exists once on the whole chip.
+        key: number of the wire; less that of the place it is seen from, unless it exists once.
     """
 
     columns: int
     rows: int
     name: str
     once: bool
+    key: int
 
     def at(self, x: int, y: int) -> Wire:
         """The chip's wire that the tile at (x, y) calls so."""
-        columns, rows, name, once = self
+        columns, rows, name, once, _ = self
         return _new(Wire, (0, 0, name) if once else (x + columns, y + rows, name))
+
+
+# -- wires as numbers -------------------------------------------------------------------------------------------------
+#
+# Where there are many wires, each is one integer: NAME_SHIFT bits of place, and above them the number of its name.
+# Moving a wire by some rows and columns is an addition.
+
+NAME_SHIFT = 16
+PLACE_MASK = (1 << NAME_SHIFT) - 1
+_MARGIN = 64
+"""Rows and columns beyond the chip's edges that names may still point to."""
+
+_numbers: dict[str, int] = {}
+_names: list[str] = []
+
+
+def name_number(name: str) -> int:
+    """The number of a wire's name: as many as the database has names, for the life of the process."""
+    number = _numbers.get(name)
+    if number is None:
+        number = _numbers[name] = len(_names)
+        _names.append(name)
+    return number
+
+
+def name_of(number: int) -> str:
+    """The wire's name with this number."""
+    return _names[number]
+
+
+def place_key(x: int, y: int) -> int:
+    """The number of a place; `key >> NAME_SHIFT` of a wire is its name's, `key & PLACE_MASK` its place's."""
+    return (y + _MARGIN << 8) + x + _MARGIN
+
+
+def place_of(key: int) -> tuple[int, int]:
+    """Column and row of a place or of a wire, by its number."""
+    return (key & 0xFF) - _MARGIN, (key >> 8 & 0xFF) - _MARGIN
+
+
+def wire_key(wire: Wire) -> int:
+    """The number of a wire."""
+    x, y, name = wire
+    return (name_number(name) << NAME_SHIFT) + (y + _MARGIN << 8) + x + _MARGIN
+
+
+def wire_of(key: int) -> Wire:
+    """The wire with this number."""
+    return _new(Wire, (*place_of(key), _names[key >> NAME_SHIFT]))
 
 
 _new = tuple.__new__
 
 
-def wire_at(x: int, y: int, name: str) -> Wire:
-    """`Wire(x, y, name)`, made in half the time."""
-    return _new(Wire, (x, y, name))
-
-
 @functools.lru_cache(maxsize=1 << 16)
 def relative(name: str) -> RelativeWire:
     """A database name, taken apart once."""
-    return RelativeWire(*split_relative(name), name.startswith("G_") and not _PER_TILE_GLOBAL.search(name))
+    columns, rows, there = split_relative(name)
+    once = name.startswith("G_") and not _PER_TILE_GLOBAL.search(name)
+    number = name_number(there) << NAME_SHIFT
+    key = number + place_key(0, 0) if once else number + (rows << 8) + columns
+    return RelativeWire(columns, rows, there, once, key)
 
 
 def absolute(x: int, y: int, name: str) -> Wire:

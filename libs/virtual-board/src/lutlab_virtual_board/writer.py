@@ -10,10 +10,10 @@ net that it has changed.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 FUNCTION_LINES_MAX = 400
 """Statements in one C function: compilers need more than linear time for larger ones."""
@@ -25,11 +25,11 @@ _WORD_BITS = 64
 _TESTED_TOGETHER = 8
 """Blocks that are skipped with one test where none of them is requested; a divisor of the word."""
 
-_TOKEN = re.compile(r"@(\d+)@")
+_Name = str
+"""A net's number as text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     """One C statement, without its semicolon where it defines a net.
 
     Attributes:
@@ -147,7 +147,7 @@ class Writer:
         """
         readers, blocks = self._readers()
         self.field_count = len(readers)
-        places = {net: f"S.t[{index}]" for index, net in enumerate(sorted(readers))}
+        places = {net: f"S.t[{index}]" for index, net in enumerate(sorted(readers, key=int))}
         marks = self._marks()
         text = [f"#define MARK_{name} {_request(marks.get(name, {}))}" for name in sorted(pieces)]
         text += [f"static void {function.name}(void);" for function in self._functions]
@@ -160,32 +160,44 @@ class Writer:
             text.append("}")
         return text, self._calls()
 
-    def _readers(self) -> tuple[set[int], dict[int, Mask]]:
-        """Nets that leave the function that computes them, and the blocks that read each of those."""
-        defined: dict[int, int] = {}
-        read: dict[int, set[int]] = defaultdict(set)
+    def _readers(self) -> tuple[set[_Name], dict[_Name, str]]:
+        """Nets that leave the function that computes them, and what requests the blocks that read each of those."""
+        defined: dict[_Name, int] = {}
+        read: dict[_Name, list[int]] = defaultdict(list)
         for index, function in enumerate(self._functions):
-            for statement in function.lines:
-                if statement.net is not None:
-                    defined[statement.net] = index
-                for net in _TOKEN.findall(statement.text):
-                    read[int(net)].add(index)
-        shared = {net for net, index in defined.items() if net in read and read[net] != {index}}
-        masks: dict[int, Mask] = {}
-        for net in shared:
-            others = (self._functions[index].block for index in read[net] - {defined[net]})
-            masks[net] = _mask(block for block in others if block is not None)
-        return shared, masks
+            here: set[_Name] = set()
+            for text, net in function.lines:
+                if net is not None:
+                    defined[str(net)] = index
+                if "@" in text:
+                    here.update(text.split("@")[1::2])
+            for name in here:
+                read[name].append(index)
+        shared: set[_Name] = set()
+        requests: dict[_Name, str] = {}
+        known: dict[tuple[int, ...], str] = {}
+        for name, index in defined.items():
+            others = tuple([each for each in read.get(name, ()) if each != index])
+            if others:
+                shared.add(name)
+                request = known.get(others)
+                if request is None:
+                    blocks = (self._functions[each].block for each in others)
+                    mask = _mask(block for block in blocks if block is not None)
+                    request = known[others] = _request(mask) if mask else ""
+                requests[name] = request
+        return shared, requests
 
     def _marks(self) -> dict[str, Mask]:
         """The blocks that read each piece of state."""
         found: dict[str, set[int]] = defaultdict(set)
         for number, function in enumerate(self._blocks):
-            for name in function.watched:
+            names = set(function.watched)
+            for text, _ in function.lines:
+                if "S." in text:
+                    names |= self._sources(text)
+            for name in names:
                 found[name].add(number)
-            for statement in function.lines:
-                for name in self._sources(statement.text):
-                    found[name].add(number)
         return {name: _mask(blocks) for name, blocks in found.items()}
 
     def _calls(self) -> list[str]:
@@ -242,44 +254,51 @@ def _request(mask: Mask) -> str:
     return f"({', '.join(parts)})" if parts else "((void)0)"
 
 
-def _render_block(function: _Function, places: dict[int, str], readers: dict[int, Mask]) -> list[str]:
+def _render_block(function: _Function, places: dict[_Name, str], requests: dict[_Name, str]) -> list[str]:
     """A block's statements; where nets that other blocks read have changed, those are requested."""
     lines: list[str] = []
     changes: dict[str, str] = {}
-    here: dict[int, str] = {}
-    for statement in function.lines:
-        request = _request(readers.get(statement.net, {})) if statement.net in places else ""
-        if not request or "|=" not in request:
-            lines.append(_render(statement, places, here))
+    here: dict[_Name, str] = {}
+    for text, net in function.lines:
+        if net is None:
+            lines.append(f"  {_substitute(text, places, here)}")
             continue
-        change = changes.setdefault(request, f"d{len(changes)}")
-        place, local = places[statement.net or 0], f"v{statement.net}"
-        # Later statements of the block read the local variable.
-        lines.append(f"  u {local} = {_substitute(statement.text, places, here)};")
-        lines.append(f"  {change} |= {local} ^ {place}; {place} = {local};")
-        here[statement.net or 0] = local
+        name = str(net)
+        place, request = places.get(name), requests.get(name)
+        value = _substitute(text, places, here)
+        if place is None:
+            lines.append(f"  u v{name} = {value};")
+        elif not request:
+            lines.append(f"  {place} = {value};")
+        else:
+            change = changes.get(request)
+            if change is None:
+                change = changes[request] = f"d{len(changes)}"
+            # Later statements of the block read the local variable.
+            local = here[name] = f"v{name}"
+            lines.append(f"  u {local} = {value};")
+            lines.append(f"  {change} |= {local} ^ {place}; {place} = {local};")
     head = [f"  u {', '.join(f'{name} = 0' for name in changes.values())};"] if changes else []
     tail = [f"  if ({name}) {request};" for request, name in changes.items()]
     return [*head, *lines, *tail]
 
 
-def _substitute(text: str, places: dict[int, str], here: dict[int, str]) -> str:
+def _substitute(text: str, places: dict[_Name, str], here: dict[_Name, str]) -> str:
     """A text with the nets' places; a local variable in `here` comes before the net's place in the state."""
     if "@" not in text:
         return text
+    parts = text.split("@")
+    for index in range(1, len(parts), 2):
+        net = parts[index]
+        parts[index] = here.get(net) or places.get(net) or f"v{net}"
+    return "".join(parts)
 
-    def name(match: re.Match[str]) -> str:
-        net = int(match[1])
-        return here.get(net) or places.get(net) or f"v{net}"
 
-    return _TOKEN.sub(name, text)
-
-
-def _render(statement: Statement, places: dict[int, str], here: dict[int, str]) -> str:
+def _render(statement: Statement, places: dict[_Name, str], here: dict[_Name, str]) -> str:
     text = _substitute(statement.text, places, here)
     if statement.net is None:
         return f"  {text}"
-    place = places.get(statement.net)
+    place = places.get(str(statement.net))
     return f"  {place} = {text};" if place else f"  u v{statement.net} = {text};"
 
 

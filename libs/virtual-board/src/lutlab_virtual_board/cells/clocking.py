@@ -10,7 +10,7 @@ from lutlab_virtual_board.cells.context import OR, Context, place
 from lutlab_virtual_board.errors import UnsupportedCell, UnsupportedConfiguration
 from lutlab_virtual_board.netlist import ONE, ZERO, Clock, DerivedClock, Net, Register, RegisterOutput
 from lutlab_virtual_board.trellis import Tile
-from lutlab_virtual_board.wires import Wire
+from lutlab_virtual_board.wires import Wire, wire_key, wire_of
 
 _BUFFER = 0b10
 _PLL_TILES = {
@@ -42,10 +42,18 @@ def require_clock(context: Context, wire: Wire, where: str) -> int:
     Raises:
         UnsupportedCell: the clock comes from a cell that is not executed.
     """
-    source = context.routing.source(wire)
-    if not isinstance(source, Wire):
+    return require_clock_at(context, wire_key(wire), where)
+
+
+def require_clock_at(context: Context, wire: int, where: str) -> int:
+    """The number of the clock at a cell's clock input, by the wire's number; see `require_clock`."""
+    source = context.routing.source_key(wire)
+    if source < 0:
         raise UnsupportedCell("cell without a running clock", where, "its clock input is constant")
-    return context.clock_number(_clock(context, source, where))
+    number = context.clock_numbers.get(source)
+    if number is None:
+        number = context.clock_numbers[source] = context.clock_number(_clock(context, wire_of(source), where))
+    return number
 
 
 def _clock(context: Context, source: Wire, where: str) -> Clock | DerivedClock:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass, field
 
 from lutlab_virtual_board.configuration import Configuration
 from lutlab_virtual_board.errors import DatabaseError, UnsupportedConfiguration
-from lutlab_virtual_board.netlist import ONE, ZERO, Clock, ClockLevel, DerivedClock, Function, Net, Netlist, PinInput
-from lutlab_virtual_board.routing import Routing, Source, Tie
-from lutlab_virtual_board.wires import Wire
+from lutlab_virtual_board.netlist import ONE, ZERO, Clock, ClockLevel, DerivedClock, Net, Netlist, PinInput, function_of
+from lutlab_virtual_board.routing import FLOATING, TIED_HIGH, TIED_LOW, Routing, Source, Tie
+from lutlab_virtual_board.wires import NAME_SHIFT, PLACE_MASK, Wire, name_number, name_of, place_of, wire_key
 
 _LUTS = {
-    f"F{index}_SLICE": (f"SLICE{'ABCD'[index // 2]}.MODE", f"SLICE{'ABCD'[index // 2]}.K{index % 2}.INIT")
+    name_number(f"F{index}_SLICE"): (f"SLICE{'ABCD'[index // 2]}.MODE", f"SLICE{'ABCD'[index // 2]}.K{index % 2}.INIT")
     for index in range(8)
 }
-"""For each LUT's output the names of its slice's mode and of its truth table."""
+"""For each LUT's output, by the number of its name, the names of its slice's mode and of its truth table."""
 
 _LUT_INIT_ERASED = 0xFFFF
 _CONSTANT_INITS = {0: ZERO, 0xFFFF: ONE}
@@ -36,8 +37,9 @@ class Context:
         clock_pin: of the oscillator.
         clock_hz: of the oscillator.
         netlist: so far.
-        pending: cell outputs that have a net but no driver yet.
+        pending: cell outputs, by their numbers, that have a net but no driver yet.
         built: cells with several outputs that have been built, by place.
+        clock_numbers: numbers of the clocks that cells run on, by the numbers of the wires they come from.
     """
 
     configuration: Configuration
@@ -45,8 +47,9 @@ class Context:
     clock_pin: str
     clock_hz: int
     netlist: Netlist = field(default_factory=Netlist)
-    pending: list[tuple[Wire, Net]] = field(default_factory=list)
+    pending: list[tuple[int, Net]] = field(default_factory=list)
     built: dict[object, object] = field(default_factory=dict)
+    clock_numbers: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         pins = self.configuration.database.pins
@@ -54,17 +57,27 @@ class Context:
             raise DatabaseError(f"no package {self.package!r} of this device; known: {', '.join(sorted(pins))}")
         self.pins = pins[self.package]
         self._pin_names = {place: pin for pin, place in self.pins.items()}
-        self.routing = Routing(self.configuration)
-        self._nets: dict[Wire, Net] = {}
+        self._nets: dict[int, Net] = {FLOATING: ONE, TIED_LOW: ZERO, TIED_HIGH: ONE}
         self._functions: dict[tuple[int, tuple[Net, ...]], Net] = {}
         self._pins: dict[str, Net] = {}
         self._levels: dict[int, Net] = {}
+
+    @functools.cached_property
+    def routing(self) -> Routing:
+        """The drivers of the chip's wires."""
+        return Routing(self.configuration)
 
     # -- nets ---------------------------------------------------------------------------------------------------
 
     def net(self, wire: Wire) -> Net:
         """The net that a cell's input wire carries; a floating wire reads as one."""
-        return self.net_of(self.routing.source(wire))
+        return self.net_at(wire_key(wire))
+
+    def net_at(self, sink: int) -> Net:
+        """The net that a cell's input wire, by its number, carries."""
+        source = self.routing.source_key(sink)
+        net = self._nets.get(source)
+        return self._new_net(source) if net is None else net
 
     def net_of(self, source: Source) -> Net:
         """The net of a routed source."""
@@ -72,26 +85,31 @@ class Context:
             return ONE
         if isinstance(source, Tie):
             return ONE if source.value else ZERO
-        net = self._nets.get(source)
-        if net is not None:
-            return net
-        net = self._constant_lut(source)
-        if net is None:
-            net = self.netlist.add(None)
-            self.netlist.names[net] = str(source)
-            self.pending.append((source, net))
-        self._nets[source] = net
-        return net
+        return self.net_from(wire_key(source))
 
-    def _constant_lut(self, source: Wire) -> Net | None:
-        """The constant that a LUT without inputs is there for: nextpnr makes zeros that way."""
-        lut = _LUTS.get(source.name)
-        if lut is None:
-            return None
-        mode, init = lut
-        if self.choice(source.x, source.y, mode, "LOGIC") != "LOGIC":
-            return None
-        return _CONSTANT_INITS.get(self.configuration.words(source.x, source.y).get(init, _LUT_INIT_ERASED))
+    def net_from(self, source: int) -> Net:
+        """The net of a cell's output, by its number, or of what else `Routing.source_key` gives."""
+        net = self._nets.get(source)
+        return self._new_net(source) if net is None else net
+
+    def _new_net(self, source: int) -> Net:
+        """The net of a cell's output that is met for the first time."""
+        number = source >> NAME_SHIFT
+        lut = _LUTS.get(number)
+        if lut is not None:
+            # A LUT without inputs is there for a constant: nextpnr makes zeros that way.
+            choices, words = self.configuration.settings(source & PLACE_MASK)
+            constant = _CONSTANT_INITS.get(words.get(lut[1], _LUT_INIT_ERASED))
+            if constant is not None and choices.get(lut[0], "LOGIC") == "LOGIC":
+                self._nets[source] = constant
+                return constant
+        netlist = self.netlist
+        net = self._nets[source] = len(netlist.drivers)
+        netlist.drivers.append(None)
+        x, y = place_of(source)
+        netlist.names[net] = f"R{y}C{x} {name_of(number)}"
+        self.pending.append((source, net))
+        return net
 
     def output(self, wire: Wire) -> Net:
         """The net of a cell's output; whoever builds the cell drives it."""
@@ -99,14 +117,15 @@ class Context:
 
     def drive(self, net: Net, table: int, *inputs: Net) -> None:
         """Let a function drive a net."""
-        self.netlist.drivers[net] = Function(table, inputs)
+        self.netlist.drivers[net] = function_of(table, inputs)
 
     def function(self, table: int, *inputs: Net) -> Net:
         """A net that carries a function of others; equal ones are shared."""
         key = (table, inputs)
-        if key not in self._functions:
-            self._functions[key] = self.netlist.add(Function(table, inputs))
-        return self._functions[key]
+        net = self._functions.get(key)
+        if net is None:
+            net = self._functions[key] = self.netlist.add(function_of(table, inputs))
+        return net
 
     def invert(self, net: Net) -> Net:
         """The opposite of a net."""

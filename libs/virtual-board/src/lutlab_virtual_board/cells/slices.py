@@ -6,11 +6,23 @@ Lattice FPGA-DS-02012 "ECP5 Family", section "Slice"; Project Trellis, tile PLC2
 
 from __future__ import annotations
 
-from lutlab_virtual_board.cells.clocking import chip_reset, require_clock
-from lutlab_virtual_board.cells.context import AND, OR, SELECT, Context, number, place
+from dataclasses import dataclass
+
+from lutlab_virtual_board.cells.clocking import chip_reset, require_clock, require_clock_at
+from lutlab_virtual_board.cells.context import AND, OR, SELECT, Context
 from lutlab_virtual_board.errors import UnsupportedCell
-from lutlab_virtual_board.netlist import ONE, ZERO, DistributedRam, Function, Net, RamOutput, Register, RegisterOutput
-from lutlab_virtual_board.wires import Wire, wire_at
+from lutlab_virtual_board.netlist import (
+    ONE,
+    ZERO,
+    DistributedRam,
+    Net,
+    RamOutput,
+    Register,
+    RegisterOutput,
+    function_of,
+)
+from lutlab_virtual_board.routing import FLOATING
+from lutlab_virtual_board.wires import NAME_SHIFT, PLACE_MASK, Wire, name_number, name_of, place_key, place_of
 
 _SLICES = "ABCD"
 _LUT_INIT_ERASED = 0xFFFF
@@ -25,51 +37,122 @@ def _slice(index: int) -> str:
     return f"SLICE{_SLICES[index // 2]}"
 
 
-_PINS = {
-    (index, letter): (f"{_slice(index)}.{letter}{index % 2}MUX", f"{letter}{index}_SLICE")
-    for index in range(8)
-    for letter in "ABCDM"
-}
-"""For each input of a LUT or register the choice that ties it to one, and its wire."""
+def _key(name: str) -> int:
+    """The number of a wire, less that of its place."""
+    return name_number(name) << NAME_SHIFT
 
-_LUT_PINS = [[_PINS[index, letter] for letter in "ABCD"] for index in range(8)]
+
+_PINS = [
+    {letter: (f"{_slice(index)}.{letter}{index % 2}MUX", _key(f"{letter}{index}_SLICE")) for letter in "ABCDM"}
+    for index in range(8)
+]
+"""For each LUT and register and each of its inputs the choice that ties it to one, and its wire."""
+
+_LUT_PINS = [[pins[letter] for letter in "ABCD"] for pins in _PINS]
 _INITS = [f"{_slice(index)}.K{index % 2}.INIT" for index in range(8)]
 _MODES = [f"{_slice(index)}.MODE" for index in range(8)]
+_INDEX_OF = {name_number(f"{letter}{index}_SLICE"): index for index in range(8) for letter in "FQ"}
+"""Which LUT or register an output belongs to, by the number of the wire's name."""
 
 
-def _pin(context: Context, x: int, y: int, index: int, letter: str) -> Net:
+@dataclass(frozen=True, slots=True)
+class _Carry:
+    """Wires and choices of half a carry cell."""
+
+    carry_in: int
+    carry_out: int
+    total: int
+    inject: str
+
+
+def _carry(index: int) -> _Carry:
+    letter, half = _SLICES[index // 2], index % 2
+    between = _key(f"_CARRY{letter}")
+    carry_in = between if half else _key("FCI_SLICE" if letter == "A" else f"FCI{letter}_SLICE")
+    carry_out = _key("FCO_SLICE" if letter == "D" else f"FCO{letter}_SLICE") if half else between
+    return _Carry(carry_in, carry_out, _key(f"F{index}_SLICE"), f"{_slice(index)}.CCU2.INJECT1_{half}")
+
+
+_CARRIES = [_carry(index) for index in range(8)]
+
+
+@dataclass(frozen=True, slots=True)
+class _RegisterNames:
+    """Wires and choices of a register."""
+
+    cell: str
+    mode: str
+    start: str
+    direct: str
+    data: int
+    enable_mux: str
+    enable: int
+    clock: int
+    reset: int
+    chip_wide: str
+
+
+def _register_names(index: int) -> _RegisterNames:
+    name = _slice(index)
+    register = f"{name}.REG{index % 2}"
+    return _RegisterNames(
+        cell=f"{name} register {index % 2}",
+        mode=f"{register}.LSRMODE",
+        start=f"{register}.REGSET",
+        direct=f"{register}.SD",
+        data=_key(f"DI{index}_SLICE"),
+        enable_mux=f"{name}.CEMUX",
+        enable=_key(f"CE{index // 2}_SLICE"),
+        clock=_key(f"MUXCLK{index // 2}"),
+        reset=_key(f"MUXLSR{index // 2}"),
+        chip_wide=f"{name}.GSR",
+    )
+
+
+_REGISTERS = [_register_names(index) for index in range(8)]
+
+
+def _pin(context: Context, at: int, index: int, letter: str) -> Net:
     """Input A, B, C, D or M of LUT or register `index`."""
-    tied, wire = _PINS[index, letter]
-    if context.configuration.choices(x, y).get(tied) == "1":
+    tied, wire = _PINS[index][letter]
+    if context.configuration.settings(at)[0].get(tied) == "1":
         return ONE
-    return context.net(Wire(x, y, wire))
+    return context.net_at(wire + at)
 
 
-def _inputs(context: Context, x: int, y: int, index: int) -> tuple[Net, ...]:
-    choices, net = context.configuration.choices(x, y), context.net
-    return tuple([ONE if choices.get(tied) == "1" else net(wire_at(x, y, wire)) for tied, wire in _LUT_PINS[index]])
+def _inputs(context: Context, at: int, index: int) -> tuple[Net, ...]:
+    choices, net = context.configuration.settings(at)[0], context.net_at
+    return tuple([ONE if choices.get(tied) == "1" else net(wire + at) for tied, wire in _LUT_PINS[index]])
 
 
-def _init(context: Context, x: int, y: int, index: int) -> int:
-    return context.configuration.words(x, y).get(_INITS[index], _LUT_INIT_ERASED)
+def _init(context: Context, at: int, index: int) -> int:
+    return context.configuration.settings(at)[1].get(_INITS[index], _LUT_INIT_ERASED)
 
 
-def _mode(context: Context, x: int, y: int, index: int) -> str:
-    return context.choice(x, y, _MODES[index], "LOGIC")
+def _mode(context: Context, at: int, index: int) -> str:
+    return context.configuration.settings(at)[0].get(_MODES[index], "LOGIC")
 
 
-def expand_lut(context: Context, wire: Wire, net: Net) -> None:
-    """A LUT's output: logic, the sum of a carry cell, or a RAM's data."""
-    index = number(wire.name)
-    mode = _mode(context, wire.x, wire.y, index)
+def expand_lut(context: Context, source: int, net: Net) -> None:
+    """A LUT's output, by its number: logic, the sum of a carry cell, or a RAM's data."""
+    at, index = source & PLACE_MASK, _INDEX_OF[source >> NAME_SHIFT]
+    choices, words = context.configuration.settings(at)
+    mode = choices.get(_MODES[index], "LOGIC")
     if mode == "LOGIC":
-        context.drive(net, _init(context, wire.x, wire.y, index), *_inputs(context, wire.x, wire.y, index))
+        carried = context.net_at
+        inputs = tuple([ONE if choices.get(tied) == "1" else carried(wire + at) for tied, wire in _LUT_PINS[index]])
+        context.netlist.drivers[net] = function_of(words.get(_INITS[index], _LUT_INIT_ERASED), inputs)
     elif mode == "CCU2":
-        _carry_half(context, wire.x, wire.y, index)
+        _carry_half(context, at, index)
     elif mode == "DPRAM":
-        _distributed_ram(context, wire, net, index)
+        _distributed_ram(context, at, net, index)
     else:
-        raise UnsupportedCell(f"slice mode {mode}", place(wire, _slice(index)), "its LUT is used as logic")
+        raise UnsupportedCell(f"slice mode {mode}", _place(at, _slice(index)), "its LUT is used as logic")
+
+
+def _place(at: int, cell: str) -> str:
+    x, y = place_of(at)
+    return f"R{y}C{x} {cell}"
 
 
 def expand_mux5(context: Context, wire: Wire, net: Net) -> None:
@@ -87,7 +170,7 @@ def expand_mux6(context: Context, wire: Wire, net: Net) -> None:
 def _mux(context: Context, wire: Wire, net: Net, index: int, names: tuple[str, str]) -> None:
     """M of `index` selects between two wires of the tile, the first for zero."""
     low, high = (context.net(Wire(wire.x, wire.y, name)) for name in names)
-    context.drive(net, SELECT, low, high, _pin(context, wire.x, wire.y, index, "M"))
+    context.drive(net, SELECT, low, high, _pin(context, place_key(wire.x, wire.y), index, "M"))
 
 
 def expand_carry(context: Context, wire: Wire, net: Net) -> None:
@@ -97,55 +180,54 @@ def expand_carry(context: Context, wire: Wire, net: Net) -> None:
     """
     letter = wire.name[3] if wire.name[3] != "_" else "D"
     index = 2 * _SLICES.index(letter)
-    if _mode(context, wire.x, wire.y, index) == "CCU2":
-        _carry_half(context, wire.x, wire.y, index + 1)
+    at = place_key(wire.x, wire.y)
+    if _mode(context, at, index) == "CCU2":
+        _carry_half(context, at, index + 1)
     else:
         context.drive(net, _BUFFER, ZERO)
 
 
-def _carry_half(context: Context, x: int, y: int, index: int) -> None:
+def _carry_half(context: Context, at: int, index: int) -> None:
     """Drive sum and carry out of one half of a carry cell, and of the half before it if this is the second."""
-    key = ("carry", x, y, index)
+    wires = _CARRIES[index]
+    key = ("carry", at, index)
     if key in context.built:
         return
     context.built[key] = None
-    name, half = _slice(index), index % 2
-    letter = name[-1]
-    if half:
-        _carry_half(context, x, y, index - 1)
-        carry_in = context.output(Wire(x, y, f"_CARRY{letter}"))
-        carry_out = Wire(x, y, "FCO_SLICE" if letter == "D" else f"FCO{letter}_SLICE")
+    if index % 2:
+        _carry_half(context, at, index - 1)
+        carry_in = context.net_from(wires.carry_in + at)
     else:
-        carry_in = context.net(Wire(x, y, "FCI_SLICE" if letter == "A" else f"FCI{letter}_SLICE"))
-        carry_out = Wire(x, y, f"_CARRY{letter}")
-    inputs, init = _inputs(context, x, y, index), _init(context, x, y, index)
+        carry_in = context.net_at(wires.carry_in + at)
+    inputs, init = _inputs(context, at, index), _init(context, at, index)
     lut = context.function(init, *inputs)
-    total, carry = context.output(Wire(x, y, f"F{index}_SLICE")), context.output(carry_out)
-    if context.choice(x, y, f"{name}.CCU2.INJECT1_{half}", "YES") == "YES":
-        context.drive(total, _BUFFER, lut)
-        context.drive(carry, AND, lut, carry_in)
+    total, carry = context.net_from(wires.total + at), context.net_from(wires.carry_out + at)
+    drivers = context.netlist.drivers
+    if context.configuration.settings(at)[0].get(wires.inject, "YES") == "YES":
+        drivers[total] = function_of(_BUFFER, (lut,))
+        drivers[carry] = function_of(AND, (lut, carry_in))
     else:
         generate = context.function(init & 0xF, inputs[0], inputs[1])
-        context.drive(total, _XOR, lut, carry_in)
-        context.drive(carry, SELECT, generate, carry_in, lut)
+        drivers[total] = function_of(_XOR, (lut, carry_in))
+        drivers[carry] = function_of(SELECT, (generate, carry_in, lut))
 
 
-def _distributed_ram(context: Context, wire: Wire, net: Net, index: int) -> None:
+def _distributed_ram(context: Context, at: int, net: Net, index: int) -> None:
     """One bit of a 16 x 4 RAM: slices A and B hold it, slice C passes on the write address and data."""
-    x, y = wire.x, wire.y
-    if _mode(context, x, y, 4) != "RAMW":
-        raise UnsupportedCell("DPRAM", place(wire, _slice(index)), "slice C of its tile is not in mode RAMW")
+    (x, y), where = place_of(at), _place(at, _slice(index))
+    if _mode(context, at, 4) != "RAMW":
+        raise UnsupportedCell("DPRAM", where, "slice C of its tile is not in mode RAMW")
     letter, half = _WRITE_DATA[index]
-    clock = require_clock(context, Wire(x, y, f"WCK{index // 2}_SLICE"), place(wire, _slice(index)))
+    clock = require_clock(context, Wire(x, y, f"WCK{index // 2}_SLICE"), where)
     ram = DistributedRam(
         # A read and a write address bit pair where they have the same pin, in the LUT and in slice C.
-        read=_inputs(context, x, y, index),
-        write=_inputs(context, x, y, 4),
-        data=_pin(context, x, y, 4 + half, letter),
+        read=_inputs(context, at, index),
+        write=_inputs(context, at, 4),
+        data=_pin(context, at, 4 + half, letter),
         enable=_write_enable(context, x, y, index),
-        value=_init(context, x, y, index),
+        value=_init(context, at, index),
         falling=context.choice(x, y, "CLK1.CLKMUX", "CLK") == "INV",
-        place=place(wire, _slice(index)),
+        place=where,
         clock=clock,
     )
     context.netlist.rams.append(ram)
@@ -160,28 +242,29 @@ def _write_enable(context: Context, x: int, y: int, index: int) -> Net:
     return context.invert(enable) if mux == "INV" else enable
 
 
-def expand_register(context: Context, wire: Wire, net: Net) -> None:
-    """A slice's flip-flop with enable, set or reset (synchronous or not), and the chip-wide reset."""
-    x, y, index = wire.x, wire.y, number(wire.name)
-    name, where = _slice(index), place(wire, f"{_slice(index)} register {index % 2}")
-    register = f"{name}.REG{index % 2}"
-    if context.choice(x, y, f"{register}.LSRMODE", "LSR") != "LSR":
+def expand_register(context: Context, source: int, net: Net) -> None:
+    """A slice's flip-flop, by the number of its output, with enable, set or reset (synchronous or not), and the
+    chip-wide reset."""
+    at, index = source & PLACE_MASK, _INDEX_OF[source >> NAME_SHIFT]
+    names, choices = _REGISTERS[index], context.configuration.settings(at)[0]
+    where = _place(at, names.cell)
+    if choices.get(names.mode, "LSR") != "LSR":
         raise UnsupportedCell("FF with preload (LSRMODE PRLD)", where)
-    value = 1 if context.choice(x, y, f"{register}.REGSET", "SET") == "SET" else 0
-    direct = context.choice(x, y, f"{register}.SD", "1") == "0"
-    d = _pin(context, x, y, index, "M") if direct else context.net(Wire(x, y, f"DI{index}_SLICE"))
-    reset, asynchronous = _register_reset(context, x, y, index, where)
-    clock, falling = _register_clock(context, x, y, index, where)
+    value = 1 if choices.get(names.start, "SET") == "SET" else 0
+    direct = choices.get(names.direct, "1") == "0"
+    d = _pin(context, at, index, "M") if direct else context.net_at(names.data + at)
+    reset, asynchronous = _register_reset(context, at, names, choices, where)
+    clock, falling = _register_clock(context, at, names, choices, where)
     state = Register(
         d=d,
-        enable=_register_enable(context, x, y, index),
+        enable=_register_enable(context, at, names, choices),
         reset=reset,
         value=value,
         falling=falling,
         place=where,
         clock=clock,
     )
-    chip_wide = context.choice(x, y, f"{name}.GSR", "ENABLED") == "ENABLED"
+    chip_wide = choices.get(names.chip_wide, "ENABLED") == "ENABLED"
     add_register(context, net, state, reset if asynchronous else ZERO, chip_wide)
 
 
@@ -207,35 +290,39 @@ def add_register(context: Context, net: Net, register: Register, force: Net, chi
         return
     held = context.netlist.add(driver)
     forced = ONE if register.value else ZERO
-    context.netlist.drivers[net] = Function(SELECT, (held, forced, force))
+    context.netlist.drivers[net] = function_of(SELECT, (held, forced, force))
 
 
-def _register_enable(context: Context, x: int, y: int, index: int) -> Net:
-    mux = context.choice(x, y, f"{_slice(index)}.CEMUX", "CE")
+def _register_enable(context: Context, at: int, names: _RegisterNames, choices: dict[str, str]) -> Net:
+    mux = choices.get(names.enable_mux, "CE")
     if mux in ("0", "1"):
         return int(mux)
-    enable = context.net(Wire(x, y, f"CE{index // 2}_SLICE"))
+    enable = context.net_at(names.enable + at)
     return context.invert(enable) if mux == "INV" else enable
 
 
-def _register_clock(context: Context, x: int, y: int, index: int, where: str) -> tuple[int, bool]:
+def _register_clock(
+    context: Context, at: int, names: _RegisterNames, choices: dict[str, str], where: str
+) -> tuple[int, bool]:
     """The number of the register's clock, and whether it acts on the falling edge."""
-    line = context.configuration.arcs.get(Wire(x, y, f"MUXCLK{index // 2}"))
+    line = context.configuration.links.get(names.clock + at)
     if line is None:
         raise UnsupportedCell("FF without a clock", where)
-    clock = require_clock(context, line, where)
-    return clock, context.choice(x, y, f"{line.name}.CLKMUX", "CLK") == "INV"
+    clock = require_clock_at(context, line, where)
+    return clock, choices.get(f"{name_of(line >> NAME_SHIFT)}.CLKMUX", "CLK") == "INV"
 
 
-def _register_reset(context: Context, x: int, y: int, index: int, where: str) -> tuple[Net, bool]:
+def _register_reset(
+    context: Context, at: int, names: _RegisterNames, choices: dict[str, str], where: str
+) -> tuple[Net, bool]:
     """The register's own set or reset net, and whether it acts without the clock."""
-    line = context.configuration.arcs.get(Wire(x, y, f"MUXLSR{index // 2}"))
+    line = context.configuration.links.get(names.reset + at)
     if line is None:
         return ZERO, False
-    source = context.routing.source(line)
-    if source is None:
+    source = context.routing.source_key(line)
+    if source == FLOATING:
         raise UnsupportedCell("FF whose reset line floats", where)
-    reset = context.net_of(source)
-    if context.choice(x, y, f"{line.name}.LSRMUX", "LSR") == "INV":
+    reset, name = context.net_from(source), name_of(line >> NAME_SHIFT)
+    if choices.get(f"{name}.LSRMUX", "LSR") == "INV":
         reset = context.invert(reset)
-    return reset, context.choice(x, y, f"{line.name}.SRMODE", "LSR_OVER_CE") == "ASYNC"
+    return reset, choices.get(f"{name}.SRMODE", "LSR_OVER_CE") == "ASYNC"
