@@ -11,6 +11,7 @@ from agent_rig import ALICE, BOB, rig
 from lutlab_board_agent.app import program_board
 from lutlab_board_agent.app.program_board import BLOB_TRIES_MAX, Done, Later
 from lutlab_board_agent.domain.errors import LoaderFailed
+from lutlab_board_agent.domain.fencing import BoardMemory
 from lutlab_board_agent.fake import fake_bitstream
 from lutlab_bus.fake import FakeBridge
 from lutlab_events.busmsg import BusStatus, BusVerb
@@ -96,6 +97,42 @@ async def test_a_newer_epoch_supersedes_a_load_under_way() -> None:
         assert await second == Done()
         assert r.board.loads == [0xDEF]
         assert r.commands.sent == [ReportProgrammed(fpga_id=0, epoch=2)]
+
+
+async def test_a_newer_epoch_supersedes_repeated_work_that_waits_for_a_hello(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program_board, "HELLO_TIMEOUT_S", 0.05)
+    async with rig() as r:
+        work = r.work(1)
+        await r.program(work)
+        r.board.mute = True
+        repeated = asyncio.ensure_future(r.program(work, tries=2))
+        await asyncio.sleep(0)
+        newer = asyncio.ensure_future(r.program(r.work(2, build_id=0xDEF, session=BOB)))
+        assert await repeated == Done()
+        assert r.seat.memory.epoch == 2
+        r.board.mute = False
+        assert await newer == Done()
+        assert r.board.loads == [0xABC, 0xDEF]
+        assert r.commands.sent == [ReportProgrammed(fpga_id=0, epoch=1), ReportProgrammed(fpga_id=0, epoch=2)]
+
+
+async def test_another_delivery_loads_nothing_before_the_epoch_is_durable() -> None:
+    async with rig() as r:
+        disk = asyncio.Event()
+        save = r.memories.save
+
+        async def slow(board_key: str, memory: BoardMemory) -> None:
+            await disk.wait()
+            await save(board_key, memory)
+
+        r.memories.save = slow  # type: ignore[method-assign]
+        deliveries = [asyncio.ensure_future(r.program(r.work(3), tries=tries)) for tries in (1, 2)]
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert r.board.loads == []
+        disk.set()
+        assert await asyncio.gather(*deliveries) == [Done(), Done()]
+        assert r.board.loads == [0xABC]
 
 
 async def test_boards_are_loaded_at_the_same_time() -> None:

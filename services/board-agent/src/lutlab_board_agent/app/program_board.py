@@ -166,12 +166,15 @@ class ProgramService:
         return seat.runs_as_remembered
 
     async def _load(self, bus: BoardBus, work: ProgramWork) -> None:
-        """Load and check. Raises: ProgramFailed, BitstreamMissing, BoardGone."""
+        """Load and check. Raises: ProgramFailed, BitstreamMissing, BoardGone, Superseded."""
         seat = bus.seat
+        if judge(seat.memory, work) is Verdict.STALE:
+            raise Superseded  # while it was asked whether the design still runs
         # Also on redelivery of unfinished work: no traffic may ride on a half-loaded device.
         bus.cut(BusStatus.STALE_LEASE, f"the board is being loaded under epoch {work.epoch}")
         if seat.memory.loaded or seat.memory.digest != work.bitstream.digest:
             await seat.remember(begin(work))
+        await seat.make_durable()  # another delivery of this work may still be saving its epoch
         if work.bitstream.profile != seat.board.profile:
             raise ProgramFailed(
                 "wrong_device",

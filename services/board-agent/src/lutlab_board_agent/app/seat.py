@@ -50,6 +50,7 @@ class Seat:
         self._memories = memories
         self._line: SerialLine | None = None
         self._saving = asyncio.Lock()
+        self._saved = self.memory
 
     @property
     def present(self) -> bool:
@@ -62,11 +63,19 @@ class Seat:
         return self.memory.loaded and self.running_build_id == self.memory.build_id
 
     async def remember(self, memory: BoardMemory) -> None:
-        """Change the memory: in force at once, durable on return."""
+        """Change the memory: in force at once, durable on return. Its epoch never goes back."""
+        assert memory.epoch >= self.memory.epoch, f"epoch {memory.epoch} after {self.memory.epoch}"
         self.memory = memory
+        await self.make_durable()
+
+    async def make_durable(self) -> None:
+        """Return once the memory is on the disk, whoever changed it: before that nothing may be done in its name."""
         async with self._saving:
-            # A later change may have overtaken this one; the file must never go back.
-            await self._memories.save(self.board.key, self.memory)
+            # A later change may have overtaken the caller's; the file must never go back.
+            memory = self.memory
+            if memory is not self._saved:
+                await self._memories.save(self.board.key, memory)
+                self._saved = memory
 
     async def connect(self, timeout_s: float) -> BoardInfo:
         """Open the line at the remembered speed and say hello.
