@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +18,7 @@ from lutlab_hooks.secrets import Vault, signatures
 from lutlab_webhooks.adapters.postgres import PostgresStore, leading
 from lutlab_webhooks.app import delivery
 from lutlab_webhooks.app.delivery import Courier
-from lutlab_webhooks.app.ports import Endpoint, Reply, StoreUnavailable
+from lutlab_webhooks.app.ports import Delivery, Endpoint, Reply, StoreUnavailable
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 VAULT = Vault("the operator's key")
@@ -274,6 +274,24 @@ async def test_an_endpoint_that_hangs_delays_nobody(lab: Lab) -> None:
     assert lab.attempts["https://dead"] == delivery.SLOTS
     release.set()
     await courier.idle()
+
+
+async def test_what_ends_while_the_store_is_asked_is_not_sent_twice(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    await lab.endpoint("https://alive")
+    courier = lab.courier()
+    due = PostgresStore.due
+
+    async def slow(store: PostgresStore, *arguments: Any) -> Sequence[Delivery]:
+        answer = await due(store, *arguments)
+        await courier.idle()
+        return answer
+
+    monkeypatch.setattr(PostgresStore, "due", slow)
+    await lab.failed_job()
+    for _ in range(3):
+        await courier.tick()
+    await courier.idle()
+    assert len(lab.heard["https://alive"]) == 1
 
 
 async def test_ordered_endpoints_get_a_subject_strictly_in_order(lab: Lab) -> None:

@@ -71,6 +71,7 @@ class Courier:
         self._disable_after = disable_after
         self._window: deque[Recorded] = deque(maxlen=WINDOW_MAX)
         self._under_way: dict[UUID, Delivery] = {}
+        self._ended: set[UUID] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.attempted: Counter[str] = Counter() if attempted is None else attempted
         """Attempts by outcome, for the metrics."""
@@ -142,9 +143,13 @@ class Courier:
             return
         by_id = {endpoint.webhook_id: endpoint for endpoint in endpoints}
         ordered = [e.webhook_id for e in endpoints if e.ordered]
+        self._ended.clear()
         for delivery in await self._store.due(room, ordered, self._clock.now()):
             endpoint = by_id[delivery.webhook_id]
-            if delivery.delivery_id in self._under_way or busy[endpoint.webhook_id] >= SLOTS:
+            # What ended while the store was asked may be due in its answer, which is older.
+            if delivery.delivery_id in self._under_way or delivery.delivery_id in self._ended:
+                continue
+            if busy[endpoint.webhook_id] >= SLOTS:
                 continue
             busy[endpoint.webhook_id] += 1
             self._under_way[delivery.delivery_id] = delivery
@@ -159,6 +164,7 @@ class Courier:
             log.warning("attempt_unrecorded", delivery_id=str(delivery.delivery_id), reason=str(error))
         finally:
             del self._under_way[delivery.delivery_id]
+            self._ended.add(delivery.delivery_id)
             self.woken.set()
 
     async def _attempt(self, endpoint: Endpoint, delivery: Delivery) -> None:
