@@ -35,14 +35,20 @@ from lutlab_sim.world import run
 Planted = Iterator[Any]
 
 
-def _agent_takes_old_work() -> Any:
-    """The agent's fence is gone: work under an old epoch is carried out."""
+@contextmanager
+def _agent_takes_old_work() -> Iterator[None]:
+    """The agent's fences are gone: work under an old epoch is carried out, and takes the board's epoch back."""
 
     def blind(memory: Any, work: Any) -> Verdict:
         verdict = judge(memory, work)
         return Verdict.UNFINISHED if verdict is Verdict.STALE else verdict
 
-    return patch.object(program_board, "judge", blind)
+    async def credulous(self: Seat, memory: Any) -> None:
+        self.memory = memory
+        await self.make_durable()
+
+    with patch.object(program_board, "judge", blind), patch.object(Seat, "remember", credulous):
+        yield
 
 
 def _agent_takes_old_leases() -> Any:
@@ -53,10 +59,10 @@ def _agent_takes_old_leases() -> Any:
 def _fence_only_in_memory() -> Any:
     """The agent loads a board before its new epoch is on disk."""
 
-    async def forgetful(self: Seat, memory: Any) -> None:
-        self.memory = memory
+    async def forgetful(self: Seat) -> None:
+        return None
 
-    return patch.object(Seat, "remember", forgetful)
+    return patch.object(Seat, "make_durable", forgetful)
 
 
 def _ack_before_decision() -> Any:
