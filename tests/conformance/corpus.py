@@ -17,9 +17,8 @@ from vb_places import ALU_PLACES, PLACES, RESETS_PLACES
 from vb_random_alu import random_alus
 from vb_random_design import random_design
 from vb_riscv import write_program
-from vb_toolchain import DESIGNS
+from vb_toolchain import DESIGNS, DEVICES
 
-import lutlab_profiles
 from lutlab_gateware.contract import find_amaranth_target
 from lutlab_gateware.emit import emit_rtlil
 from lutlab_gateware.soc import Soc, VerilogTarget
@@ -76,8 +75,7 @@ def entries(sdk: Path | None, seeds: int) -> Iterator[Entry]:
         yield Entry(f"random_{seed}", lambda folder, seed=seed: generated(folder, seed))
     for seed in range(1, seeds // 2 + 1):
         yield Entry(f"one_edge_{seed}", lambda folder, seed=seed: generated(folder, seed, one_edge=True))
-    devices = [name for name, profile in lutlab_profiles.load().items() if not profile.loader]
-    for index, profile in enumerate(devices):
+    for index, profile in enumerate(DEVICES):
         yield Entry(f"device_{profile}", lambda folder, p=profile, n=1001 + index: generated(folder, n, p), long=True)
     if sdk:
         examples = sdk / "examples"

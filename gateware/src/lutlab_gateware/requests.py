@@ -17,8 +17,6 @@ RING_BYTES_MIN = 16
 RING_BYTES_MAX = 32_768
 _LONG_BIT, _CONTROL_BIT = wire.Head.LONG.bit_length() - 1, wire.Head.CONTROL.bit_length() - 1
 _SEQUENCE_BITS = wire.SEQUENCE_MASK.bit_length()
-
-
 _XOR_HIGH, _XOR_LOW = divmod(wire.BRIEF_CHECK_XOR, 256)
 
 

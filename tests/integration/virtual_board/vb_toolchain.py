@@ -67,6 +67,10 @@ def yosys(commands: list[str], folder: Path) -> None:
     )
 
 
+DEVICES = [name for name, profile in lutlab_profiles.load().items() if not profile.loader]
+"""Profiles of devices; the others are models of boards with such devices on them."""
+
+
 def pins_of(profile: DeviceProfile) -> dict[str, str]:
     """Ports with a fixed meaning, and their pins."""
     pins = {"clk": profile.pins.clk, "rx": profile.pins.rx, "tx": profile.pins.tx}

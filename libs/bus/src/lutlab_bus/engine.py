@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 from binascii import crc_hqx
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from struct import Struct
 
 from cobs import cobs
@@ -57,6 +57,13 @@ _BRIEF_PIECE_BYTES = wire.OP_BYTES + wire.NARROW_ADDRESS_BYTES
 _LONG_OVERHEAD = wire.HEAD_BYTES + wire.PAD_BYTES + wire.CRC32_BYTES
 _LONG_SURPLUS = _LONG_OVERHEAD - wire.HEAD_BYTES - wire.CRC16_BYTES
 _DELIMITER = b"\0"
+
+
+def _long_line(head: int, pieces: Sequence[bytes | memoryview]) -> bytes:
+    """A frame with a CRC-32 as it goes on the line."""
+    content = b"".join((bytes((head, 0)), *pieces))
+    line: bytes = cobs.encode(content + _CHECK32.pack(crc32(content))) + _DELIMITER
+    return line
 
 
 class State(enum.Enum):
@@ -249,8 +256,7 @@ class Engine:
         self._begin((sequence + 1) % wire.SEQUENCE_MODULUS, nonce)
         self.state = State.GREETING
         self._hello_head = _LONG | _CONTROL | sequence
-        content = bytes((self._hello_head, 0)) + nonce.to_bytes(wire.NONCE_BYTES, "little")
-        self._hello = cobs.encode(content + _CHECK32.pack(crc32(content))) + _DELIMITER
+        self._hello = _long_line(self._hello_head, [nonce.to_bytes(wire.NONCE_BYTES, "little")])
         self._moved_s = now_s
         self._out.append(_DELIMITER + self._hello)
 
@@ -368,17 +374,14 @@ class Engine:
                     self._launch(self._brief_flight(line, parts, now_s))
                     self._out.append(line)
                     return
+        self._armed = not head & _LONG
         if head & _LONG:
-            pieces[0] = bytes((head, 0))
-            content = b"".join(pieces)
-            content += _CHECK32.pack(crc32(content))
+            line = _long_line(head, pieces)
         else:
             pieces[0] = bytes((head,))
             content = b"".join(pieces)
-            content += _CHECK16.pack(crc_hqx(content, wire.CRC16_INIT))
+            line = cobs.encode(content + _CHECK16.pack(crc_hqx(content, wire.CRC16_INIT))) + _DELIMITER
             reply -= _LONG_SURPLUS
-        self._armed = not head & _LONG
-        line = cobs.encode(content) + _DELIMITER
         self._launch(Flight(head, line, parts, reply_bytes=reply, words=words, now_s=now_s))
         self._out.append(line)
 
@@ -390,9 +393,7 @@ class Engine:
         """A brief request's repetition. It has a CRC-32: of all frames this is one that follows a sign of damage."""
         job = flight.parts[0]
         assert isinstance(job, Small)
-        content = bytes((flight.head, 0)) + job.piece
-        line: bytes = cobs.encode(content + _CHECK32.pack(crc32(content))) + _DELIMITER
-        return line
+        return _long_line(flight.head, [job.piece])
 
     def _launch(self, flight: Flight) -> None:
         if not self._flights:
