@@ -19,6 +19,7 @@ from lutlab_events.busmsg import BusHeaders, BusReply, BusStatus, BusVerb, Lease
 from lutlab_events.commands import RevokeKey
 from lutlab_events.envelope import Answer
 from lutlab_transport.clock import RandomIds, SystemClock
+from lutlab_transport.connection import settled
 from lutlab_transport.streams import ensure_streams
 from pulling import pull_consumer
 
@@ -118,7 +119,7 @@ async def test_bus_requests_carry_the_lease_and_keep_their_order(link: NatsMessa
         await other.publish(message.reply, reply.frame, headers=reply.to_headers())
 
     await other.subscribe(subjects.bus(SITE, "agent-1"), cb=agent)
-    await other.flush()
+    await settled(other)
     bus = NatsBus(link, site=SITE)
     frames = [n.to_bytes(4, "big") for n in range(500)]
     replies = await asyncio.gather(*(bus.request("agent-1", EXCHANGE, frame, 30) for frame in frames))
@@ -141,7 +142,7 @@ async def test_agents_that_do_not_answer(link: NatsMessaging, other: Client) -> 
 
     await other.subscribe(subjects.bus(SITE, "silent"), cb=silent)
     await other.subscribe(subjects.bus(SITE, "odd"), cb=odd)
-    await other.flush()
+    await settled(other)
     with pytest.raises(BoardFailure) as timed_out:
         await bus.request("silent", EXCHANGE, b"", 0.1)
     assert timed_out.value.code == "board_timeout"

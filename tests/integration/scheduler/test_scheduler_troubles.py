@@ -36,6 +36,7 @@ from lutlab_events.work import BuildWork, LogChunk
 from lutlab_scheduler.adapters.nats_commands import CommandConsumer
 from lutlab_scheduler.settings import Settings
 from lutlab_transport.blobs import BlobStore
+from lutlab_transport.connection import settled
 
 
 @contextmanager
@@ -344,7 +345,7 @@ async def test_a_cancelled_build_is_called_off(lab_settings: Settings) -> None:
         job_id = await lab.submit()
         work: BuildWork = await lab.build_work()
         sub = await lab.nc.subscribe(subjects.builders_control("main"))
-        await lab.nc.flush()
+        await settled(lab.nc)
         assert (await lab.ask(c.CancelJob(job_id=job_id, owner="ada"))).accepted
         message = await sub.next_msg(timeout=10)
         assert getattr(codec.decode_control(message.data), "job_id", None) == job_id == work.job_id

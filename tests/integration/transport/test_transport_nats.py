@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import pytest
@@ -17,7 +19,7 @@ from lutlab_events.envelope import Answer
 from lutlab_transport.blobs import BLOB_BYTES_MAX, BlobMissing, BlobStore
 from lutlab_transport.clock import RandomIds, SystemClock
 from lutlab_transport.commands import CommandClient, CommandUnanswered
-from lutlab_transport.connection import connect
+from lutlab_transport.connection import connect, settled
 from lutlab_transport.streams import ensure_streams
 
 BODY = ReportProgrammed(fpga_id=1, epoch=2)
@@ -36,6 +38,31 @@ async def commands(nc: Client) -> CommandClient:
     client = CommandClient(nc, site="main", actor="test", clock=SystemClock(), ids=RandomIds())
     await client.start()
     return client
+
+
+async def test_settled_means_that_the_server_knows_of_a_subscription(nats_url: str) -> None:
+    sent = bytearray()
+    port = urlsplit(nats_url).port
+
+    async def forward(client: StreamReader, client_out: StreamWriter) -> None:
+        server, server_out = await asyncio.open_connection("127.0.0.1", port)
+
+        async def pipe(source: StreamReader, to: StreamWriter, record: bytearray) -> None:
+            while data := await source.read(65536):
+                record += data
+                to.write(data)
+            to.close()
+
+        await asyncio.gather(pipe(client, server_out, sent), pipe(server, client_out, bytearray()))
+
+    async with await asyncio.start_server(forward, "127.0.0.1", 0) as proxy:
+        through = proxy.sockets[0].getsockname()[1]
+        client = await connect(nats_url.replace(f":{port}", f":{through}"), name="test")
+        await client.subscribe("some.subject")
+        await settled(client)
+        assert b"SUB some.subject" in sent
+        assert sent.rindex(b"PING") > sent.index(b"SUB some.subject"), "the answer was to a PING ahead of it"
+        await client.close()
 
 
 async def test_streams_are_created_once(nc: Client) -> None:

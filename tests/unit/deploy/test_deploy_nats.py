@@ -28,6 +28,7 @@ from lutlab_events.work import AgentHeartbeat, ProgramWork, RegistrationWanted
 from lutlab_transport.blobs import BlobStore
 from lutlab_transport.clock import RandomIds, SystemClock
 from lutlab_transport.commands import CommandClient
+from lutlab_transport.connection import settled
 from lutlab_transport.streams import ensure_streams
 from pulling import pull_consumer
 
@@ -126,8 +127,8 @@ async def lead_an_agents_life(agent: str, server: Running, scheduler: Client, ap
             await client.publish(message.reply, reply.frame, headers=reply.to_headers())
 
         await client.subscribe(subjects.bus("main", agent), cb=answer)
-        await client.flush()
-        await scheduler.flush()
+        await settled(client)
+        await settled(scheduler)
 
         await client.publish(
             subjects.heartbeat("main", agent), codec.encode(AgentHeartbeat(agent_id=agent, incarnation=SESSION))
@@ -235,7 +236,7 @@ async def expect_answer(client: Client, scheduler: Client, body: ReportBuildStar
         await scheduler.publish(envelope.reply_to, codec.encode(Answer(command_id=envelope.command_id, code="ok")))
 
     subscription = await scheduler.subscribe(subjects.command("main", type(body).__name__), cb=decide)
-    await scheduler.flush()
+    await settled(scheduler)
     commands = command_client(client, "someone")
     await commands.start()
     assert (await commands.request(body, timeout_s=WAIT_S)).code == "ok"
@@ -254,7 +255,7 @@ async def test_a_reader_hears_events(hub: Running, scheduler: Client) -> None:
     async with hub.client("reader-wallboard", inbox=subjects.inbox("reader-wallboard")) as client:
         heard: asyncio.Queue[Msg] = asyncio.Queue()
         await client.subscribe("evt.main.>", cb=heard.put)
-        await client.flush()
+        await settled(client)
         await scheduler.publish("evt.main.board.1.programmed.v1", b"{}")
         assert (await asyncio.wait_for(heard.get(), WAIT_S)).data == b"{}"
 
@@ -361,7 +362,7 @@ async def test_foreign_subjects_are_denied(
         passed.append(message.subject)
 
     await scheduler.subscribe(">", cb=note)
-    await scheduler.flush()
+    await settled(scheduler)
     with capture_logs() as logs:
         async with hub.client(name) as client:
             await overstep(client, publish, subscribe)
@@ -379,7 +380,7 @@ async def overstep(client: Client, publish: list[str], subscribe: list[str]) -> 
         await client.publish(subject, b"{}")
     for subject in subscribe:
         await client.subscribe(subject)
-    await client.flush()
+    await settled(client)
     await asyncio.sleep(QUIET_S)
 
 
@@ -402,12 +403,12 @@ async def test_an_answer_is_allowed_once(hub: Running, scheduler: Client, api: C
         await client.subscribe(subjects.bus("main", AGENT), cb=asked.put)
         answers: asyncio.Queue[Msg] = asyncio.Queue()
         await api.subscribe("_INBOX.one", cb=answers.put)
-        await client.flush()
+        await settled(client)
         await api.publish(subjects.bus("main", AGENT), b"?", reply="_INBOX.one")
         message = await asyncio.wait_for(asked.get(), WAIT_S)
         for text in (b"first", b"second"):
             await client.publish(message.reply, text)
-        await client.flush()  # the hub has dealt with both
+        await settled(client)  # the hub has dealt with both
         await scheduler.publish("_INBOX.one", b"end")
         heard = [(await asyncio.wait_for(answers.get(), WAIT_S)).data for _ in range(2)]
         assert heard == [b"first", b"end"]
@@ -444,11 +445,11 @@ async def test_labs_do_not_hear_each_other(hub: Running, scheduler: Client) -> N
         created = await ensure_streams(other.jetstream())
         assert "COMMANDS" in created, "the streams of one lab are not those of the other"
         await other.subscribe("ctl.>", cb=note)
-        await other.flush()
+        await settled(other)
         await scheduler.publish("ctl.main.builders", b"hush")
-        await scheduler.flush()
+        await settled(scheduler)
         await other.publish("ctl.other.builders", b"own")
-        await other.flush()
+        await settled(other)
         await asyncio.sleep(QUIET_S)
     assert heard == ["ctl.other.builders"]
 
@@ -467,7 +468,7 @@ async def test_the_hub_does_not_take_a_leaf_nodes_word(
         heard.append(message.subject)
 
     await scheduler.subscribe(">", cb=note)
-    await scheduler.flush()
+    await settled(scheduler)
     allowed = subjects.heartbeat("main", FAR)
     forbidden = ["cmd.main.SubmitBuild", subjects.heartbeat("main", AGENT), "evt.main.x", subjects.bus("main", AGENT)]
     overheard: list[bytes] = []
@@ -484,9 +485,9 @@ async def test_the_hub_does_not_take_a_leaf_nodes_word(
                     await asyncio.sleep(0.05)
             for subject in [*forbidden, allowed]:
                 await client.publish(subject, b"rogue")
-            await client.flush()
+            await settled(client)
             await scheduler.publish(subjects.bus("main", AGENT), b"secret")
-            await scheduler.flush()
+            await settled(scheduler)
             await asyncio.sleep(QUIET_S)
     assert heard.count(allowed) >= 2, "the forbidden ones were sent before this one"
     assert [subject for subject in heard if subject in forbidden] == [subjects.bus("main", AGENT)], "only our own"

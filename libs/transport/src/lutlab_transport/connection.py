@@ -70,3 +70,16 @@ async def connect(
         disconnected_cb=on_disconnect,
         reconnected_cb=on_reconnect,
     )
+
+
+async def settled(client: Client) -> None:
+    """Wait until the server has dealt with everything that `client` was told to send so far, subscriptions included.
+
+    nats-py's own `flush` puts its PING on the wire ahead of what still waits in the client's buffer, so its PONG tells
+    nothing about that. By the time the first PONG is here the buffer is on the wire, and the second PING follows it.
+
+    Raises:
+        nats.errors.Error: the connection is closed, or the server did not answer within nats-py's own 10 s.
+    """
+    await client.flush()
+    await client.flush()
