@@ -167,6 +167,86 @@ async def test_small_calls_of_many_tasks_share_frames():
     assert port.bridge.transfers == [("r", i) for i in range(64)]
 
 
+async def test_words_asked_for_together_get_each_their_own_answer():
+    link, port = await opened()
+
+    class Faulty(dict):
+        def get(self, address, default=0):
+            if address == 7:
+                raise BusErrorAt
+            return 100 + address
+
+    port.bridge.target = Faulty()
+    link.counters.frames = 0
+    *words, wrong = await asyncio.gather(
+        *(link.read_word(n, 1) for n in (3, 3, 9, 0)), link.read_word(7, 1), return_exceptions=True
+    )
+    assert words == [103, 103, 109, 100]
+    assert isinstance(wrong, DesignBusError)
+    assert (link.counters.frames, link.counters.operations) == (1, 5)
+
+
+async def test_words_and_writes_keep_the_order_of_asking():
+    link, port = await opened()
+    calls = [link.read_word(5, 1), link.execute([Write(5, [1])], 1), link.read_word(5, 1), link.read_word(6, 1)]
+    first, _, second, _ = await asyncio.gather(*calls)
+    assert (first, second) == (0, 1)
+    assert port.bridge.transfers == [("r", 5), ("w", 5), ("r", 5), ("r", 6)]
+
+
+async def test_words_with_different_time_limits():
+    link, port = await opened()
+    port.on_reply = lambda data: b""
+    short, long = (asyncio.create_task(link.read_word(1, limit_s)) for limit_s in (0.05, 20))
+    with pytest.raises(LinkTimeout, match=r"word 0x1 was not done within 0\.05 s"):
+        await short
+    assert not long.done()
+    port.on_reply = None
+    assert await long == 0
+
+
+async def test_who_gives_up_before_sending_is_not_sent_and_stops_nobody():
+    link, port = await opened()
+    tasks = [asyncio.create_task(link.read_word(n, 1)) for n in range(3)]
+    asyncio.get_running_loop().call_soon(tasks[1].cancel)  # they have asked by then; nothing was sent
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [answers[0], answers[2]] == [0, 0] and isinstance(answers[1], asyncio.CancelledError)
+    assert port.bridge.transfers == [("r", 0), ("r", 2)]
+
+
+async def test_who_gives_up_one_after_the_other_leaves_the_last_one_its_answer():
+    link, port = await opened()
+    port.on_reply = lambda data: b""
+    tasks = [asyncio.create_task(link.read_word(n, 20)) for n in range(3)]
+    asyncio.get_running_loop().call_soon(tasks[0].cancel)
+    await asyncio.wait(tasks[:1])
+    tasks[1].cancel()
+    await asyncio.wait(tasks[:2])
+    port.on_reply = None
+    assert await tasks[2] == 0
+
+
+async def test_after_all_gave_up_before_sending_the_next_one_is_answered():
+    link, port = await opened()
+    for count in (1, 3):
+        tasks = [asyncio.create_task(link.read_word(n, 1)) for n in range(count)]
+        for task in tasks:
+            asyncio.get_running_loop().call_soon(task.cancel)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert await link.read_word(9, 1) == 0
+    assert port.bridge.transfers == [("r", 9), ("r", 9)]
+
+
+async def test_a_lost_line_ends_all_that_asked_together():
+    link, port = await opened()
+    port.on_reply = lambda data: b""
+    tasks = [asyncio.create_task(link.read_word(n, 5)) for n in range(3)]
+    await asyncio.sleep(0)
+    port.pull_out()
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(answer, LinkLost) for answer in answers)
+
+
 async def test_design_faults_are_typed_in_one_word_calls():
     link, port = await opened()
 

@@ -38,6 +38,7 @@ from lutlab_bus.operations import (
     check_address,
     check_addresses,
 )
+from lutlab_bus.watch import Watch
 from lutlab_bus.write_guard import WriteGuard
 
 RECEIVE_BYTES = 1 << 17
@@ -52,6 +53,10 @@ SLIVER_BYTES = 1024
 """A line that brings no more than this at once is left alone for a while, rather than wake up for every few bytes."""
 PACE_BYTES = 128
 """The pace is known after so many."""
+WATCHED_BAUD_MIN = 2_000_000
+"""On slower lines the bytes take longer than waking up does."""
+WATCHED_BYTES = 12_288
+"""Requests and replies that take no more than this on the line are looked for before sleeping until they come."""
 NAP_BYTES = 3072
 """So many are let come in that while. A tty keeps 4,095; the rest is for a host that wakes up late."""
 TICK_DECISECONDS = 1
@@ -97,6 +102,7 @@ class DirectLink:
         self._received_view = memoryview(self._received)
         self._lines: dict[int, bytes] = {}
         self._brief_lines: dict[int, bytes] = {}
+        self._watch, self._long_watch = Watch(fd), Watch(fd)  # of single words, and of longer replies
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN | select.POLLOUT)
         set_up(fd)
@@ -148,6 +154,7 @@ class DirectLink:
     def hello(self, timeout_s: float = OPEN_TIMEOUT_S) -> BoardInfo:
         """Ask the bitstream who it is; see `BusLink.hello`."""
         self._run([Greeting(waiter := _Waiter())], waiter, timeout_s)
+        self._watch.worth_it = self._long_watch.worth_it = self.info.baud >= WATCHED_BAUD_MIN
         return self.info
 
     def execute(self, operations: Sequence[Operation], timeout_s: float = CALL_TIMEOUT_S) -> list[Result]:
@@ -201,7 +208,9 @@ class DirectLink:
                 return self._read_brief(address_words, head, line, timeout_s)
             line = self._lines.get(key := address_words << 6 | head) or self._line_for(key)
             os.write(self._fd, line)
+            self._watch.wait()
             data = os.read(self._fd, WORD_READ_BYTES)
+            self._watch.note()
             if data[:1] == b"\0":
                 data = data[1:]  # it ended a brief reply
             if (end := data.find(0)) < 0:
@@ -224,7 +233,9 @@ class DirectLink:
     def _read_brief(self, address_words: int, sequence: int, line: bytes, timeout_s: float) -> int:
         """One word with a brief frame; its reply is whole before the zero behind it arrives."""
         os.write(self._fd, line)
+        self._watch.wait()
         data = os.read(self._fd, WORD_READ_BYTES)
+        self._watch.note()
         if data[:1] == b"\0":
             data = data[1:]  # it ended the reply before
         if len(data) < _BRIEF_BYTES:
@@ -279,6 +290,7 @@ class DirectLink:
             late_s = (size - len(data)) * 10 / baud - SLEEP_LATE_S
             if late_s > SLEEP_MIN_S:
                 time.sleep(late_s)  # one wake-up for most of it instead of one for each byte
+            self._watch.look()
             more = os.read(self._fd, WORD_READ_BYTES)
             data += more
             if not more or 0 in more or len(data) >= size:
@@ -359,15 +371,22 @@ class DirectLink:
         if self._to_send:
             return self._receive_or_write(now_s)
         fd, buffer, view = self._fd, self._received, self._received_view
+        is_soon_done = self._engine.line_bytes <= WATCHED_BYTES
         try:
+            if is_soon_done:
+                self._long_watch.wait()
             got = size = os.readv(fd, [view])
             if size and buffer[size - 1]:
                 least = self._engine.reply_bytes_least
                 while size >= SLIVER_BYTES and got <= least and buffer[got - 1]:  # nothing to look at but the pace
+                    if is_soon_done:
+                        self._long_watch.look()
                     size = os.readv(fd, [view[got:]])
                     got += size
                 if size and buffer[got - 1]:
                     got = self._receive_slivers(got, size, least, now_s + TICK_S)
+            if is_soon_done:
+                self._long_watch.note()
         except OSError as fault:
             raise LinkLost(f"the serial port failed: {fault}") from fault
         return got

@@ -193,6 +193,11 @@ class Engine:
         return self._reply_bytes
 
     @property
+    def line_bytes(self) -> int:
+        """Bytes on the line, at most, of all unanswered requests and their replies."""
+        return self._request_bytes + self._reply_bytes
+
+    @property
     def reply_bytes_least(self) -> int:
         """Bytes, at least, that must arrive before the oldest request is answered."""
         return self._flights[0].reply_bytes - self._intake.line_bytes if self._flights else 0
@@ -248,7 +253,7 @@ class Engine:
         return self._due_s() if self._flights else None
 
     def _due_s(self) -> float:
-        line_s = (self._request_bytes + self._reply_bytes) * 10 / self._baud
+        line_s = self.line_bytes * 10 / self._baud
         return self._moved_s + min(self._retry_s * self._backoff, RETRY_MAX_S) + line_s
 
     def _greet(self, now_s: float) -> None:
@@ -492,6 +497,7 @@ class Engine:
                 job.answer(view[position : position + reply_bytes], start, count)
                 position += reply_bytes
                 job.unanswered -= 1
+                self.counters.operations += (count - 1) * job.words_are_operations
                 if job.exhausted and not job.unanswered:
                     self._completed.append(job)
 

@@ -75,7 +75,10 @@ class Sliced:
         owner, index, status: as for `Small`; the status is that of the first fault.
         unanswered: parts under way.
         position, count: words (or operations) put into parts so far, and all of them.
+        words_are_operations: each word is an operation of its own.
     """
+
+    words_are_operations = False
 
     def __init__(self, owner: Owner, index: int, count: int) -> None:
         self.owner = owner
@@ -171,6 +174,8 @@ class Vector(Sliced):
         addresses: word addresses.
         words: to write; without them the words are read.
     """
+
+    words_are_operations = True
 
     def __init__(self, owner: Owner, addresses: array[int], words: array[int] | None = None) -> None:
         super().__init__(owner, 0, len(addresses))

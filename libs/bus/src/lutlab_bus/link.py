@@ -12,9 +12,11 @@ import secrets
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
+from lutlab_bus import wire
 from lutlab_bus.board_info import BoardInfo
+from lutlab_bus.calls import LATE, WORDS_TOGETHER_MAX, Call, WordCalls, as_fault
 from lutlab_bus.counters import LinkCounters
 from lutlab_bus.engine import Engine, Greeting
 from lutlab_bus.errors import (
@@ -26,7 +28,7 @@ from lutlab_bus.errors import (
     ProtocolMismatch,
     design_fault,
 )
-from lutlab_bus.jobs import WORD_REPLY_BYTES, Job, Small, Vector, job_of, read_piece
+from lutlab_bus.jobs import Job, Vector, job_of
 from lutlab_bus.operations import Operation, Result, Status, Words, as_words, check_address, check_addresses
 
 READ_BYTES = 65_536
@@ -34,6 +36,7 @@ READ_BYTES = 65_536
 OPEN_TIMEOUT_S = 10.0
 OPERATIONS_MAX = 1 << 16
 """Operations of one call."""
+_ADDRESSES = 1 << wire.ADDRESS_BITS_MAX
 _STATUSES = {status.value: status for status in Status}
 
 
@@ -77,42 +80,6 @@ class StreamPort:
         return await self.reader.read(limit_bytes)
 
 
-class _Call:
-    """Somebody who waits.
-
-    Attributes:
-        open: see `jobs.Owner`.
-        left: jobs without an answer.
-    """
-
-    __slots__ = ("deadline_s", "future", "left", "open")
-
-    def __init__(self, future: asyncio.Future[Any], left: int, deadline_s: float) -> None:
-        self.future = future
-        self.left = left
-        self.deadline_s = deadline_s
-        self.open = True
-
-
-class _WordCall(Small):
-    """A one-word read and whoever waits for it, in one object: this is what many tasks at once make by the thousand."""
-
-    __slots__ = ("deadline_s", "future", "open")
-
-    def __init__(self, future: asyncio.Future[Any], piece: bytes, deadline_s: float) -> None:
-        self.future = future
-        self.piece = piece
-        self.deadline_s = deadline_s
-        self.open = True
-        self.index = 0
-        self.reply_bytes = WORD_REPLY_BYTES
-        self.status = self.value = 0
-
-    @property
-    def owner(self) -> _WordCall:  # type: ignore[override]
-        return self
-
-
 class BusLink:
     """The host's end of the line to one board. Use `open`.
 
@@ -125,8 +92,9 @@ class BusLink:
         self._loop = asyncio.get_running_loop()
         self.counters = LinkCounters() if counters is None else counters
         self._engine = Engine(self.counters, secrets.randbits)
-        self._calls: dict[_Call | _WordCall, None] = {}  # in the order of asking
+        self._calls: dict[Call | WordCalls, None] = {}  # in the order of asking
         self._reader: asyncio.Task[None] | None = None
+        self._gathered: WordCalls | None = None  # one-word reads of this turn of the loop, not in the engine yet
         self._timer: asyncio.TimerHandle | None = None
         self._pumping = False
 
@@ -158,7 +126,7 @@ class BusLink:
     @property
     def in_step(self) -> bool:
         """No request is unanswered."""
-        return self._engine.idle
+        return self._engine.idle and self._gathered is None
 
     async def hello(self, timeout_s: float = OPEN_TIMEOUT_S) -> BoardInfo:
         """Ask the bitstream who it is, after the calls before. So a host learns about a board that was reprogrammed.
@@ -167,7 +135,7 @@ class BusLink:
             LinkTimeout, LinkLost, ProtocolMismatch: as for `open`.
         """
         call = self._call(1, timeout_s)
-        self._engine.submit(Greeting(call))
+        self._submit(Greeting(call))
         await self._wait(call, lambda: f"no answer to hello within {timeout_s:g} s")
         return self.info
 
@@ -195,7 +163,7 @@ class BusLink:
         call = self._call(len(operations), timeout_s)
         jobs = [job_of(call, index, operation) for index, operation in enumerate(operations)]
         for job in jobs:
-            self._engine.submit(job)
+            self._submit(job)
         await self._wait(call, lambda: f"{len(operations)} operations not done within {timeout_s:g} s")
         return [Result(_status(job.status), job.words) for job in jobs]
 
@@ -205,25 +173,25 @@ class BusLink:
         Raises:
             DesignFault: its subclass tells what the design did. Otherwise as `execute`.
         """
-        check_address(address_words)
-        loop = self._loop
-        call = _WordCall(loop.create_future(), read_piece(address_words), loop.time() + timeout_s)
-        self._calls[call] = None
-        self._engine.submit(call)
-        if not self._pumping:
-            self._pumping = True
-            loop.call_soon(self._pump)
-        done = False
+        if not 0 <= address_words < _ADDRESSES:
+            check_address(address_words)
+        calls = self._gathered
+        if calls is None or calls.timeout_s != timeout_s or len(calls.futures) >= WORDS_TOGETHER_MAX:
+            calls = self._gather(timeout_s)
+        future = self._loop.create_future()
+        calls.futures.append(future)
+        calls.addresses.append(address_words)
         try:
-            done = await call.future
-        finally:
-            if not done:
-                self._drop(call)
-        if not done:
+            answer: int = await future
+        except BaseException:
+            if not calls.waiting:
+                self._drop(calls)
+            raise
+        if answer >= 0:
+            return answer
+        if answer == LATE:
             raise self._timed_out(f"the read of word {address_words:#x} was not done within {timeout_s:g} s")
-        if call.status:
-            raise design_fault(call.status, address_words)
-        return call.value
+        raise design_fault(as_fault(answer), address_words)
 
     async def read_each(self, addresses_words: Iterable[int], timeout_s: float) -> Result:
         """Read words from independent addresses in one call.
@@ -250,21 +218,43 @@ class BusLink:
             return Result(Status.OK)
         call = self._call(1, timeout_s)
         job = Vector(call, addresses, words)
-        self._engine.submit(job)
+        self._submit(job)
         await self._wait(call, lambda: f"{len(addresses)} single words not done within {timeout_s:g} s")
         return Result(_status(job.status), job.words)
 
     # -- waiting
 
-    def _call(self, jobs: int, timeout_s: float) -> _Call:
-        call = _Call(self._loop.create_future(), jobs, self._loop.time() + timeout_s)
-        self._calls[call] = None
-        return call
+    def _submit(self, job: Job | Greeting) -> None:
+        """Queue a job behind everything that was asked for before."""
+        if self._gathered is not None:
+            self._submit_gathered()
+        self._engine.submit(job)
 
-    async def _wait(self, call: _Call, what: Callable[[], str]) -> None:
+    def _gather(self, timeout_s: float) -> WordCalls:
+        """From now on one-word reads that come right one after the other are one job."""
+        self._submit_gathered()
+        calls = self._gathered = WordCalls(timeout_s, self._loop.time())
+        self._calls[calls] = None
+        self._pump_soon()
+        return calls
+
+    def _submit_gathered(self) -> None:
+        calls, self._gathered = self._gathered, None
+        if calls is not None and (job := calls.job()) is not None:
+            self._engine.submit(job)
+
+    def _pump_soon(self) -> None:
         if not self._pumping:
             self._pumping = True
             self._loop.call_soon(self._pump)
+
+    def _call(self, jobs: int, timeout_s: float) -> Call:
+        call = Call(self._loop.create_future(), jobs, self._loop.time() + timeout_s)
+        self._calls[call] = None
+        return call
+
+    async def _wait(self, call: Call, what: Callable[[], str]) -> None:
+        self._pump_soon()
         done = False
         try:
             done = await call.future
@@ -274,12 +264,17 @@ class BusLink:
         if not done:
             raise self._timed_out(what())
 
-    def _drop(self, call: _Call | _WordCall) -> None:
+    def _drop(self, call: Call | WordCalls) -> None:
         """Its task was cancelled, or its time is up."""
         call.open = False
-        self._calls.pop(call, None)
+        self._forget(call)
         if not self._calls:
             self._rest()
+
+    def _forget(self, call: Call | WordCalls) -> None:
+        self._calls.pop(call, None)
+        if call is self._gathered:
+            self._gathered = None  # nobody may join it any more
 
     def _timed_out(self, what: str) -> LinkTimeout:
         self.counters.timeouts += 1
@@ -291,6 +286,7 @@ class BusLink:
         self._pumping = False
         if not self._calls:
             return
+        self._submit_gathered()
         now_s = self._loop.time()
         try:
             while data := self._engine.poll(now_s):
@@ -321,9 +317,8 @@ class BusLink:
             for job in completed:
                 self._complete(job)
             # Whoever was answered asks next before anything is sent, so that their requests share a frame.
-            if not self._pumping:
-                self._pumping = True
-                self._loop.call_soon(self._pump)
+            self._pump_soon()
+            await asyncio.sleep(0)
 
     def _reader_ended(self, task: asyncio.Task[None]) -> None:
         self._reader = None
@@ -335,27 +330,18 @@ class BusLink:
 
     def _complete(self, job: Job | Greeting) -> None:
         call = job.owner
-        if isinstance(call, _Call):
-            call.left -= 1
-            if call.left:
-                return
-        else:
-            assert isinstance(call, _WordCall)
-        if call.open:
-            call.open = False
+        assert isinstance(call, Call | WordCalls)
+        if call.open and call.answer(job):
             self._calls.pop(call, None)
-            if not call.future.done():
-                call.future.set_result(True)
 
     def _fail(self, fault: BusFault) -> None:
         self._engine.close()
         if isinstance(fault, ProtocolFault):
             self.counters.protocol_faults += 1
         calls, self._calls = self._calls, {}
+        self._gathered = None
         for call in calls:
-            call.open = False
-            if not call.future.done():
-                call.future.set_exception(fault)
+            call.fail(fault)
 
     def _watch(self) -> None:
         """See that the timer fires no later than the earliest thing that is due; it may fire for nothing."""
@@ -381,10 +367,8 @@ class BusLink:
         self._timer = None
         now_s = self._loop.time()
         for call in [call for call in self._calls if call.deadline_s <= now_s]:
-            call.open = False
-            del self._calls[call]
-            if not call.future.done():
-                call.future.set_result(False)
+            self._forget(call)
+            call.late()
             if self._engine.unanswered and not self._engine.live:
                 self._engine.doubtful = True
         if self._calls:
