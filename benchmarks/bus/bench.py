@@ -104,6 +104,12 @@ class Bench:
         self._stack.callback(peer.close)
         return peer
 
+    def keep_awake(self) -> None:
+        """Ask the kernel that no core may sleep, as long as the bench runs. Raises: OSError: not allowed."""
+        latency_fd = os.open("/dev/cpu_dma_latency", os.O_WRONLY)  # holds until it is closed
+        self._stack.callback(os.close, latency_fd)
+        os.write(latency_fd, struct.pack("i", 0))
+
     def close(self) -> None:
         self._stack.close()
 
@@ -281,10 +287,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--slice-s", type=float, default=0.25, help="how long each contender runs in each round")
     parser.add_argument("--json", type=Path, default=Path("bench-bus.json"))
+    parser.add_argument("--awake", action="store_true", help="keep the cores from idling meanwhile (needs root)")
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # the peers' own
     pin_host()
     bench = Bench()
+    if options.awake:
+        bench.keep_awake()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             add_raw(bench)
