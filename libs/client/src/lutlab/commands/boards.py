@@ -70,7 +70,7 @@ def read(
     *,
     board: BoardId,
     address: Address,
-    count: Annotated[int, typer.Argument(help="How many words.", min=1)] = 1,
+    count: Annotated[int, typer.Argument(metavar="COUNT", help="How many words.", min=1)] = 1,
     api_url: ApiUrl = None,
     api_key: ApiKey = None,
     data_dir: DataDir = None,
