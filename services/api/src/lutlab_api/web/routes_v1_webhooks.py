@@ -309,7 +309,9 @@ async def replay(webhook_id: WebhookId, body: Replay, api: Api, asked: Submittin
 
 
 @router.get(
-    "/{webhook_id}/deliveries", summary="List deliveries", responses=errors_contract(*READ, *MINE, Code.VALIDATION_ERROR)
+    "/{webhook_id}/deliveries",
+    summary="List deliveries",
+    responses=errors_contract(*READ, *MINE, Code.VALIDATION_ERROR),
 )
 async def deliveries(
     webhook_id: WebhookId, api: Api, caller: Reading, query: Annotated[DeliveriesQuery, Query()]
