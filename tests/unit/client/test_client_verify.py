@@ -198,6 +198,10 @@ def test_short_forms_ask_for_one_stage(lab: Lab, folder: Path) -> None:
     )
     run("lint", folder)
     assert lab.submitted["stages"] == ["lint"]
+    run("verify", folder, "--stages", "lint,formal", "--formal", "--sim")
+    assert lab.submitted["stages"] == ["lint", "formal", "simulation"]
+    run("verify", folder, "--all")
+    assert lab.submitted["stages"] == ["lint", "simulation", "formal", "crypto"]
     run("synth", folder, "--target", "lfe5u-25f", "--top", "fifo")
     assert (lab.submitted["stages"], lab.submitted["config_overrides"]) == (
         ["synthesis"],
@@ -293,3 +297,18 @@ def test_a_first_configuration_is_written_once(folder: Path) -> None:
     code, out, _ = run("config", "validate", folder)
     assert (code, out) == (0, "other: 1 source, stages lint, simulation\n")
     assert json.loads(run("config", "schema")[1])["title"] == "lutlab.yaml"
+
+
+@pytest.mark.parametrize(
+    ("template", "stages"),
+    [("simple-counter", "lint, simulation, formal"), ("crypto-accelerator", "lint, simulation, formal, crypto"),
+     ("empty", "lint")],
+)  # fmt: skip
+def test_a_project_is_begun_from_a_template(tmp_path: Path, template: str, stages: str) -> None:
+    folder = tmp_path / "new"
+    assert run("init", "my-first", "--template", template, "--folder", folder)[0] == 0
+    assert run("config", "validate", folder)[1] == f"my-first: 1 source, stages {stages}\n"
+    code, _, err = run("init", "my-first", "--folder", folder)
+    assert (code, "not empty" in err) == (2, True)
+    assert run("init", "no_name", "--folder", tmp_path / "other")[0] == 2
+    assert not (tmp_path / "other").exists()

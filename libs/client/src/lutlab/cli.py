@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lutlab.commands import audit, boards, demo, jobs, pins, service, tools, up, verify
+from lutlab.commands import audit, boards, demo, init, jobs, pins, service, tools, up, verify
 from lutlab.commands.common import note, out
 from lutlab.commands.config import config
 from lutlab.commands.keys import keys
@@ -62,6 +62,7 @@ app.command()(pins.capture)
 app.command()(boards.release)
 app.command()(boards.reset)
 app.command()(boards.events)
+app.command()(init.init)
 app.command()(verify.verify)
 app.command()(verify.lint)
 app.command()(verify.sim)

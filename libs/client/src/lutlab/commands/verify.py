@@ -39,6 +39,10 @@ def verify(
     *,
     folder: Folder,
     stages: Stages = None,
+    only_sim: Annotated[bool, typer.Option("--sim", help="Simulate; such options add up.")] = False,
+    only_formal: Annotated[bool, typer.Option("--formal", help="Prove.")] = False,
+    only_crypto: Annotated[bool, typer.Option("--crypto", help="Check timing against secrets.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Lint, simulate, prove and check crypto.")] = False,
     override: Overrides = None,
     seed: Seed = None,
     detach: Detach = False,
@@ -51,10 +55,14 @@ def verify(
 
     Exit codes: 0 all stages passed (or were skipped); 1 one did not; 2 the configuration is wrong.
     """
-    wanted = [stage.strip() for stage in stages.split(",")] if stages else None
+    asked = {"simulation": only_sim, "formal": only_formal, "crypto": only_crypto}
+    named = [stage.strip() for stage in stages.split(",")] if stages else []
+    wanted = (
+        list(STAGES[:4]) if everything else [*named, *(stage for stage in asked if asked[stage] and stage not in named)]
+    )
     checked, overrides = _checked(folder, override)
     with client(api_url, api_key, data_dir) as lab:
-        _run(lab, folder, checked, overrides, stages=wanted, seed=seed, detach=detach, as_json=as_json)
+        _run(lab, folder, checked, overrides, stages=wanted or None, seed=seed, detach=detach, as_json=as_json)
 
 
 def lint(
