@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from collections.abc import Callable
@@ -170,3 +171,12 @@ def test_tools_say_how_to_get_what_is_missing(lab: Lab) -> None:
     assert '"available": false' in run("tools", "--json")[1]
     lab(api_v1_health=httpx.Response(200, json={"status": "ok", "tools": {}}))
     assert run("tools")[0] == 1
+
+
+def test_a_terminal_that_lacks_a_sign_is_no_reason_to_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(screen, encoding="ascii"))
+    monkeypatch.setattr(cli, "app", lambda: common.out("\N{CHECK MARK} passed"))
+    cli.main()
+    sys.stdout.flush()
+    assert screen.getvalue() == b"? passed\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from importlib.metadata import version
 from typing import Annotated
@@ -84,6 +85,9 @@ app.command()(service.forget)
 
 def main() -> None:
     """Run the command line; every expected error is one readable sentence."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without a sign for something is no reason to fail
+            stream.reconfigure(errors="replace")
     try:
         app()
     except (LutlabError, StackError, UnknownProfile) as error:
