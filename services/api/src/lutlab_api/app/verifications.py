@@ -231,8 +231,8 @@ def lines_of(piece: StageLine) -> list[LogLine]:
 def _not_found(text: str) -> Missing:
     return Missing(
         Rejection.JOB_NOT_FOUND,
-        f"there is no verification job {text[:64]!r} here; their ids begin with {JOB_PREFIX}, a board's job has /log and "
-        "/result instead",
+        f"there is no verification job {text[:64]!r} here; their ids begin with {JOB_PREFIX}, while a board's job has "
+        "/log and /result",
     )
 
 
