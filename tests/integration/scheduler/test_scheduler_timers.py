@@ -38,7 +38,7 @@ async def test_use_keeps_a_session_alive(lab_settings: Settings) -> None:
 
 
 async def test_a_load_that_is_never_reported_fails_and_the_board_heals(lab_settings: Settings) -> None:
-    async with lab_with_scheduler(lab_settings.model_copy(update={"program_deadline_s": 0.3})) as lab:
+    async with lab_with_scheduler(lab_settings.model_copy(update={"program_deadline_s": 2.0})) as lab:
         await lab.base()
         await lab.register("b0")
         job_id = await lab.submit()
@@ -94,7 +94,7 @@ async def test_a_reset_waits_for_the_base_design(lab_settings: Settings) -> None
 
 
 async def test_a_silent_agent_loses_its_boards_and_gets_the_session_back(lab_settings: Settings) -> None:
-    async with lab_with_scheduler(lab_settings.model_copy(update={"agent_lease_s": 0.5})) as lab:
+    async with lab_with_scheduler(lab_settings.model_copy(update={"agent_lease_s": 1.5})) as lab:
         await lab.base()
         async with lab.beating():
             await lab.register("b0", "b1")
