@@ -24,6 +24,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from lutlab_ledger.migrate import migrate
 from lutlab_stack.nats import prepare_nats
@@ -34,6 +35,10 @@ from lutlab_stack.running import running
 FAST_SETTINGS = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "on", "max_connections": "60"}
 CONTAINER_TIMEOUT_S = 60.0
 CONTAINERS = os.environ.get("LUTLAB_TEST_CONTAINERS") == "1"
+
+# How long an example takes says more about the machine, and what else it does, than about the code.
+settings.register_profile("lutlab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("lutlab")
 
 
 def _blocking(work: Coroutine[object, object, None]) -> None:

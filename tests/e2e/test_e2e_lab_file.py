@@ -15,6 +15,8 @@ from e2e_support import BIN, ROOT, Stack, eventually, release_all, reserve, runn
 from sdk_support import run_in_sdk
 from websockets.sync.client import connect
 
+from lutlab_stack.ports import free_port
+
 ECHO = ROOT / "examples/echo_memory/design.py"
 BOARDS = 10
 ROUNDS = 30
@@ -32,11 +34,6 @@ device = "LFE5U-25F"
 clk_hz = 50_000_000
 labels = ["desk"]
 """
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

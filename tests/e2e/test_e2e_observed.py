@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +15,8 @@ import pytest
 from e2e_support import ROOT, eventually, reserve, running, submit, wait_job
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from lutlab_stack.ports import free_port
 
 ECHO = ROOT / "examples/echo_memory/design.py"
 SUBMITTED = {
@@ -75,11 +76,11 @@ def collector() -> Iterator[tuple[str, Traces]]:
 
 
 def free_ports(count: int) -> list[int]:
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
+    """Below the range of outgoing connections, of which a lab makes many before it listens here."""
+    ports: set[int] = set()
+    while len(ports) < count:
+        ports.add(free_port())
+    return list(ports)
 
 
 def test_a_request_is_followed_to_the_board_and_every_service_tells_how_it_does(tmp_path: Path) -> None:

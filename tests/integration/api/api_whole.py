@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -34,6 +33,7 @@ from lutlab_events import commands as c
 from lutlab_events.busmsg import BusHeaders, BusReply, BusStatus, BusVerb
 from lutlab_events.values import BitstreamRef, BoardReport
 from lutlab_events.work import AgentHeartbeat, BuildWork, LogChunk, ProgramWork
+from lutlab_stack.ports import free_port
 from lutlab_transport.blobs import BlobStore
 from lutlab_transport.clock import RandomIds, SystemClock
 from lutlab_transport.commands import CommandClient
@@ -66,12 +66,6 @@ async def until(what: str, probe: Callable[[], Awaitable[T | None]], timeout_s: 
         if time.monotonic() > deadline:
             pytest.fail(f"{what}: not within {timeout_s:g} s")
         await asyncio.sleep(0.02)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

@@ -13,6 +13,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from lutlab_api.adapters.messaging import NatsBus, NatsMessaging
+from lutlab_api.app.ports import MessagingHealth
 from lutlab_api.domain.errors import BoardFailure, Unavailable
 from lutlab_events import codec, subjects
 from lutlab_events.busmsg import BusHeaders, BusReply, BusStatus, BusVerb, Lease
@@ -33,10 +34,9 @@ async def messaging(url: str) -> AsyncIterator[NatsMessaging]:
     link = NatsMessaging(url, site=SITE, clock=SystemClock(), ids=RandomIds())
     await link.start()
     try:
-        for _ in range(400):
-            if link.connected():
-                break
-            await asyncio.sleep(0.005)
+        async with asyncio.timeout(20):
+            while not link.connected():  # noqa: ASYNC110 - the link has no event for it
+                await asyncio.sleep(0.005)
         yield link
     finally:
         await link.stop()
@@ -76,7 +76,9 @@ async def test_a_scheduler_answers(link: NatsMessaging, other: Client) -> None:
     assert (health.nats, health.scheduler) == (True, False)
     with pytest.raises(Unavailable, match="may still be carried out"):
         await ask(link, timeout_s=0.2)
-    assert (await link.health()).commands_waiting == 1
+    async with asyncio.timeout(20):  # it was sent, but perhaps not stored before the answer was given up
+        while (await link.health()).commands_waiting != 1:
+            pass
 
     async def scheduler() -> None:
         while True:
@@ -98,11 +100,9 @@ async def test_a_scheduler_answers(link: NatsMessaging, other: Client) -> None:
         assert (answer.code, answer.data) == ("ok", {"n": 1})
         answers = await asyncio.gather(*(ask(link) for _ in range(20)))
         assert len({a.command_id for a in answers}) == 20
-        for _ in range(50):
-            health = await link.health()
-            if health.scheduler:
-                break
-        assert (health.nats, health.scheduler, health.commands_waiting) == (True, True, 0)
+        async with asyncio.timeout(20):  # the last acknowledgement is on its way, and the next fetch too
+            while (health := await link.health()) != MessagingHealth(nats=True, scheduler=True, commands_waiting=0):
+                assert health.nats
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -317,7 +317,9 @@ async def test_an_api_stops_gracefully_with_a_stream_open(lab: Whole, helper: Ha
 
 def test_an_api_waits_for_its_servers(tmp_path: Path, postgres_url: str) -> None:
     """It serves at once, says that it is degraded, and stops cleanly with nothing there."""
-    from api_whole import Service, free_port  # noqa: PLC0415
+    from api_whole import Service  # noqa: PLC0415
+
+    from lutlab_stack.ports import free_port  # noqa: PLC0415
 
     port = free_port()
     env = {

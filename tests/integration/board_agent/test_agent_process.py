@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import statistics
 import struct
 import time
@@ -22,6 +21,7 @@ from lutlab_events import codec, ids, subjects
 from lutlab_events.busmsg import BusStatus, BusVerb, Lease
 from lutlab_events.commands import RegisterAgent, ReportProgramFailed, ReportProgrammed, ReportSessionUsed
 from lutlab_events.values import BoardReport
+from lutlab_stack.ports import free_port
 
 
 def words(reply_frame: bytes) -> list[int]:
@@ -57,9 +57,7 @@ async def test_from_registration_to_words(tmp_path: Path, nats_url: str, built: 
 
 async def test_raw_tcp_until_the_release(tmp_path: Path, nats_url: str, built: Built, board: VirtualBoard) -> None:
     """The shipped agent's bridge, with the SDK's end: words while the session lasts, and not one byte after it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        board.bridge_port = probe.getsockname()[1]
+    board.bridge_port = free_port()
     async with bench(tmp_path, nats_url, built, {"b0": board}) as b:
         await b.scheduler.next(RegisterAgent)
         lease = await b.load(1, uuid4())
@@ -209,7 +207,9 @@ async def test_a_new_lease_cuts_the_old_traffic(
                 seen.append((await b.scheduler.exchange(old, Write(address, [0xBAD]))).status)
 
         floods = [asyncio.create_task(flood(address)) for address in range(16)]
-        await asyncio.sleep(0.2)
+        async with asyncio.timeout(20):
+            while BusStatus.OK not in seen:  # noqa: ASYNC110 - the old session's traffic flows
+                await asyncio.sleep(0.01)
         new = await b.load(2, uuid4())
         assert new is not None
         assert words((await b.scheduler.exchange(new, Read(0, 16))).frame) == [0] * 16

@@ -267,9 +267,11 @@ async def test_an_endpoint_that_hangs_delays_nobody(lab: Lab) -> None:
     courier = lab.courier()
     for _ in range(40):
         await lab.failed_job()
-    for _ in range(40):
-        await courier.tick()
-        await asyncio.sleep(0.005)
+    async with asyncio.timeout(30):
+        while len(lab.heard["https://alive"]) < 40 or lab.attempts["https://dead"] < delivery.SLOTS:
+            await courier.tick()
+            await asyncio.sleep(0.005)
+    await courier.tick()
     assert len(lab.heard["https://alive"]) == 40
     assert lab.attempts["https://dead"] == delivery.SLOTS
     release.set()

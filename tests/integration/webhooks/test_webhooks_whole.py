@@ -21,7 +21,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "api"))
 
-from api_whole import ADMIN_KEY, PROFILE, Hands, Service, Whole, free_port, hands, until, whole
+from api_whole import ADMIN_KEY, PROFILE, Hands, Service, Whole, hands, until, whole
+
+from lutlab_stack.ports import free_port
 
 KEY = "the operator's own key"
 SECRET = "a webhook secret of enough bytes"

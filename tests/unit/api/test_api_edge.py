@@ -28,7 +28,7 @@ def test_every_code_has_a_status() -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
-        ("GET", "/", 404, "not_found"),
+        ("GET", "/nowhere", 404, "not_found"),
         ("GET", "/nowhere/at/all", 404, "not_found"),
         ("GET", "/fpga/0/run", 405, "method_not_allowed"),
         ("PUT", "/fpga", 405, "method_not_allowed"),

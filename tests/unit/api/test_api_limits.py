@@ -86,17 +86,19 @@ async def test_nobodys_requests_are_counted_by_address(lab: Lab) -> None:
 
 async def test_overload_is_said(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     lab = Lab(requests_in_flight_max=2)
-    gate = asyncio.Event()
+    gate, inside = asyncio.Event(), asyncio.Semaphore(0)
     boards = lab.ledger.boards
 
     async def slow() -> object:
+        inside.release()
         await gate.wait()
         return await boards()
 
     monkeypatch.setattr(lab.ledger, "boards", slow)
     async with lab.client() as ada:
         waiting = [asyncio.create_task(ada.get("/fpga")) for _ in range(2)]
-        await asyncio.sleep(0.05)
+        for _ in waiting:
+            await asyncio.wait_for(inside.acquire(), 5)
         refused = await ada.get("/fpga")
         assert error_of(refused)[:2] == (503, "overloaded")
         assert refused.headers["Retry-After"] == "1"

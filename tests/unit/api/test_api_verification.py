@@ -16,6 +16,7 @@ from api_fakes import ADA, BOB, ROOT, Lab
 from lutlab_api.app.job_stream import Cursor
 from lutlab_api.domain.errors import Invalid
 from lutlab_api.domain.verification import Uploaded, check_path, duration
+from lutlab_api.web.status import MEANINGS, contract_of
 from lutlab_events.rejections import Rejection
 from lutlab_events.verification import JOB_PREFIX, ArtifactRef, StageOutcome, SubmitVerification, parse_shown
 from lutlab_events.work import BuilderHeartbeat, StageProgress, ToolReport
@@ -26,6 +27,18 @@ design: {sources: [rtl/*.v]}
 """
 FILES = {"lutlab.yaml": CONFIG.encode(), "rtl/uart.v": b"module uart; endmodule\n"}
 NEW = {"name": "uart", "top_module": "uart", "target_pdk": "sky130"}
+SEED_CODES = {
+    400: "VALIDATION_ERROR", 401: "UNAUTHORIZED", 403: "FORBIDDEN", 404: "NOT_FOUND", 409: "CONFLICT",
+    422: "TOOL_ERROR", 429: "RATE_LIMITED", 500: "INTERNAL_ERROR", 503: "SERVICE_UNAVAILABLE",
+}  # fmt: skip
+
+
+def test_every_status_of_the_seed_has_its_code() -> None:
+    found: dict[int, set[str]] = {}
+    for code in MEANINGS:
+        status, shown = contract_of(code)
+        found.setdefault(int(status), set()).add(shown)
+    assert {status: found[status] for status in SEED_CODES} == {status: {code} for status, code in SEED_CODES.items()}
 
 
 def refusal(answer: httpx.Response) -> tuple[int, str, dict[str, Any]]:

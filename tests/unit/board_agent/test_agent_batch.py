@@ -49,7 +49,10 @@ async def test_every_kind_in_one_bus_round() -> None:
         assert [list(result.words) for result in results] == [[], [1, 2, 3], [2], [9], [3], [], [6, 6]]
         assert [result.status for result in results] == [Status.OK] * 4 + [Status.POLL_TIMEOUT] + [Status.OK] * 2
         assert link.counters.frames == frames + 1
-        await asyncio.sleep(0.01)
+        async with asyncio.timeout(5):  # it is told beside the answer
+            while not r.commands.sent:
+                r.commands.arrived.clear()
+                await r.commands.arrived.wait()
         assert [type(each) for each in r.commands.sent] == [ReportSessionUsed]
 
 

@@ -18,16 +18,10 @@ from lutlab_board_agent.adapters.tcp_bridge import CONNECTIONS_MAX, TcpBridges
 from lutlab_board_agent.domain.errors import BridgePortTaken
 from lutlab_bus import Operation, Read, Write, stream
 from lutlab_events.busmsg import BridgeWay, BusReply, BusStatus, BusVerb
+from lutlab_stack.ports import free_port
 from lutlab_transport.clock import RandomIds
 
 OK, ERROR = b"\0\0\0\0", b"\1\0\0\0"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Bridged(Rig):
@@ -172,7 +166,10 @@ async def test_not_one_byte_after_the_session() -> None:
             r.board.mute = True  # requests under way when the session ends
             for n in range(20):
                 await p.send(stream.encode_request(Read(n)))
-            await asyncio.sleep(0.02)
+            lane = r.bus.lane
+            async with asyncio.timeout(5):
+                while len(lane._waiting) + len(lane._running) < 20:  # noqa: ASYNC110 - they are on their way by TCP
+                    await asyncio.sleep(0)
             r.board.mute = False
             sent = len(line.sent)
             await r.program(r.work(2, session=BOB, build_id=0xDEF))
@@ -196,8 +193,10 @@ async def test_one_stream_a_board_whoever_has_it() -> None:
                 assert await second.rest() == ERROR
             assert (await r.ask(BusVerb.OPEN, stream_id="a")).status is BusStatus.BUSY
             assert await first.ask(Write(0, [1])) == OK
-        await asyncio.sleep(0.05)
-        assert (await r.ask(BusVerb.OPEN, stream_id="a")).status is BusStatus.OK
+        async with asyncio.timeout(5):
+            while (await r.ask(BusVerb.OPEN, stream_id="a")).status is BusStatus.BUSY:  # noqa: ASYNC110 - gone, not noticed
+                await asyncio.sleep(0.005)
+        assert (await r.ask(BusVerb.KEEP, stream_id="a")).status is BusStatus.OK
         async with peer(r) as third:
             assert await third.rest() == ERROR
 
@@ -229,7 +228,9 @@ async def test_an_unplugged_board_ends_it_and_the_token_stays_good() -> None:
 async def test_connections_are_bounded() -> None:
     async with bridged() as r:
         opened = [await asyncio.open_connection("127.0.0.1", r.seat.board.bridge_port) for _ in range(CONNECTIONS_MAX)]
-        await asyncio.sleep(0.02)
+        async with asyncio.timeout(5):
+            while len(r.bridges._open) < CONNECTIONS_MAX:  # noqa: ASYNC110 - the kernel has them; the bridge accepts them
+                await asyncio.sleep(0)
         reader, writer = await asyncio.open_connection("127.0.0.1", r.seat.board.bridge_port)
         assert await Peer(reader, writer).rest() == b""
         for each in (writer, *(w for _, w in opened)):

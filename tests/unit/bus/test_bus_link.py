@@ -67,12 +67,15 @@ async def test_an_earlier_users_half_frame_is_ended_by_hello():
 
 
 async def test_a_slow_board_is_waited_for():
-    bridge, hellos = FakeBridge(), []
+    bridge, hellos, answers = FakeBridge(), [], []
 
     class SlowPort(FakePort):
         def write(self, data):
             hellos.append(data)
-            asyncio.get_running_loop().call_later(0.25, self.inject, self.bridge.feed(data))
+            answers.append(self.bridge.feed(data))
+            if len(hellos) > 1:  # the first answer comes when it was asked again, and that one's behind it
+                while answers:
+                    self.inject(answers.pop(0))
 
     link = await BusLink.open(SlowPort(bridge), timeout_s=5)
     assert len(hellos) == 2

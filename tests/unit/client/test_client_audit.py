@@ -77,6 +77,20 @@ def test_a_broken_connection_is_resumed_after_what_was_heard_whole() -> None:
     assert seen[0].headers["X-API-Key"] == "key"
 
 
+def test_who_follows_hears_of_a_silence_once_and_of_a_lab_that_is_not_there_at_once() -> None:
+    audit, _ = log(httpx.Response(200, text=": following\nid: 1\n\n"))
+    lost: list[str] = []
+    with pytest.raises(Unreachable):
+        list(audit.follow(0, {}, attempts_max=3, on_lost=lost.append))
+    assert lost == ["the connection was closed"]
+
+    def nobody(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    with pytest.raises(Unreachable, match="does not answer: refused"):
+        next(Audit(Client("http://lab", "key"), transport=httpx.MockTransport(nobody)).follow(0, {}))
+
+
 def test_a_refusal_is_told() -> None:
     refused = httpx.Response(403, json={"detail": {"error": "admin_only", "message": "no"}})
     audit, _ = log(refused)

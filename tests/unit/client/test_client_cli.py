@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from collections.abc import Callable
@@ -147,3 +148,35 @@ def test_a_report_says_what_is_used_and_whether_timing_is_met() -> None:
 
 def test_columns_are_aligned() -> None:
     assert table(("a", "b"), [("long", 1), ("x", "-")]) == "a     b\nlong  1\nx     -"
+
+
+def test_the_version() -> None:
+    code, out = run("--version")
+    assert code == 0
+    assert out.startswith("lutlab ") and out.split()[1][0].isdecimal()
+
+
+def test_tools_say_how_to_get_what_is_missing(lab: Lab) -> None:
+    tools = {
+        "iverilog": {"available": False, "version": None, "hint": "make tools"},
+        "verilator": {"available": True, "version": "5.048", "hint": None},
+    }
+    lab(api_v1_health=httpx.Response(200, json={"status": "ok", "tools": tools}))
+    code, out = run("tools")
+    assert code == 0
+    assert [line.split() for line in out.splitlines()[1:]] == [
+        ["iverilog", "no", "-", "make", "tools"],
+        ["verilator", "yes", "5.048"],
+    ]
+    assert '"available": false' in run("tools", "--json")[1]
+    lab(api_v1_health=httpx.Response(200, json={"status": "ok", "tools": {}}))
+    assert run("tools")[0] == 1
+
+
+def test_a_terminal_that_lacks_a_sign_is_no_reason_to_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(screen, encoding="ascii"))
+    monkeypatch.setattr(cli, "app", lambda: common.out("\N{CHECK MARK} passed"))
+    cli.main()
+    sys.stdout.flush()
+    assert screen.getvalue() == b"? passed\n"

@@ -198,6 +198,15 @@ def test_short_forms_ask_for_one_stage(lab: Lab, folder: Path) -> None:
     )
     run("lint", folder)
     assert lab.submitted["stages"] == ["lint"]
+    run("verify", folder, "--stages", "lint,formal", "--formal", "--sim")
+    assert lab.submitted["stages"] == ["lint", "formal", "simulation"]
+    run("verify", folder, "--all")
+    assert lab.submitted["stages"] == ["lint", "simulation", "formal", "crypto"]
+    run("synth", folder, "--target", "lfe5u-25f", "--top", "fifo")
+    assert (lab.submitted["stages"], lab.submitted["config_overrides"]) == (
+        ["synthesis"],
+        {"project.target_pdk": "lfe5u-25f", "project.top_module": "fifo"},
+    )
 
 
 def test_detached_prints_the_id_and_does_not_wait(lab: Lab, folder: Path) -> None:
@@ -250,6 +259,23 @@ def test_logs_and_cancel_know_a_verification_job_by_its_id(lab: Lab, monkeypatch
     assert lab.asked[-1] == "POST /jobs/job_1/cancel"
 
 
+def test_one_job_is_shown_with_its_stages(lab: Lab) -> None:
+    code, out, _ = run("job", "job_1")
+    assert code == 0
+    assert out.splitlines()[0] == "job_1  verification  running"
+    assert ["lint", "passed", "0.6s"] in [line.split() for line in out.splitlines()]
+    assert ["simulation", "running", "7/10", "tests"] in [line.split() for line in out.splitlines()]
+    assert json.loads(run("job", "job_1", "--json")[1])["progress"]["lint"]["status"] == "passed"
+
+
+def test_a_folder_without_a_configuration_is_named(lab: Lab, folder: Path) -> None:
+    (folder / "lutlab.yaml").unlink()
+    code, _, err = run("verify", folder)
+    assert code == 2
+    assert err.startswith(f"{folder}: no lutlab.yaml")
+    assert "did you mean" not in err
+
+
 def test_reports_are_saved_under_a_fitting_name(lab: Lab, tmp_path: Path) -> None:
     assert run("report", "job_1", "--format", "junit", "--output", tmp_path, "--include", "lint,formal")[0] == 0
     asked = json.loads((tmp_path / "job_1.xml").read_bytes().removeprefix(b"<html>"))
@@ -257,6 +283,9 @@ def test_reports_are_saved_under_a_fitting_name(lab: Lab, tmp_path: Path) -> Non
     run("report", "job_1", "--output", tmp_path / "new" / "r.html")
     assert (tmp_path / "new" / "r.html").read_bytes().startswith(b"<html>")
     assert run("report", "job_1", "--output", "-")[1].startswith("<html>")
+    assert run("report", "job_1", "--output", f"{tmp_path}/reports/", "--include", "lint, formal")[0] == 0
+    asked = json.loads((tmp_path / "reports" / "job_1.html").read_bytes().removeprefix(b"<html>"))
+    assert asked["include"] == ["lint", "formal"]
     assert run("report", "job_1", "--format", "pdf")[0] == 2
 
 
@@ -268,3 +297,18 @@ def test_a_first_configuration_is_written_once(folder: Path) -> None:
     code, out, _ = run("config", "validate", folder)
     assert (code, out) == (0, "other: 1 source, stages lint, simulation\n")
     assert json.loads(run("config", "schema")[1])["title"] == "lutlab.yaml"
+
+
+@pytest.mark.parametrize(
+    ("template", "stages"),
+    [("simple-counter", "lint, simulation, formal"), ("crypto-accelerator", "lint, simulation, formal, crypto"),
+     ("empty", "lint")],
+)  # fmt: skip
+def test_a_project_is_begun_from_a_template(tmp_path: Path, template: str, stages: str) -> None:
+    folder = tmp_path / "new"
+    assert run("init", "my-first", "--template", template, "--folder", folder)[0] == 0
+    assert run("config", "validate", folder)[1] == f"my-first: 1 source, stages {stages}\n"
+    code, _, err = run("init", "my-first", "--folder", folder)
+    assert (code, "not empty" in err) == (2, True)
+    assert run("init", "no_name", "--folder", tmp_path / "other")[0] == 2
+    assert not (tmp_path / "other").exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import httpx
@@ -51,25 +51,31 @@ class Audit:
                 raise Unreachable(f"{self._lab.endpoint.api_url} went away: {error}") from error
 
     def follow(
-        self, after: int | None, conditions: Mapping[str, Any], *, attempts_max: int | None = None
+        self,
+        after: int | None,
+        conditions: Mapping[str, Any],
+        *,
+        attempts_max: int | None = None,
+        on_lost: Callable[[str], None] = lambda _: None,
     ) -> Iterator[Event]:
         """Events as they come, for ever. A connection that breaks is resumed after the last event that was heard.
 
         Args:
             after: begin after this position; None for what happens from now on.
             attempts_max: how often in a row to try without hearing anything; None for ever.
+            on_lost: told once each time that the lab is not heard any more, and why.
 
         Raises:
             Refused: the lab does not allow it.
-            Unreachable: it was not heard `attempts_max` times.
+            Unreachable: nobody listens there at first, or it was not heard `attempts_max` times.
         """
-        attempt = 0
+        attempt, heard = 0, False
         while True:
             attempt += 1
             problem, position = "the connection was closed", after
             try:
                 for line in self._lines(after, conditions):
-                    attempt = 0
+                    attempt, heard = 0, True
                     if line.startswith("id: "):
                         position = int(line.removeprefix("id: "))
                     elif not line:  # the end of a message: only now it was heard whole
@@ -78,6 +84,10 @@ class Audit:
                         yield self._lab.decode(line.removeprefix("data: ").encode(), Event)
             except httpx.TransportError as error:
                 problem = str(error)
+                if not heard and isinstance(error, httpx.ConnectError):
+                    raise Unreachable(f"{self._lab.endpoint.api_url} does not answer: {problem}") from error
+            if attempt == 0 or (attempt == 1 and not heard):
+                on_lost(problem)
             if attempts_max is not None and attempt >= attempts_max:
                 raise Unreachable(f"{self._lab.endpoint.api_url} does not answer: {problem}")
             time.sleep(RETRY_WAIT_S)

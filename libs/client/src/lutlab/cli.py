@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
-from lutlab.commands import audit, boards, demo, jobs, pins, service, up, verify
-from lutlab.commands.common import note
+from lutlab.commands import audit, boards, demo, init, jobs, pins, service, tools, up, verify
+from lutlab.commands.common import note, out
 from lutlab.commands.config import config
 from lutlab.commands.keys import keys
 from lutlab.errors import LutlabError, NotConfigured, TimedOut, Unreachable
@@ -24,6 +27,24 @@ Exit codes: 0 done; 1 the lab refused, or the job failed; 2 wrong use; 3 the lab
 app = typer.Typer(
     help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
 )
+
+
+def show_version(wanted: bool) -> None:
+    """Print the version and end, if that was asked for."""
+    if wanted:
+        out(f"lutlab {version('lutlab')}")
+        raise typer.Exit
+
+
+@app.callback()
+def group(
+    *,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """What stands before a command."""
+
 
 app.command()(up.up)
 app.command()(demo.demo)
@@ -42,12 +63,15 @@ app.command()(pins.capture)
 app.command()(boards.release)
 app.command()(boards.reset)
 app.command()(boards.events)
+app.command()(init.init)
 app.command()(verify.verify)
 app.command()(verify.lint)
 app.command()(verify.sim)
 app.command()(verify.formal)
+app.command()(verify.synth)
 app.command()(verify.report)
 app.command()(verify.compare)
+app.command()(tools.tools)
 app.add_typer(verify.project, name="project")
 app.add_typer(config, name="config")
 app.add_typer(keys, name="keys")
@@ -61,6 +85,9 @@ app.command()(service.forget)
 
 def main() -> None:
     """Run the command line; every expected error is one readable sentence."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without a sign for something is no reason to fail
+            stream.reconfigure(errors="replace")
     try:
         app()
     except (LutlabError, StackError, UnknownProfile) as error:

@@ -22,6 +22,10 @@ and on the older routes `{{"detail": {{"error": "...", "message": "...", "job_id
 for another meaning; messages are for people and may change. `details` is an object: `field` names what is wrong,
 `suggestion` the nearest valid value or name, `job_id` the job it is about.
 
+Projects, verification jobs (`job_...`) and webhooks answer the verification contract's codes (`VALIDATION_ERROR`,
+`NOT_FOUND`, `CONFLICT` ...), with the code of this table in `details.reason`; what is 422 here is 400 there, except
+`tool_error`.
+
 Every 429 and 503, and the codes marked below, carry `Retry-After` ({RETRY_AFTER_S} s if nothing else is known).
 A repetition with the same `Idempotency-Key` is safe.
 

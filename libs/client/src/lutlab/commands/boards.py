@@ -70,7 +70,7 @@ def read(
     *,
     board: BoardId,
     address: Address,
-    count: Annotated[int, typer.Argument(help="How many words.", min=1)] = 1,
+    count: Annotated[int, typer.Argument(metavar="COUNT", help="How many words.", min=1)] = 1,
     api_url: ApiUrl = None,
     api_key: ApiKey = None,
     data_dir: DataDir = None,
@@ -182,7 +182,7 @@ def events(
 def _follow(log: Audit, board: int | None, after: int | None, *, as_json: bool) -> None:
     """Print events as they come, one a line, until interrupted."""
     conditions = {} if board is None else {"stream": f"board-{board}"}
-    for event in log.follow(after, conditions):
+    for event in log.follow(after, conditions, on_lost=lambda why: note(f"not heard any more ({why}); trying again")):
         if as_json:
             out(json.dumps(msgspec.to_builtins(event), ensure_ascii=False))
         else:

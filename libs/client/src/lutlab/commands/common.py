@@ -17,11 +17,11 @@ from lutlab.config import resolve
 
 ApiUrl = Annotated[
     str | None,
-    typer.Option("--api-url", help="The lab. Default: $LUTLAB_API_URL, or the one `lutlab up` runs here."),
+    typer.Option("--api-url", help="The lab. Default: $LUTLAB_API_URL, the one `lutlab up` runs here, the kept one."),
 ]
 ApiKey = Annotated[
     str | None,
-    typer.Option("--api-key", help="Your key. Default: $LUTLAB_API_KEY, or that of the lab `lutlab up` runs here."),
+    typer.Option("--api-key", help="Your key. Default: $LUTLAB_API_KEY, the kept one, that of the lab that runs here."),
 ]
 DataDir = Annotated[
     Path | None,

@@ -1,14 +1,17 @@
-"""`lutlab config`: the configuration file of a verification project, without a lab."""
+"""`lutlab config`: the configuration file of a verification project, without a lab; and which lab to talk to."""
 
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
-from lutlab.commands.common import note, out
+from lutlab.commands.common import DataDir, note, out
+from lutlab.config import base_url, resolve, store, stored
 
 if TYPE_CHECKING:
     from lutlab_verify.config import ConfigError
@@ -16,7 +19,9 @@ if TYPE_CHECKING:
 EXIT_WRONG = 2
 SOURCE_BYTES_MAX = 4 << 20
 
-config = typer.Typer(no_args_is_help=True, help="lutlab.yaml: check it, write a first one, show its schema.")
+config = typer.Typer(
+    no_args_is_help=True, help="lutlab.yaml: check it, write a first one, show its schema; keep a lab and a key."
+)
 
 Folder = Annotated[
     Path, typer.Argument(metavar="DIR", help="The project's folder.", exists=True, file_okay=False, show_default=True)
@@ -29,7 +34,36 @@ Overrides = Annotated[
 
 @config.callback()
 def group() -> None:
-    """lutlab.yaml: check it, write a first one, show its schema."""
+    """lutlab.yaml: check it, write a first one, show its schema; keep a lab and a key."""
+
+
+class Kept(StrEnum):
+    """What `config set` keeps."""
+
+    TOKEN = "token"  # noqa: S105 - a name
+    API_URL = "api-url"
+
+
+@config.command("set")
+def set_(
+    *,
+    name: Annotated[Kept, typer.Argument(metavar="token|api-url", help="What to keep.")],
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="The key, or the lab's URL; empty to forget it.")],
+    api_url: Annotated[
+        str | None, typer.Option("--api-url", help="The lab a key is for. Default: the one other commands would use.")
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Keep a lab's URL, or your key for a lab, so that other commands need no options."""
+    kept = stored()
+    if name is Kept.API_URL:
+        path = store(msgspec.structs.replace(kept, api_url=base_url(value) if value else None))
+        note(f"kept in {path}")
+        return
+    url = resolve(api_url, data_dir=data_dir).api_url
+    others = {lab: token for lab, token in kept.tokens.items() if lab != url}
+    path = store(msgspec.structs.replace(kept, tokens=others | {url: value} if value else others))
+    note(f"kept in {path}, for {url} only")
 
 
 @config.command()
@@ -56,6 +90,9 @@ def _count(number: int, word: str) -> str:
 def complain(error: ConfigError, folder: Path) -> None:
     """Print everything that is wrong, a line each, as compilers do."""
     for problem in error.problems:
+        if error.file == "project":  # there is no such file, or there are two: that is about the folder
+            note(f"{folder}: {problem.message}")
+            continue
         where = folder / error.file if error.file.endswith(".yaml") else error.file
         line = f":{problem.line}" if problem.line is not None else ""
         meant = f"; did you mean '{problem.suggestion}'?" if problem.suggestion else ""

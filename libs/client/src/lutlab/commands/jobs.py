@@ -26,6 +26,7 @@ from lutlab.report import report_text
 from lutlab.text import clock_time, describe, or_dash, table
 from lutlab.ui import screen
 from lutlab.verification import PREFIX as VERIFICATION_PREFIX
+from lutlab.verification import VerificationJob
 
 FOLLOW_EVERY_S = 0.5
 LOG_TAIL_LINES = 15
@@ -35,7 +36,9 @@ def submit(
     *,
     file: Annotated[
         Path,
-        typer.Argument(help="design.py (Amaranth), design.v (Verilog) or project.zip.", exists=True, dir_okay=False),
+        typer.Argument(
+            metavar="FILE", help="design.py (Amaranth), design.v (Verilog) or project.zip.", exists=True, dir_okay=False
+        ),
     ],
     board: Annotated[int | None, typer.Option("--board", help="This board, which must be idle. Default: any.")] = None,
     top: Annotated[str | None, typer.Option("--top", help="Class or module, where several fit.")] = None,
@@ -118,8 +121,11 @@ def job(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show one job: its state, why it failed, what its build yielded."""
+    """Show one job: its state, why it failed, what its build yielded, or how its stages went."""
     with client(api_url, api_key, data_dir) as lab:
+        if job_id.startswith(VERIFICATION_PREFIX):
+            _show_verification(lab.verification.job(job_id), as_json=as_json)
+            return
         found = lab.job_detail(job_id)
     if as_json:
         out_json(found)
@@ -138,6 +144,28 @@ def job(
         out(f"  error    {found.error.code}: {found.error.message}")
     if found.report is not None:
         out(report_text(found.report))
+
+
+def _show_verification(found: VerificationJob, *, as_json: bool) -> None:
+    if as_json:
+        out_json(found)
+        return
+    out(f"{found.job_id}  verification  {found.status}")
+    moments = (("submitted", found.submitted_at), ("started", found.started_at), ("ended", found.completed_at))
+    for label, value in (
+        ("project", found.project_id),
+        ("seed", found.seed),
+        *((label, None if moment is None else clock_time(moment)) for label, moment in moments),
+    ):
+        if value is not None:
+            out(f"  {label:9} {value}")
+    if found.error is not None:
+        out(f"  error     {found.error.get('code')}: {found.error.get('message')}")
+    rows = [
+        (stage, state.status, or_dash(state.duration or state.progress), state.reason or "")
+        for stage, state in found.progress.items()
+    ]
+    out(table(("stage", "status", "time", "reason"), rows))
 
 
 def logs(

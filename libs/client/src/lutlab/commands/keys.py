@@ -17,7 +17,7 @@ keys = typer.Typer(no_args_is_help=True, help="API keys: issue, list, rotate, re
 
 UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 DURATION = re.compile(r"(\d{1,5})([hdw])")
-KeyId = Annotated[str, typer.Argument(help="The key's id, or `me` for the one in use.")]
+KeyId = Annotated[str, typer.Argument(metavar="KEY", help="The key's id, or `me` for the one in use.")]
 
 
 @keys.callback()
@@ -42,7 +42,9 @@ def parse_expiry(text: str, now: datetime) -> datetime:
 @keys.command()
 def issue(
     *,
-    owner: Annotated[str, typer.Argument(help="Whose key: jobs and sessions are recorded under this name.")],
+    owner: Annotated[
+        str, typer.Argument(metavar="OWNER", help="Whose key: jobs and sessions are recorded under this name.")
+    ],
     role: Annotated[Role, typer.Option("--role", help="What it may do at most.")] = Role.MEMBER,
     admin: Annotated[bool, typer.Option("--admin", help="As --role admin: manages keys, acts for anyone.")] = False,
     scope: Annotated[

@@ -39,6 +39,10 @@ def verify(
     *,
     folder: Folder,
     stages: Stages = None,
+    only_sim: Annotated[bool, typer.Option("--sim", help="Simulate; such options add up.")] = False,
+    only_formal: Annotated[bool, typer.Option("--formal", help="Prove.")] = False,
+    only_crypto: Annotated[bool, typer.Option("--crypto", help="Check timing against secrets.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Lint, simulate, prove and check crypto.")] = False,
     override: Overrides = None,
     seed: Seed = None,
     detach: Detach = False,
@@ -51,10 +55,14 @@ def verify(
 
     Exit codes: 0 all stages passed (or were skipped); 1 one did not; 2 the configuration is wrong.
     """
-    wanted = [stage.strip() for stage in stages.split(",")] if stages else None
+    asked = {"simulation": only_sim, "formal": only_formal, "crypto": only_crypto}
+    named = [stage.strip() for stage in stages.split(",")] if stages else []
+    wanted = (
+        list(STAGES[:4]) if everything else [*named, *(stage for stage in asked if asked[stage] and stage not in named)]
+    )
     checked, overrides = _checked(folder, override)
     with client(api_url, api_key, data_dir) as lab:
-        _run(lab, folder, checked, overrides, stages=wanted, seed=seed, detach=detach, as_json=as_json)
+        _run(lab, folder, checked, overrides, stages=wanted or None, seed=seed, detach=detach, as_json=as_json)
 
 
 def lint(
@@ -110,12 +118,34 @@ def formal(
         _run(lab, folder, checked, overrides, stages=["formal"], as_json=as_json)
 
 
+def synth(
+    *,
+    folder: Folder,
+    target: Annotated[
+        str | None, typer.Option("--target", help="What it is made for, e.g. lfe5u-25f. Default: the configuration's.")
+    ] = None,
+    top: Annotated[str | None, typer.Option("--top", help="The top module. Default: the configuration's.")] = None,
+    override: Overrides = None,
+    as_json: AsJson = False,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Tell a folder's size and speed: `lutlab verify DIR --stages synthesis`."""
+    options = {"target_pdk": target, "top_module": top}
+    given = {f"project.{name}": value for name, value in options.items() if value is not None}
+    checked, overrides = _checked(folder, override, given)
+    with client(api_url, api_key, data_dir) as lab:
+        _run(lab, folder, checked, overrides, stages=["synthesis"], as_json=as_json)
+
+
 def report(
     *,
     job_id: JobId,
     format: Format = "html",  # noqa: A002 - the option's name
     output: Annotated[
-        Path | None, typer.Option("--output", help="A file, or a folder; `-` for standard output.", show_default=False)
+        str | None,
+        typer.Option("--output", metavar="PATH", help="A file, or a folder (`reports/`); `-` for standard output."),
     ] = None,
     include: Annotated[str | None, typer.Option("--include", help="Only these stages, with commas.")] = None,
     template: Annotated[str | None, typer.Option("--template", help="A built-in or an uploaded template.")] = None,
@@ -126,14 +156,14 @@ def report(
     """Save a verification job's report."""
     if format not in SUFFIXES:
         raise typer.BadParameter(f"{format!r} is not one of {', '.join(SUFFIXES)}", param_hint="--format")
-    stages = include.split(",") if include else None
+    stages = [stage.strip() for stage in include.split(",")] if include else None
     with client(api_url, api_key, data_dir) as lab:
         body = lab.verification.report(job_id, format, include=stages, template=template)
-    if output is not None and str(output) == "-":
+    if output == "-":
         sys.stdout.buffer.write(body)
         return
-    path = output or Path()
-    if path.is_dir():
+    path = Path(output or "")
+    if path.is_dir() or (output or "").endswith("/"):
         path /= f"{job_id}.{SUFFIXES[format]}"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(body)

@@ -27,7 +27,7 @@ from lutlab_api.domain.verification import (
 )
 from lutlab_api.domain.views import Caller
 from lutlab_events.rejections import Rejection
-from lutlab_events.verification import ArtifactRef, CancelVerification, FileRef, SubmitVerification
+from lutlab_events.verification import JOB_PREFIX, ArtifactRef, CancelVerification, FileRef, SubmitVerification
 
 SEED_MAX = 2**31 - 1
 UNKNOWN_SECONDS = {"lint": 2.0, "simulation": 20.0, "formal": 15.0, "crypto": 15.0, "synthesis": 20.0}
@@ -229,7 +229,11 @@ def lines_of(piece: StageLine) -> list[LogLine]:
 
 
 def _not_found(text: str) -> Missing:
-    return Missing(Rejection.JOB_NOT_FOUND, f"there is no verification job {text[:64]!r} here")
+    return Missing(
+        Rejection.JOB_NOT_FOUND,
+        f"there is no verification job {text[:64]!r} here; their ids begin with {JOB_PREFIX}, while a board's job has "
+        "/log and /result",
+    )
 
 
 def default_config(project: ProjectView, paths: Collection[str]) -> bytes:

@@ -31,7 +31,9 @@ RETRYABLE = frozenset(
     }
 )
 V1 = "/api/v1/"
-CONTRACT = re.compile(r"/api/v1/(projects(/|$)|jobs/job_|jobs/[^/]+/(cancel|logs|results|reports|compare)(/|$))")
+CONTRACT = re.compile(
+    r"/api/v1/((projects|webhooks)(/|$)|jobs/job_|jobs/[^/]+/(cancel|logs|results|reports|compare)(/|$))"
+)
 INPUT_CHARS_MAX = 80
 PROBLEMS_MAX = 5
 SIMILARITY_MIN = 0.5

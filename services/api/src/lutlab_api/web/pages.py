@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from fastapi import APIRouter, Request
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from lutlab_api.domain.errors import Code, Missing
 
@@ -41,6 +41,12 @@ def _page(page: HTMLResponse) -> Response:
 def _below(request: Request) -> str:
     """The path this application is mounted under, where a proxy says so."""
     return str(request.scope.get("root_path", "")).rstrip("/")
+
+
+@router.get("/")
+async def front(request: Request) -> Response:
+    """Whoever opens the address that `lutlab up` prints sees what can be asked for."""
+    return RedirectResponse(f"{_below(request)}/docs")
 
 
 @router.get("/docs")

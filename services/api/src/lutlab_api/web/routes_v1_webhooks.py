@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from lutlab_api.app.webhooks import AttemptView, DeliveryView, WebhookView, WebhookWish
 from lutlab_api.domain.errors import Code, Missing
 from lutlab_api.web.asked import FPGA_ID_MAX, Api, Reading, Secret, Submitting
-from lutlab_api.web.documented import ASK, READ, errors_v1
+from lutlab_api.web.documented import ASK, READ, errors_contract
 from lutlab_api.web.paging import Page, PageQuery, Strict, page_of
 from lutlab_events.rejections import Rejection
 from lutlab_events.webhooks import Topic, WebhookFilter
@@ -217,7 +217,7 @@ DeliveryId = Annotated[str, Path(description="the delivery's id")]
     "",
     status_code=status.HTTP_201_CREATED,
     summary="Register a webhook",
-    responses=errors_v1(
+    responses=errors_contract(
         *ASK,
         *NEW,
         Code.INVALID_URL,
@@ -239,14 +239,14 @@ async def register(body: NewWebhook, api: Api, asked: Submitting, secret: Secret
     )
 
 
-@router.get("", summary="List webhooks", responses=errors_v1(*READ, Code.VALIDATION_ERROR, Code.INVALID_CURSOR))
+@router.get("", summary="List webhooks", responses=errors_contract(*READ, Code.VALIDATION_ERROR, Code.INVALID_CURSOR))
 async def listed(api: Api, caller: Reading, query: Annotated[PageQuery, Query()]) -> Webhooks:
     """Your endpoints, newest first; for an admin everybody's."""
     found, page = page_of(await api.webhooks.listed(caller), query)
     return Webhooks.model_validate({"webhooks": [Webhook.of(one) for one in found], **page})
 
 
-@router.get("/{webhook_id}", summary="Look at a webhook", responses=errors_v1(*READ, *MINE))
+@router.get("/{webhook_id}", summary="Look at a webhook", responses=errors_contract(*READ, *MINE))
 async def one(webhook_id: WebhookId, api: Api, caller: Reading) -> Webhook:
     """One endpoint: whether it is delivered to, and how far it has come."""
     return Webhook.of(await api.webhooks.one(caller, _id(webhook_id)))
@@ -256,7 +256,7 @@ async def one(webhook_id: WebhookId, api: Api, caller: Reading) -> Webhook:
     "/{webhook_id}",
     status_code=status.HTTP_204_NO_CONTENT,
     summary="Delete a webhook",
-    responses=errors_v1(*ASK, *MINE),
+    responses=errors_contract(*ASK, *MINE),
 )
 async def delete(webhook_id: WebhookId, api: Api, asked: Submitting) -> Response:
     """Forget an endpoint, its secret at once."""
@@ -264,7 +264,7 @@ async def delete(webhook_id: WebhookId, api: Api, asked: Submitting) -> Response
     return Response(status_code=status.HTTP_204_NO_CONTENT)
 
 
-@router.post("/{webhook_id}/rotate", summary="Rotate a secret", responses=errors_v1(*ASK, *NEW, *MINE))
+@router.post("/{webhook_id}/rotate", summary="Rotate a secret", responses=errors_contract(*ASK, *NEW, *MINE))
 async def rotate(
     webhook_id: WebhookId, api: Api, asked: Submitting, secret: Secret, body: NewSecret | None = None
 ) -> ShownSecret:
@@ -277,7 +277,7 @@ async def rotate(
 @router.post(
     "/{webhook_id}/enable",
     summary="Enable a webhook again",
-    responses=errors_v1(*ASK, *MINE, Rejection.NOTHING_TO_DO),
+    responses=errors_contract(*ASK, *MINE, Rejection.NOTHING_TO_DO),
 )
 async def enable(webhook_id: WebhookId, api: Api, asked: Submitting) -> Webhook:
     """Deliver again, also what happened meanwhile."""
@@ -289,7 +289,7 @@ async def enable(webhook_id: WebhookId, api: Api, asked: Submitting) -> Webhook:
     "/{webhook_id}/ping",
     status_code=status.HTTP_202_ACCEPTED,
     summary="Send a test",
-    responses=errors_v1(*ASK, *MINE),
+    responses=errors_contract(*ASK, *MINE),
 )
 async def ping(webhook_id: WebhookId, api: Api, asked: Submitting) -> Sent:
     """Deliver a `ping`; look at the delivery to see how it went."""
@@ -300,7 +300,7 @@ async def ping(webhook_id: WebhookId, api: Api, asked: Submitting) -> Sent:
     "/{webhook_id}/replay",
     status_code=status.HTTP_202_ACCEPTED,
     summary="Replay a range",
-    responses=errors_v1(*ASK, *BODY, *MINE, Code.INVALID_RANGE),
+    responses=errors_contract(*ASK, *BODY, *MINE, Code.INVALID_RANGE),
 )
 async def replay(webhook_id: WebhookId, body: Replay, api: Api, asked: Submitting) -> Webhook:
     """Deliver a range of the log once more, under the same ids; what was missed too."""
@@ -309,7 +309,9 @@ async def replay(webhook_id: WebhookId, body: Replay, api: Api, asked: Submittin
 
 
 @router.get(
-    "/{webhook_id}/deliveries", summary="List deliveries", responses=errors_v1(*READ, *MINE, Code.VALIDATION_ERROR)
+    "/{webhook_id}/deliveries",
+    summary="List deliveries",
+    responses=errors_contract(*READ, *MINE, Code.VALIDATION_ERROR),
 )
 async def deliveries(
     webhook_id: WebhookId, api: Api, caller: Reading, query: Annotated[DeliveriesQuery, Query()]
@@ -323,7 +325,7 @@ async def deliveries(
 @router.get(
     "/{webhook_id}/deliveries/{delivery_id}",
     summary="Look at a delivery",
-    responses=errors_v1(*READ, *MINE, Code.DELIVERY_NOT_FOUND),
+    responses=errors_contract(*READ, *MINE, Code.DELIVERY_NOT_FOUND),
 )
 async def delivery(webhook_id: WebhookId, delivery_id: DeliveryId, api: Api, caller: Reading) -> DeliveryWithAttempts:
     """One message, with everything that was sent and answered."""
@@ -336,7 +338,7 @@ async def delivery(webhook_id: WebhookId, delivery_id: DeliveryId, api: Api, cal
     "/{webhook_id}/deliveries/{delivery_id}/redeliver",
     status_code=status.HTTP_202_ACCEPTED,
     summary="Deliver again",
-    responses=errors_v1(*ASK, *MINE, Code.DELIVERY_NOT_FOUND),
+    responses=errors_contract(*ASK, *MINE, Code.DELIVERY_NOT_FOUND),
 )
 async def redeliver(webhook_id: WebhookId, delivery_id: DeliveryId, api: Api, asked: Submitting) -> Sent:
     """Attempt a delivery once more, whatever became of it, under the same id."""

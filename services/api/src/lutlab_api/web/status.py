@@ -148,6 +148,7 @@ CONTRACT_CODES = {
     H.REQUEST_ENTITY_TOO_LARGE: "VALIDATION_ERROR",
     H.UNPROCESSABLE_ENTITY: "TOOL_ERROR",
     H.TOO_MANY_REQUESTS: "RATE_LIMITED",
+    H.INTERNAL_SERVER_ERROR: "INTERNAL_ERROR",
     H.SERVICE_UNAVAILABLE: "SERVICE_UNAVAILABLE",
 }
 """The codes of the verification contract, one a status; our own, finer codes are in `details.reason`."""
