@@ -21,6 +21,9 @@ STINT_CALLS = 512
 PATIENCE_S = 0.0005
 """A trial that takes longer than this for one call ends there; more than this no call counts for."""
 
+GAIN = 0.9
+"""Looking costs processor time: it must take less than this of what sleeping takes."""
+
 
 class Watch:
     """Watches a descriptor for one thread. Around each read of it: `wait`, then `note`.
@@ -73,8 +76,10 @@ class Watch:
 
     def _judge(self) -> None:
         """A stint is over: go on with the better way, or try the other one."""
-        mean_s = self._sum_s / self._calls
-        if not self._trial or mean_s > self._other_s:
+        mean_s, other_s = self._sum_s / self._calls, self._other_s
+        looking_s, asleep_s = (mean_s, other_s) if self.looking else (other_s, mean_s)
+        better = looking_s < GAIN * asleep_s
+        if not self._trial or better != self.looking:
             self.looking = not self.looking
             self._other_s = mean_s
         self._trial = not self._trial
