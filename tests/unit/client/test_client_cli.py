@@ -180,3 +180,9 @@ def test_a_terminal_that_lacks_a_sign_is_no_reason_to_fail(monkeypatch: pytest.M
     cli.main()
     sys.stdout.flush()
     assert screen.getvalue() == b"? passed\n"
+
+
+def test_an_interrupted_wait_says_that_the_job_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(KeyboardInterrupt), common.goes_on("job_1"):
+        raise KeyboardInterrupt
+    assert "lutlab cancel job_1" in capsys.readouterr().err

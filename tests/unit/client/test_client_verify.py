@@ -166,6 +166,7 @@ def test_verify_makes_uploads_submits_follows_and_shows(lab: Lab, folder: Path) 
     assert "'odd name.v'" in err
     assert re.search(r"simulation\s+✗ failed\s+3.1s\s+tests failed 1; line 96.4 %", out)
     assert "rtl/fifo.v:3:7: warning: too wide [WIDTH]" in out
+    assert all(line == line.rstrip() for line in out.splitlines())  # no table padded to a width nobody asked for
     assert "known" not in out  # waived
     assert "failed: fills_up: expected 3 (seed 9)" in out
 

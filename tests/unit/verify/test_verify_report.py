@@ -254,3 +254,10 @@ def test_values_as_people_write_them() -> None:
     assert (seconds(2.1), seconds(95), seconds(None)) == ("2.10 s", "1 min 35 s", "–")
     assert (bytes_(10), bytes_(88 << 20)) == ("10 B", "88.0 MiB")
     assert change_words({"before": [], "after": [1, 2]}) == "lines 1, 2 run now"
+
+
+def test_columns_that_nobody_measured_are_left_out() -> None:
+    measured = render(good(), "html", None, None).body.decode()
+    assert "Peak memory" in measured and "88.0 MiB" in measured
+    stages = tuple(replace(stage, resources={}) for stage in good().stages)
+    assert "Peak memory" not in render(replace(good(), stages=stages), "html", None, None).body.decode()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
 
@@ -13,9 +13,11 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from lutlab.text import table
 from lutlab.verification import StageState, VerificationJob
 
 REFRESH_PER_S = 8
+HEAD = ("stage", "verdict", "time", "what it found")
 ROWS_MAX = 40
 MESSAGE_LINES_MAX = 2
 """Lines of a failed test's message; the report has the rest."""
@@ -89,7 +91,7 @@ class LiveWatch:
 
 
 def _words(state: StageState) -> str:
-    parts = [state.status, state.progress or "", state.duration or "", state.reason or ""]
+    parts = [state.status, state.progress or "", state.duration or "", (state.reason or "").partition("\n")[0]]
     return "  ".join(part for part in parts if part)
 
 
@@ -110,21 +112,35 @@ def show_results(
         details: by stage, of `GET /results/{stage}`.
     """
     console = Console(file=stream, highlight=False)
-    stages = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title in ("stage", "verdict", "time", "what it found"):
-        stages.add_column(title, overflow="fold")
-    for stage, state in job.progress.items():
-        style = STYLES.get(state.status, "")
-        verdict = Text(f"{SYMBOLS.get(state.status, '·')} {state.status}", style=style)
-        found = results.get("stages", {}).get(stage, {})
-        stages.add_row(stage, verdict, state.duration or "-", Text("; ".join(_figures(found))))
-    console.print(stages)
-    for stage, found in details.items():
-        rows = [row for row in _rows(stage, found.get("details", found)) if row is not None]
-        for row in rows[:ROWS_MAX]:
+    rows = [
+        (stage, state.status, state.duration or "-", "; ".join(_figures(results.get("stages", {}).get(stage, {}))))
+        for stage, state in job.progress.items()
+    ]
+    if console.is_terminal:
+        console.print(_stage_table(rows))
+    else:  # a line each, however long: something else reads them
+        plain = [(stage, _verdict(status), time, "; ".join(found.split("\n"))) for stage, status, time, found in rows]
+        stream.write(table(HEAD, plain) + "\n")
+    for stage, told in details.items():
+        wrong = [row for row in _rows(stage, told.get("details", told)) if row is not None]
+        for row in wrong[:ROWS_MAX]:
             console.print(Text("  ").append_text(row), soft_wrap=True)
-        if len(rows) > ROWS_MAX:
-            console.print(f"  ... and {len(rows) - ROWS_MAX} more: lutlab report {job.job_id}")
+        if len(wrong) > ROWS_MAX:
+            console.print(f"  ... and {len(wrong) - ROWS_MAX} more: lutlab report {job.job_id}")
+
+
+def _verdict(status: str) -> str:
+    return f"{SYMBOLS.get(status, '·')} {status}"
+
+
+def _stage_table(rows: Sequence[tuple[str, str, str, str]]) -> Table:
+    """Stages for a terminal: folded to its width, verdicts in colour."""
+    stages = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for title in HEAD:
+        stages.add_column(title, overflow="fold")
+    for stage, status, time, found in rows:
+        stages.add_row(stage, Text(_verdict(status), style=STYLES.get(status, "")), time, Text(found))
+    return stages
 
 
 ALWAYS = ("errors", "warnings", "tests_passed", "tests_failed", "properties_proven", "properties_failed", "seed")

@@ -42,6 +42,16 @@ def client(api_url: str | None, api_key: str | None, data_dir: Path | None) -> I
         yield lab
 
 
+@contextlib.contextmanager
+def goes_on(job_id: str) -> Iterator[None]:
+    """Say, if waiting for a job is interrupted, that the job is not."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        note(f"not waited for any more; the job goes on: lutlab job {job_id}, or lutlab cancel {job_id}")
+        raise
+
+
 def out(text: str) -> None:
     """Print to standard output."""
     sys.stdout.write(text + "\n")

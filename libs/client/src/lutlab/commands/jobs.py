@@ -17,6 +17,7 @@ from lutlab.commands.common import (
     DataDir,
     JobId,
     client,
+    goes_on,
     note,
     out,
     out_json,
@@ -79,7 +80,7 @@ def submit(
 
 def _wait(lab: Client, job_id: str, name: str) -> None:
     try:
-        with screen(sys.stderr) as live:
+        with goes_on(job_id), screen(sys.stderr) as live:
             job = lab.wait(job_id, on_change=lambda job: live.doing(f"{name}: {describe(job)}"))
             live.done(f"{name}: runs on board {job.fpga_id}, which is yours now")
     except JobFailed:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lutlab.client import Client
-from lutlab.commands.common import ApiKey, ApiUrl, AsJson, DataDir, JobId, client, note, out, out_json
+from lutlab.commands.common import ApiKey, ApiUrl, AsJson, DataDir, JobId, client, goes_on, note, out, out_json
 from lutlab.commands.config import EXIT_WRONG, Folder, Overrides, complain
 from lutlab.errors import LutlabError, Refused
 from lutlab.text import clock_time, or_dash, table
@@ -344,7 +344,7 @@ def _run(
         out(job.job_id)
         return
     note(f"{found.name}: {len(files)} files, {', '.join(wanted)}, job {job.job_id}")
-    with watch() as live:
+    with goes_on(job.job_id), watch() as live:
         ended = lab.verification.wait(job.job_id, on_change=live.show)
     _show(lab, ended, as_json=as_json)
     if ended.status != "passed":

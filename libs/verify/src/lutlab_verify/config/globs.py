@@ -68,7 +68,7 @@ def _signs(part: str) -> tuple[Sign, ...]:
     at = 0
     while at < len(part):
         sign = part[at]
-        close = part.find("]", at + 2) if sign == "[" else -1
+        close = part.find("]", at + (3 if part.startswith("[!", at) else 2)) if sign == "[" else -1
         if sign in "*?":
             if sign != "*" or out[-1:] != [("*", "")]:
                 out.append((sign, ""))
@@ -83,11 +83,11 @@ def _signs(part: str) -> tuple[Sign, ...]:
 
 
 def _spelled(inside: str) -> str:
-    """The characters of a set, with ranges of ASCII written out."""
+    """The characters of a set, with ranges of ASCII written out; a range from high to low has none."""
     out = ""
     at = 0
     while at < len(inside):
-        if inside[at + 1 : at + 2] == "-" and at + 2 < len(inside) and inside[at] <= inside[at + 2] <= "~":
+        if inside[at + 1 : at + 2] == "-" and at + 2 < len(inside) and inside[at + 2] <= "~":
             out += "".join(map(chr, range(ord(inside[at]), ord(inside[at + 2]) + 1)))
             at += 3
         else:

@@ -109,7 +109,9 @@ async def _on_validation_error(request: Request, error: Exception) -> JSONRespon
     if any(problem["type"] == "json_invalid" for problem in problems):
         message = f"the body is not JSON: {problems[0].get('ctx', {}).get('error', 'it cannot be parsed')}"
         return response_of(ApiError(Code.VALIDATION_ERROR, message), request.scope["path"])
-    error = ApiError(Code.VALIDATION_ERROR, describe(problems), details=hint(problems[0]))
+    hints = [hint(problem) for problem in problems[:PROBLEMS_MAX]]
+    details = next((each for each in hints if "suggestion" in each), hints[0])  # the one that helps most
+    error = ApiError(Code.VALIDATION_ERROR, describe(problems), details=details)
     return response_of(error, request.scope["path"])
 
 

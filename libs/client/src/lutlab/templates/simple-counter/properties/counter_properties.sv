@@ -1,6 +1,6 @@
 // Proven for every run, however long: `lutlab formal .`
 module counter_properties #(
-    parameter int unsigned WIDTH = 8
+    parameter WIDTH = 8
 ) (
     input logic             clk,
     input logic             rst,

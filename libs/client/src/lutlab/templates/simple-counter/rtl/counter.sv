@@ -1,6 +1,6 @@
 // Counts from 0 to `limit` while `enable` is high, and begins again.
 module counter #(
-    parameter int unsigned WIDTH = 8
+    parameter WIDTH = 8
 ) (
     input  logic             clk,
     input  logic             rst,
