@@ -15,6 +15,7 @@ from vb_amaranth_design import kitchen
 from vb_conformance import SOC_PORTS, Case, bus_traffic, noise
 from vb_places import ALU_PLACES, PLACES, RESETS_PLACES
 from vb_random_alu import random_alus
+from vb_random_cells import cells
 from vb_random_design import random_design
 from vb_riscv import write_program
 from vb_toolchain import DESIGNS, DEVICES
@@ -30,6 +31,7 @@ INSTANCES = ("everything.v", "instances.v")
 SELECTORS = ("everything.v", "derived.v", "selectors.v")
 UNUSUAL = ("odd_memories", "sudden_resets", "shared_bus", "both_edges", "wide_products", "two_readers", "crossing")
 RANDOM_ALUS = 6
+RANDOM_CELLS = 6
 LARGE_PROFILE = "lfe5um5g-85f"
 
 
@@ -63,6 +65,8 @@ def entries(sdk: Path | None, seeds: int) -> Iterator[Entry]:
     yield Entry("alus", lambda folder: Case("alus", "alus", ("everything.v", "alu.v"), bels=tuple(ALU_PLACES.items())))
     for seed in range(1, RANDOM_ALUS + 1):
         yield Entry(f"alus_random_{seed}", lambda folder, seed=seed: random_slices(folder, seed))
+    for seed in range(1, RANDOM_CELLS + 1):
+        yield Entry(f"cells_{seed}", lambda folder, seed=seed: cells(folder, seed))
     for top in UNUSUAL:
         yield Entry(top, lambda folder, top=top: unusual(top))
     for mode in ("NORMAL", "WRITETHROUGH", "READBEFOREWRITE"):

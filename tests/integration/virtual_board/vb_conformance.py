@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
 import struct
 import subprocess
@@ -14,7 +13,7 @@ from zlib import crc32
 from cobs import cobs
 from vb_first_difference import Suspect, Witness, first_difference, register_names
 from vb_oracles import Oracle, check_luts, check_registers, configuration_differences
-from vb_toolchain import DESIGNS, Build, build, pins_of, unpack, verilate, yosys
+from vb_toolchain import DESIGNS, Build, build, pins_of, unpack, verilate, yosys, yosys_share
 
 import lutlab_profiles
 from lutlab_bus import wire
@@ -57,6 +56,7 @@ class Case:
         parameters: of the top module.
         bels: fixed places of cells.
         derived: has clocks that logic makes, which Verilator knows and CXXRTL does not.
+        models: Verilog files with models of cells, for Verilator only.
     """
 
     name: str
@@ -68,6 +68,7 @@ class Case:
     parameters: tuple[tuple[str, int | str], ...] = ()
     bels: tuple[tuple[str, str], ...] = ()
     derived: bool = False
+    models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -301,9 +302,7 @@ def simulator(folder: Path, case: Case) -> Path:
     width = sum(bits for _, bits in case.ports)
     text = _MAIN.format(top=top, mangled="p_" + top.replace("_", "__"), width=width, drive=drive, sample=sample)
     (folder / f"{top}_main.cc").write_text(text)
-    spec = importlib.util.find_spec("pyosys")
-    assert spec is not None and spec.origin is not None
-    runtime = Path(spec.origin).parent / "share" / "include" / "backends" / "cxxrtl" / "runtime"
+    runtime = yosys_share() / "include" / "backends" / "cxxrtl" / "runtime"
     program = folder / f"{top}_simulation"
     command = ["g++", "-std=c++14", "-O1", "-I", str(runtime), f"{top}_main.cc", "-o", str(program)]
     subprocess.run(command, cwd=folder, check=True)
@@ -339,4 +338,6 @@ def _verilated(folder: Path, case: Case) -> Path:
     width = sum(bits for _, bits in case.ports)
     main = _EVENTS_MAIN.format(top=case.top, width=width, drive=drive, sample=sample)
     options = ["-DSIMULATION", *(f"-G{key}={value}" for key, value in case.parameters)]
-    return verilate(folder, case.top, [DESIGNS / source for source in case.sources], main, *options)
+    options += [f"-I{Path(model).parent}" for model in case.models]
+    sources = [DESIGNS / source for source in (*case.sources, *case.models)]
+    return verilate(folder, case.top, sources, main, *options)

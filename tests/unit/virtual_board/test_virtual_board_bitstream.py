@@ -151,6 +151,11 @@ def test_too_many_frames_are_refused() -> None:
         parse(Writer().start().frames([*FRAMES, 1]).finish(), TOY)
 
 
+def test_frames_that_come_twice_are_refused() -> None:
+    with pytest.raises(FrameOverflow, match="more than once"):
+        parse(Writer().start().compressed().compressed().finish(), TOY)
+
+
 def test_a_stream_that_is_cut_short_is_refused_at_any_length() -> None:
     stream = Writer().start().compressed().finish()
     end = stream.rindex(b"\x5e\0\0\0") + 4

@@ -179,6 +179,9 @@ class _Parser:
         """
         if self.idcode is None:
             self.fail("configuration frames before VERIFY_ID")
+        if self.frames is not None:
+            # Each pass takes as long as a whole bitstream, and a stream has room for a hundred.
+            raise FrameOverflow("the stream writes configuration frames more than once")
         flags, high, low = self.take(3)
         count = high << 8 | low
         device = self.device

@@ -44,6 +44,18 @@ _CELL_OF = {
 }
 """The vendor's name of the cell that a setting's prefix belongs to."""
 
+_CELLS_OF_MANY = {
+    "IOLOGIC": "IOLOGIC",
+    "CLKDIV": "CLKDIVF",
+    "DCS": "DCSC",
+    "ECLKSYNC": "ECLKSYNCB",
+    "BRGECLKSYNC": "ECLKSYNCB",
+    "ECLKBRIDGECS": "ECLKBRIDGECS",
+    "DLLDEL": "DLLDELD",
+    "PCSCLKDIV": "PCSCLKDIV",
+}
+"""Likewise by how a prefix begins that also says which of several cells it is."""
+
 _PLAIN_FABRIC = re.compile(r"PLC2|CIB|CIB_(EBR|DSP|LR|LR_S)|MIB_EBR[0-8]|MIB2?_DSP[0-8]|TAP_DRIVE(_CIB)?")
 """Tiles where a set bit that no setting explains would be an unknown cell or route."""
 
@@ -61,8 +73,22 @@ def refuse_unsupported(configuration: Configuration) -> None:
                 if not _is_harmless(name):
                     _check(tile, name)
             if tile.unexplained and _PLAIN_FABRIC.fullmatch(tile.tile.kind):
-                bits = ", ".join(f"F{bit // STRIDE}B{bit % STRIDE}" for bit in tile.unexplained)
-                raise UnsupportedConfiguration(f"tile {tile.tile.name} has bits of unknown meaning: {bits}")
+                known = _mode_bits(configuration, tile)
+                bits = ", ".join(f"F{bit // STRIDE}B{bit % STRIDE}" for bit in tile.unexplained if not known >> bit & 1)
+                if bits:
+                    raise UnsupportedConfiguration(f"tile {tile.tile.name} has bits of unknown meaning: {bits}")
+
+
+def _mode_bits(configuration: Configuration, tile: TileConfiguration) -> int:
+    """The bits of a tile that a block RAM's mode sets.
+
+    No mode explains them where an inverter sets a bit that the mode wants clear; see `block_ram`.
+    """
+    known = 0
+    for index in range(4):
+        for bits in configuration.patterns(tile.tile, f"EBR{index}.MODE").values():
+            known |= bits
+    return known
 
 
 @functools.lru_cache(maxsize=1 << 12)
@@ -82,7 +108,7 @@ def _check(tile: TileConfiguration, name: str) -> None:
 def _cell_name(prefix: str) -> str:
     if prefix in _CELL_OF:
         return _CELL_OF[prefix]
-    for start, cell in (("IOLOGIC", "IOLOGIC"), ("CLKDIV", "CLKDIVF"), ("DCS", "DCSC")):
+    for start, cell in _CELLS_OF_MANY.items():
         if prefix.startswith(start):
             return f"{cell} ({prefix})"
     return prefix

@@ -1,17 +1,27 @@
 """Block RAMs: DP16KD with two ports, and PDPW16KD, the same cell with a 36-bit write port and a read port.
 
 Behaviour beyond the addressing (what a write shows, what resets do) follows the memory models of Yosys, which map
-designs onto these cells; what a reset does to an output register, the vendor's description of the cell. Source:
-Lattice FPGA-TN-02204 "Memory Usage Guide"; Yosys `techlibs/lattice/brams_16kd.txt`.
+designs onto these cells; what a reset does to an output register, and how it ends, the vendor's simulation model of
+the same cell's smaller sibling (DP8KC of MachXO2). Source: Lattice FPGA-TN-02204 "Memory Usage Guide"; Yosys
+`techlibs/lattice/brams_16kd.txt`.
 """
 
 from __future__ import annotations
 
 from lutlab_virtual_board.cells.clocking import require_clock
-from lutlab_virtual_board.cells.context import SELECT, Context, place
+from lutlab_virtual_board.cells.context import AND, OR, SELECT, Context, place
 from lutlab_virtual_board.device import BRAM_WORDS
 from lutlab_virtual_board.errors import UnsupportedCell
-from lutlab_virtual_board.netlist import ONE, ZERO, BlockRam, BlockRamOutput, Net, RamPort
+from lutlab_virtual_board.netlist import (
+    ONE,
+    ZERO,
+    BlockRam,
+    BlockRamOutput,
+    Net,
+    RamPort,
+    Register,
+    RegisterOutput,
+)
 from lutlab_virtual_board.trellis import Tile
 from lutlab_virtual_board.wires import Wire
 
@@ -131,7 +141,7 @@ def _both(context: Context, first: Net, second: Net) -> Net:
         return ZERO
     if first == ONE:
         return second
-    return first if second == ONE else context.function(0b1000, first, second)
+    return first if second == ONE else context.function(AND, first, second)
 
 
 def _clock(cell: _Cell, port: str, enable: Net = ONE) -> tuple[int, bool]:
@@ -149,6 +159,21 @@ def _reset(cell: _Cell, port: str) -> tuple[Net, bool]:
     return reset, cell.choice("RESETMODE") == "ASYNC"
 
 
+def _register_enable(cell: _Cell, pin: str, reset: Net, asynchronous: bool, clock: tuple[int, bool]) -> Net:
+    """The net that lets an output register load.
+
+    An asynchronous reset may end with a clock edge (ASYNC_RESET_RELEASE): the register is still held at that one.
+    """
+    enable = cell.pin(pin)
+    if not asynchronous or reset == ZERO or cell.choice("ASYNC_RESET_RELEASE") == "ASYNC":
+        return enable
+    context = cell.context
+    number, falling = clock
+    context.netlist.registers.append(Register(ZERO, ONE, reset, 1, falling, cell.where, number, force=reset))
+    held = context.netlist.add(RegisterOutput(len(context.netlist.registers) - 1))
+    return _both(context, enable, context.invert(context.function(OR, held, reset)))
+
+
 def _design_uses_gsr(context: Context) -> bool:
     return any(
         tile.choices.get("GSR.GSRMODE", "NONE") != "NONE"
@@ -163,6 +188,7 @@ def _port(cell: _Cell, port: str) -> RamPort:
     registered = cell.choice(f"REGMODE_{port}") == "OUTREG"
     reset, asynchronous = _reset(cell, port) if enable != ZERO else (ZERO, False)
     clock, falling = _clock(cell, port, enable)
+    loads = _register_enable(cell, f"OCE{port}", reset, asynchronous and registered, (clock, falling))
     return RamPort(
         width=int(cell.choice(f"DP16KD.DATA_WIDTH_{port}") or "18"),
         address=cell.address(port),
@@ -173,7 +199,7 @@ def _port(cell: _Cell, port: str) -> RamPort:
         reset=reset,
         reset_stops_writes=not asynchronous,
         register=registered,
-        register_enable=cell.pin(f"OCE{port}"),
+        register_enable=loads,
         outputs=(0 if port == "A" else _DATA_BITS, _DATA_BITS),
         falling=falling,
         clock=clock,
@@ -185,6 +211,7 @@ def _write_port(cell: _Cell) -> RamPort:
     context = cell.context
     enable = _selected(cell, "A")
     clock, falling = _clock(cell, "A", enable)
+    reset, asynchronous = _reset(cell, "A") if enable != ZERO else (ZERO, False)
     return RamPort(
         width=36,
         address=cell.address("A"),
@@ -192,8 +219,8 @@ def _write_port(cell: _Cell) -> RamPort:
         enable=enable,
         write=context.net(cell.wire("WEA")),
         write_mode="NORMAL",
-        reset=ZERO,
-        reset_stops_writes=False,
+        reset=ZERO if asynchronous else reset,
+        reset_stops_writes=not asynchronous,
         register=False,
         register_enable=ONE,
         outputs=(0, 0),
@@ -208,6 +235,7 @@ def _read_port(cell: _Cell) -> RamPort:
     registered = cell.choice("REGMODE_B") == "OUTREG"
     reset, asynchronous = _reset(cell, "B")
     clock, falling = _clock(cell, "B")
+    loads = _register_enable(cell, "OCEB", reset, asynchronous and registered, (clock, falling))
     return RamPort(
         width=width,
         address=cell.address("B"),
@@ -218,7 +246,7 @@ def _read_port(cell: _Cell) -> RamPort:
         reset=reset,
         reset_stops_writes=not asynchronous,
         register=registered,
-        register_enable=cell.pin("OCEB"),
+        register_enable=loads,
         outputs=(0, 2 * _DATA_BITS) if width == 36 else (_DATA_BITS, _DATA_BITS),
         falling=falling,
         clock=clock,

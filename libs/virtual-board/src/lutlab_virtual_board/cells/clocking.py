@@ -239,9 +239,10 @@ def _pll_clock(context: Context, wire: Wire) -> Clock:
         raise UnsupportedCell("EHXPLLL", where, "it has no reference clock")
     source = _running(context, reference, where, "EHXPLLL")
     feedback = _feedback_output(context, wire, choice("FEEDBK_PATH") or "", where)
-    mux = f"OUTDIVIDER_MUX{_OUTPUT_LETTERS[output]}"
-    if choice(mux) == "REFCLK":
-        raise UnsupportedCell("EHXPLLL", where, f"{mux} is REFCLK")
+    for used in (output, feedback):
+        mux = f"OUTDIVIDER_MUX{_OUTPUT_LETTERS[used]}"
+        if choice(mux) == "REFCLK":
+            raise UnsupportedCell("EHXPLLL", where, f"{mux} is REFCLK")
     # Period of the PLL's own oscillator. The output that closes the loop rises with the reference.
     step_s = source.period_s * divider("CLKI") / (divider("CLKFB") * divider(feedback))
     period_s = step_s * divider(output)
@@ -279,12 +280,20 @@ _PLL_CONTROLS = {
 """Inputs that change a PLL while it runs, and the setting that makes it listen to them."""
 
 
+_PLL_STOPS = ("RST", "STDBY")
+"""Those of them under which it stands still."""
+
+
 def _refuse_dynamic_pll(context: Context, wire: Wire, where: str, choice: Callable[[str], str | None]) -> None:
-    """A PLL that logic resets or shifts does not have one frequency."""
+    """A PLL that logic resets or shifts does not have one frequency, and one that is always reset has none."""
     for pin, setting in _PLL_CONTROLS.items():
-        source = context.routing.source(Wire(wire.x, wire.y, f"J{pin}_PLL"))
-        if choice(setting) == "ENABLED" and context.net_of(source) not in (ZERO, ONE):
+        if choice(setting) != "ENABLED":
+            continue
+        net = context.net(Wire(wire.x, wire.y, f"J{pin}_PLL"))
+        if net not in (ZERO, ONE):
             raise UnsupportedCell("EHXPLLL", where, f"its input {pin} is driven by logic")
+        if net == ONE and pin in _PLL_STOPS:
+            raise UnsupportedCell("EHXPLLL", where, f"its input {pin} is always on")
 
 
 def expand_lock(context: Context, wire: Wire, net: Net) -> None:
