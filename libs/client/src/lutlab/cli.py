@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from lutlab.commands import audit, boards, demo, jobs, pins, service, up, verify
+from lutlab.commands import audit, boards, demo, jobs, pins, service, storage, up, verify
 from lutlab.commands.common import note
 from lutlab.commands.config import config
 from lutlab.commands.keys import keys
@@ -57,6 +57,7 @@ app.command()(audit.replay)
 app.command()(service.drain)
 app.command()(service.undrain)
 app.command()(service.forget)
+app.command()(storage.storage)
 
 
 def main() -> None:

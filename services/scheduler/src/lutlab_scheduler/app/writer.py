@@ -31,6 +31,7 @@ from lutlab_scheduler.app.ports import (
     Unstorable,
 )
 from lutlab_scheduler.app.projections import project
+from lutlab_scheduler.app.storage import Storage, brings, payer
 from lutlab_scheduler.app.tail import Tail
 from lutlab_scheduler.app.transaction import Transaction
 from lutlab_scheduler.app.world import World
@@ -98,7 +99,20 @@ class Writer:
     that is being decided and stored.
     """
 
-    def __init__(self, *, store: EventStore, recovered: Recovered, tail: Tail, rules: Rules, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        store: EventStore,
+        recovered: Recovered,
+        tail: Tail,
+        rules: Rules,
+        clock: Clock,
+        storage: Storage | None = None,
+    ) -> None:
+        """
+        Args:
+            storage: what owners have stored, where others look at it, too; changed by this writer alone.
+        """
         self._store = store
         self._world = recovered.world
         self._draft = recovered.draft
@@ -108,6 +122,7 @@ class Writer:
         self._clock = clock
         self._queue: asyncio.Queue[Ticket] = asyncio.Queue(QUEUE_MAX)
         self._recent: OrderedDict[UUID, RecordedCommand] = OrderedDict()
+        self._storage = storage or Storage()
 
     @property
     def world(self) -> World:
@@ -161,6 +176,7 @@ class Writer:
             batch = await self._attempt(tickets, known)
         except (AlreadyRecorded, Unstorable) as error:
             self._draft.undo()
+            self._storage.undo()
             found = await self._store.recorded({t.envelope.command_id for t in tickets} - known.keys())
             if found:
                 batch = await self._attempt(tickets, known | found)
@@ -205,6 +221,7 @@ class Writer:
             self._world.adopt(stream, state)
         self._draft.settle()
         self._world.settle()
+        self._storage.settle()
 
     async def _one_by_one(self, tickets: list[Ticket], error: Unstorable) -> None:
         if len(tickets) == 1:
@@ -237,6 +254,19 @@ class Writer:
             events = await self._store.load(missing)
             self._draft.replay(events)
             self._commit({event.stream for event in events})
+        await self._load_storage([ticket.envelope.body for ticket in tickets])
+
+    async def _load_storage(self, bodies: list[Command]) -> None:
+        """Bring what owners have stored into memory, for the commands that bring more along.
+
+        A project or job that a command of this very batch makes is not known yet; whom it is made for is.
+        """
+        brought = [(owner, brings(body)) for body in bodies if (owner := payer(body, self._draft)) is not None]
+        missing = self._storage.missing(owner for owner, _ in brought)
+        if missing:
+            self._storage.take_in(await self._store.held_by(missing))
+        unsaid = {digest for _, blobs in brought for digest, size in blobs.items() if size is None}
+        self._storage.learn(await self._store.sizes(unsaid) if unsaid else {})
 
     def _decide(
         self, tickets: list[Ticket], recorded: dict[UUID, RecordedCommand], batch: Batch
@@ -261,7 +291,7 @@ class Writer:
         return answers
 
     def _decide_one(self, command: CommandEnvelope, batch: Batch, touched: dict[str, None]) -> Answer | Undecidable:
-        mark = self._draft.mark()
+        mark, kept = self._draft.mark(), self._storage.mark()
         now = self._clock.now()
         tx = Transaction(
             world=self._draft,
@@ -269,15 +299,18 @@ class Writer:
             rules=self._rules,
             position=self._head.position + len(batch.events),
             now=now,
+            storage=self._storage,
         )
         try:
             outcome = HANDLERS[type(command.body)](command.body, tx)
         except Exception as error:
             log.exception("handler_failed", command=type(command.body).__name__, command_id=str(command.command_id))
             self._draft.undo(mark)
+            self._storage.undo(kept)
             return Undecidable(f"{type(error).__name__}: {error}")
         if isinstance(outcome, Rejected):
             self._draft.undo(mark)
+            self._storage.undo(kept)
             data = {"job_id": str(getattr(command.body, "job_id", ""))} if outcome.code in ABOUT_A_JOB else {}
             answer = Answer(command_id=command.command_id, code=outcome.code.value, message=outcome.message, data=data)
         else:
