@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -22,7 +22,7 @@ from lutlab_events.ids import derived
 from lutlab_scheduler.adapters.memory import MemoryDatabase
 from lutlab_scheduler.app.dispatch import Carrier
 from lutlab_scheduler.app.intake import Intake
-from lutlab_scheduler.app.ports import AppendConflict, StoreUnavailable
+from lutlab_scheduler.app.ports import AppendConflict, StoreUnavailable, Unstorable
 from lutlab_scheduler.app.storage import Storage, brings, instead
 from lutlab_scheduler.app.tail import Tail
 from lutlab_scheduler.app.writer import Writer, recover
@@ -234,6 +234,21 @@ async def test_what_was_refused_for_another_reason_counts_for_nobody() -> None:
         with pytest.raises(Exception, match="the database refuses it"):
             await d.told(build(7, 300))
         assert await d.counted() == 300
+
+
+async def test_a_name_that_the_ledger_cannot_hold_keeps_nobody_else_from_being_counted() -> None:
+    async with desk() as d:
+        ask = d.store.held_by
+
+        async def picky(owners: Iterable[str]) -> dict[str, dict[str, int]]:
+            if any("\0" in owner for owner in owners):
+                raise Unstorable("nul character")
+            return await ask(owners)
+
+        d.store.held_by = picky  # type: ignore[method-assign]
+        answers = await d.together(build(1, 900), build(2, 1, owner="nul\0"), build(3, 200))
+        assert [answers[0].code, answers[2].code] == ["ok", "storage_full"]
+        assert d.storage.used("nul\0") is None
 
 
 async def test_a_restart_finds_the_same() -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
 from uuid import UUID
 
 import structlog
@@ -38,6 +39,7 @@ from lutlab_scheduler.app.world import World
 from lutlab_scheduler.domain.outcome import Rejected, Rules
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 BATCH_MAX = 256
 QUEUE_MAX = 1024
@@ -264,9 +266,9 @@ class Writer:
         brought = [(owner, brings(body)) for body in bodies if (owner := payer(body, self._draft)) is not None]
         missing = self._storage.missing(owner for owner, _ in brought)
         if missing:
-            self._storage.take_in(await self._store.held_by(missing))
+            self._storage.take_in(await _of_each(self._store.held_by, missing))
         unsaid = {digest for _, blobs in brought for digest, size in blobs.items() if size is None}
-        self._storage.learn(await self._store.sizes(unsaid) if unsaid else {})
+        self._storage.learn(await _of_each(self._store.sizes, unsaid) if unsaid else {})
 
     def _decide(
         self, tickets: list[Ticket], recorded: dict[UUID, RecordedCommand], batch: Batch
@@ -323,6 +325,19 @@ class Writer:
             # all would only fill the table.
             batch.commands.append(DecidedCommand(envelope=command, answer=answer, received_at=now))
         return answer
+
+
+async def _of_each(ask: Callable[[Iterable[str]], Awaitable[dict[str, T]]], names: Collection[str]) -> dict[str, T]:
+    """What the ledger says of these names, but for those it cannot even hold: their commands are refused by it, too."""
+    try:
+        return await ask(names)
+    except Unstorable:
+        if len(names) == 1:
+            return {}
+    found: dict[str, T] = {}
+    for name in names:
+        found |= await _of_each(ask, [name])
+    return found
 
 
 def _forgettable(body: Command) -> Iterable[str]:
