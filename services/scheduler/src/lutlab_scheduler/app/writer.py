@@ -266,7 +266,8 @@ class Writer:
         brought = [(owner, brings(body)) for body in bodies if (owner := payer(body, self._draft)) is not None]
         missing = self._storage.missing(owner for owner, _ in brought)
         if missing:
-            self._storage.take_in(await _of_each(self._store.held_by, missing))
+            held = await _of_each(self._store.held_by, missing)
+            self._storage.take_in(held)
         unsaid = {digest for _, blobs in brought for digest, size in blobs.items() if size is None}
         self._storage.learn(await _of_each(self._store.sizes, unsaid) if unsaid else {})
 
