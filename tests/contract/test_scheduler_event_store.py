@@ -16,7 +16,7 @@ from lutlab_events import verification as v
 from lutlab_events.envelope import Answer, CommandEnvelope, EventEnvelope, Happened
 from lutlab_events.events import Event
 from lutlab_events.ids import derived, event_id
-from lutlab_events.values import Role
+from lutlab_events.values import BitstreamRef, JobType, Role
 from lutlab_ledger.chain import GENESIS, chain_hash
 from lutlab_scheduler.adapters.memory import MemoryDatabase, MemoryPositions, MemoryStore
 from lutlab_scheduler.adapters.postgres import Ledger, PostgresPositions, PostgresStore, log_row
@@ -53,6 +53,9 @@ class Stores:
     async def view(self, table: str) -> list[dict[str, Any]]:
         raise NotImplementedError
 
+    async def blobs(self, **contents: bytes) -> None:
+        raise NotImplementedError
+
 
 class InMemory(Stores):
     def __init__(self) -> None:
@@ -66,6 +69,9 @@ class InMemory(Stores):
 
     async def view(self, table: str) -> list[dict[str, Any]]:
         return list(self._database.views[table].values())
+
+    async def blobs(self, **contents: bytes) -> None:
+        self._database.blobs |= contents
 
 
 class InPostgres(Stores):
@@ -84,8 +90,23 @@ class InPostgres(Stores):
     async def view(self, table: str) -> list[dict[str, Any]]:
         return [dict(row) for row in await self._pool.fetch(f"select * from {table}")]
 
+    async def blobs(self, **contents: bytes) -> None:
+        for name, data in contents.items():
+            await self._pool.execute("insert into blobs values ($1, $2, $3, now())", name, len(data), data)
 
-TABLES = ("commands", "subscriptions", "boards", "jobs", "agents", "api_keys", "profiles")
+
+TABLES = (
+    "commands",
+    "subscriptions",
+    "boards",
+    "jobs",
+    "agents",
+    "api_keys",
+    "profiles",
+    "projects",
+    "verifications",
+    "blobs",
+)
 
 
 @pytest.fixture(params=["memory", "postgres"])
@@ -302,6 +323,58 @@ async def test_projects_and_jobs_live_until_they_end(stores: Stores) -> None:
     (row,) = await stores.view("verifications")
     assert (row["status"], row["seed"]) == ("passed", 2**31 - 1)
     assert list(await store.load([v.verification_stream(ident)]))[1].body == v.VerificationStarted(builder_id="b")
+
+
+async def test_what_owners_have_stored_is_what_the_log_speaks_of(stores: Stores) -> None:
+    """Each content once for an owner: of builds, of every upload to a project, of what verification found."""
+    store = await stores.store()
+    sizes = {"source": 10, "bits": 20, "old": 30, "new": 40, "set": 50, "details": 60, "artifact": 70, "unspoken": 80}
+    await stores.blobs(**{name: b"x" * size for name, size in sizes.items()})
+    assert await store.sizes(["source", "set", "none"]) == {"source": 10, "set": 50}
+    ident, head, world = derived("stored"), await store.head(), World()
+    bits = BitstreamRef(
+        digest="bits", size_bytes=20, build_key="k", build_id=1, profile="p", clk_hz=1, baud=1, address_words=1
+    )
+    build = e.JobSubmitted(
+        job_id=ident,
+        job_type=JobType.BUILD_AND_PROGRAM,
+        owner="ada",
+        source_digest="source",
+        filename="a.v",
+        profile="p",
+    )
+    reset = e.JobSubmitted(job_id=derived("reset"), job_type=JobType.RESET, owner="ada", fpga_id=0)
+    created = v.ProjectCreated(project_id=ident, owner="ada", name="uart", top_module="t", target_pdk="sky130")
+    submitted = v.VerificationSubmitted(
+        job_id=ident, project_id=ident, owner="ada", stages=("lint", "formal"), files_digest="set", seed=1
+    )
+    artifact = v.ArtifactRef(name="a", digest="artifact", size_bytes=70, media_type="text/plain")
+    outcome = v.StageOutcome(status="passed", details_digest="details", artifacts=(artifact, artifact))
+    nothing = v.StageOutcome(status="skipped")
+    file = v.FileRef(digest="old", size_bytes=30)
+    steps: list[tuple[str, list[Event]]] = [
+        (f"job-{ident}", [build, e.BuildSucceeded(attempt=1, bitstream=bits, report={}, cached=False)]),
+        (f"job-{derived('reset')}", [reset]),
+        (f"job-{derived('bobs')}", [msgspec.structs.replace(build, job_id=derived("bobs"), owner="bob")]),
+        (v.project_stream(ident), [created, v.FilesUploaded(files={"a.v": file, "b.v": file})]),
+        (
+            v.project_stream(ident),
+            [v.FilesUploaded(files={"a.v": v.FileRef(digest="new", size_bytes=40)}, replaced=True)],
+        ),
+        (v.verification_stream(ident), [submitted, v.VerificationStarted(builder_id="b")]),
+        (v.verification_stream(ident), [v.StageCompleted(stage="lint", attempt=1, outcome=outcome)]),
+        (v.verification_stream(ident), [v.StageCompleted(stage="formal", attempt=1, outcome=nothing)]),
+        (v.project_stream(ident), [v.ProjectDeleted(by="ada")]),
+    ]
+    for number, (stream, bodies) in enumerate(steps):
+        changes = batch(f"stored {number}", head, bodies, stream=stream, version=world.version(stream) + 1)
+        world.replay(changes.events)
+        state = world.state(stream)
+        assert state is not None
+        changes.rows.append(project(state))
+        head = await store.append(changes, head)
+    spoken_of = {name: size for name, size in sizes.items() if name != "unspoken"}
+    assert await store.held_by(["ada", "bob", "eve"]) == {"ada": spoken_of, "bob": {"source": 10}, "eve": {}}
 
 
 async def test_positions(stores: Stores) -> None:

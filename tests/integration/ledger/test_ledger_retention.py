@@ -126,6 +126,36 @@ async def test_files_go_a_year_after_their_project_or_job_let_them_go(pool: asyn
     assert await left(pool) == {20, 23, 25, 27, 28, 29, 30, 31}
 
 
+async def test_a_deleted_projects_files_go_at_once_and_what_its_jobs_found_in_a_year(pool: asyncpg.Pool) -> None:
+    await blobs(pool, *range(40, 50), young=True)
+    for number, status, file in ((40, "deleted", 40), (42, "active", 42)):
+        await project(pool, number, status, file)
+        await event(pool, f"project-{UUID(int=number)}", file, 43, young=True)  # 43 is a file of both
+    await event(pool, f"project-{UUID(int=40)}", 41, young=True)  # was replaced before the project was deleted
+    await verification(pool, 40, "passed", files={44: [40, 41, 43]}, found=45, young=True)
+    await verification(pool, 42, "passed", files={46: [42, 47]}, found=48, young=True)
+    await clear_out(PostgresAttic(pool), SystemClock(), RETENTION)
+    # 49 was stored for a command that was refused; a year is for what somebody spoke of.
+    assert await left(pool) == {42, 43, 44, 45, 46, 47, 48}
+
+
+async def test_files_of_a_deleted_projects_open_job_stay(pool: asyncpg.Pool) -> None:
+    await blobs(pool, 50, 51, young=True)
+    await project(pool, 50, "deleted", 50)
+    await event(pool, f"project-{UUID(int=50)}", 50, young=True)
+    await verification(pool, 50, "running", files={51: [50]})
+    await clear_out(PostgresAttic(pool), SystemClock(), RETENTION)
+    assert await left(pool) == {50, 51}
+
+
+async def test_what_nobody_spoke_of_yet_stays_for_an_hour(pool: asyncpg.Pool) -> None:
+    for number, minutes in ((60, 50), (61, 70)):
+        at = NOW - timedelta(minutes=minutes)
+        await pool.execute("insert into blobs values ($1, 1, 'x', $2)", digest(number), at)
+    await clear_out(PostgresAttic(pool), SystemClock(), Retention(logs=None, blobs=None, transit_bytes=0))
+    assert await left(pool) == {60}
+
+
 async def test_whoever_looks_for_a_blob_keeps_it(pool: asyncpg.Pool) -> None:
     for number in (1, 2):
         await blobs(pool, number)

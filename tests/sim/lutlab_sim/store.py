@@ -49,7 +49,6 @@ class SimDatabase(MemoryDatabase):
         self.trouble = 0.0
         self.leader: Session | None = None
         self.sessions: list[Session] = []
-        self.blobs: dict[str, bytes] = {}
         self.logs: dict[tuple[UUID, int, int], LogChunk] = {}
         self.durable_positions: dict[str, int] = {}
         self.bodies: dict[UUID, Command] = {}
@@ -133,6 +132,14 @@ class SimStore(MemoryStore):
     async def read(self, after: int, limit: int) -> Sequence[EventEnvelope]:
         await self._connection.pause()
         return await super().read(after, limit)
+
+    async def held_by(self, owners: Iterable[str]) -> dict[str, dict[str, int]]:
+        await self._connection.pause()
+        return await super().held_by(owners)
+
+    async def sizes(self, digests: Iterable[str]) -> dict[str, int]:
+        await self._connection.pause()
+        return await super().sizes(digests)
 
     async def recorded(self, command_ids: Iterable[UUID]) -> dict[UUID, RecordedCommand]:
         await self._connection.pause()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -20,6 +20,7 @@ from api_verification import FakeVerification
 from lutlab_api.adapters.checker import ConfigChecker
 from lutlab_api.app.audit import AuditFilter, AuditRow, CommandFilter, CommandRow, Letter
 from lutlab_api.app.ports import EventFilter, IdentityProvider, JobFilter, MessagingHealth
+from lutlab_api.app.storage import Used
 from lutlab_api.domain.errors import ApiError, Unavailable
 from lutlab_api.domain.queue import Queue
 from lutlab_api.domain.views import (
@@ -493,6 +494,19 @@ class FakeShared:
 
 
 @dataclass
+class FakeStorage:
+    """What counts for owners, to set by hand."""
+
+    held: dict[str, dict[str, int]] = field(default_factory=dict)
+    looks: int = 0
+
+    async def used(self, owner: str, digests: Collection[str]) -> Used:
+        self.looks += 1
+        mine = self.held.get(owner, {})
+        return Used(used_bytes=sum(mine.values()), blobs=len(mine), held=frozenset(mine) & frozenset(digests))
+
+
+@dataclass
 class FakeChanges:
     """News to give by hand."""
 
@@ -579,6 +593,7 @@ class Lab:
         self.bus = FakeBus()
         self.messaging = FakeMessaging()
         self.audit = FakeAudit()
+        self.storage = FakeStorage()
         self.clock = FakeClock()
         self.ids = FakeIds()
         self.ledger.add_key(ADA, "ada")
@@ -600,6 +615,7 @@ class Lab:
             changes=self.changes,
             hooks=self.hooks,
             log_source=self.log_source,
+            storage=self.storage,
             verification=self.verification,
             checker=ConfigChecker(),
             live=self.verification,

@@ -22,7 +22,7 @@ from lutlab.commands.keys import parse_expiry
 from lutlab.errors import JobFailed, NotConfigured, Refused, TimedOut, Unreachable
 from lutlab.models import BuildReport, Usage
 from lutlab.report import report_text
-from lutlab.text import table
+from lutlab.text import size_text, table
 
 Lab = Callable[..., None]
 
@@ -72,6 +72,20 @@ def test_a_board_that_takes_no_jobs_says_why(lab: Lab) -> None:
     assert code == 0
     assert out.splitlines()[1].split() == ["0", "idle", "yes", "-", "-", "-", "-"]
     assert out.splitlines()[2].endswith("board_in_maintenance: new cable")
+
+
+def test_storage_is_told_in_words_and_numbers(lab: Lab) -> None:
+    used = {"owner": "ada", "used_bytes": 1 << 30, "limit_bytes": 4 << 30, "left_bytes": 3 << 30, "blobs": 7}
+    lab(api_v1_storage=httpx.Response(200, json=used))
+    assert run("storage") == (0, f"ada: 1.0 GiB of 4.0 GiB (25%)\n{1 << 30} of {4 << 30} bytes in 7 different files\n")
+    assert '"left_bytes": 3221225472' in run("storage", "--json")[1]
+    assert [size_text(size) for size in (0, 1023, 1024, 1 << 20, 1 << 51)] == [
+        "0 bytes",
+        "1023 bytes",
+        "1.0 KiB",
+        "1.0 MiB",
+        "2048.0 TiB",
+    ]
 
 
 def test_words_are_read_with_their_addresses(lab: Lab) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from lutlab.commands import audit, boards, demo, init, jobs, pins, service, tools, up, verify
+from lutlab.commands import audit, boards, demo, init, jobs, pins, service, storage, tools, up, verify
 from lutlab.commands.common import note, out
 from lutlab.commands.config import config
 from lutlab.commands.keys import keys
@@ -81,6 +81,7 @@ app.command()(audit.replay)
 app.command()(service.drain)
 app.command()(service.undrain)
 app.command()(service.forget)
+app.command()(storage.storage)
 
 
 def main() -> None:

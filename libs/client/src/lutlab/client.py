@@ -38,6 +38,7 @@ from lutlab.models import (
     RunResult,
     Session,
     SignalShape,
+    StorageUse,
     Submitted,
 )
 from lutlab.stream import BoardStream
@@ -341,6 +342,10 @@ class Client:
     def rotate_key(self, key_id: str, *, grace_s: int = 0) -> RotatedKey:
         """Give a key (`me` for the one in use) another secret; the present one works for `grace_s` more seconds."""
         return self._post(f"/api/v1/keys/{key_id}/rotate", RotatedKey, json={"grace_s": grace_s})
+
+    def storage(self, owner: str | None = None) -> StorageUse:
+        """How much is stored for an owner, of how much may be; of others for admins and their team."""
+        return self._get("/api/v1/storage", StorageUse, params={} if owner is None else {"owner": owner})
 
     # -- verification ----------------------------------------------------------------------------
 

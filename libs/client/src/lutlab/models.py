@@ -68,6 +68,22 @@ class SignalShape(Model, frozen=True, kw_only=True):
     bits: int
 
 
+class StorageUse(Model, frozen=True, kw_only=True):
+    """What an owner has stored: designs, bitstreams, files of projects, what jobs left.
+
+    Attributes:
+        used_bytes: each content once, however many jobs and projects have it.
+        limit_bytes: what would be more is refused with `storage_full`.
+        blobs: how many different contents.
+    """
+
+    owner: str
+    used_bytes: int
+    limit_bytes: int
+    left_bytes: int
+    blobs: int
+
+
 class Submitted(Model, frozen=True, kw_only=True):
     """A job that was accepted."""
 

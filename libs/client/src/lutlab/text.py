@@ -16,6 +16,18 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def size_text(size_bytes: int) -> str:
+    """Bytes in the unit a person would use: `512 bytes`, `1.5 MiB`."""
+    if size_bytes < 1024:
+        return f"{size_bytes} bytes"
+    value, units = float(size_bytes), ("KiB", "MiB", "GiB", "TiB")
+    for unit in units:
+        value /= 1024
+        if value < 1024 or unit == units[-1]:
+            break
+    return f"{value:.1f} {unit}"
+
+
 def or_dash(value: object) -> object:
     """The value, or `-` where there is none."""
     return "-" if value is None else value

@@ -17,6 +17,7 @@ class SubmitBuild(Frozen, frozen=True, kw_only=True, tag=True):
         job_id: the new job.
         owner: on whose behalf.
         source_digest: SHA-256 of the uploaded file; it is in the `blobs` table before this command is sent.
+        source_bytes: its size; 0 from senders that do not say.
         filename: `design.py`, `design.v` or `project.zip`; its suffix selects the language.
         top: class or module to build, None to find the only one with the Wishbone contract.
         sys_clk_hz: the user domain's clock; None for the profile's oscillator.
@@ -31,6 +32,7 @@ class SubmitBuild(Frozen, frozen=True, kw_only=True, tag=True):
     owner: str
     source_digest: str
     filename: str
+    source_bytes: int = 0
     top: str | None = None
     sys_clk_hz: int | None = None
     timing_target_mhz: float | None = None

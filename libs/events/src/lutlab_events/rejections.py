@@ -42,6 +42,8 @@ class Rejection(StrEnum):
     PROJECT_FULL = "project_full"
     """A project would have more files, or bytes, than one may have."""
     TOO_MANY_PROJECTS = "too_many_projects"
+    STORAGE_FULL = "storage_full"
+    """An owner would have more bytes stored than one may have. Jobs whose results do not fit fail with this code."""
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
     NOTHING_TO_DO = "nothing_to_do"
     UNDECIDABLE = "undecidable"

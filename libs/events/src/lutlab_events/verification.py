@@ -129,7 +129,8 @@ class SubmitVerification(Frozen, frozen=True, kw_only=True, tag=True):
     Attributes:
         stages: in the order they run.
         config_overrides: dotted path -> value, checked by the sender.
-        files_digest: the blob of the file set.
+        files_digest: the blob of the file set; it is in the `blobs` table before this command is sent.
+        files_bytes: the size of that blob; 0 from senders that do not say.
         seed: whatever is random in a stage derives from it.
     """
 
@@ -139,6 +140,7 @@ class SubmitVerification(Frozen, frozen=True, kw_only=True, tag=True):
     stages: tuple[str, ...]
     files_digest: str
     seed: int
+    files_bytes: int = 0
     config_overrides: Json = field(default_factory=dict)
     is_admin: bool = False
 

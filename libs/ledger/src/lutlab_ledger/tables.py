@@ -165,6 +165,7 @@ jobs = Table(
     Column("updated_at", DateTime(timezone=True), nullable=False),
     Column("version", Integer, nullable=False),
     Index("jobs_owner_number", "owner", "number"),
+    Index("jobs_owner_sources", "owner", postgresql_where=text("source_digest is not null")),
     Index("jobs_status_number", "status", "number"),
 )
 

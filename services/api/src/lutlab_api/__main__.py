@@ -29,6 +29,7 @@ from lutlab_api.adapters.messaging import NatsBus, NatsMessaging
 from lutlab_api.adapters.postgres import Postgres
 from lutlab_api.adapters.queue import PostgresQueues
 from lutlab_api.adapters.shared import PostgresShared
+from lutlab_api.adapters.storage import PostgresStorage
 from lutlab_api.adapters.verification import PostgresVerification
 from lutlab_api.app.cancelling import end
 from lutlab_api.settings import Settings
@@ -83,6 +84,7 @@ def build(settings: Settings) -> FastAPI:
         changes=changes,
         hooks=PostgresHooks(postgres),
         log_source=PostgresFollow(postgres),
+        storage=PostgresStorage(postgres),
         verification=PostgresVerification(postgres),
         checker=ConfigChecker(),
         live=live,

@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lutlab_bus.stream import REQUEST_BYTES_MAX
 from lutlab_events.values import Role
+from lutlab_ledger.storage import OWNER_BYTES_MAX
 
 
 class Settings(BaseSettings):
@@ -61,6 +62,9 @@ class Settings(BaseSettings):
     )
     webhooks_allow_networks: str = Field(
         "", description="networks beside the public ones that webhooks may be delivered to"
+    )
+    owner_bytes_max: int = Field(
+        OWNER_BYTES_MAX, ge=1, description="most bytes an owner may have stored; the same number as the scheduler's"
     )
     websockets_max: int = Field(10, ge=1, description="WebSockets an owner may have open")
     requests_in_flight_max: int = Field(1000, ge=1, description="requests at once; those beyond are answered 503")

@@ -35,6 +35,7 @@ from lutlab_scheduler.app.leases import Leases
 from lutlab_scheduler.app.logs import LogIngest
 from lutlab_scheduler.app.ports import AppendConflict, Clock, StoreUnavailable, first_reason
 from lutlab_scheduler.app.retention import keep_tidy
+from lutlab_scheduler.app.storage import Storage, instead
 from lutlab_scheduler.app.tail import Tail
 from lutlab_scheduler.app.writer import Writer, recover
 from lutlab_scheduler.collector import calm
@@ -126,14 +127,15 @@ async def _term(settings: Settings, clock: Clock, around: Around, leadership: Le
         for last in await leadership.store.read(recovered.head.position - 1, 1):
             clock.not_before(last.at)
     tail = Tail(leadership.store, recovered.head.position)
-    writer = Writer(store=leadership.store, recovered=recovered, tail=tail, rules=rules, clock=clock)
+    storage = Storage()
+    writer = Writer(store=leadership.store, recovered=recovered, tail=tail, rules=rules, clock=clock, storage=storage)
     inside = Inside(writer, site=settings.site, clock=clock)
     leases = Leases(lease=timedelta(seconds=settings.agent_lease_s), clock=clock)
     nc = around.nc
     bus, blobs = NatsBus(nc), NatsBlobs(nc)
     letters = PostgresLetters(leadership.pool, clock)
     carrier = Carrier(leadership.archive, blobs)
-    intake = Intake(leadership.archive, blobs, carrier)
+    intake = Intake(leadership.archive, blobs, carrier, lambda body: instead(body, world, storage, rules))
     link = NatsLink(
         nc=nc,
         bus=bus,
@@ -157,7 +159,13 @@ async def _term(settings: Settings, clock: Clock, around: Around, leadership: Le
         house = keep_house(tail, world, inside, leases, clock, boards_max=rules.owner_boards_max)
         attic = PostgresAttic(leadership.pool)
         tidy = keep_tidy(
-            attic=attic, blobs=blobs, carrier=carrier, world=world, clock=clock, retention=settings.retention()
+            attic=attic,
+            blobs=blobs,
+            carrier=carrier,
+            world=world,
+            clock=clock,
+            retention=settings.retention(),
+            storage=storage,
         )
         await _work(leadership, writer, link, house, tidy)
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 import lutlab_profiles
+from lutlab_ledger.storage import OWNER_BYTES_MAX
 from lutlab_scheduler.app.retention import Retention
 from lutlab_scheduler.domain.outcome import QUARANTINE_AFTER, Rules
 from lutlab_transport.streams import BLOB_BUCKET_BYTES_MAX
@@ -28,6 +29,8 @@ class Settings(BaseSettings):
         session_max_s: how long a session may last, however much it is used.
         owner_jobs_max: how many build jobs of one owner may be open at once.
         owner_boards_max: how many boards one owner may have at once; further jobs wait.
+        owner_bytes_max: how many bytes one owner may have stored: designs, bitstreams, files of projects, what jobs
+            left; the API wants the same number.
         quarantine_after: how many loads in a row may fail until a board gets no more jobs.
         queue_jobs_max: how many build jobs may be open at once.
         job_log_bytes_max: how much of a job's log is kept.
@@ -61,6 +64,7 @@ class Settings(BaseSettings):
     session_max_s: float = Field(default=86400.0, gt=0)
     owner_jobs_max: int = Field(default=500, ge=1)
     owner_boards_max: int = Field(default=1000, ge=1)
+    owner_bytes_max: int = Field(default=OWNER_BYTES_MAX, ge=1)
     quarantine_after: int = Field(default=QUARANTINE_AFTER, ge=1)
     queue_jobs_max: int = Field(default=1000, ge=1)
     job_log_bytes_max: int = Field(default=4 << 20, ge=1024)
@@ -92,4 +96,5 @@ class Settings(BaseSettings):
             session_max=timedelta(seconds=self.session_max_s),
             quarantine_after=self.quarantine_after,
             stage_limit=timedelta(seconds=self.stage_limit_s),
+            owner_bytes_max=self.owner_bytes_max,
         )

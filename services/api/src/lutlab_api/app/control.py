@@ -6,6 +6,7 @@ from lutlab_api.app.asking import Accepted, Asking, Request, accepted, job_id_of
 from lutlab_api.app.auth import require_admin
 from lutlab_api.app.ports import Blobs
 from lutlab_api.app.reads import Reads, parse_job_id
+from lutlab_api.app.storage import Storage
 from lutlab_api.domain.upload import Upload
 from lutlab_events.commands import (
     CancelJob,
@@ -22,16 +23,18 @@ from lutlab_events.ids import digest
 class Control:
     """Everything that changes a job or a board, decided by the scheduler."""
 
-    def __init__(self, asking: Asking, blobs: Blobs, reads: Reads) -> None:
+    def __init__(self, asking: Asking, blobs: Blobs, reads: Reads, storage: Storage) -> None:
         self._asking = asking
         self._blobs = blobs
         self._reads = reads
+        self._storage = storage
 
     async def submit(self, request: Request, upload: Upload, fpga_id: int | None = None) -> Accepted:
         """Store the upload, then ask for its build; on board `fpga_id` in the older generation.
 
         Raises:
-            Refused: e.g. `fpga_not_idle`, `unknown_profile`, `queue_full`.
+            Refused: e.g. `fpga_not_idle`, `unknown_profile`, `queue_full`, `storage_full`.
+            TooMany: `storage_full`, before anything was stored.
             Unavailable: nobody answered.
         """
         command_id = self._asking.command_id(request)
@@ -40,11 +43,13 @@ class Control:
         # Left out where they say nothing, so that keys that were used before they existed still fit.
         wishes = (upload.labels, upload.priority) if upload.labels or upload.priority else ()
         fingerprint = request.fingerprint(source, upload.filename, *options, fpga_id, *wishes)
+        await self._storage.check(request.caller.owner, {source: len(upload.data)}, command_id, at_least=1)
         await self._blobs.put(upload.data)
         body = SubmitBuild(
             job_id=job_id_of(command_id),
             owner=request.caller.owner,
             source_digest=source,
+            source_bytes=len(upload.data),
             filename=upload.filename,
             top=upload.top,
             sys_clk_hz=upload.sys_clk_hz,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from lutlab_api.app.asking import Asking, Request
 from lutlab_api.app.ports import Blobs, Ledger
+from lutlab_api.app.storage import Storage
 from lutlab_api.app.verification_ports import ProjectFilter, VerificationStore
 from lutlab_api.domain.errors import NotAllowed
 from lutlab_api.domain.verification import ProjectView, parse_project, project_not_found
@@ -25,11 +26,14 @@ from lutlab_events.verification import (
 class Projects:
     """What callers do with projects."""
 
-    def __init__(self, asking: Asking, store: VerificationStore, ledger: Ledger, blobs: Blobs) -> None:
+    def __init__(
+        self, asking: Asking, store: VerificationStore, ledger: Ledger, blobs: Blobs, storage: Storage
+    ) -> None:
         self._asking = asking
         self._store = store
         self._ledger = ledger
         self._blobs = blobs
+        self._storage = storage
 
     async def create(self, request: Request, *, name: str, top: str, pdk: str, description: str) -> ProjectView:
         """Make a project. Raises: Refused (`project_exists`, `too_many_projects`), Unavailable."""
@@ -79,16 +83,24 @@ class Projects:
         return await self.get(text, caller)
 
     async def upload(self, request: Request, text: str, files: Mapping[str, bytes], *, replace: bool) -> ProjectView:
-        """Store files, then add them. Raises: Missing, NotAllowed, Refused (`project_full`), Unavailable."""
+        """Store files, then add them.
+
+        Raises:
+            Missing, NotAllowed, Unavailable.
+            Refused: `project_full`, `storage_full`.
+            TooMany: `storage_full`, before anything was stored.
+        """
         project = await self.get(text, request.caller)
         refs = {path: FileRef(digest=digest(data), size_bytes=len(data)) for path, data in files.items()}
+        command_id = self._asking.command_id(request)
+        sizes = {ref.digest: ref.size_bytes for ref in refs.values()}
+        await self._storage.check(project.owner, sizes, command_id)
         for data in files.values():
             await self._blobs.put(data)
         caller = request.caller
         body = UploadFiles(
             project_id=project.project_id, owner=caller.owner, is_admin=caller.is_admin, files=refs, replace=replace
         )
-        command_id = self._asking.command_id(request)
         digests = sorted((path, ref.digest) for path, ref in refs.items())
         fingerprint = request.fingerprint(text, digests, replace)
         await self._asking.ask(body, request, command_id=command_id, fingerprint=fingerprint)

@@ -92,7 +92,7 @@ class Verifications:
         Raises:
             Invalid: `validation_error`: the configuration, or an override, is wrong.
             ApiError: `tool_error`: it asks for something that nobody here can do.
-            Refused: `queue_full`, `owner_limit`, `not_your_project` ...
+            Refused: `queue_full`, `owner_limit`, `storage_full`, `not_your_project` ...
             Unavailable: nobody answered.
         """
         project = await self._projects.get(project_text, request.caller)
@@ -109,6 +109,7 @@ class Verifications:
             is_admin=request.caller.is_admin,
             stages=tuple(stage for stage in STAGES if stage in stages),
             files_digest=files_digest,
+            files_bytes=len(manifest),
             seed=job_id.int & SEED_MAX if seed is None else seed,
             config_overrides=dict(overrides),
         )

@@ -28,6 +28,7 @@ UPLOAD_ERRORS = (
     Rejection.UNKNOWN_PROFILE,
     Rejection.QUEUE_FULL,
     Rejection.OWNER_LIMIT,
+    Rejection.STORAGE_FULL,
     Rejection.NO_SUCH_BOARD,
     Code.INVALID_LABELS,
     Code.INVALID_PRIORITY,

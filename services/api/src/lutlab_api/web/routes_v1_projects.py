@@ -35,8 +35,21 @@ from lutlab_verify.config.schema import MEDIA_TYPE, ROUTE, schema
 
 PROJECT = (Code.VALIDATION_ERROR, Rejection.PROJECT_NOT_FOUND, Rejection.NOT_YOUR_PROJECT)
 """What every route with a project's id can answer."""
-UPLOAD = (Code.MISSING_FILE, Code.MALFORMED_BODY, Code.FILE_TOO_LARGE, Code.BODY_TOO_LARGE, Rejection.PROJECT_FULL)
-SUBMIT = (Code.TOOL_ERROR, Rejection.QUEUE_FULL, Rejection.OWNER_LIMIT, Code.ARTIFACT_NOT_FOUND)
+UPLOAD = (
+    Code.MISSING_FILE,
+    Code.MALFORMED_BODY,
+    Code.FILE_TOO_LARGE,
+    Code.BODY_TOO_LARGE,
+    Rejection.PROJECT_FULL,
+    Rejection.STORAGE_FULL,
+)
+SUBMIT = (
+    Code.TOOL_ERROR,
+    Rejection.QUEUE_FULL,
+    Rejection.OWNER_LIMIT,
+    Rejection.STORAGE_FULL,
+    Code.ARTIFACT_NOT_FOUND,
+)
 ProjectId = Annotated[str, Path(description="the project's id, as creating it answered")]
 
 router = APIRouter(prefix="/api/v1/projects", tags=["projects"])

@@ -38,6 +38,7 @@ from lutlab_api.app.reads import Reads
 from lutlab_api.app.reports import Reports
 from lutlab_api.app.run import Run
 from lutlab_api.app.seats import Seats
+from lutlab_api.app.storage import Storage, StorageStore
 from lutlab_api.app.stream import StreamLimits, Streams
 from lutlab_api.app.throttle import Throttle
 from lutlab_api.app.usage import KeyUsage
@@ -69,6 +70,7 @@ class Ports:
     changes: Changes
     hooks: Hooks
     log_source: LogSource
+    storage: StorageStore
     verification: VerificationStore
     checker: Checker
     live: Live
@@ -106,6 +108,7 @@ class Services:
     verifications: Verifications
     verification_streams: VerificationStreams
     reports: Reports
+    storage: Storage
 
 
 def wire(settings: Settings, ports: Ports, tell: Callable[[AuditRow], bytes]) -> Services:
@@ -134,7 +137,8 @@ def wire(settings: Settings, ports: Ports, tell: Callable[[AuditRow], bytes]) ->
         keep_s=settings.stream_keep_s,
     )
     keys = Keys(asking=asking, ledger=ports.ledger, authenticator=authenticator, ids=ports.ids, clock=ports.clock)
-    projects = Projects(asking, ports.verification, ports.ledger, ports.blobs)
+    storage = Storage(ports.storage, ports.ledger, ports.monotonic, bytes_max=settings.owner_bytes_max)
+    projects = Projects(asking, ports.verification, ports.ledger, ports.blobs, storage)
     verifications = Verifications(
         asking=asking,
         store=ports.verification,
@@ -149,7 +153,7 @@ def wire(settings: Settings, ports: Ports, tell: Callable[[AuditRow], bytes]) ->
         reads=reads,
         standings=Standings(ports.queues, ports.clock),
         audit=Audit(ports.audit_log, ports.post, ports.clock),
-        control=Control(asking, ports.blobs, reads),
+        control=Control(asking, ports.blobs, reads, storage),
         run=Run(
             asking=asking,
             ledger=ports.ledger,
@@ -180,6 +184,7 @@ def wire(settings: Settings, ports: Ports, tell: Callable[[AuditRow], bytes]) ->
         artifacts=Artifacts(reads, ports.blobs),
         projects=projects,
         verifications=verifications,
+        storage=storage,
         reports=Reports(ports.verification, ports.blobs, verifications, projects),
         verification_streams=VerificationStreams(ports.verification, ports.changes, ports.live, follower),
         follower=follower,

@@ -105,6 +105,10 @@ MEANINGS: dict[str, Meaning] = {
     Rejection.PROJECT_EXISTS: Meaning(H.CONFLICT, "you have a project 'uart' already; choose another name"),
     Rejection.TOO_MANY_PROJECTS: Meaning(H.CONFLICT, "'ada' has 1000 projects, the most there may be"),
     Rejection.PROJECT_FULL: Meaning(H.REQUEST_ENTITY_TOO_LARGE, "uart would have 2001 files; a project may have 2000"),
+    Rejection.STORAGE_FULL: Meaning(
+        H.REQUEST_ENTITY_TOO_LARGE,
+        "ada has 21474836000 bytes stored, this needs 4096 more, ...",
+    ),
     Rejection.NOTHING_TO_DO: Meaning(H.CONFLICT, "nothing to do"),
     # -- reports of agents, builders and timers; no HTTP request causes them
     Rejection.STALE_EPOCH: Meaning(H.CONFLICT, "the report is about an older load of the board"),

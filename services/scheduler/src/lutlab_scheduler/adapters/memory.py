@@ -7,7 +7,10 @@ from uuid import UUID
 
 import msgspec
 
+from lutlab_events import events as e
+from lutlab_events import verification as v
 from lutlab_events.envelope import EventEnvelope, Happened
+from lutlab_events.events import Event
 from lutlab_events.values import Json
 from lutlab_ledger.chain import GENESIS, chain_hash
 from lutlab_scheduler.adapters.postgres import log_row
@@ -28,6 +31,7 @@ class MemoryDatabase:
         self.commands: dict[UUID, RecordedCommand] = {}
         self.views: dict[str, dict[str, Json]] = {table: {} for table in KEYS}
         self.positions: dict[str, int] = {}
+        self.blobs: dict[str, bytes] = {}
 
 
 class MemoryStore:
@@ -65,6 +69,22 @@ class MemoryStore:
         """Up to `limit` events after a position."""
         return self._database.events[after : after + limit]
 
+    async def held_by(self, owners: Iterable[str]) -> dict[str, dict[str, int]]:
+        """What counts for each of these owners."""
+        found: dict[str, dict[str, int]] = {owner: {} for owner in owners}
+        owner_of: dict[str, str] = {}
+        for event in self._database.events:
+            owner = owner_of.setdefault(event.stream, getattr(event.body, "owner", ""))
+            for name, size_bytes in _spoken_of(event.body).items() if owner in found else ():
+                known = len(self._database.blobs.get(name, b""))
+                found[owner][name] = known if size_bytes is None else size_bytes
+        return found
+
+    async def sizes(self, digests: Iterable[str]) -> dict[str, int]:
+        """How many bytes these blobs have."""
+        blobs = self._database.blobs
+        return {name: len(blobs[name]) for name in digests if name in blobs}
+
     async def recorded(self, command_ids: Iterable[UUID]) -> dict[UUID, RecordedCommand]:
         """Which of these commands were recorded."""
         commands = self._database.commands
@@ -100,6 +120,24 @@ class MemoryStore:
             if event.position != position or event.version != expected:
                 raise AppendConflict(f"{event.stream} version {event.version} does not fit at {position}")
             versions[event.stream] = event.version
+
+
+def _spoken_of(body: Event) -> dict[str, int | None]:
+    """The blobs an event speaks of, with the sizes it says."""
+    match body:
+        case e.JobSubmitted(source_digest=str() as source):
+            return {source: None}
+        case e.BuildSucceeded():
+            return {body.bitstream.digest: body.bitstream.size_bytes}
+        case v.FilesUploaded():
+            return {file.digest: file.size_bytes for file in body.files.values()}
+        case v.VerificationSubmitted():
+            return {body.files_digest: None}
+        case v.StageCompleted():
+            found: dict[str, int | None] = {artifact.digest: artifact.size_bytes for artifact in body.outcome.artifacts}
+            return found if body.outcome.details_digest is None else found | {body.outcome.details_digest: None}
+        case _:
+            return {}
 
 
 class MemoryPositions:

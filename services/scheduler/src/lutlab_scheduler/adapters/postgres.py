@@ -30,6 +30,7 @@ from lutlab_events.ids import derived, digest
 from lutlab_events.work import LogChunk
 from lutlab_ledger import tables
 from lutlab_ledger.chain import GENESIS, LogRow, chain_hash
+from lutlab_ledger.storage import SQL_HELD
 from lutlab_scheduler import collector
 from lutlab_scheduler.adapters.cancellation import raise_if_cancelled
 from lutlab_scheduler.adapters.postgres_scan import SQL_ALL, SQL_STREAMS, scan
@@ -112,6 +113,7 @@ insert into job_logs (job_id, attempt, seq, stage, text, at, level)
 select * from unnest($1::uuid[], $2::int[], $3::int[], $4::text[], $5::text[], $6::timestamptz[], $7::text[])
 on conflict do nothing
 """
+SQL_SIZES = "select digest, size_bytes from blobs where digest = any($1::text[])"
 SQL_LOG_BYTES = "select coalesce(sum(octet_length(text)), 0) from job_logs where job_id = $1"
 
 
@@ -244,6 +246,21 @@ class PostgresStore:
         with translated():
             rows = await self._pool.fetch(SQL_READ, after, limit)
         return decode_event_envelopes([row[0] for row in rows])
+
+    async def held_by(self, owners: Iterable[str]) -> dict[str, dict[str, int]]:
+        """What counts for each of these owners."""
+        found: dict[str, dict[str, int]] = {owner: {} for owner in owners}
+        with translated():
+            rows = await self._writer.fetch(SQL_HELD, list(found))
+        for row in rows:
+            found[row["owner"]][row["digest"]] = row["size_bytes"]
+        return found
+
+    async def sizes(self, digests: Iterable[str]) -> dict[str, int]:
+        """How many bytes these blobs have."""
+        with translated():
+            rows = await self._writer.fetch(SQL_SIZES, list(digests))
+        return {row["digest"]: row["size_bytes"] for row in rows}
 
     async def recorded(self, command_ids: Iterable[UUID]) -> dict[UUID, RecordedCommand]:
         """Which of these commands were recorded, and how they were answered."""

@@ -24,21 +24,29 @@ select count(distinct job_id) from gone
 DIGESTS = "'[0-9a-f]{64}', 'g'"
 SQL_FORGET_BLOBS = f"""
 with checked as (
-    select files_digest, records, status in ('queued', 'running') or updated_at >= $1 as needed from verifications
+    select files_digest, records, v.status in ('queued', 'running') or v.updated_at >= $1 as needed,
+           p.status is not distinct from 'deleted' and v.status not in ('queued', 'running') as dropped
+    from verifications v left join projects p using (project_id)
 ),
 file_sets as (
-    select files_digest as digest, bool_or(needed) as needed from checked group by files_digest
+    select files_digest as digest, bool_or(needed) as needed, bool_or(needed and not dropped) as files_needed,
+           bool_and(dropped) as dropped
+    from checked group by files_digest
+),
+deleted as (
+    select 'project-' || project_id as stream from projects where status = 'deleted'
 ),
 mentioned as (
-    select digest, bool_or(needed) as needed
+    select digest, bool_or(needed) as needed, bool_and(dropped) as dropped
     from (
         select unnest(array[source_digest, bitstream->>'digest']) as digest,
-               status in ('queued', 'running') or updated_at >= $1 as needed from jobs
-        union all select digest, needed from file_sets
-        union all select found[1], needed from file_sets join blobs using (digest),
+               status in ('queued', 'running') or updated_at >= $1 as needed, false as dropped from jobs
+        union all select digest, needed, false from file_sets
+        union all select found[1], files_needed, dropped from file_sets join blobs using (digest),
                          regexp_matches(encode(data, 'escape'), {DIGESTS}) as found
-        union all select found[1], needed from checked, regexp_matches(records::text, {DIGESTS}) as found
-        union all select found[1], at >= $1 from events, regexp_matches(data::text, {DIGESTS}) as found
+        union all select found[1], needed, false from checked, regexp_matches(records::text, {DIGESTS}) as found
+        union all select found[1], at >= $1 and d.stream is null, d.stream is not null
+                  from events left join deleted d using (stream), regexp_matches(data::text, {DIGESTS}) as found
                   where split_part(stream, '-', 1) in ('project', 'verification')
     ) m where digest is not null group by digest
 ),
@@ -50,18 +58,20 @@ kept as (
     where split_part(stream, '-', 1) not in ('job', 'board', 'key', 'agent', 'project', 'verification')
 ),
 gone as (
-    delete from blobs where created_at < $1 and digest in (
+    delete from blobs where created_at < $3 and digest in (
         select b.digest from blobs b left join mentioned m using (digest)
-        where m.needed is not true and b.created_at < $1 and not exists (select from kept k where k.digest = b.digest)
+        where m.needed is not true and b.created_at < case when coalesce(m.dropped, true) then $3 else $1 end
+          and not exists (select from kept k where k.digest = b.digest)
         limit $2
     ) returning digest
 )
 select count(*) from gone
 """  # noqa: S608 - our own pattern
-"""Designs of jobs, files and findings of verification jobs, files of projects that were replaced or deleted; also what
-was stored for a command that was then refused, of which nobody speaks. What other aggregates know stays, whatever they
-are. A blob that is put again, or looked for, is young again (`created_at`), so none goes between its upload and the
-command that speaks of it."""
+"""Designs of jobs, files and findings of verification jobs, files of projects that were replaced: what was needed last
+before $1 and put last before then. What was stored for a command that was then refused, of which nobody speaks, and
+what only a deleted project had (`dropped`): whatever was put before $3. Findings of a deleted project's jobs stay their
+time. What other aggregates know stays, whatever they are. A blob that is put again, or looked for, is young again
+(`created_at`), so none goes between its upload and the command that speaks of it."""
 
 
 class PostgresAttic:
@@ -75,7 +85,7 @@ class PostgresAttic:
         with translated():
             return int(await self._pool.fetchval(SQL_FORGET_LOGS, before, limit, timeout=TIMEOUT_S))
 
-    async def forget_blobs(self, before: datetime, limit: int) -> int:
+    async def forget_blobs(self, before: datetime, put_before: datetime, limit: int) -> int:
         """Delete what only jobs, projects and refused commands spoke of, and not since; how many blobs."""
         with translated():
-            return int(await self._pool.fetchval(SQL_FORGET_BLOBS, before, limit, timeout=TIMEOUT_S))
+            return int(await self._pool.fetchval(SQL_FORGET_BLOBS, before, limit, put_before, timeout=TIMEOUT_S))

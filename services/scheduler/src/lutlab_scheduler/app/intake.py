@@ -7,10 +7,13 @@ between the builder's upload and its report; the build then starts over.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from lutlab_events import commands as c
 from lutlab_events import verification as v
+from lutlab_events.commands import Command
 from lutlab_events.envelope import CommandEnvelope
 from lutlab_scheduler.app.dispatch import Carrier
 from lutlab_scheduler.app.ports import Archive, Blobs, BlobUnavailable
@@ -19,7 +22,19 @@ from lutlab_scheduler.app.ports import Archive, Blobs, BlobUnavailable
 class Intake:
     """Prepares commands for the writer."""
 
-    def __init__(self, archive: Archive, blobs: Blobs, carrier: Carrier) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        blobs: Blobs,
+        carrier: Carrier,
+        instead: Callable[[Command], Command] = lambda body: body,
+    ) -> None:
+        """
+        Args:
+            instead: the report to take in place of one whose results have no room; they are not archived then. The
+                writer decides about this for good, this only keeps out what is too much already.
+        """
+        self._instead = instead
         self._archive = archive
         self._blobs = blobs
         self._carrier = carrier
@@ -31,7 +46,9 @@ class Intake:
             BlobUnavailable: a base design is not there; let the report come again.
             BusUnavailable, StoreUnavailable: not now.
         """
-        body = envelope.body
+        body = self._instead(envelope.body)
+        if body is not envelope.body:
+            return msgspec.structs.replace(envelope, body=body)
         if isinstance(body, v.ReportStageCompleted):
             return await self._prepare_stage(envelope, body)
         if not isinstance(body, c.ReportBuildSucceeded | c.ReportBaseBuilt):

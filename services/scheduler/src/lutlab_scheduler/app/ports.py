@@ -143,6 +143,14 @@ class EventStore(EventReader, Protocol):
         """Every stream but those of jobs that have ended and of projects that were deleted."""
         ...
 
+    async def held_by(self, owners: Iterable[str]) -> dict[str, dict[str, int]]:
+        """What counts for each of these owners: digest -> size in bytes. See `lutlab_ledger.storage`."""
+        ...
+
+    async def sizes(self, digests: Iterable[str]) -> dict[str, int]:
+        """How many bytes these blobs have, as far as they are archived."""
+        ...
+
     async def recorded(self, command_ids: Iterable[UUID]) -> dict[UUID, RecordedCommand]:
         """Which of these commands were recorded, and how they were answered."""
         ...
@@ -226,8 +234,11 @@ class Attic(Protocol):
         """Delete the logs of up to `limit` jobs that ended before; of how many. Raises: StoreUnavailable."""
         ...
 
-    async def forget_blobs(self, before: datetime, limit: int) -> int:
+    async def forget_blobs(self, before: datetime, put_before: datetime, limit: int) -> int:
         """Delete up to `limit` blobs that no job needed since, nor a project or a board; how many.
+
+        Args:
+            put_before: none that was put, or looked for, since then.
 
         Raises: StoreUnavailable.
         """

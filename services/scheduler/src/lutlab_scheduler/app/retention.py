@@ -9,13 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import structlog
 
 from lutlab_scheduler.app.dispatch import Carrier
 from lutlab_scheduler.app.ports import Attic, Blobs, BlobUnavailable, BusUnavailable, Clock, StoreUnavailable
+from lutlab_scheduler.app.storage import Storage
 from lutlab_scheduler.app.world import World
 
 log = structlog.get_logger(__name__)
@@ -23,6 +26,9 @@ log = structlog.get_logger(__name__)
 EVERY_S = 3600.0
 LOOK_EVERY_S = 60.0
 """How often to see whether NATS holds too many blobs: it refuses all of them once its bucket is full."""
+UNSPOKEN_KEPT = timedelta(hours=1)
+"""How long a blob is kept of which no job and no project speaks: until the command that brings it is decided."""
+BEFORE_EVERYTHING = datetime(1970, 1, 1, tzinfo=UTC)
 BATCH = 500
 """Jobs whose logs, or blobs, that go in one transaction."""
 
@@ -32,7 +38,8 @@ class Retention:
     """How long things are kept; None for ever.
 
     Attributes:
-        logs, blobs: how long after the end of their job, or after a project's file was replaced or deleted.
+        logs, blobs: how long after the end of their job, or after a project's file was replaced. The files of a project
+            that was deleted, and what no job and no project speaks of, go after `UNSPOKEN_KEPT` in any case.
         transit_bytes: how much NATS may hold before what nobody needs now is taken away there.
     """
 
@@ -42,15 +49,22 @@ class Retention:
 
 
 async def keep_tidy(
-    *, attic: Attic, blobs: Blobs, carrier: Carrier, world: World, clock: Clock, retention: Retention
+    *,
+    attic: Attic,
+    blobs: Blobs,
+    carrier: Carrier,
+    world: World,
+    clock: Clock,
+    retention: Retention,
+    storage: Storage,
 ) -> None:
     """Clear out every `EVERY_S`, and NATS whenever it holds too much, until cancelled."""
     for look in itertools.count(1):
         await asyncio.sleep(LOOK_EVERY_S)
         try:
             await make_room(blobs, carrier, world, retention.transit_bytes)
-            if look % (EVERY_S // LOOK_EVERY_S) == 0:
-                await clear_out(attic, clock, retention)
+            if look % (EVERY_S // LOOK_EVERY_S) == 0 and await clear_out(attic, clock, retention):
+                storage.forget()
         except (StoreUnavailable, BusUnavailable) as error:
             log.warning("clearing_out_failed", reason=str(error))
 
@@ -66,19 +80,23 @@ async def make_room(blobs: Blobs, carrier: Carrier, world: World, bytes_max: int
         carrier.forget()
 
 
-async def clear_out(attic: Attic, clock: Clock, retention: Retention) -> None:
-    """Forget what has been kept long enough. Raises: StoreUnavailable."""
-    for what, age, forget in (
-        ("logs", retention.logs, attic.forget_logs),
-        ("blobs", retention.blobs, attic.forget_blobs),
-    ):
-        if age is None:
-            continue
-        count = BATCH
-        while count >= BATCH:
-            count = await forget(clock.now() - age, BATCH)
-            if count:
-                log.info("forgotten", what=what, count=count)
+async def clear_out(attic: Attic, clock: Clock, retention: Retention) -> int:
+    """Forget what has been kept long enough; how many blobs that were. Raises: StoreUnavailable."""
+    now = clock.now()
+    if retention.logs is not None:
+        await _all_of("logs", partial(attic.forget_logs, now - retention.logs))
+    before = BEFORE_EVERYTHING if retention.blobs is None else now - retention.blobs
+    return await _all_of("blobs", partial(attic.forget_blobs, before, max(before, now - UNSPOKEN_KEPT)))
+
+
+async def _all_of(what: str, forget: Callable[[int], Awaitable[int]]) -> int:
+    total, count = 0, BATCH
+    while count >= BATCH:
+        count = await forget(BATCH)
+        total += count
+        if count:
+            log.info("forgotten", what=what, count=count)
+    return total
 
 
 def needed(world: World) -> frozenset[str]:

@@ -9,8 +9,9 @@ from datetime import datetime
 from lutlab_events.envelope import CommandEnvelope, EventEnvelope
 from lutlab_events.events import Event
 from lutlab_events.ids import event_id
+from lutlab_scheduler.app.storage import Storage, brings
 from lutlab_scheduler.app.world import World
-from lutlab_scheduler.domain.outcome import Context, Rules
+from lutlab_scheduler.domain.outcome import Context, Rejected, Rules
 
 
 @dataclass(slots=True)
@@ -21,6 +22,7 @@ class Transaction:
         world: changes with every `append`.
         position: the log's end after these events.
         now: the scheduler's clock at the decision.
+        storage: what owners have stored; changes with every `keep`.
     """
 
     world: World
@@ -29,11 +31,20 @@ class Transaction:
     position: int
     now: datetime
     events: list[EventEnvelope] = field(default_factory=list)
+    storage: Storage = field(default_factory=Storage)
 
     @property
     def context(self) -> Context:
         """The moment and the rules, for deciders."""
         return Context(self.now, self.rules)
+
+    def keep(self, owner: str, *, at_least: int = 0) -> Rejected | None:
+        """Count what the command brings along for `owner`, or refuse it; see `Storage.refusal`."""
+        brought = brings(self.command.body)
+        refused = self.storage.refusal(owner, brought, self.rules, at_least=at_least)
+        if refused is None:
+            self.storage.add(owner, brought)
+        return refused
 
     def append(self, stream: str, bodies: Sequence[Event]) -> None:
         """Add decided events to a stream. Raises: IllegalTransition.

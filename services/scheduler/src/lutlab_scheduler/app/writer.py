@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
 from uuid import UUID
 
 import structlog
@@ -31,12 +32,14 @@ from lutlab_scheduler.app.ports import (
     Unstorable,
 )
 from lutlab_scheduler.app.projections import project
+from lutlab_scheduler.app.storage import Storage, brings, payer
 from lutlab_scheduler.app.tail import Tail
 from lutlab_scheduler.app.transaction import Transaction
 from lutlab_scheduler.app.world import World
 from lutlab_scheduler.domain.outcome import Rejected, Rules
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 BATCH_MAX = 256
 QUEUE_MAX = 1024
@@ -98,7 +101,20 @@ class Writer:
     that is being decided and stored.
     """
 
-    def __init__(self, *, store: EventStore, recovered: Recovered, tail: Tail, rules: Rules, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        store: EventStore,
+        recovered: Recovered,
+        tail: Tail,
+        rules: Rules,
+        clock: Clock,
+        storage: Storage | None = None,
+    ) -> None:
+        """
+        Args:
+            storage: what owners have stored, where others look at it, too; changed by this writer alone.
+        """
         self._store = store
         self._world = recovered.world
         self._draft = recovered.draft
@@ -108,6 +124,7 @@ class Writer:
         self._clock = clock
         self._queue: asyncio.Queue[Ticket] = asyncio.Queue(QUEUE_MAX)
         self._recent: OrderedDict[UUID, RecordedCommand] = OrderedDict()
+        self._storage = storage or Storage()
 
     @property
     def world(self) -> World:
@@ -161,6 +178,7 @@ class Writer:
             batch = await self._attempt(tickets, known)
         except (AlreadyRecorded, Unstorable) as error:
             self._draft.undo()
+            self._storage.undo()
             found = await self._store.recorded({t.envelope.command_id for t in tickets} - known.keys())
             if found:
                 batch = await self._attempt(tickets, known | found)
@@ -205,6 +223,7 @@ class Writer:
             self._world.adopt(stream, state)
         self._draft.settle()
         self._world.settle()
+        self._storage.settle()
 
     async def _one_by_one(self, tickets: list[Ticket], error: Unstorable) -> None:
         if len(tickets) == 1:
@@ -237,6 +256,20 @@ class Writer:
             events = await self._store.load(missing)
             self._draft.replay(events)
             self._commit({event.stream for event in events})
+        await self._load_storage([ticket.envelope.body for ticket in tickets])
+
+    async def _load_storage(self, bodies: list[Command]) -> None:
+        """Bring what owners have stored into memory, for the commands that bring more along.
+
+        A project or job that a command of this very batch makes is not known yet; whom it is made for is.
+        """
+        brought = [(owner, brings(body)) for body in bodies if (owner := payer(body, self._draft)) is not None]
+        missing = self._storage.missing(owner for owner, _ in brought)
+        if missing:
+            held = await _of_each(self._store.held_by, missing)
+            self._storage.take_in(held)
+        unsaid = {digest for _, blobs in brought for digest, size in blobs.items() if size is None}
+        self._storage.learn(await _of_each(self._store.sizes, unsaid) if unsaid else {})
 
     def _decide(
         self, tickets: list[Ticket], recorded: dict[UUID, RecordedCommand], batch: Batch
@@ -261,7 +294,7 @@ class Writer:
         return answers
 
     def _decide_one(self, command: CommandEnvelope, batch: Batch, touched: dict[str, None]) -> Answer | Undecidable:
-        mark = self._draft.mark()
+        mark, kept = self._draft.mark(), self._storage.mark()
         now = self._clock.now()
         tx = Transaction(
             world=self._draft,
@@ -269,15 +302,18 @@ class Writer:
             rules=self._rules,
             position=self._head.position + len(batch.events),
             now=now,
+            storage=self._storage,
         )
         try:
             outcome = HANDLERS[type(command.body)](command.body, tx)
         except Exception as error:
             log.exception("handler_failed", command=type(command.body).__name__, command_id=str(command.command_id))
             self._draft.undo(mark)
+            self._storage.undo(kept)
             return Undecidable(f"{type(error).__name__}: {error}")
         if isinstance(outcome, Rejected):
             self._draft.undo(mark)
+            self._storage.undo(kept)
             data = {"job_id": str(getattr(command.body, "job_id", ""))} if outcome.code in ABOUT_A_JOB else {}
             answer = Answer(command_id=command.command_id, code=outcome.code.value, message=outcome.message, data=data)
         else:
@@ -290,6 +326,19 @@ class Writer:
             # all would only fill the table.
             batch.commands.append(DecidedCommand(envelope=command, answer=answer, received_at=now))
         return answer
+
+
+async def _of_each(ask: Callable[[Iterable[str]], Awaitable[dict[str, T]]], names: Collection[str]) -> dict[str, T]:
+    """What the ledger says of these names, but for those it cannot even hold: their commands are refused by it, too."""
+    try:
+        return await ask(names)
+    except Unstorable:
+        if len(names) == 1:
+            return {}
+    found: dict[str, T] = {}
+    for name in names:
+        found |= await _of_each(ask, [name])
+    return found
 
 
 def _forgettable(body: Command) -> Iterable[str]:

@@ -39,6 +39,7 @@ class Rules:
         program_deadline: how long loading a bitstream may take.
         build_deadline: how long one build attempt may take.
         stage_limit: how long one stage of a verification job may take; its builder ends it then.
+        owner_bytes_max: how many bytes one owner may have stored, see `lutlab_ledger.storage`.
         queue_jobs_max: how many build jobs may be open at once.
         profiles: the device profiles that exist.
         default_profile: what to build for if neither job nor boards say.
@@ -59,6 +60,7 @@ class Rules:
     session_max: timedelta = timedelta(days=36500)
     quarantine_after: int = QUARANTINE_AFTER
     stage_limit: timedelta = timedelta(seconds=3600)
+    owner_bytes_max: int = 1 << 62
 
     @property
     def stage_deadline(self) -> timedelta:

@@ -9,6 +9,7 @@ from lutlab_events.ids import job_stream
 from lutlab_events.rejections import Rejection
 from lutlab_events.values import JobStatus, Json
 from lutlab_scheduler.app.handlers.common import change_board, change_job, find_board, find_job, job_exists
+from lutlab_scheduler.app.storage import instead
 from lutlab_scheduler.app.transaction import Transaction
 from lutlab_scheduler.domain import job
 from lutlab_scheduler.domain.board import Board
@@ -35,6 +36,9 @@ def _submit_build(command: c.SubmitBuild, tx: Transaction) -> Json | Rejected:
     decided = job.submit_build(command, profile, tx.world.open_builds(), tx.context, owner_builds)
     if isinstance(decided, Rejected):
         return decided
+    full = tx.keep(command.owner, at_least=1)
+    if full is not None:
+        return full
     tx.append(job_stream(command.job_id), decided)
     if pinned is not None:
         claim = ClaimBoard(job_id=command.job_id, owner=command.owner, job_created_at=tx.now)
@@ -87,6 +91,16 @@ def _report(command: Any, tx: Transaction) -> Json | Rejected:
     if isinstance(found, Rejected):
         return found
     return change_job(tx, found, command) or _status(tx, found)
+
+
+def _report_built(command: c.ReportBuildSucceeded, tx: Transaction) -> Json | Rejected:
+    """The bitstream counts for the job's owner; without room for it the job fails."""
+    decided = instead(command, tx.world, tx.storage, tx.rules)
+    answer = _report(decided, tx)
+    found = tx.world.job(command.job_id)
+    if decided is command and found is not None and found.bitstream == command.bitstream:
+        tx.keep(found.owner)
+    return answer
 
 
 def _status(tx: Transaction, found: Job) -> Json:
@@ -153,7 +167,7 @@ HANDLERS: dict[type, Any] = {
     c.CancelJob: _cancel,
     c.ReportBuildStarted: _report_started,
     c.ReportBuildStage: _report,
-    c.ReportBuildSucceeded: _report,
+    c.ReportBuildSucceeded: _report_built,
     c.ReportBuildFailed: _report,
     c.ExpireBuild: _report,
     c.RetryBuild: _report,

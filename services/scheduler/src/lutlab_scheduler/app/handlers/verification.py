@@ -7,6 +7,7 @@ from typing import Any
 from lutlab_events import verification as v
 from lutlab_events.rejections import Rejection
 from lutlab_events.values import Json
+from lutlab_scheduler.app.storage import instead
 from lutlab_scheduler.app.transaction import Transaction
 from lutlab_scheduler.domain import project, verification
 from lutlab_scheduler.domain.outcome import Rejected
@@ -49,6 +50,9 @@ def _upload(command: v.UploadFiles, tx: Transaction) -> Json | Rejected:
     decided = project.upload(command, found)
     if isinstance(decided, Rejected):
         return decided
+    full = tx.keep(found.owner)
+    if full is not None:
+        return full
     tx.append(v.project_stream(found.project_id), decided)
     return {"uploaded": len(command.files)}
 
@@ -79,6 +83,9 @@ def _submit(command: v.SubmitVerification, tx: Transaction) -> Json | Rejected:
     decided = verification.submit(command, found.owner, len(all_open), own, tx.context)
     if isinstance(decided, Rejected):
         return decided
+    full = tx.keep(found.owner, at_least=1)
+    if full is not None:
+        return full
     tx.append(v.verification_stream(command.job_id), decided)
     return {"job_id": shown, "status": v.VerificationStatus.QUEUED.value, "submitted_at": tx.now.isoformat()}
 
@@ -99,6 +106,16 @@ def _about_a_job(command: Any, tx: Transaction) -> Json | Rejected:
     return {"job_id": str(after.job_id), "status": after.status.value, "stage": after.stage, "attempt": after.attempt}
 
 
+def _stage_completed(command: v.ReportStageCompleted, tx: Transaction) -> Json | Rejected:
+    """What the stage left counts for the job's owner; without room for it the stage ends without a verdict."""
+    decided = instead(command, tx.world, tx.storage, tx.rules)
+    answer = _about_a_job(decided, tx)
+    found = tx.world.verification(command.job_id)
+    if decided is command and found is not None and not isinstance(answer, Rejected):
+        tx.keep(found.owner)
+    return answer
+
+
 HANDLERS: dict[type, Any] = {
     v.CreateProject: _create,
     v.UpdateProject: _update,
@@ -107,7 +124,7 @@ HANDLERS: dict[type, Any] = {
     v.SubmitVerification: _submit,
     v.CancelVerification: _about_a_job,
     v.ReportStageStarted: _about_a_job,
-    v.ReportStageCompleted: _about_a_job,
+    v.ReportStageCompleted: _stage_completed,
     v.ExpireStage: _about_a_job,
     v.RetryStage: _about_a_job,
 }

@@ -1,0 +1,29 @@
+"""What an owner has stored."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lutlab.commands.common import ApiKey, ApiUrl, AsJson, DataDir, client, out, out_json
+from lutlab.text import size_text
+
+
+def storage(
+    *,
+    owner: Annotated[str | None, typer.Option("--owner", help="Whose; for admins. Left out: your own.")] = None,
+    as_json: AsJson = False,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+) -> None:
+    """How much is stored for you, of how much may be: designs, bitstreams, projects, what jobs left."""
+    with client(api_url, api_key, data_dir) as lab:
+        found = lab.storage(owner)
+    if as_json:
+        out_json(found)
+        return
+    share = found.used_bytes / found.limit_bytes
+    out(f"{found.owner}: {size_text(found.used_bytes)} of {size_text(found.limit_bytes)} ({share:.0%})")
+    out(f"{found.used_bytes} of {found.limit_bytes} bytes in {found.blobs} different files")
