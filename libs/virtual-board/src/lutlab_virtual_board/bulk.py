@@ -409,7 +409,8 @@ class BulkSimplifier:
         return list(zip(*(words[start::_COPIED_WORDS] for start in range(_COPIED_WORDS)), strict=True))
 
     def result(self) -> Graph:
-        """The new nets."""
+        """The new nets; nothing may be copied afterwards."""
+        self._struct.copy = _COPY()  # which refers to this
         self.new.struct.nets = self._struct.new.nets
         return self.new
 

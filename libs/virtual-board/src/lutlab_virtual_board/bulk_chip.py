@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from lutlab_virtual_board.bulk import address, zeros
-from lutlab_virtual_board.errors import UnsupportedConfiguration
+from lutlab_virtual_board.errors import DatabaseError, UnsupportedConfiguration
 from lutlab_virtual_board.tile_kind import TileKind
 from lutlab_virtual_board.trellis import STRIDE, Database, Setting, Tile
 from lutlab_virtual_board.wires import place_key, relative, wire_of
@@ -73,6 +73,7 @@ class Map(ctypes.Structure):
 
 
 _STEP = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)
+_NOBODY = _STEP(lambda _wire: FAILED)
 
 
 class _ChipStruct(ctypes.Structure):
@@ -264,6 +265,8 @@ class BulkChip:
         self._read: dict[int, tuple[dict[str, str], dict[str, int], int]] = {}
         self.error: BaseException | None = None
         tiles = database.tiles
+        if any(tile.frames > _ROWS_MAX or tile.bits > STRIDE for tile in tiles):
+            raise DatabaseError(f"{database.device.name} has larger tiles than this board was written for")
         width = database.device.frame_bits // 8 + 4
         names = list(dict.fromkeys(tile.kind for tile in tiles))
         number = {name: index for index, name in enumerate(names)}
@@ -355,8 +358,7 @@ class BulkChip:
     def check(self, found: int) -> None:
         """Raise what has gone wrong on the way to a driver."""
         if found == FAILED:
-            assert self.error is not None
-            raise self.error
+            raise self.error or AssertionError("routes are only looked for while a design is extracted")
         if found == CIRCLE:
             raise UnsupportedConfiguration(f"wire {wire_of(self.struct.circle)} is routed in a circle")
 
@@ -380,7 +382,12 @@ class BulkChip:
             self.lib.bulk_know_step(self.self, wire, driver, scope)
             return driver
 
+        self.error = None
         self.struct.set_of, self.struct.step = address(set_of), _STEP(ask)
+
+    def forget_route(self) -> None:
+        """Ask nobody about steps any more: whoever was asked may refer to this, and both are large."""
+        self.struct.step = _NOBODY
 
     def source(self, sink: int) -> int:
         """See `Routing.source_key`."""
@@ -388,6 +395,10 @@ class BulkChip:
         if found <= FAILED:
             self.check(found)
         return found
+
+    def forget_tiles(self) -> None:
+        """Ask nobody about tiles any more: whoever was asked refers to this."""
+        del self._kind, self._bits
 
     # -- links ----------------------------------------------------------------------------------------------------
 

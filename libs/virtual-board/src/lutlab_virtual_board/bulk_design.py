@@ -98,8 +98,12 @@ class BulkDesign:
             self._lib.bulk_drive_other(self.self, self._lib.bulk_new_net(self.self))
             assert self.struct.graph.nets == constant + 1
 
-    def __del__(self) -> None:
+    def close(self) -> None:
+        """Free what is in C, and forget whom it asks; see `finish`."""
         self._lib.bulk_design_free(self.self)
+        self.struct = _DesignStruct()
+        self.self = ctypes.byref(self.struct)
+        self.chip.forget_route()
 
     def _safely(self, function: Callable[..., int]) -> Callable[..., int]:
         """No exception may pass through C."""

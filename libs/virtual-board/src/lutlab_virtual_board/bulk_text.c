@@ -126,11 +126,11 @@ static int same_readers(const struct writing *t, int a, int c) {
   return 1;
 }
 
-#define CHANGES_MAX 4096
+#define CHANGES_MAX 1024
 
 /* `_render_block`, and `_render` for what is no block. */
 static void put_function(struct writing *t, int function, int mark) {
-  static int example[CHANGES_MAX], change_of[CHANGES_MAX];
+  int example[CHANGES_MAX], change_of[CHANGES_MAX];
   int first = t->first[function], last = t->first[function + 1], is_block = t->block[function] >= 0, changes = 0, k, i;
   put(t, "static NOINLINE void part", 25);
   put_number(t, function, 10);

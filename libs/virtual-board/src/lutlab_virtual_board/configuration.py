@@ -83,6 +83,7 @@ class Configuration:
             self.links, self._carry_bits = self.bulk, self.bulk.carry
             for tile, choices, words, unexplained in self.bulk.tiles():
                 self.tiles[tile.x, tile.y].append(TileConfiguration(tile, choices, words, _positions(unexplained)))
+            self.bulk.forget_tiles()
         else:
             self._decode_all()
 

@@ -74,12 +74,15 @@ def _extract_in_bulk(chip: BulkChip, context: BulkContext) -> Netlist:
         return clocking.require_clock_at(context, line, slices.register_place(register))
 
     design = BulkDesign(chip, names, cells, expand=expand, clock=clock, chip_reset=lambda: clocking.chip_reset(context))
-    netlist = BulkNetlist(design)
-    context.attach(netlist)
-    for pin, net in pads.outputs(context):
-        netlist.outputs[pin] = net
-    design.extract()
-    netlist.graph = design.finish(functools.partial(combinational_inputs, netlist), slices.register_place)
+    try:
+        netlist = BulkNetlist(design)
+        context.attach(netlist)
+        for pin, net in pads.outputs(context):
+            netlist.outputs[pin] = net
+        design.extract()
+        netlist.graph = design.finish(functools.partial(combinational_inputs, netlist), slices.register_place)
+    finally:
+        design.close()
     return netlist
 
 
