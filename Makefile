@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	if "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo "$$p"; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: conformance-sdk bench-stream boards help demo up test tools check clean sim sim-mutants chaos fuzz-gateware fuzz-api conformance-board bench-board bench-bus \
+.PHONY: full-chip conformance-sdk bench-stream boards help demo up test tools check clean sim sim-mutants chaos fuzz-gateware fuzz-api conformance-board bench-board bench-bus \
 	bench-bus-faults bench-ledger bench-api bench-sse bench-verify
 
 help: ## list the targets
@@ -80,6 +80,9 @@ conformance-sdk: $(STAMP) ## the reference SDK's SAT solver and transformer laye
 
 bench-board: $(STAMP) ## speed of the virtual board beside CXXRTL and Verilator on the same designs (some minutes)
 	PYTHONPATH=$(BOARD_TOOLS) $(BIN)/python benchmarks/board/bench.py
+
+full-chip: $(STAMP) ## build the design that fills an 85F, for bench-board and conformance-board (a quarter of an hour)
+	PYTHONPATH=$(BOARD_TOOLS) $(BIN)/python benchmarks/board/full_chip.py
 
 boards: $(STAMP) ## build a design for every board model and read its pins back (some minutes)
 	LUTLAB_ALL_BOARDS=1 $(BIN)/python -m pytest tests/integration/builder/test_builder_board_models.py

@@ -46,9 +46,10 @@ PROGRAMMINGS = 3
 """Times a board is programmed afresh, of which the fastest counts."""
 
 ROW = "{:12} {:>22} {:>22} {:>8} {:>9} {:>16} {:>16}"
-PROGRAMMING_ROW = "{:12} {:>10} {:>16} {:>10} {:>10}"
+PROGRAMMING_ROW = "{:12} {:>10} {:>16} {:>10} {:>10} {:>10} {:>10}"
 
-FULL_CHIP_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lutlab-bench-board"
+FULL_CHIP_BUSY = {1: 2_000, 100: 50_000, 10_000: 500_000}
+"""Cycles that the full chip is run, by how many of them there are for each in which it works."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,8 @@ class Row:
         ready_wall_s: from the last byte of the bitstream in the chip to the running design, nothing cached.
         ready_cpu_s: processor time of that.
         cached_s: the same where the design is cached, wall time.
+        peak_mib, mib: memory of the board while it is programmed, and then.
+        busy: of the full chip, speed by how seldom it works.
         target: what is wanted.
     """
 
@@ -90,6 +93,9 @@ class Row:
     ready_wall_s: float = 0.0
     ready_cpu_s: float = 0.0
     cached_s: float = 0.0
+    peak_mib: float = 0.0
+    mib: float = 0.0
+    busy: dict[int, float] = field(default_factory=dict)
     target: Target = field(default_factory=lambda: Target(0, 0))
 
 
@@ -168,6 +174,7 @@ def measure_programming(row: Row, built: Build, profile: str, cache: Path, folde
         shutil.copytree(cache, home, ignore=shutil.ignore_patterns("designs"))
         best.append(_program(profile, home, built.bit))
     row.ready_wall_s, row.ready_cpu_s = min(each["wall_s"] for each in best), min(each["cpu_s"] for each in best)
+    row.peak_mib, row.mib = max(each["peak_mib"] for each in best), max(each["mib"] for each in best)
     row.cached_s = _program(profile, home, built.bit)["wall_s"]
 
 
@@ -284,14 +291,21 @@ def measure(case: Case, profile: str, stimulus: bytes, home: Path, cache: Path) 
 
 def measure_full_chip(home: Path, cache: Path) -> Row:
     """How long a design that fills the largest chip takes from bitstream to running."""
-    built = full_chip.built(FULL_CHIP_CACHE)
+    built = full_chip.built(full_chip.CACHE)
     used, of = full_chip.used_luts(built), full_chip.LUTS_OF_85F
     print(f"full_chip uses {used} of {of} LUTs ({100 * used // of} %)", flush=True)
     row = Row("full_chip", target=TARGETS["full_chip"])
     folder = home / "full_chip"
     folder.mkdir()
-    Translator(lutlab_profiles.get(full_chip.PROFILE), cache).database()
+    translator = Translator(lutlab_profiles.get(full_chip.PROFILE), cache)
+    translator.database()
     measure_programming(row, built, full_chip.PROFILE, cache, folder)
+    tcc = find_tcc()
+    for every, cycles in FULL_CHIP_BUSY.items() if tcc else ():
+        stimulus = bytes(cycle // every & 1 for cycle in range(cycles))
+        speed = board_speeds(translator, built, stimulus, [tcc])["tcc"] if tcc else 0.0
+        row.busy[every] = speed
+        print(f"full_chip, all of it working in one of {every} cycles: {1e6 * speed:,.0f} cycles a second by tcc")
     return row
 
 
@@ -317,10 +331,11 @@ def print_speed(row: Row) -> None:
 
 def print_programming(rows: list[Row]) -> None:
     print("\nprogramming: from the last byte of the bitstream in the chip to the design running, by tcc, seconds")
-    print(PROGRAMMING_ROW.format("design", "wall", "wanted at most", "processor", "cached"))
+    print(PROGRAMMING_ROW.format("design", "wall", "wanted at most", "processor", "cached", "peak MiB", "then MiB"))
     for row in rows:
         figures = [f"{each:.2f}" for each in (row.ready_wall_s, row.target.ready_s, row.ready_cpu_s, row.cached_s)]
-        print(PROGRAMMING_ROW.format(row.design, *figures), flush=True)
+        memory = [f"{each:.0f}" for each in (row.peak_mib, row.mib)]
+        print(PROGRAMMING_ROW.format(row.design, *figures, *memory), flush=True)
 
 
 def main() -> None:
@@ -331,7 +346,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("bench-board.json"), help="default: %(default)s")
     parser.add_argument(
         "--full-chip", action="store_true",
-        help="build the design that fills the 85F, which takes long; once built it is always measured",
+        help="build the design that fills the 85F, as `make full-chip` does; once built it is always measured",
     )  # fmt: skip
     options = parser.parse_args()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
@@ -353,7 +368,7 @@ def main() -> None:
             rows.append(row)
             if design == "echo":
                 echo = built
-        if options.only in "full_chip" and (options.full_chip or full_chip.is_built(FULL_CHIP_CACHE)):
+        if options.only in "full_chip" and (options.full_chip or full_chip.is_built(full_chip.CACHE)):
             rows.append(measure_full_chip(home, cache))
         print_programming(rows)
         if any(row.design == "echo" for row in rows):

@@ -1,12 +1,17 @@
 """A design that fills a chip: a long ring of small processing elements that add, rotate, choose and mix.
 
 Every element depends on its neighbours, so that placement and routing are as local as those of a large real design, and
-every one of them reaches the pins, so that nothing may be left out.
+every one of them reaches the pins, so that nothing may be left out. `make full-chip` builds it, once for all.
 """
 
 from __future__ import annotations
 
+import argparse
+import os
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from hashlib import sha256
 from pathlib import Path
 
@@ -15,6 +20,13 @@ from vb_toolchain import Build, build
 PROFILE = "lfe5um5g-85f"
 TOP = "full_chip"
 LUTS_OF_85F = 83_640
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lutlab-bench-board"
+"""Where it is kept."""
+
+_REPORT_S = 30.0
+_STEPS = (("config", "packing"), ("json", "placing and routing, which takes a quarter of an hour"))
+"""The last file that there is, and what goes on then."""
+
 ELEMENTS = 525
 """Elements of the ring; each takes 128 LUTs, half of them in carry cells, and 64 registers: four fifths of the chip."""
 
@@ -78,7 +90,30 @@ def built(cache: Path) -> Build:
     return result
 
 
+def _step(result: Build) -> str:
+    """What a build is at."""
+    return next((what for suffix, what in _STEPS if result.path(suffix).is_file()), "synthesizing")
+
+
+def main() -> None:
+    """Build it unless that was done, and tell how it goes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cache", type=Path, default=CACHE, help="where it is kept (default: %(default)s)")
+    cache = parser.parse_args().cache
+    began = time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        building = pool.submit(built, cache)
+        while wait_for([building], _REPORT_S).not_done:
+            print(f"{time.monotonic() - began:5.0f} s: {_step(_result(cache, source()))}", flush=True)
+        result = building.result()
+    print(f"{result.bit}: {used_luts(result)} of {LUTS_OF_85F} LUTs")
+
+
 def used_luts(result: Build) -> int:
     """LUTs that nextpnr has placed, those of carry cells included."""
     config = result.path("config").read_text()
     return config.count(".K0.INIT") + config.count(".K1.INIT")
+
+
+if __name__ == "__main__":
+    main()

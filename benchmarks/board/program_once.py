@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import resource
 import sys
 import time
 from pathlib import Path
@@ -26,6 +27,12 @@ def processor_s() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
+def resident_mib() -> float:
+    """Memory that this process takes now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / (1 << 20)
+
+
 def main() -> None:
     profile, cache, stream = lutlab_profiles.get(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]).read_bytes()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
@@ -36,6 +43,7 @@ def main() -> None:
     chip.start()
     assert chip.fabric is not None
     took = {"wall_s": time.perf_counter() - began, "cpu_s": processor_s() - used}
+    took["peak_mib"], took["mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, resident_mib()
     chip.close()
     print(json.dumps(took))
 

@@ -13,7 +13,8 @@ import traceback
 from pathlib import Path
 
 from corpus import entries, fetch_sdk
-from vb_conformance import Difference, Verdict, check
+from vb_conformance import Case, Difference, Verdict, check, noise, verify
+from vb_toolchain import Build
 
 ROW = "{:24} {:>10} {:>10} {:>7} {:>9} {:>9} {:>7}"
 
@@ -32,6 +33,14 @@ def run(name: str, sdk: Path | None, seeds: int, cycles: int, cache: Path) -> tu
     return outcome, time.perf_counter() - began
 
 
+def run_full_chip(folder: Path, cycles: int, cache: Path) -> int:
+    """The design that fills the largest chip, as `make full-chip` has built it."""
+    sources = (str(folder / "full_chip.v"),)
+    case = Case("full_chip", "full_chip", sources, (("tx", 1), ("leds", 4)), "lfe5um5g-85f", noise)
+    print(verify(case, Build(folder, "full_chip"), cache, cycles))
+    return 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cycles", type=int, default=1_000_000, help="clock cycles to compare (default: %(default)s)")
@@ -40,7 +49,11 @@ def main() -> int:
     parser.add_argument("--only", default="", help="only designs whose name contains this")
     parser.add_argument("--short", action="store_true", help="leave out what takes minutes")
     parser.add_argument("--sdk", type=Path, help="the reference SDK's unpacked source; fetched if not given")
+    parser.add_argument("--full-chip", type=Path, help="only the design that `make full-chip` has left in this folder")
     options = parser.parse_args()
+    if options.full_chip:
+        with tempfile.TemporaryDirectory(prefix="lutlab-conformance-cache-") as name:
+            return run_full_chip(options.full_chip, options.cycles, Path(name))
     failed = 0
     context = multiprocessing.get_context("spawn")
     with contextlib.ExitStack() as stack:

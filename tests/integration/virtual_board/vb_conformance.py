@@ -141,10 +141,19 @@ def check(case: Case, folder: Path, cache: Path, cycles: int, seed: int = 1) -> 
     Raises:
         Difference: an oracle disagrees.
     """
-    profile = lutlab_profiles.get(case.profile)
     built = build(
         folder, case.top, list(case.sources), case.profile, dict(case.parameters), bels=dict(case.bels), pack_raw=False
     )
+    return verify(case, built, cache, cycles, seed)
+
+
+def verify(case: Case, built: Build, cache: Path, cycles: int, seed: int = 1) -> Verdict:
+    """Hold a case that is built against every oracle.
+
+    Raises:
+        Difference: an oracle disagrees.
+    """
+    profile = lutlab_profiles.get(case.profile)
     translator = Translator(profile, cache)
     database = translator.database()
     configuration = Configuration(database, parse(built.bit.read_bytes(), database.device))

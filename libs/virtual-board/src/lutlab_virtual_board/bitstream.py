@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import msgspec
 
+from lutlab_virtual_board import bulk
 from lutlab_virtual_board.crc import crc16
 from lutlab_virtual_board.decompress import Decompressor, decompressor
 from lutlab_virtual_board.device import BRAM_WORDS, DeviceGeometry
@@ -82,6 +83,7 @@ class _Parser:
         self.brams: dict[int, list[int]] = {}
         self.bram_at = (0, 0)
         self.decompressor: Decompressor | None = None
+        self.dictionary = b""
         self.done = False
 
     def run(self) -> Bitstream:
@@ -156,7 +158,8 @@ class _Parser:
 
     def write_dictionary(self) -> None:
         flags = self.take(3)[0]
-        self.decompressor = decompressor(self.take(8))
+        self.dictionary = self.take(8)
+        self.decompressor = decompressor(self.dictionary)
         if flags & _CHECK_CRC:
             self.check_crc("the compression dictionary")
 
@@ -169,13 +172,14 @@ class _Parser:
         if expand is None:
             self.fail("compressed frames before a compression dictionary")
         padded = (self.device.frame_bytes + 7) // 8 * 8
-        self.write_any_frames(lambda at: expand.frame(self.data, at, padded))
+        self.write_any_frames(lambda at: expand.frame(self.data, at, padded), compressed=True)
 
-    def write_any_frames(self, read: Callable[[int], tuple[bytes, int]]) -> None:
+    def write_any_frames(self, read: Callable[[int], tuple[bytes, int]], compressed: bool = False) -> None:
         """Read the frames of one command; they arrive last frame first.
 
         Args:
             read: gives the frame at a position of the stream, and how many bytes of the stream it takes.
+            compressed: they are.
         """
         if self.idcode is None:
             self.fail("configuration frames before VERIFY_ID")
@@ -190,7 +194,10 @@ class _Parser:
         every = bool(flags & _CHECK_CRC) and not flags & _CRC_AT_END
         shift, mask = device.pad_after_bits, (1 << device.frame_bits) - 1
         frames, dummies = [0] * device.frames, flags & _DUMMY_BYTES
-        for number in range(count):
+        ready = self.read_in_bulk(count, dummies) if compressed and every else []
+        for number, frame in enumerate(ready):
+            frames[device.frames - 1 - number] = int.from_bytes(frame) >> shift & mask
+        for number in range(len(ready), count):
             frame, length = read(self.at)
             self.take(length)
             frames[device.frames - 1 - number] = int.from_bytes(frame) >> shift & mask
@@ -205,6 +212,16 @@ class _Parser:
             if dummies:
                 self.take(dummies)
         self.frames = frames
+
+    def read_in_bulk(self, count: int, dummies: int) -> list[bytes]:
+        """Compressed frames up to the first one that is damaged; none where there is no compiler."""
+        lib = bulk.library()
+        if lib is None:
+            return []
+        form = bulk.Compressed(self.dictionary, (self.device.frame_bytes + 7) // 8 * 8, dummies)
+        found = bulk.frames(lib, self.data, (self.at, self.crc), form, count)
+        self.at, self.crc = found.at, found.crc
+        return found.frames
 
     def set_bram_address(self) -> None:
         self.take(3)

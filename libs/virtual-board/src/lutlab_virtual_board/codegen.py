@@ -134,7 +134,7 @@ class _Generator:
         self.levels = sorted({driver.clock for driver in drivers if isinstance(driver, ClockLevel)})
         self.values = Values(netlist, self.schedule, self.inputs)
         self.state = State(netlist, self.schedule, self.values)
-        self.writer = Writer(self.values.sources, len(self.edges) > 1)
+        self.writer = Writer(self.values.sources, len(self.edges) > 1, self.values.register_group)
 
     def source(self) -> str:
         """The translation unit."""

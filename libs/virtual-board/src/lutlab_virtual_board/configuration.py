@@ -9,7 +9,9 @@ import struct
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from lutlab_virtual_board import bulk
 from lutlab_virtual_board.bitstream import Bitstream
+from lutlab_virtual_board.bulk_chip import BulkChip
 from lutlab_virtual_board.tile_kind import TileKind
 from lutlab_virtual_board.trellis import STRIDE, Database, Tile, decode_kind
 from lutlab_virtual_board.wires import Wire, place_key, place_of, relative, wire_key, wire_of
@@ -22,6 +24,10 @@ _CARRY_SINKS = [
 
 _FRAME_CODE = {16: "H"}[STRIDE]
 """A tile's bits in one frame, for `struct`."""
+
+
+Links = dict[int, int] | BulkChip
+"""Drivers of wires by their numbers; both forms have `get`."""
 
 
 @dataclass(slots=True)
@@ -58,7 +64,7 @@ class Configuration:
 
     def __init__(self, database: Database, bitstream: Bitstream) -> None:
         self.database = database
-        self.links: dict[int, int] = {}
+        self.links: Links = {}
         self._carry_bits: dict[int, int] = {}
         self.tiles: dict[tuple[int, int], list[TileConfiguration]] = defaultdict(list)
         self.brams = bitstream.brams
@@ -68,18 +74,24 @@ class Configuration:
         self.last_column = max(tile.x for tile in database.tiles)
         self.last_row = max(tile.y for tile in database.tiles)
         self._at: dict[tuple[int, int], list[Tile]] = defaultdict(list)
-        columns = _Columns(bitstream.frames)
+        self._columns = _Columns(bitstream.frames)
         for tile in database.tiles:
             self._at[tile.x, tile.y].append(tile)
-            bits = columns.tile_bits(tile)
-            if bits:
-                self._bits[tile.name] = bits
-                self._decode(tile, bits)
+        lib = bulk.library()
+        self.bulk = BulkChip(lib, database, bitstream.frames, self._kind_named, self.bits) if lib else None
+        if self.bulk:
+            self.links, self._carry_bits = self.bulk, self.bulk.carry
+            for tile, choices, words, unexplained in self.bulk.tiles():
+                self.tiles[tile.x, tile.y].append(TileConfiguration(tile, choices, words, _positions(unexplained)))
+            self.bulk.forget_tiles()
+        else:
+            self._decode_all()
 
     @property
     def arcs(self) -> dict[Wire, Wire]:
         """Driver of every wire whose multiplexer is set, bits of carry cells included."""
-        return {wire_of(sink): wire_of(source) for sink, source in (self.links | self._carry_bits).items()}
+        links = self.links if isinstance(self.links, dict) else self.links.all_links()
+        return {wire_of(sink): wire_of(source) for sink, source in (links | self._carry_bits).items()}
 
     def driver(self, wire: Wire) -> Wire | None:
         """Driver of a wire if its multiplexer is set."""
@@ -160,7 +172,10 @@ class Configuration:
 
     def bits(self, tile: Tile) -> int:
         """A tile's configuration bits: frame f, bit b at position f * STRIDE + b."""
-        return self._bits.get(tile.name, 0)
+        bits = self._bits.get(tile.name)
+        if bits is None:
+            bits = self._bits[tile.name] = self._columns.tile_bits(tile)
+        return bits
 
     def patterns(self, tile: Tile, name: str) -> dict[str, int]:
         """For each value of a choice the bits that it sets in a tile; empty where the tile has no such choice."""
@@ -168,19 +183,30 @@ class Configuration:
         return {option.value: option.ones for option in matcher.options} if matcher else {}
 
     def _kind(self, tile: Tile) -> TileKind:
-        kind = self._kinds.get(tile.kind)
+        return self._kind_named(tile.kind)
+
+    def _kind_named(self, name: str) -> TileKind:
+        kind = self._kinds.get(name)
         if kind is None:
-            kind = self._kinds[tile.kind] = TileKind(decode_kind(self.database.kinds[tile.kind]))
+            kind = self._kinds[name] = TileKind(decode_kind(self.database.kinds[name]))
         return kind
 
-    def _decode(self, tile: Tile, bits: int) -> None:
+    def _decode_all(self) -> None:
+        """Read every tile; `BulkChip` does the same where there is a compiler."""
+        links = self.links = {}
+        for tile in self.database.tiles:
+            bits = self.bits(tile)
+            if bits:
+                self._decode(tile, bits, links)
+
+    def _decode(self, tile: Tile, bits: int, links: dict[int, int]) -> None:
         place = place_key(tile.x, tile.y)
-        choices, words, unexplained = self._kind(tile).read(bits, place, self.links)
+        choices, words, unexplained = self._kind(tile).read(bits, place, links)
         for mode, sinks in _CARRY_SINKS:
             if choices.get(mode) == "CCU2":
                 for sink in sinks:
-                    if sink + place in self.links:
-                        self._carry_bits[sink + place] = self.links.pop(sink + place)
+                    if sink + place in links:
+                        self._carry_bits[sink + place] = links.pop(sink + place)
         self.tiles[tile.x, tile.y].append(TileConfiguration(tile, choices, words, _positions(unexplained)))
 
 

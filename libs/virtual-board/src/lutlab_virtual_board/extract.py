@@ -6,12 +6,15 @@ import functools
 import re
 from collections.abc import Callable
 
+from lutlab_virtual_board.bulk_chip import BulkChip
+from lutlab_virtual_board.bulk_design import BulkDesign, BulkNetlist
 from lutlab_virtual_board.cells import alu, block_ram, clocking, multiplier, pad_logic, pads, slices
-from lutlab_virtual_board.cells.context import Context
+from lutlab_virtual_board.cells.context import BulkContext, Context
 from lutlab_virtual_board.configuration import Configuration
 from lutlab_virtual_board.errors import UnsupportedCell
 from lutlab_virtual_board.inventory import refuse_unsupported
 from lutlab_virtual_board.netlist import Net, Netlist, PinInput
+from lutlab_virtual_board.simplify import combinational_inputs
 from lutlab_virtual_board.wires import NAME_SHIFT, Wire, name_of, wire_of
 
 _FREQUENT: tuple[tuple[re.Pattern[str], Callable[[Context, int, Net], None]], ...] = (
@@ -47,8 +50,10 @@ def extract(configuration: Configuration, package: str, clock_pin: str, clock_hz
     Raises:
         UnsupportedConfiguration: the design uses something this board does not execute.
     """
-    context = Context(configuration, package, clock_pin, clock_hz)
     refuse_unsupported(configuration)
+    if configuration.bulk:
+        return _extract_in_bulk(configuration.bulk, BulkContext(configuration, package, clock_pin, clock_hz))
+    context = Context(configuration, package, clock_pin, clock_hz)
     for pin, net in pads.outputs(context):
         context.netlist.outputs[pin] = net
     while context.pending:
@@ -56,6 +61,29 @@ def extract(configuration: Configuration, package: str, clock_pin: str, clock_hz
         if context.netlist.drivers[net] is None:
             _expander(source >> NAME_SHIFT)(context, source, net)
     return context.netlist
+
+
+def _extract_in_bulk(chip: BulkChip, context: BulkContext) -> Netlist:
+    """The same, with nets and slices in C."""
+    names, cells = slices.bulk_names()
+
+    def expand(source: int, net: Net) -> None:
+        _expander(source >> NAME_SHIFT)(context, source, net)
+
+    def clock(register: int, line: int) -> int:
+        return clocking.require_clock_at(context, line, slices.register_place(register))
+
+    design = BulkDesign(chip, names, cells, expand=expand, clock=clock, chip_reset=lambda: clocking.chip_reset(context))
+    try:
+        netlist = BulkNetlist(design)
+        context.attach(netlist)
+        for pin, net in pads.outputs(context):
+            netlist.outputs[pin] = net
+        design.extract()
+        netlist.graph = design.finish(functools.partial(combinational_inputs, netlist), slices.register_place)
+    finally:
+        design.close()
+    return netlist
 
 
 @functools.cache

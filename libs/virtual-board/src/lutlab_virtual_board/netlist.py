@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from lutlab_virtual_board.bulk import Graph
 
 Net = int
 ZERO: Net = 0
@@ -275,6 +278,7 @@ class Netlist:
         registers, rams, block_rams, multipliers: the state.
         clocks: the design's clocks; empty where nothing is clocked.
         names: wires of nets, for messages.
+        graph: `drivers` as arrays where they are at hand, see `bulk`.
     """
 
     drivers: list[Driver | None] = field(default_factory=lambda: [None, None])
@@ -285,8 +289,26 @@ class Netlist:
     multipliers: list[Multiplier] = field(default_factory=list)
     clocks: list[Clock | DerivedClock] = field(default_factory=list)
     names: dict[Net, str] = field(default_factory=dict)
+    graph: Graph | None = field(default=None, repr=False, compare=False)
 
     def add(self, driver: Driver | None) -> Net:
         """A new net with this driver."""
         self.drivers.append(driver)
         return len(self.drivers) - 1
+
+    def driver(self, net: Net) -> Driver | None:
+        """The driver of a net that is neither a function nor a register's output."""
+        return self.drivers[net]
+
+    def drive(self, net: Net, driver: Driver) -> None:
+        """Let something drive a net."""
+        self.drivers[net] = driver
+
+    def add_register(self, register: Register) -> int:
+        """Another register, which may change until the netlist is complete; its index."""
+        self.registers.append(register)
+        return len(self.registers) - 1
+
+    def name(self, net: Net, text: str) -> None:
+        """Call a net something in messages."""
+        self.names[net] = text

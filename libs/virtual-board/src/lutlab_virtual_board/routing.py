@@ -59,6 +59,9 @@ Source = Wire | Tie | None
 FLOATING, TIED_LOW, TIED_HIGH = -1, -2, -3
 """What `Routing.source_key` gives for a sink that no wire drives."""
 
+IN_TILES, IN_COLUMN, FOR_WIRE = range(3)
+"""Where else a wire of the same name has the same driver: where the same kinds of tiles are, in its column, nowhere."""
+
 _ENDS: dict[int, Source] = {FLOATING: None, TIED_LOW: Tie(0), TIED_HIGH: Tie(1)}
 
 
@@ -93,6 +96,9 @@ class Routing:
         # What drives a wire, less its place, by the number of its name and the tiles' kinds; and by the wire's number.
         self._steps: dict[int, int] = {}
         self._known_steps: dict[int, int] = {}
+        self._chip = configuration.bulk
+        if self._chip:
+            self._chip.route({place: number >> NAME_SHIFT for place, number in self._sets.items()}, self._bulk_step)
 
     def source(self, sink: Wire) -> Source:
         """The cell output, tie or nothing at the other end of a wire; see `source_key`."""
@@ -110,6 +116,8 @@ class Routing:
         found = known.get(sink)
         if found is not None:
             return found
+        if self._chip:
+            return self._chip.source(sink)
         links, steps, sets, wire = self.configuration.links.get, self._steps.get, self._sets.get, sink
         for _ in range(PATH_WIRES_MAX):
             # No multiplexer's sink is a cell's output.
@@ -133,6 +141,16 @@ class Routing:
             if place in self._sets and self._is_within_tile(wire_of(key), found):
                 self._steps[(key >> NAME_SHIFT) + self._sets[place]] = found - place
         return found
+
+    def _bulk_step(self, key: int) -> tuple[int, int]:
+        """The next wire towards the driver, and where it is the same: IN_TILES, IN_COLUMN, or only for this wire."""
+        found, wire = self._search_step(key), wire_of(key)
+        if key & PLACE_MASK in self._sets and self._is_within_tile(wire, found):
+            return found, IN_TILES
+        # A row's tap is in its row.
+        if _ROW.fullmatch(wire.name) and found >= 0 and wire.name not in self._database.fixed:
+            return found, IN_COLUMN
+        return found, FOR_WIRE
 
     def _search_step(self, key: int) -> int:
         wire = wire_of(key)

@@ -7,10 +7,14 @@ every cycle. Functions with a single reader become part of their reader's expres
 
 from __future__ import annotations
 
+import contextlib
+from array import array
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import accumulate, chain
 
+from lutlab_virtual_board import bulk
 from lutlab_virtual_board.expressions import Tree, tree_of, uses_of
 from lutlab_virtual_board.netlist import (
     ONE,
@@ -32,6 +36,7 @@ from lutlab_virtual_board.simplify import (
     combinational_inputs,
     combinational_order,
     factor_inputs,
+    graph_of,
     held_reset,
     product_inputs,
 )
@@ -132,6 +137,13 @@ def plan(netlist: Netlist) -> Schedule:
     for group in groups:
         always += [group.enable, group.reset]
     needed = [*always, *(net for group in groups for net in group.nets)]
+    lib = bulk.library()
+    graph = graph_of(netlist) if lib else None
+    if lib and graph:
+        # Where there is a loop, Python names its wires.
+        with contextlib.suppress(bulk.Looped):
+            reading, inlined = _read_in_bulk(netlist, groups, always, bulk.BulkPlan(lib, graph, needed))
+            return Schedule(groups, reading.owner, reading.order, inlined, reading.trees, edges, reference, derived)
     order = [net for net in combinational_order(netlist, needed) if _is_computed(netlist, net)]
     trees = {
         net: tree_of(driver.table, len(driver.inputs))
@@ -381,13 +393,17 @@ def _owners(netlist: Netlist, groups: list[Group], always: list[Net], order: lis
         for source in driver.inputs if isinstance(driver, Function) else combinational_inputs(netlist, driver):
             if claim(source, mine) != mine:
                 claims[source] = ALWAYS
-    # One statement computes all bits of a product, so they have one owner.
-    for net in order:
+    _promote_factors(netlist, owner, order)
+    return owner
+
+
+def _promote_factors(netlist: Netlist, owner: dict[Net, int], order: list[Net]) -> None:
+    """One statement computes all bits of a product, so they have one owner."""
+    for net in order if netlist.multipliers else ():
         driver = netlist.drivers[net]
         if isinstance(driver, ProductOutput):
             for source in product_inputs(netlist.multipliers[driver.index]):
                 _promote(netlist, owner, source)
-    return owner
 
 
 def _promote(netlist: Netlist, owner: dict[Net, int], net: Net) -> None:
@@ -409,6 +425,30 @@ class _Reading:
     order: list[Net]
     owner: dict[Net, int]
     trees: dict[Net, Tree]
+
+
+def _read_in_bulk(
+    netlist: Netlist, groups: list[Group], always: list[Net], planned: bulk.BulkPlan
+) -> tuple[_Reading, set[Net]]:
+    """The same as `_owners`, `tree_of` and `_inlined` find, in C."""
+    drivers, form = netlist.drivers, planned.form.tolist()
+    examples = [driver for net in planned.examples if isinstance(driver := drivers[net], Function)]
+    trees = [tree_of(table, len(inputs)) for table, inputs in examples]
+    uses = [uses_of(table, len(inputs)) for table, inputs in examples]
+    firsts = array("i", accumulate(map(len, uses), initial=0))
+    pairs = array("i", chain.from_iterable(chain.from_iterable(uses)))
+    forms = bulk.Forms(array("i", [tree.cost for tree in trees]), firsts, pairs)
+    planned.own([group.nets for group in groups], always, forms, EXPRESSION_COST_MAX)
+    order = [net for net in planned.reached if form[net] >= 0 or _is_computed(netlist, net)]
+    found = planned.owner.tolist()
+    owner = {net: found[net] for net in order}
+    if netlist.multipliers:
+        _promote_factors(netlist, owner, order)
+        for net, group in owner.items():
+            planned.owner[net] = group
+    inlined = planned.inlined()
+    written = {net: trees[number] for net in order if (number := form[net]) >= 0}
+    return _Reading(groups, always, order, owner, written), {net for net in order if inlined[net]}
 
 
 def _read_counts(netlist: Netlist, reading: _Reading) -> dict[Net, int]:

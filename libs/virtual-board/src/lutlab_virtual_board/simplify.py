@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import functools
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 from typing import NoReturn
 
+from lutlab_virtual_board import bulk
 from lutlab_virtual_board.errors import CombinationalLoop
 from lutlab_virtual_board.netlist import (
     ONE,
@@ -133,7 +136,22 @@ def simplify(netlist: Netlist, observed: Iterable[str]) -> Netlist:
     Raises:
         CombinationalLoop: logic feeds back on itself.
     """
-    return _Simplifier(netlist).run([pin for pin in observed if pin in netlist.outputs])
+    pins = [pin for pin in observed if pin in netlist.outputs]
+    lib = bulk.library()
+    graph = graph_of(netlist, with_registers=True) if lib else None
+    if lib and graph:
+        # Where there is a loop, Python names its wires.
+        with contextlib.suppress(bulk.Looped):
+            return _BulkSimplifier(lib, netlist, graph).run(pins)
+    return _Simplifier(netlist).run(pins)
+
+
+def graph_of(netlist: Netlist, with_registers: bool = False) -> bulk.Graph | None:
+    """A netlist's drivers as arrays, see `bulk.graph_of`, and its registers too where they are wanted."""
+    graph = netlist.graph
+    if graph is None or (with_registers and graph.registers is None):
+        return bulk.graph_of(netlist, combinational_inputs)
+    return graph
 
 
 class _Simplifier:
@@ -144,15 +162,15 @@ class _Simplifier:
         self.shared: dict[Driver, Net] = {}
         self.functions: dict[tuple[int, tuple[Net, ...]], Net] = {}
         self.behind: dict[Net, Net] = {}
-
-    def run(self, pins: list[str]) -> Netlist:
-        """Copy what the pins need, state by state, until nothing new is reached."""
         self.registers: dict[int, int] = {}
         self.rams: dict[int, int] = {}
         self.block_rams: dict[int, int] = {}
         self.multipliers: dict[int, int] = {}
         self.clocks: set[int] = set()
         self.waiting: list[tuple[str, int]] = []
+
+    def run(self, pins: list[str]) -> Netlist:
+        """Copy what the pins need, state by state, until nothing new is reached."""
         for pin in pins:
             self.new.outputs[pin] = self.get(self.old.outputs[pin])
         while self.waiting:
@@ -240,7 +258,7 @@ class _Simplifier:
             return self.share(RegisterOutput(self.registers[old]))
         new = self.registers[old] = len(self.registers)
         self.new.registers.append(self.old.registers[old])
-        self.waiting.append(("register", old))
+        self.wait("register", old)
         driver = RegisterOutput(new)
         net = self.shared[driver] = self.new.add(driver)
         return net
@@ -252,14 +270,18 @@ class _Simplifier:
             table[old] = len(table)
             places = getattr(self.new, f"{kind}s")
             places.append(getattr(self.old, f"{kind}s")[old])
-            self.waiting.append((kind, old))
+            self.wait(kind, old)
         return table[old]
+
+    def wait(self, kind: str, old: int) -> None:
+        """Put a piece of state on the stack of what waits to be copied."""
+        self.waiting.append((kind, old))
 
     def clock(self, number: int) -> int:
         """A clock by its number, which stays; what it is made of is copied later."""
         if number not in self.clocks:
             self.clocks.add(number)
-            self.waiting.append(("clock", number))
+            self.wait("clock", number)
         return number
 
     def copy_clock(self, number: int) -> None:
@@ -329,6 +351,50 @@ class _Simplifier:
             return None
         enable, reset = self.get(stage.enable), self.get(stage.reset)
         return replace(stage, enable=enable, reset=reset, clock=self.clock(stage.clock))
+
+
+class _BulkSimplifier(_Simplifier):
+    """The same, with functions and registers copied in C; see `bulk`."""
+
+    def __init__(self, lib: ctypes.CDLL, netlist: Netlist, graph: bulk.Graph) -> None:
+        super().__init__(netlist)
+        self.others: dict[Net, Driver | None] = {ZERO: None, ONE: None}
+        self.graph = graph
+        self.bulk = bulk.BulkSimplifier(lib, netlist, graph, self.copy)
+
+    def run(self, pins: list[str]) -> Netlist:
+        new = self.new
+        for pin in pins:
+            new.outputs[pin] = self.get(self.old.outputs[pin])
+        while state := self.bulk.run():
+            kind, index = state
+            getattr(self, f"copy_{kind}")(index)
+        words, place = self.graph.registers, self.graph.place
+        assert words is not None and place is not None
+        for old, d, enable, reset, clock, force in self.bulk.registers():
+            value, falling = words[bulk.REGISTER_WORDS * old + 3], bool(words[bulk.REGISTER_WORDS * old + 4])
+            new.registers.append(Register(d, enable, reset, value, falling, place(old), clock, force))
+        new.graph = self.bulk.result()
+        new.graph.follow({net: combinational_inputs(new, driver) for net, driver in self.others.items()})
+        new.drivers = new.graph.drivers(self.others)
+        return new
+
+    def get(self, net: Net) -> Net:
+        return self.bulk.get(net)
+
+    def share(self, driver: Driver) -> Net:
+        net = self.shared.get(driver)
+        if net is None:
+            net = self.shared[driver] = self.bulk.add()
+            self.others[net] = driver
+        return net
+
+    def wait(self, kind: str, old: int) -> None:
+        self.bulk.wait(kind, old)
+
+    def clock(self, number: int) -> int:
+        self.bulk.clock(number)
+        return number
 
 
 def reduce_function(table: int, inputs: list[Net], behind: Mapping[Net, Net] = _NO_INVERTERS) -> tuple[int, list[Net]]:

@@ -129,34 +129,53 @@ class TileKind:
     """
 
     def __init__(self, kind: TileType) -> None:
-        self._settings = [*kind.muxes, *kind.choices, *kind.words]
-        self._masks = [bits_of(setting.rows) for setting in self._settings]
+        self.settings = [*kind.muxes, *kind.choices, *kind.words]
+        self._masks = [bits_of(setting.rows) for setting in self.settings]
         self._mux_count = len(kind.muxes)
         self._first_word = len(kind.muxes) + len(kind.choices)
         self._matchers: dict[int, Matcher] = {}
         self._ready_words: dict[int, Word] = {}
         self._choices = {each.name: self._mux_count + index for index, each in enumerate(kind.choices)}
         self._words = {each.name: self._first_word + index for index, each in enumerate(kind.words)}
-        # What is known of settings before any tile was seen: most say nothing where their bits are clear.
-        self._arcs: dict[int, _Known] = {
-            number: {} if self._settings[number].always else {0: ()} for number in range(self._mux_count)
-        }
-        choices: dict[int, _KnownChoice] = {
-            number: {} if self._settings[number].always else {0: ()}
-            for number in range(self._mux_count, self._first_word)
-        }
-        in_frames = sorted(self._arcs, key=lambda number: self._settings[number].rows)
-        self._mux_blocks = self._blocks(self._arcs, in_frames)
-        self._choice_blocks = self._blocks(choices, list(choices))
+        in_frames = sorted(range(self._mux_count), key=lambda number: self.settings[number].rows)
+        self.numbers = [*in_frames, *range(self._mux_count, len(self.settings))]
+        """Of the settings, in the order in which they are read."""
         self._word_masks = [
-            (number, self._masks[number], self._settings[number].always)
-            for number in range(self._first_word, len(self._settings))
+            (number, self._masks[number], self.settings[number].always)
+            for number in range(self._first_word, len(self.settings))
         ]
         self._word_mask = functools.reduce(operator.or_, self._masks[self._first_word :], 0)
         # By the number of a multiplexer and its bits, which say nothing: where they are in the tile.
         self._silent: dict[tuple[int, int], int] = {}
         self._without_mux = ~functools.reduce(operator.or_, self._masks[: self._mux_count], 0)
         self._without_setting = ~functools.reduce(operator.or_, self._masks, 0)
+
+    # What is known of settings before any tile was seen: most say nothing where their bits are clear.
+
+    @functools.cached_property
+    def _arcs(self) -> dict[int, _Known]:
+        return {number: {} if self.settings[number].always else {0: ()} for number in range(self._mux_count)}
+
+    @functools.cached_property
+    def _mux_blocks(self) -> list[_Block[_Known]]:
+        return self._blocks(self._arcs, self.numbers[: self._mux_count])
+
+    @functools.cached_property
+    def _choice_blocks(self) -> list[_Block[_KnownChoice]]:
+        choices: dict[int, _KnownChoice] = {
+            number: {} if self.settings[number].always else {0: ()}
+            for number in range(self._mux_count, self._first_word)
+        }
+        return self._blocks(choices, list(choices))
+
+    def what(self, number: int) -> int:
+        """Whether a setting is a multiplexer (0), a choice (1) or a word (2)."""
+        return (number >= self._mux_count) + (number >= self._first_word)
+
+    def said(self, number: int, bits: int) -> tuple[str, str, int]:
+        """What a choice says in a tile: its name, or none where that is nothing; its value; unexplained bits."""
+        name, value, rest, _ = self._learn_choice(number, bits) or ("", "", 0, 0)
+        return name, value, rest
 
     def _blocks(self, known: dict[int, _T], numbers: list[int]) -> list[_Block[_T]]:
         """Settings some at a time, so that short integers are looked at."""
@@ -165,7 +184,7 @@ class TileKind:
             here = numbers[start : start + _SETTINGS_TOGETHER]
             mask = functools.reduce(operator.or_, (self._masks[number] for number in here))
             low = max((mask & -mask).bit_length() - 1, 0)
-            always = any(self._settings[number].always for number in here)
+            always = any(self.settings[number].always for number in here)
             each = [(number, self._masks[number] >> low, known[number]) for number in here]
             found.append((low, mask >> low, always, each))
         return found
@@ -258,7 +277,7 @@ class TileKind:
             if self._masks[number] & over:
                 matcher = self.matcher_at(number)
                 option = matcher.match(bits)
-                if option and (bits & matcher.mask or self._settings[number].always):
+                if option and (bits & matcher.mask or self.settings[number].always):
                     over &= ~option.ones
         return over
 
@@ -266,14 +285,14 @@ class TileKind:
         """A multiplexer or choice by its number."""
         found = self._matchers.get(number)
         if found is None:
-            found = self._matchers[number] = Matcher(self._settings[number])
+            found = self._matchers[number] = Matcher(self.settings[number])
         return found
 
     def word_at(self, number: int) -> Word:
         """A word by its number."""
         found = self._ready_words.get(number)
         if found is None:
-            found = self._ready_words[number] = Word(self._settings[number])
+            found = self._ready_words[number] = Word(self.settings[number])
         return found
 
     def choice(self, name: str) -> Matcher | None:

@@ -10,10 +10,16 @@ net that it has changed.
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import NamedTuple
+
+from lutlab_virtual_board import bulk, bulk_text
+from lutlab_virtual_board.bulk_text import Functions, Written
 
 FUNCTION_LINES_MAX = 400
 """Statements in one C function: compilers need more than linear time for larger ones."""
@@ -65,9 +71,13 @@ class Writer:
     Args:
         sources: names of the pieces of state that a text reads.
         several_edges: the design has more than one clock edge.
+        register_group: by a register's place its group; see `Values`.
     """
 
-    def __init__(self, sources: Callable[[str], set[str]], several_edges: bool = False) -> None:
+    def __init__(
+        self, sources: Callable[[str], set[str]], several_edges: bool = False, register_group: Sequence[int] = ()
+    ) -> None:
+        self._register_group = register_group
         self._sources = sources
         self._block_lines = BLOCK_LINES[several_edges]
         self._functions: list[_Function] = []
@@ -145,12 +155,16 @@ class Writer:
         Args:
             pieces: names of all state, for the macros that request its readers.
         """
+        written = self._write_in_bulk()
+        if written:
+            self.field_count = written.field_count
+            marks = self._bulk_marks(written)
+            return [*self._heads(pieces, marks), *([written.text] if written.text else [])], self._calls()
         readers, blocks = self._readers()
         self.field_count = len(readers)
         places = {net: f"S.t[{index}]" for index, net in enumerate(sorted(readers, key=int))}
         marks = self._marks()
-        text = [f"#define MARK_{name} {_request(marks.get(name, {}))}" for name in sorted(pieces)]
-        text += [f"static void {function.name}(void);" for function in self._functions]
+        text = self._heads(pieces, marks)
         for function in self._functions:
             text.append(f"static NOINLINE void {function.name}(void) {{")
             if function.block is None:
@@ -159,6 +173,44 @@ class Writer:
                 text += _render_block(function, places, blocks)
             text.append("}")
         return text, self._calls()
+
+    def _heads(self, pieces: set[str], marks: dict[str, Mask]) -> list[str]:
+        """The macros that request the readers of state, and the functions' declarations."""
+        macros = [f"#define MARK_{name} {_request(marks.get(name, {}))}" for name in sorted(pieces)]
+        return [*macros, *(f"static void {function.name}(void);" for function in self._functions)]
+
+    def _write_in_bulk(self) -> Written | None:
+        """All functions; None where that is not possible."""
+        lib = bulk.library()
+        if lib is None:
+            return None
+        statements = [statement for function in self._functions for statement in function.lines]
+        nets = array("i", [-1 if net is None else net for _, net in statements])
+        counts = (len(function.lines) for function in self._functions)
+        blocks = (-1 if function.block is None else function.block for function in self._functions)
+        functions = Functions(
+            texts=[text for text, _ in statements],
+            nets=nets,
+            first=array("i", accumulate(counts, initial=0)),
+            block=array("i", blocks),
+            group=array("i", self._register_group),
+            net_count=1 + max(nets, default=0),
+        )
+        return bulk_text.write(lib, functions, self.word_count)
+
+    def _bulk_marks(self, written: Written) -> dict[str, Mask]:
+        """The same as `_marks`, of what is known of registers and what reads or watches other state."""
+        found = defaultdict[str, Mask](dict, {f"q_{group}": mask for group, mask in enumerate(written.marks)})
+        starts = list(accumulate((len(function.lines) for function in self._functions), initial=0))
+        for index in written.asked:
+            at = bisect_right(starts, index) - 1
+            function = self._functions[at]
+            for name in self._sources(function.lines[index - starts[at]].text):
+                _add(found[name], function.block)
+        for function in self._blocks:
+            for name in function.watched:
+                _add(found[name], function.block)
+        return {name: dict(sorted(mask.items())) for name, mask in found.items()}
 
     def _readers(self) -> tuple[set[_Name], dict[_Name, str]]:
         """Nets that leave the function that computes them, and what requests the blocks that read each of those."""
@@ -240,6 +292,13 @@ class Writer:
             more = " ".join(f"allowed[{word}] |= {bits:#x}UL;" for word, bits in sorted(_mask(blocks).items()))
             lines.append(f"if (S.edges & {1 << edge}UL) {{ {more} }}")
         return lines
+
+
+def _add(mask: Mask, block: int | None) -> None:
+    """Put a block among others."""
+    assert block is not None
+    word, bit = divmod(block, _WORD_BITS)
+    mask[word] = mask.get(word, 0) | 1 << bit
 
 
 def _mask(blocks: Iterable[int]) -> Mask:

@@ -198,7 +198,8 @@ class _Alu:
         stages = [cell.stage("OUTPUT0"), cell.stage("OUTPUT1")]
         # The result feeds back before it is known.
         self.result = [cell.context.netlist.add(None) for _ in range(_BITS)]
-        cell.context.netlist.names |= {net: f"{cell.where} R{bit}" for bit, net in enumerate(self.result)}
+        for bit, net in enumerate(self.result):
+            cell.context.netlist.name(net, f"{cell.where} R{bit}")
         self.c = self._c()
         self.code = self.build.opcode()
         self.sum = self._combined()

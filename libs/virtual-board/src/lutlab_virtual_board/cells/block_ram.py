@@ -106,7 +106,7 @@ def expand(context: Context, wire: Wire, net: Net) -> None:
     for bit in range(2 * _DATA_BITS):
         output = context.output(Wire(wire.x, wire.y, f"JDO{'AB'[bit // _DATA_BITS]}{bit % _DATA_BITS}_EBR"))
         if resets[bit] == ZERO:
-            context.netlist.drivers[output] = BlockRamOutput(index, bit)
+            context.netlist.drive(output, BlockRamOutput(index, bit))
         else:
             held = context.netlist.add(BlockRamOutput(index, bit))
             context.drive(output, SELECT, held, ZERO, resets[bit])

@@ -335,6 +335,5 @@ def _reset_net(context: Context, wire: Wire, mode: str) -> Net:
     where = place(wire, "SGSR")
     clock = require_clock(context, Wire(wire.x, wire.y, "JCLK_GSR"), where)
     held = Register(d=active, enable=ONE, reset=ZERO, value=0, falling=False, place=where, clock=clock)
-    context.netlist.registers.append(held)
-    late = context.netlist.add(RegisterOutput(len(context.netlist.registers) - 1))
+    late = context.netlist.add(RegisterOutput(context.netlist.add_register(held)))
     return context.function(OR, active, late)

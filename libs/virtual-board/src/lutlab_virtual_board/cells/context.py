@@ -6,6 +6,7 @@ import functools
 import re
 from dataclasses import dataclass, field
 
+from lutlab_virtual_board.bulk_design import BulkNetlist
 from lutlab_virtual_board.configuration import Configuration
 from lutlab_virtual_board.errors import DatabaseError, UnsupportedConfiguration
 from lutlab_virtual_board.netlist import ONE, ZERO, Clock, ClockLevel, DerivedClock, Net, Netlist, PinInput, function_of
@@ -117,7 +118,7 @@ class Context:
 
     def drive(self, net: Net, table: int, *inputs: Net) -> None:
         """Let a function drive a net."""
-        self.netlist.drivers[net] = function_of(table, inputs)
+        self.netlist.drive(net, function_of(table, inputs))
 
     def function(self, table: int, *inputs: Net) -> Net:
         """A net that carries a function of others; equal ones are shared."""
@@ -178,3 +179,20 @@ def number(name: str) -> int:
     if match is None:
         raise UnsupportedConfiguration(f"wire name {name!r} has no number")
     return int(match[0])
+
+
+class BulkContext(Context):
+    """The same, with nets and functions kept in C once that is attached."""
+
+    def attach(self, netlist: BulkNetlist) -> None:
+        """Keep nets here from now on."""
+        self.netlist, self._design = netlist, netlist.design
+
+    def net_at(self, sink: int) -> Net:
+        return self._design.net_from(self.routing.source_key(sink))
+
+    def net_from(self, source: int) -> Net:
+        return self._design.net_from(source)
+
+    def function(self, table: int, *inputs: Net) -> Net:
+        return self._design.function(table, inputs)

@@ -207,7 +207,7 @@ def expand(context: Context, wire: Wire, net: Net) -> None:
         signed = context.function(OR, *built.signs)
         _pass(context, net, built.cell.registered([signed], multiplier.stage_product)[0])
     elif name.startswith("P"):
-        context.netlist.drivers[net] = ProductOutput(built.index, int(name[1:]))
+        context.netlist.drive(net, ProductOutput(built.index, int(name[1:])))
     else:
         bit, first = int(name[3:]), name[2] == "A"
         factor, stage = (multiplier.a, multiplier.stage_a) if first else (multiplier.b, multiplier.stage_b)

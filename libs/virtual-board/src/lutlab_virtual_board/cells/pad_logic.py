@@ -105,8 +105,7 @@ class PadLogic:
         """What a net was some edges ago."""
         for _ in range(count):
             register = Register(d, ONE, ZERO, 0, falling, self.where, clock)
-            self.context.netlist.registers.append(register)
-            d = self.context.netlist.add(RegisterOutput(len(self.context.netlist.registers) - 1))
+            d = self.context.netlist.add(RegisterOutput(self.context.netlist.add_register(register)))
         return d
 
     def pair_clock(self, way: str) -> tuple[int, bool]:

@@ -6,8 +6,10 @@ Lattice FPGA-DS-02012 "ECP5 Family", section "Slice"; Project Trellis, tile PLC2
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
 
+from lutlab_virtual_board.bulk_design import NET_CARRY, NET_LUT, NET_MUX5, NET_MUX6, NET_REGISTER
 from lutlab_virtual_board.cells.clocking import chip_reset, require_clock, require_clock_at
 from lutlab_virtual_board.cells.context import AND, OR, SELECT, Context
 from lutlab_virtual_board.errors import UnsupportedCell
@@ -112,6 +114,31 @@ def _register_names(index: int) -> _RegisterNames:
 _REGISTERS = [_register_names(index) for index in range(8)]
 
 
+def bulk_names() -> tuple[array[int], dict[int, tuple[int, int]]]:
+    """The wires of slices as C has them; and of each cell's output, by the number of its name, the kind and index."""
+    lines = [_key(f"{line}{number}") for line in ("CLK", "LSR") for number in range(2)]
+    names = array("i", [pins[letter][1] for pins in _PINS for letter in "ABCDM"])
+    names += array("i", [each.total for each in _CARRIES])
+    names += array("i", [_key(f"FX{half}{letter}_SLICE") for half in "AB" for letter in _SLICES])
+    names += array("i", [each.carry_in for each in _CARRIES] + [each.carry_out for each in _CARRIES])
+    names += array("i", [each.data for each in _REGISTERS])
+    for wires in ([each.enable for each in _REGISTERS], [each.clock for each in _REGISTERS]):
+        names += array("i", wires[::2])
+    names += array("i", [each.reset for each in _REGISTERS[::2]] + lines)
+    cells = {name_number(f"F{index}_SLICE"): (NET_LUT, index) for index in range(8)}
+    cells |= {name_number(f"Q{index}_SLICE"): (NET_REGISTER, index) for index in range(8)}
+    for index, letter in enumerate(_SLICES):
+        cells[name_number(f"F5{letter}_SLICE")] = NET_MUX5, index
+        cells[name_number(f"FX{letter}_SLICE")] = NET_MUX6, index
+        cells[_CARRIES[2 * index + 1].carry_out >> NAME_SHIFT] = NET_CARRY, index
+    return names, cells
+
+
+def register_place(source: int) -> str:
+    """Where the register is whose output has this number, for messages."""
+    return _place(source & PLACE_MASK, _REGISTERS[_INDEX_OF[source >> NAME_SHIFT]].cell)
+
+
 def _pin(context: Context, at: int, index: int, letter: str) -> Net:
     """Input A, B, C, D or M of LUT or register `index`."""
     tied, wire = _PINS[index][letter]
@@ -141,7 +168,7 @@ def expand_lut(context: Context, source: int, net: Net) -> None:
     if mode == "LOGIC":
         carried = context.net_at
         inputs = tuple([ONE if choices.get(tied) == "1" else carried(wire + at) for tied, wire in _LUT_PINS[index]])
-        context.netlist.drivers[net] = function_of(words.get(_INITS[index], _LUT_INIT_ERASED), inputs)
+        context.netlist.drive(net, function_of(words.get(_INITS[index], _LUT_INIT_ERASED), inputs))
     elif mode == "CCU2":
         _carry_half(context, at, index)
     elif mode == "DPRAM":
@@ -202,14 +229,14 @@ def _carry_half(context: Context, at: int, index: int) -> None:
     inputs, init = _inputs(context, at, index), _init(context, at, index)
     lut = context.function(init, *inputs)
     total, carry = context.net_from(wires.total + at), context.net_from(wires.carry_out + at)
-    drivers = context.netlist.drivers
+    drive = context.drive
     if context.configuration.settings(at)[0].get(wires.inject, "YES") == "YES":
-        drivers[total] = function_of(_BUFFER, (lut,))
-        drivers[carry] = function_of(AND, (lut, carry_in))
+        drive(total, _BUFFER, lut)
+        drive(carry, AND, lut, carry_in)
     else:
         generate = context.function(init & 0xF, inputs[0], inputs[1])
-        drivers[total] = function_of(_XOR, (lut, carry_in))
-        drivers[carry] = function_of(SELECT, (generate, carry_in, lut))
+        drive(total, _XOR, lut, carry_in)
+        drive(carry, SELECT, generate, carry_in, lut)
 
 
 def _distributed_ram(context: Context, at: int, net: Net, index: int) -> None:
@@ -231,7 +258,7 @@ def _distributed_ram(context: Context, at: int, net: Net, index: int) -> None:
         clock=clock,
     )
     context.netlist.rams.append(ram)
-    context.netlist.drivers[net] = RamOutput(len(context.netlist.rams) - 1)
+    context.netlist.drive(net, RamOutput(len(context.netlist.rams) - 1))
 
 
 def _write_enable(context: Context, x: int, y: int, index: int) -> Net:
@@ -278,19 +305,18 @@ def add_register(context: Context, net: Net, register: Register, force: Net, chi
         force: what resets it without its clock.
         chip_wide: it is under the chip-wide reset too.
     """
-    context.netlist.registers.append(register)
-    driver = RegisterOutput(len(context.netlist.registers) - 1)
+    driver = RegisterOutput(context.netlist.add_register(register))
     chip = chip_reset(context) if chip_wide else None
     if chip is not None:
         register.reset = context.function(OR, register.reset, chip)
         force = context.function(OR, force, chip)
     register.force = force
     if force == ZERO:
-        context.netlist.drivers[net] = driver
+        context.netlist.drive(net, driver)
         return
     held = context.netlist.add(driver)
     forced = ONE if register.value else ZERO
-    context.netlist.drivers[net] = function_of(SELECT, (held, forced, force))
+    context.drive(net, SELECT, held, forced, force)
 
 
 def _register_enable(context: Context, at: int, names: _RegisterNames, choices: dict[str, str]) -> Net:
