@@ -48,6 +48,7 @@ async def commands(nc: Client) -> CommandClient:
 
 async def test_settled_means_that_the_server_knows_of_a_subscription(nats_url: str) -> None:
     sent = bytearray()
+    ended = asyncio.Event()
     port = urlsplit(nats_url).port
 
     async def forward(client: StreamReader, client_out: StreamWriter) -> None:
@@ -60,6 +61,8 @@ async def test_settled_means_that_the_server_knows_of_a_subscription(nats_url: s
             to.close()
 
         await asyncio.gather(pipe(client, server_out, sent), pipe(server, client_out, bytearray()))
+        await asyncio.gather(client_out.wait_closed(), server_out.wait_closed())
+        ended.set()
 
     async with await asyncio.start_server(forward, "127.0.0.1", 0) as proxy:
         through = proxy.sockets[0].getsockname()[1]
@@ -69,6 +72,7 @@ async def test_settled_means_that_the_server_knows_of_a_subscription(nats_url: s
         assert b"SUB some.subject" in sent
         assert sent.rindex(b"PING") > sent.index(b"SUB some.subject"), "the answer was to a PING ahead of it"
         await client.close()
+        await asyncio.wait_for(ended.wait(), 5)  # or its sockets outlive the loop
 
 
 async def test_streams_are_created_once(nc: Client) -> None:
