@@ -1,29 +1,26 @@
 """The peers, each as users run it, with the same few calls: `read_one`, `read_block`, `write_block`, `scatter`.
 
-They are installed with `pip install .[bench]`; the reference SDK's codec comes from its source distribution, fetched
-when the bench runs and kept in the temporary folder, never in this repository.
+They are installed with `pip install .[bench]`, but for the reference SDK's codec (`benchmarks/reference_sdk.py`).
 """
 
 # ruff: noqa: PLC0415 - a peer that is not installed must not keep the others from running
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import socket
 import subprocess
 import sys
-import tarfile
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from device import FakeDevice
 
-SDK = "manhattan-reasoning-gym==0.1.11"
+sys.path.append(str(Path(__file__).parents[1]))
+from reference_sdk import sdk_codec
+
 LITEX_WORDS_MAX = 255
 """What a LiteX command's length byte can say."""
 
@@ -141,27 +138,6 @@ class Manta:
         device = getattr(self._uart, "_serial_device", None)
         if device is not None:
             device.close()
-
-
-def sdk_codec() -> ModuleType:
-    """The reference SDK's codec, from its source distribution. Raises: what pip or the download raises."""
-    folder = Path(tempfile.gettempdir()) / f"lutlab-bench-sdk-{os.getuid()}"
-    if not list(folder.glob("*.tar.gz")):
-        folder.mkdir(exist_ok=True)
-        options = ["--quiet", "--no-deps", "--no-binary", SDK.partition("=")[0], "--ignore-requires-python"]
-        subprocess.run([sys.executable, "-m", "pip", "download", *options, "-d", str(folder), SDK], check=True)
-    with tarfile.open(next(folder.glob("*.tar.gz"))) as archive:
-        member = next(m for m in archive.getmembers() if m.name.endswith("/_wire.py"))
-        file = archive.extractfile(member)
-        assert file is not None
-        path = folder / "reference_wire.py"
-        path.write_bytes(file.read())
-    spec = importlib.util.spec_from_file_location("reference_wire", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 class ReferenceCodec:

@@ -1,6 +1,6 @@
 """`make bench-stream`: words through the public stream endpoint of a whole lab with a virtual board, end to end.
 
-The frames are the reference SDK's, encoded and decoded by its own unmodified codec (fetched from PyPI, never kept): API
+The frames are the reference SDK's, encoded and decoded by its own unmodified codec (`benchmarks/reference_sdk.py`): API
 key, WebSocket, API, NATS, agent, the bus of a real build on a virtual board, and back. Printed are single reads and
 pipelined ones, both beside their targets, and, of a lab of its own, what each process spent on a word; the exit status
 is 1 where a target is missed. `--url` measures a lab that runs already.
@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.util
 import json
 import os
 import signal
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
@@ -30,9 +28,11 @@ from websockets.sync.client import ClientConnection, connect
 
 from lutlab import Client
 
+sys.path.append(str(Path(__file__).parents[1]))
+from reference_sdk import sdk_codec
+
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-SDK = "manhattan-reasoning-gym==0.1.11"
 ECHO = ROOT / "examples/echo_memory/design.py"
 WORDS = 512
 READ_MS_TARGET = 2.0
@@ -59,32 +59,6 @@ class Figure:
     def ratio(self) -> float:
         """How many times better than the target."""
         return self.value / self.target if self.is_least else self.target / self.value
-
-
-def fetch_codec(folder: Path) -> ModuleType:
-    """The reference SDK's `_wire`, unmodified."""
-    pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check"]
-    command = [
-        *pip,
-        "download",
-        "--no-binary",
-        ":all:",
-        "--no-deps",
-        "--ignore-requires-python",
-        "-d",
-        str(folder),
-        SDK,
-    ]
-    subprocess.run(command, check=True, timeout=300)
-    with tarfile.open(next(folder.glob("*.tar.gz"))) as archive:
-        archive.extractall(folder, filter="data")
-    path = next(folder.glob("*/src/manhattan_reasoning_gym/_wire.py"))
-    spec = importlib.util.spec_from_file_location("reference_wire", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @contextlib.contextmanager
@@ -204,7 +178,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, default=Path("bench-stream.json"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="lutlab-bench-") as name, contextlib.ExitStack() as stack:
-        wire = fetch_codec(Path(name))
+        wire = sdk_codec()
         lab = (options.url, options.key, {}) if options.url else stack.enter_context(own_lab(Path(name)))
         figures = measure(*lab, options.board, wire)
     for figure in figures:

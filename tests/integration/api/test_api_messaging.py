@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID, uuid4
@@ -21,7 +22,7 @@ from lutlab_events.commands import RevokeKey
 from lutlab_events.envelope import Answer
 from lutlab_transport.clock import RandomIds, SystemClock
 from lutlab_transport.connection import settled
-from lutlab_transport.streams import ensure_streams
+from lutlab_transport.streams import ensure_streams, stream_config
 from pulling import pull_consumer
 
 SITE = "bench"
@@ -162,3 +163,23 @@ async def test_without_a_server() -> None:
         await NatsBus(link, site=SITE).request("agent-1", EXCHANGE, b"", 1)
     assert down.value.code == "board_unreachable"
     await link.stop()
+
+
+async def test_a_command_without_room_is_refused_at_once_and_nothing_was_done(
+    link: NatsMessaging, other: Client
+) -> None:
+    js = other.jetstream()
+    await ensure_streams(js)
+    await js.purge_stream("COMMANDS")
+    config = stream_config(subjects.COMMANDS)
+    config.max_bytes = 500
+    await js.update_stream(config)
+    try:
+        with pytest.raises(Unavailable, match="no room for more commands; nothing was done"):
+            for _ in range(5):
+                with contextlib.suppress(Unavailable):
+                    await ask(link, 0.05)
+            await ask(link, 60)
+    finally:
+        await ensure_streams(js)
+        await js.purge_stream("COMMANDS")

@@ -44,7 +44,7 @@ def digest(number: int) -> str:
 @pytest.fixture
 async def pool(postgres_url: str) -> AsyncIterator[asyncpg.Pool]:
     async with asyncpg.create_pool(postgres_url, min_size=1, max_size=2) as pool:
-        await pool.execute("truncate blobs, jobs, job_logs, profiles, projects, verifications")
+        await pool.execute("truncate blobs, dead_letters, jobs, job_logs, profiles, projects, verifications")
         yield pool
 
 
@@ -154,6 +154,21 @@ async def test_what_nobody_spoke_of_yet_stays_for_an_hour(pool: asyncpg.Pool) ->
         await pool.execute("insert into blobs values ($1, 1, 'x', $2)", digest(number), at)
     await clear_out(PostgresAttic(pool), SystemClock(), Retention(logs=None, blobs=None, transit_bytes=0))
     assert await left(pool) == {60}
+
+
+async def test_what_a_dead_letter_speaks_of_can_still_be_replayed(pool: asyncpg.Pool) -> None:
+    await blobs(pool, 70, 71, young=True)
+    for number, replayed_at in ((70, None), (71, YOUNG)):
+        letter = json.dumps({"body": {"type": "SubmitBuild", "source_digest": digest(number)}}).encode()
+        await pool.execute(
+            "insert into dead_letters values (gen_random_uuid(), 'COMMANDS', 'cmd.main.Submit', 'why', $1, $2, $3)",
+            letter,
+            YOUNG,
+            replayed_at,
+        )
+    await pool.execute("update blobs set created_at = $1 where digest = $2", OLD, digest(71))
+    await clear_out(PostgresAttic(pool), SystemClock(), RETENTION)
+    assert await left(pool) == {70}
 
 
 async def test_whoever_looks_for_a_blob_keeps_it(pool: asyncpg.Pool) -> None:

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from urllib.parse import urlsplit
 from uuid import UUID
 
 import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.js.api import ObjectStoreConfig
+from nats.js.errors import NotFoundError
 
 from lutlab_events import codec, ids, subjects
 from lutlab_events.commands import ReportProgrammed
 from lutlab_events.envelope import Answer
 from lutlab_transport.blobs import BLOB_BYTES_MAX, BlobMissing, BlobStore
 from lutlab_transport.clock import RandomIds, SystemClock
-from lutlab_transport.commands import CommandClient, CommandUnanswered
+from lutlab_transport.commands import CommandClient, CommandNotTaken, CommandUnanswered
 from lutlab_transport.connection import connect, settled
-from lutlab_transport.streams import ensure_streams
+from lutlab_transport.room import NoRoom
+from lutlab_transport.streams import ensure_streams, stream_config
 
+TINY_BYTES = 100_000
 BODY = ReportProgrammed(fpga_id=1, epoch=2)
 
 
@@ -42,6 +48,7 @@ async def commands(nc: Client) -> CommandClient:
 
 async def test_settled_means_that_the_server_knows_of_a_subscription(nats_url: str) -> None:
     sent = bytearray()
+    ended = asyncio.Event()
     port = urlsplit(nats_url).port
 
     async def forward(client: StreamReader, client_out: StreamWriter) -> None:
@@ -54,6 +61,8 @@ async def test_settled_means_that_the_server_knows_of_a_subscription(nats_url: s
             to.close()
 
         await asyncio.gather(pipe(client, server_out, sent), pipe(server, client_out, bytearray()))
+        await asyncio.gather(client_out.wait_closed(), server_out.wait_closed())
+        ended.set()
 
     async with await asyncio.start_server(forward, "127.0.0.1", 0) as proxy:
         through = proxy.sockets[0].getsockname()[1]
@@ -63,6 +72,7 @@ async def test_settled_means_that_the_server_knows_of_a_subscription(nats_url: s
         assert b"SUB some.subject" in sent
         assert sent.rindex(b"PING") > sent.index(b"SUB some.subject"), "the answer was to a PING ahead of it"
         await client.close()
+        await asyncio.wait_for(ended.wait(), 5)  # or its sockets outlive the loop
 
 
 async def test_streams_are_created_once(nc: Client) -> None:
@@ -174,3 +184,66 @@ async def test_a_full_store_is_cleared_of_what_is_not_needed(nc: Client) -> None
         await store.get(ids.digest(spare))
     await store.put(spare)
     assert await store.get(ids.digest(spare)) == spare
+
+
+async def test_a_full_bucket_refuses_by_name_and_can_be_emptied(nats_url: str) -> None:
+    """nats-py's own way to delete needs room itself, and destroys what it does not delete."""
+    client = await connect(nats_url, name="test")
+    js = client.jetstream()
+    with contextlib.suppress(NotFoundError):
+        await js.delete_object_store(subjects.BLOB_BUCKET)
+    await js.create_object_store(subjects.BLOB_BUCKET, ObjectStoreConfig(max_bytes=TINY_BYTES))
+    store = BlobStore(js)
+    try:
+        kept = [await store.put(os.urandom(30_000)) for _ in range(3)]
+        with pytest.raises(NoRoom, match="30000 bytes"):
+            await store.put(os.urandom(30_000))
+        # Fill what is left, to the byte almost.
+        with pytest.raises(NoRoom):
+            while True:
+                await store.put(os.urandom(100))
+        assert len(await store.get(kept[2])) == 30_000
+        before = await store.stored_bytes()
+        await store.delete(kept[0])
+        assert not await store.exists(kept[0])
+        assert before - await store.stored_bytes() > 30_000, "nothing is left of it"
+        assert await store.prune(0, {kept[1]}) > 1
+        before_put = SystemClock().now()
+        name = await store.put(os.urandom(30_000))
+        assert await store.recent(before_put) == {name}
+        assert await store.recent(before_put - timedelta(minutes=1)) == {name, kept[1]}
+        assert len(await store.get(kept[1])) == 30_000 and not await store.exists(kept[2])
+    finally:
+        await js.delete_object_store(subjects.BLOB_BUCKET)
+        await ensure_streams(js)
+        await client.close()
+
+
+async def fire(commands: CommandClient) -> None:
+    """Publish a command that nobody answers. Raises: CommandNotTaken."""
+    try:
+        await commands.request(BODY, timeout_s=0.05)
+    except CommandNotTaken:
+        raise
+    except CommandUnanswered:
+        return
+
+
+async def test_a_command_that_nats_has_no_room_for_is_not_taken(nc: Client, commands: CommandClient) -> None:
+    js = nc.jetstream()
+    config = stream_config(subjects.COMMANDS)
+    await js.purge_stream("COMMANDS")
+    config.max_bytes = 1000
+    await js.update_stream(config)
+    try:
+        with pytest.raises(CommandNotTaken, match="COMMANDS is full"):
+            while True:
+                await fire(commands)
+        sending = asyncio.create_task(commands.send(BODY))
+        await asyncio.sleep(0.2)
+        assert not sending.done(), "reports wait for room"
+        await js.purge_stream("COMMANDS")
+        await asyncio.wait_for(sending, 5)
+    finally:
+        await ensure_streams(js)
+        await js.purge_stream("COMMANDS")

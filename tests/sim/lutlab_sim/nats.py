@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
@@ -249,6 +250,12 @@ class SimJetStream:
             raise nats.js.errors.NotFoundError
         return SimBucket(self, bucket)
 
+    async def purge_stream(self, stream: str, subject: str) -> None:
+        """Take away the record of an object, which is all that a bucket has of it here."""
+        await self._round_trip()
+        name = base64.urlsafe_b64decode(subject.rpartition(".")[2]).decode()
+        self.bucket(stream.removeprefix("OBJ_")).pop(name, None)
+
     def bucket(self, name: str) -> dict[str, bytes]:
         """The bucket's contents, for `SimBucket`. Raises: NotFoundError."""
         if name not in self._server.buckets:
@@ -263,10 +270,11 @@ class SimBucket:
         self._js = js
         self._bucket = bucket
 
-    async def get_info(self, name: str) -> None:
+    async def get_info(self, name: str) -> Any:
         await self._js._round_trip()
         if name not in self._js.bucket(self._bucket):
             raise nats.js.errors.ObjectNotFoundError
+        return SimpleNamespace(nuid=None)
 
     async def get(self, name: str) -> Any:
         await self.get_info(name)

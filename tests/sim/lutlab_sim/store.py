@@ -189,6 +189,10 @@ class SimArchive:
         await self._connection.pause()
         return digest in self._database.blobs
 
+    async def held(self, digests: Iterable[str]) -> set[str]:
+        await self._connection.pause()
+        return set(digests) & self._database.blobs.keys()
+
     async def get(self, digest: str) -> bytes:
         await self._connection.pause()
         if digest not in self._database.blobs:

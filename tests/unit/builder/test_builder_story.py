@@ -12,10 +12,10 @@ import pytest
 from test_builder_cache import artifacts
 
 from lutlab_builder.app import story as story_module
-from lutlab_builder.app.do_work import DELIVERIES_MAX, BuildService, Later, SourceMissing
+from lutlab_builder.app.do_work import DELIVERIES_MAX, BuildService, Later, NoRoom, SourceMissing
 from lutlab_builder.app.ports import LogSink, Stage
 from lutlab_builder.app.run_build import Built
-from lutlab_builder.app.story import CHUNK_LINES, Story
+from lutlab_builder.app.story import CHUNK_LINES, LinesRefused, Story
 from lutlab_builder.domain.bundle import BASE_BUNDLE
 from lutlab_builder.domain.errors import BuildFailure, Code
 from lutlab_builder.domain.plan import Plan
@@ -220,3 +220,50 @@ async def test_the_base_design_is_stored_before_it_is_reported() -> None:
     await service(FakeBuilder(), world, Heard()).provide_base("lfe5u-25f", Story(Heard()))
     digest = artifacts(KEY).report.bitstream_digest
     assert world.happened == [("put", digest), ("base", "lfe5u-25f", digest)]
+
+
+class Full(Heard):
+    """An Outlet without room, for a while."""
+
+    def __init__(self, refusals: int) -> None:
+        super().__init__()
+        self.refusals = refusals
+
+    async def lines(self, stage: Stage, lines: Sequence[str]) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise LinesRefused("the stream LOGS is full")
+        await super().lines(stage, lines)
+
+
+async def test_lines_without_room_are_dropped_and_the_log_says_so() -> None:
+    heard = Full(1)
+    story = Story(heard)
+    for i in range(3 * CHUNK_LINES):
+        story.line(Stage.PACK, str(i))
+    await story.close()
+    assert heard.all_lines() == [f"[{3 * CHUNK_LINES} lines were dropped: the log could not be sent in time]"]
+
+
+async def test_a_story_ends_even_if_there_is_never_room() -> None:
+    heard = Full(1000)
+    story = Story(heard)
+    for i in range(3 * CHUNK_LINES):
+        story.line(Stage.PACK, str(i))
+    await asyncio.wait_for(story.close(), 5)
+    assert heard.refusals == 1000 - 2, "the lines and the sentence about them, not every chunk"
+
+
+async def test_a_bitstream_without_room_fails_the_build_by_name() -> None:
+    class Packed(World):
+        async def put(self, data: bytes) -> None:
+            raise NoRoom("the lab's message bus had no room for 300 s")
+
+    world, heard = Packed(), Heard()
+    assert await service(FakeBuilder(), world, heard).handle(work(), 1) is None
+    assert world.happened[-1][:2] == ("failed", Code.TRANSIT_FULL)
+    assert heard.all_lines()[-1] == "error: transit_full: the lab's message bus had no room for 300 s"
+    story = Story(heard)
+    with pytest.raises(BuildFailure, match="transit_full"):
+        await service(FakeBuilder(), world, heard).provide_base("lfe5u-25f", story)
+    await story.abandon()

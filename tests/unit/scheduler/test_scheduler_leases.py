@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -116,6 +116,7 @@ class MemoryBlobs:
     def __init__(self, *digests: str) -> None:
         self.digests = set(digests)
         self.asked = 0
+        self.young: set[str] = set()
 
     async def has(self, digest: str) -> bool:
         return digest in self.digests
@@ -138,6 +139,12 @@ class MemoryBlobs:
     async def stored_bytes(self) -> int:
         return sum(map(len, self.digests))
 
+    async def held(self, digests: Iterable[str]) -> set[str]:
+        return set(digests) & self.digests
+
+    async def recent(self, since: datetime) -> set[str]:
+        return self.young & self.digests
+
     async def prune(self, bytes_max: int, needed: frozenset[str]) -> int:
         assert await self.stored_bytes() > bytes_max
         before = len(self.digests)
@@ -155,12 +162,20 @@ async def test_room_is_made_in_nats_only_where_there_is_too_little() -> None:
     carrier = Carrier(archive, blobs)
     for digest in ("old", "older"):
         await carrier.provide(digest)
-    await make_room(blobs, carrier, World(), 8)
+    clock = ManualClock()
+    await make_room(blobs, carrier, World(), clock, 8)
     assert blobs.digests == {"old", "older"}
-    await make_room(blobs, carrier, World(), 7)
+    await make_room(blobs, carrier, World(), clock, 7)
     assert blobs.digests == set()
     await carrier.provide("old")  # it is looked for again
     assert blobs.digests == {"old"}
+
+
+async def test_what_was_made_just_now_and_is_nowhere_else_stays_in_nats() -> None:
+    archive, blobs = MemoryArchive("archived"), MemoryBlobs("made", "archived", "orphan")
+    blobs.young = {"made", "archived"}
+    await make_room(blobs, Carrier(archive, blobs), World(), ManualClock(), 0)
+    assert blobs.digests == {"made"}
 
 
 async def test_a_blob_is_put_into_nats_once_and_again_when_nats_forgot_it() -> None:

@@ -60,9 +60,11 @@ class BusStatus(StrEnum):
     UNKNOWN_BOARD = "unknown_board"
     BAD_REQUEST = "bad_request"
     NOT_OFFERED = "not_offered"
-    """The board has no such thing, e.g. no TCP bridge."""
+    """The operator gave this board no such way in (no TCP bridge): there is nothing at this address, whatever is sent
+    there, so callers are answered 404 `no_bridge` and told of another way."""
     REFUSED = "refused"
-    """The board is there, but does not do this; the message says why."""
+    """The address exists, but not for what was sent: the board is real, or its design has no such pin; another request,
+    or the same one under another design, may go through. Callers are answered 409 `board_refused` with the reason."""
 
 
 class Lease(Frozen, frozen=True, kw_only=True):

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from collections.abc import Collection
+from datetime import UTC, datetime
 
 from nats.js import JetStreamContext
-from nats.js.api import ObjectMeta, ObjectMetaOptions
-from nats.js.errors import NotFoundError, ObjectNotFoundError
+from nats.js.api import ObjectInfo, ObjectMeta, ObjectMetaOptions
+from nats.js.errors import APIError, NotFoundError, ObjectNotFoundError
 
 from lutlab_events.ids import digest
 from lutlab_events.subjects import BLOB_BUCKET
+from lutlab_transport.room import NoRoom, is_no_room
 
 CHUNK_BYTES = 512 * 1024
 BLOB_BYTES_MAX = 64 << 20
+STREAM = f"OBJ_{BLOB_BUCKET}"
+"""The stream that an object store is."""
 
 
 class BlobMissing(LookupError):
@@ -27,6 +32,18 @@ class BlobCorrupt(ValueError):
     code = "blob_corrupt"
 
 
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _put_at(info: ObjectInfo) -> datetime:
+    """When an object was put, long ago if nobody can tell."""
+    try:
+        at = datetime.fromisoformat(info.mtime or "")
+    except ValueError:
+        return LONG_AGO
+    return at if at.tzinfo else LONG_AGO
+
+
 class BlobStore:
     """Put and get byte strings of at most `BLOB_BYTES_MAX` by their digest."""
 
@@ -34,14 +51,24 @@ class BlobStore:
         self._js = js
 
     async def put(self, data: bytes) -> str:
-        """Store `data` unless it is there; its digest. Raises: ValueError if it is too large."""
+        """Store `data` unless it is there; its digest.
+
+        Raises:
+            ValueError: it is too large.
+            NoRoom: the bucket is full.
+        """
         if len(data) > BLOB_BYTES_MAX:
             raise ValueError(f"a blob of {len(data)} bytes exceeds the limit of {BLOB_BYTES_MAX} bytes")
         name = digest(data)
         if not await self.exists(name):
             store = await self._js.object_store(BLOB_BUCKET)
             meta = ObjectMeta(name=name, options=ObjectMetaOptions(max_chunk_size=CHUNK_BYTES))
-            await store.put(name, data, meta=meta)
+            try:
+                await store.put(name, data, meta=meta)
+            except APIError as error:
+                if is_no_room(error):
+                    raise NoRoom(f"the bucket {BLOB_BUCKET} has no room for {len(data)} bytes more") from error
+                raise
         return name
 
     async def exists(self, name: str) -> bool:
@@ -54,35 +81,49 @@ class BlobStore:
         return True
 
     async def delete(self, name: str) -> None:
-        """Take a blob out of the store, if it is there."""
+        """Take a blob out of the store, if it is there.
+
+        Its record is purged, and then its chunks. nats-py's own `delete` publishes a record that says "deleted", which
+        a full bucket refuses: it could never be emptied, and the chunks would be gone of a blob that seems to be there.
+        """
         try:
             store = await self._js.object_store(BLOB_BUCKET)
-            await store.delete(name)
+            info = await store.get_info(name)
         except (NotFoundError, ObjectNotFoundError):
             return
+        await self._js.purge_stream(STREAM, subject=f"$O.{BLOB_BUCKET}.M.{urlsafe_b64encode(name.encode()).decode()}")
+        if info.nuid:
+            await self._js.purge_stream(STREAM, subject=f"$O.{BLOB_BUCKET}.C.{info.nuid}")
 
     async def stored_bytes(self) -> int:
         """How many bytes the bucket's stream holds, of at most `lutlab_transport.streams.BLOB_BUCKET_BYTES_MAX`."""
         try:
-            return int((await self._js.stream_info(f"OBJ_{BLOB_BUCKET}")).state.bytes)
+            return int((await self._js.stream_info(STREAM)).state.bytes)
         except NotFoundError:
             return 0
+
+    async def recent(self, since: datetime) -> set[str]:
+        """Digests of what was put since, by the clock of whoever put it."""
+        return {str(info.name) for info in await self._listed() if _put_at(info) >= since}
+
+    async def _listed(self) -> list[ObjectInfo]:
+        try:
+            store = await self._js.object_store(BLOB_BUCKET)
+            return [info for info in await store.list(ignore_deletes=True) if info.name is not None]
+        except NotFoundError:
+            return []
 
     async def prune(self, bytes_max: int, needed: Collection[str]) -> int:
         """If all blobs together have more than `bytes_max` bytes, delete those that are not needed; how many.
 
         The bucket refuses everything once it is full, so somebody must do this who knows what is needed.
         """
-        try:
-            store = await self._js.object_store(BLOB_BUCKET)
-            found = [info for info in await store.list(ignore_deletes=True) if info.name is not None]
-        except NotFoundError:
-            return 0
+        found = await self._listed()
         if sum(info.size or 0 for info in found) <= bytes_max:
             return 0
         spare = [str(info.name) for info in found if info.name not in needed]
         for name in spare:
-            await store.delete(name)
+            await self.delete(name)
         return len(spare)
 
     async def get(self, name: str) -> bytes:

@@ -16,7 +16,9 @@ from nats.js.errors import APIError, NoStreamResponseError
 from lutlab_events import codec, subjects
 from lutlab_events.commands import Command
 from lutlab_events.envelope import Answer, CommandEnvelope
+from lutlab_events.subjects import COMMANDS
 from lutlab_transport import tracing
+from lutlab_transport.room import is_no_room
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +47,12 @@ class CommandUnanswered(Exception):
     """No answer in time: the command may or may not be carried out; the same command id can safely be sent again."""
 
     code = "command_unanswered"
+
+
+class CommandNotTaken(CommandUnanswered):
+    """NATS has no room for the command: nothing was done; send it again later."""
+
+    code = "command_not_taken"
 
 
 class CommandClient:
@@ -143,6 +151,7 @@ class CommandClient:
 
         Raises:
             CommandUnanswered: NATS or the scheduler did not answer within `timeout_s`.
+            CommandNotTaken: NATS has no room for commands.
         """
         if len(self._waiting) >= WAITING_MAX:
             raise CommandUnanswered(f"{WAITING_MAX} commands already wait for an answer; try again later")
@@ -165,6 +174,10 @@ class CommandClient:
             async with asyncio.timeout_at(deadline):
                 return await future
         except (TimeoutError, nats.errors.Error, APIError, NoStreamResponseError, OSError) as error:
+            if is_no_room(error):
+                raise CommandNotTaken(
+                    f"{type(body).__name__} {envelope.command_id} was not taken: {COMMANDS.name} is full"
+                ) from error
             raise CommandUnanswered(
                 f"{type(body).__name__} {envelope.command_id} was not answered within {timeout_s:g} s"
             ) from error

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import nats.errors
@@ -23,7 +24,7 @@ from nats.aio.client import Client
 from lutlab_scheduler.adapters.gauges import Gauges
 from lutlab_scheduler.adapters.nats_bus import NatsBlobs, NatsBus
 from lutlab_scheduler.adapters.nats_commands import CommandConsumer
-from lutlab_scheduler.adapters.nats_link import NatsLink
+from lutlab_scheduler.adapters.nats_link import POSTPONED, NatsLink
 from lutlab_scheduler.adapters.nats_sync import UnsafeSync
 from lutlab_scheduler.adapters.postgres import Leadership, Ledger, PostgresLetters
 from lutlab_scheduler.adapters.postgres_attic import PostgresAttic
@@ -32,9 +33,10 @@ from lutlab_scheduler.app.housekeeping import keep_house
 from lutlab_scheduler.app.inside import Inside
 from lutlab_scheduler.app.intake import Intake
 from lutlab_scheduler.app.leases import Leases
-from lutlab_scheduler.app.logs import LogIngest
+from lutlab_scheduler.app.logs import LogIngest, note_of
 from lutlab_scheduler.app.ports import AppendConflict, Clock, StoreUnavailable, first_reason
-from lutlab_scheduler.app.retention import keep_tidy
+from lutlab_scheduler.app.postponed import Postponed
+from lutlab_scheduler.app.retention import keep_tidy, make_room
 from lutlab_scheduler.app.storage import Storage, instead
 from lutlab_scheduler.app.tail import Tail
 from lutlab_scheduler.app.writer import Writer, recover
@@ -136,12 +138,28 @@ async def _term(settings: Settings, clock: Clock, around: Around, leadership: Le
     letters = PostgresLetters(leadership.pool, clock)
     carrier = Carrier(leadership.archive, blobs)
     intake = Intake(leadership.archive, blobs, carrier, lambda body: instead(body, world, storage, rules))
+    ingest = LogIngest(leadership.archive, bytes_max=settings.job_log_bytes_max)
+    postponed = Postponed(
+        clock=clock,
+        owe=partial(leadership.positions.keep, POSTPONED),
+        make_room=lambda: make_room(blobs, carrier, world, clock, 0),
+    )
+    dispatcher = Dispatcher(
+        world=world,
+        bus=bus,
+        carrier=carrier,
+        inside=inside,
+        rules=rules,
+        postponed=postponed,
+        tell=lambda job, line: ingest.take([note_of(job, line, clock.now())]),
+    )
     link = NatsLink(
         nc=nc,
         bus=bus,
         commands=CommandConsumer(nc=nc, bus=bus, intake=intake, writer=writer, site=settings.site, letters=letters),
-        ingest=LogIngest(leadership.archive, bytes_max=settings.job_log_bytes_max),
-        dispatcher=Dispatcher(world=world, bus=bus, carrier=carrier, inside=inside, rules=rules),
+        ingest=ingest,
+        dispatcher=dispatcher,
+        postponed=postponed,
         carrier=carrier,
         leases=leases,
         positions=leadership.positions,

@@ -22,7 +22,7 @@ from lutlab_events.busmsg import BusHeaders, BusReply
 from lutlab_events.commands import Command
 from lutlab_events.envelope import Answer
 from lutlab_transport import tracing
-from lutlab_transport.commands import CommandClient, CommandUnanswered
+from lutlab_transport.commands import CommandClient, CommandNotTaken, CommandUnanswered
 from lutlab_transport.connection import connect
 
 log = structlog.get_logger(__name__)
@@ -117,6 +117,11 @@ class NatsMessaging:
                 correlation_id=correlation_id,
                 fingerprint=fingerprint,
             )
+        except CommandNotTaken as error:
+            log.warning("command_not_taken", command_id=str(command_id), error=str(error))
+            raise Unavailable(
+                "the lab's message bus has no room for more commands; nothing was done, try again in a few seconds"
+            ) from error
         except CommandUnanswered as error:
             waited_s = time.monotonic() - started
             log.warning("command_unanswered", command_id=str(command_id), error=str(error), waited_s=round(waited_s, 3))

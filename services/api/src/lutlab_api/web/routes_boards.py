@@ -5,12 +5,13 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response, status
 
 from lutlab_api.domain.errors import Code
+from lutlab_api.web import jobs
 from lutlab_api.web.asked import Api, FpgaId, Reader, Running, Submitting, reader_of, services_of
 from lutlab_api.web.documented import ASK, BOARD, READ, errors
 from lutlab_api.web.models import Accepted, CaptureBody, Fpga, Pin, PinLevels, Session, SignalShape
 from lutlab_api.web.models_run import RunOrBatch
 from lutlab_api.web.polling import NOT_MODIFIED, POLLED, tags_of
-from lutlab_api.web.uploads import UPLOAD_BODY, read_upload
+from lutlab_api.web.uploads import UPLOAD_BODY
 from lutlab_events.rejections import Rejection
 
 UPLOAD_ERRORS = (
@@ -89,8 +90,7 @@ async def submit_to_fpga(fpga_id: FpgaId, request: Request, api: Api, asked: Sub
     The board must be idle; it is set aside at once and goes `queued`, `building`, `programming`, `reserved`.
     `POST /submit` needs no idle board and queues instead.
     """
-    upload = await read_upload(request, api.settings.upload_bytes_max, is_admin=asked.caller.is_admin)
-    return Accepted.of(await api.control.submit(asked, upload, fpga_id))
+    return await jobs.submit_design(request, api, asked, fpga_id)
 
 
 @router.get("/{fpga_id}/pins", summary="Look at the pins", responses=errors(*READ, *BOARD, *PINS_ERRORS))

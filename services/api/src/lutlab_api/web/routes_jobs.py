@@ -9,14 +9,14 @@ from fastapi import APIRouter, Query, Request, status
 from fastapi.responses import PlainTextResponse, Response
 from pydantic import BaseModel, Field
 
-from lutlab_api.app.ports import JobFilter
 from lutlab_api.domain.errors import Code
-from lutlab_api.web.asked import Api, FpgaId, JobId, Reader, Reading, Submitting, reader_of, services_of
+from lutlab_api.web import jobs
+from lutlab_api.web.asked import Api, FpgaId, JobId, Reader, Reading, Submitting
 from lutlab_api.web.documented import ASK, BOARD, JOB, READ, errors
 from lutlab_api.web.models import OWNER, Accepted, Job, JobWithReport, Result
-from lutlab_api.web.polling import NOT_MODIFIED, POLLED, tags_of
+from lutlab_api.web.polling import NOT_MODIFIED, POLLED
 from lutlab_api.web.routes_boards import UPLOAD_ERRORS
-from lutlab_api.web.uploads import UPLOAD_BODY, read_upload
+from lutlab_api.web.uploads import UPLOAD_BODY
 from lutlab_events.rejections import Rejection
 from lutlab_events.values import JobStatus, JobType
 
@@ -53,19 +53,15 @@ async def submit(request: Request, api: Api, asked: Submitting) -> Accepted:
     and then in the order of submission, and you have that board reserved when the job is complete. Poll
     `GET /jobs/{job_id}`.
     """
-    upload = await read_upload(request, api.settings.upload_bytes_max, is_admin=asked.caller.is_admin)
-    return Accepted.of(await api.control.submit(asked, upload))
+    return await jobs.submit_design(request, api, asked)
 
 
 @router.get("/jobs", summary="List jobs", responses=errors(*READ, Code.VALIDATION_ERROR, Code.ADMIN_ONLY))
 async def list_jobs(api: Api, caller: Reading, query: Annotated[JobsQuery, Query()]) -> list[Job]:
     """Your jobs, newest first."""
-    wanted = JobFilter(
-        owner=None if query.owner == "*" else query.owner or caller.owner,
-        limit=min(query.limit, api.settings.jobs_listed_max),
-        status=query.status,
-        type=query.type,
-        before=query.before,
+    limit = min(query.limit, api.settings.jobs_listed_max)
+    wanted = jobs.wanted(
+        caller, owner=query.owner, limit=limit, job_status=query.status, kind=query.type, before=query.before
     )
     return [Job.of(job) for job in await api.reads.jobs(caller, wanted)]
 
@@ -79,8 +75,7 @@ async def list_jobs(api: Api, caller: Reading, query: Annotated[JobsQuery, Query
 )
 async def get_job(job_id: JobId, request: Request) -> Response:
     """One job. A failed one says why in `error`; a built one has its `report`."""
-    job = JobWithReport.of_detail(await services_of(request).reads.detail(job_id, await reader_of(request)))
-    return tags_of(request).answer(job.model_dump_json().encode())
+    return await jobs.polled_job(request, job_id)
 
 
 @router.get(
@@ -92,8 +87,7 @@ async def get_job(job_id: JobId, request: Request) -> Response:
 )
 async def get_job_of_fpga(fpga_id: FpgaId, job_id: JobId, request: Request) -> Response:
     """One job of this board; a job of another board is not found here."""
-    job = JobWithReport.of_detail(await services_of(request).reads.detail(job_id, await reader_of(request), fpga_id))
-    return tags_of(request).answer(job.model_dump_json().encode())
+    return await jobs.polled_job(request, job_id, fpga_id)
 
 
 @router.get(
@@ -101,7 +95,7 @@ async def get_job_of_fpga(fpga_id: FpgaId, job_id: JobId, request: Request) -> R
 )
 async def get_logs(job_id: JobId, api: Api, reader: Reader) -> PlainTextResponse:
     """What the tools printed so far, as text; grows while the job runs. A failed job's log ends with the reason."""
-    return PlainTextResponse(await api.reads.log(job_id, reader))
+    return await jobs.log_of(api, reader, job_id)
 
 
 @router.get(
@@ -112,7 +106,7 @@ async def get_logs(job_id: JobId, api: Api, reader: Reader) -> PlainTextResponse
 )
 async def get_logs_of_fpga(fpga_id: FpgaId, job_id: JobId, api: Api, reader: Reader) -> PlainTextResponse:
     """What the tools printed so far, as text."""
-    return PlainTextResponse(await api.reads.log(job_id, reader, fpga_id))
+    return await jobs.log_of(api, reader, job_id, fpga_id)
 
 
 @router.get(
@@ -123,7 +117,7 @@ async def get_logs_of_fpga(fpga_id: FpgaId, job_id: JobId, api: Api, reader: Rea
 )
 async def get_result(job_id: JobId, api: Api, reader: Reader) -> Result:
     """How a job went: the words of a transaction, and for whatever failed `ok: false` and why."""
-    return Result.of(await api.reads.result(job_id, reader))
+    return await jobs.result_of(api, reader, job_id)
 
 
 @router.get(
@@ -134,7 +128,7 @@ async def get_result(job_id: JobId, api: Api, reader: Reader) -> Result:
 )
 async def get_result_of_fpga(fpga_id: FpgaId, job_id: JobId, api: Api, reader: Reader) -> Result:
     """How a job of this board went."""
-    return Result.of(await api.reads.result(job_id, reader, fpga_id))
+    return await jobs.result_of(api, reader, job_id, fpga_id)
 
 
 @router.delete(
@@ -145,8 +139,7 @@ async def get_result_of_fpga(fpga_id: FpgaId, job_id: JobId, api: Api, reader: R
 )
 async def cancel(job_id: JobId, api: Api, asked: Submitting) -> Response:
     """Stop a job that has not ended: queued, being built, or waiting for a board."""
-    await api.control.cancel(asked, job_id)
-    return Response(status_code=status.HTTP_204_NO_CONTENT)
+    return await jobs.cancel_job(api, asked, job_id)
 
 
 @router.delete(
@@ -157,5 +150,4 @@ async def cancel(job_id: JobId, api: Api, asked: Submitting) -> Response:
 )
 async def cancel_of_fpga(fpga_id: FpgaId, job_id: JobId, api: Api, asked: Submitting) -> Response:
     """Stop a job that is still queued (older generation); the board becomes idle."""
-    await api.control.cancel(asked, job_id, fpga_id)
-    return Response(status_code=status.HTTP_204_NO_CONTENT)
+    return await jobs.cancel_job(api, asked, job_id, fpga_id)

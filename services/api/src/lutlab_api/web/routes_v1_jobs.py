@@ -8,12 +8,11 @@ from fastapi import APIRouter, Path, Query, Request, Response, status
 from fastapi.responses import PlainTextResponse
 from pydantic import Field
 
-from lutlab_api.app.ports import JobFilter
 from lutlab_api.app.reads import parse_job_id
 from lutlab_api.domain.errors import Code
 from lutlab_api.domain.verification import parse_verification
 from lutlab_api.domain.views import Caller
-from lutlab_api.web import routes_v1_verification
+from lutlab_api.web import jobs, routes_v1_verification
 from lutlab_api.web.asked import FPGA_ID_MAX, Api, JobId, Reader, Reading, Submitting
 from lutlab_api.web.documented import ASK, JOB, READ, errors_v1
 from lutlab_api.web.models import OWNER, Accepted, Job, JobDetails
@@ -24,7 +23,7 @@ from lutlab_api.web.polling import NOT_MODIFIED, Polled, answer_news, tag_of
 from lutlab_api.web.routes_boards import UPLOAD_ERRORS
 from lutlab_api.web.routes_jobs import cancel, get_logs, get_result
 from lutlab_api.web.services import Services
-from lutlab_api.web.uploads import UPLOAD_BODY, read_upload
+from lutlab_api.web.uploads import UPLOAD_BODY
 from lutlab_events.ids import job_stream
 from lutlab_events.rejections import Rejection
 from lutlab_events.values import TERMINAL, JobStatus, JobType
@@ -73,22 +72,23 @@ class SubmitQuery(Strict):
 
 async def _page(api: Services, caller: Caller, query: ListQuery, kind: JobType | None) -> Jobs:
     before = job_before(query.cursor)
-    wanted = JobFilter(
-        owner=None if query.owner == "*" else query.owner or caller.owner,
+    wanted = jobs.wanted(
+        caller,
+        owner=query.owner,
         limit=query.per_page,
-        status=query.status,
-        type=kind,
+        job_status=query.status,
+        kind=kind,
         before=before,
         offset=query.offset if before is None else 0,
     )
-    jobs, total = await api.reads.counted(caller, wanted)
-    is_full = len(jobs) == query.per_page
+    found, total = await api.reads.counted(caller, wanted)
+    is_full = len(found) == query.per_page
     return Jobs(
-        jobs=[Job.of(job) for job in jobs],
+        jobs=[Job.of(job) for job in found],
         total=total,
         page=query.page,
         per_page=query.per_page,
-        next_cursor=cursor_of(str(jobs[-1].job_id)) if is_full else None,
+        next_cursor=cursor_of(str(found[-1].job_id)) if is_full else None,
     )
 
 
@@ -107,8 +107,7 @@ async def list_jobs(api: Api, caller: Reading, query: Annotated[JobsQuery, Query
 )
 async def submit(request: Request, api: Api, asked: Submitting, query: Annotated[SubmitQuery, Query()]) -> Accepted:
     """Build a design and program a board with it: the one named, or the first free one."""
-    upload = await read_upload(request, api.settings.upload_bytes_max, PARTS, is_admin=asked.caller.is_admin)
-    return Accepted.of(await api.control.submit(asked, upload, query.fpga_id))
+    return await jobs.submit_design(request, api, asked, query.fpga_id, PARTS)
 
 
 @router.get("/builds", summary="List builds", responses=errors_v1(*READ, *LISTED))

@@ -9,10 +9,12 @@ from typing import Any, TypeVar
 import nats.errors
 import structlog
 from nats.aio.client import Client
+from nats.js.client import JetStreamContext
 from nats.js.errors import Error as JetStreamError
 
-from lutlab_builder.app.do_work import SourceMissing
+from lutlab_builder.app.do_work import NoRoom, SourceMissing
 from lutlab_builder.app.ports import Stage
+from lutlab_builder.app.story import LinesRefused
 from lutlab_builder.domain.errors import BuildFailure
 from lutlab_events import codec, commands, subjects
 from lutlab_events.ids import derived
@@ -23,6 +25,7 @@ from lutlab_events.work import BuildWork, LogChunk, StageProgress, StageWork
 from lutlab_transport import tracing
 from lutlab_transport.blobs import BlobCorrupt, BlobMissing, BlobStore
 from lutlab_transport.commands import Clock, CommandClient, CommandUnanswered
+from lutlab_transport.room import is_no_room
 from lutlab_verify.stage import Level
 
 log = structlog.get_logger(__name__)
@@ -32,6 +35,10 @@ RETRY_WAITS_S = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 BLOB_TIMEOUT_S = 30.0
 PUBLISH_TIMEOUT_S = 5.0
 STARTED_TIMEOUT_S = 5.0
+BLOB_ROOM_WAIT_S = 300.0
+"""How long a blob waits for room in NATS, where the scheduler makes some every minute."""
+LOG_ROOM_WAIT_S = 30.0
+"""How long lines of a log wait for room; a log is not worth holding a build up."""
 SEQ_PER_DELIVERY = 1_000_000
 """A build that another builder begins again numbers its chunks from here on, so that none is taken for a repetition."""
 UNWANTED = frozenset({Rejection.STALE_ATTEMPT, Rejection.JOB_NOT_FOUND})
@@ -40,14 +47,27 @@ TERMINAL = frozenset({"failed", "cancelled", "complete"})
 T = TypeVar("T")
 
 
-async def insist(what: str, action: Callable[[], Awaitable[T]]) -> T:
-    """Try until NATS lets it happen; cancel it to stop."""
+async def insist(what: str, action: Callable[[], Awaitable[T]], *, room_wait_s: float) -> T:
+    """Try until NATS lets it happen, however long it is away; cancel it to stop.
+
+    Args:
+        room_wait_s: how long to try while NATS is there and refuses for lack of room.
+
+    Raises:
+        NoRoom: it refused for so long.
+    """
     failures = 0
+    refused_since: float | None = None
     while True:
         try:
             return await action()
         except NATS_ERRORS as error:
             wait_s = RETRY_WAITS_S[min(failures, len(RETRY_WAITS_S) - 1)]
+            now = asyncio.get_running_loop().time()
+            refused_since = (refused_since or now) if is_no_room(error) else None
+            if refused_since is not None and now - refused_since >= room_wait_s:
+                log.error("nats_full", what=what, error=repr(error), waited_s=round(now - refused_since, 1))
+                raise NoRoom(f"the lab's message bus had no room for {room_wait_s:g} s: {error}") from error
             failures += 1
             log.warning("nats_retried", what=what, error=repr(error), wait_s=wait_s)
             await asyncio.sleep(wait_s)
@@ -74,7 +94,19 @@ class NatsBlobs:
             async with asyncio.timeout(BLOB_TIMEOUT_S):
                 await self._store.put(data)
 
-        await insist("blob_put", once)
+        await insist("blob_put", once, room_wait_s=BLOB_ROOM_WAIT_S)
+
+
+async def _publish_lines(js: JetStreamContext, subject: str, data: bytes, headers: dict[str, str]) -> None:
+    """Some lines of a log. Raises: LinesRefused."""
+
+    async def once() -> None:
+        await js.publish(subject, data, timeout=PUBLISH_TIMEOUT_S, headers=headers)
+
+    try:
+        await insist("log_publish", once, room_wait_s=LOG_ROOM_WAIT_S)
+    except NoRoom as error:
+        raise LinesRefused(str(error)) from error
 
 
 class NatsOutlet:
@@ -93,7 +125,6 @@ class NatsOutlet:
     async def lines(self, stage: Stage, lines: Sequence[str]) -> None:
         """See `lutlab_builder.app.story.Outlet.lines`."""
         work, seq = self._work, self._seq
-        self._seq += 1
         chunk = LogChunk(
             job_id=work.job_id,
             attempt=work.attempt,
@@ -103,11 +134,8 @@ class NatsOutlet:
             at=self._clock.now(),
         )
         headers = {"Nats-Msg-Id": f"{work.job_id}-{work.attempt}-{seq}"}
-        data = codec.encode(chunk)
-        await insist(
-            "log_publish",
-            lambda: self._js.publish(self._subject, data, timeout=PUBLISH_TIMEOUT_S, headers=headers),
-        )
+        await _publish_lines(self._js, self._subject, codec.encode(chunk), headers)
+        self._seq += 1
 
     async def stage(self, stage: Stage) -> None:
         """See `lutlab_builder.app.story.Outlet.stage`."""
@@ -132,7 +160,6 @@ class NatsStageOutlet:
     async def lines(self, stage: Level, lines: Sequence[str]) -> None:
         """See `lutlab_builder.app.story.Outlet.lines`."""
         work, seq = self._work, self._seq
-        self._seq += 1
         chunk = LogChunk(
             job_id=work.job_id,
             attempt=self._attempt,
@@ -143,11 +170,8 @@ class NatsStageOutlet:
             level=str(stage),
         )
         headers = {"Nats-Msg-Id": f"{work.job_id}-{self._attempt}-{seq}"}
-        data = codec.encode(chunk)
-        await insist(
-            "log_publish",
-            lambda: self._js.publish(self._subject, data, timeout=PUBLISH_TIMEOUT_S, headers=headers),
-        )
+        await _publish_lines(self._js, self._subject, codec.encode(chunk), headers)
+        self._seq += 1
 
     async def stage(self, stage: Level) -> None:
         """A stage of verification is reported by its own commands."""

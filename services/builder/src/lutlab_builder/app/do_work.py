@@ -29,6 +29,10 @@ class SourceMissing(LookupError):
     """The uploaded source is not in the blob store (now)."""
 
 
+class NoRoom(Exception):
+    """NATS had no room for a blob, however long it was tried."""
+
+
 class Blobs(Protocol):
     """Where sources come from and bitstreams go."""
 
@@ -37,7 +41,7 @@ class Blobs(Protocol):
         ...
 
     async def put(self, data: bytes) -> None:
-        """Store a blob; returns once it is safe, however long that takes."""
+        """Store a blob; returns once it is safe, however long NATS is away. Raises: NoRoom."""
         ...
 
 
@@ -117,7 +121,11 @@ class BuildService:
                 return Later(RETRY_WAIT_S)
             await self._fail(work, failure, story, started)
         else:
-            await self._blobs.put(built.artifacts.bitstream)
+            try:
+                await self._blobs.put(built.artifacts.bitstream)
+            except NoRoom as error:
+                await self._fail(work, BuildFailure(Code.TRANSIT_FULL, str(error)), story, started)
+                return None
             await story.close()
             report = msgspec.to_builtins(built.artifacts.report)
             await self._reports.succeeded(work, bitstream_ref(built.artifacts), report, built.cached)
@@ -155,7 +163,10 @@ class BuildService:
     async def provide_base(self, profile: str, sink: LogSink) -> None:
         """Build the base design of a profile if need be, store it and report it. Raises: BuildFailure."""
         built = await self._builder.build_base(profile, sink)
-        await self._blobs.put(built.artifacts.bitstream)
+        try:
+            await self._blobs.put(built.artifacts.bitstream)
+        except NoRoom as error:
+            raise BuildFailure(Code.TRANSIT_FULL, str(error)) from error
         await self._reports.base_built(profile, bitstream_ref(built.artifacts))
         log.info("base_provided", profile=profile, cached=built.cached)
 

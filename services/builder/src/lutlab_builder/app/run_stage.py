@@ -15,7 +15,7 @@ from typing import Protocol
 import msgspec
 import structlog
 
-from lutlab_builder.app.do_work import DELIVERIES_MAX, RETRY_WAIT_S, Blobs, Later, SourceMissing
+from lutlab_builder.app.do_work import DELIVERIES_MAX, RETRY_WAIT_S, Blobs, Later, NoRoom, SourceMissing
 from lutlab_builder.app.ports import Workdirs
 from lutlab_builder.app.story import Outlet, Story
 from lutlab_builder.domain.errors import BuildFailure, Code
@@ -185,6 +185,8 @@ class StageService:
             if delivery < DELIVERIES_MAX:
                 return Later(RETRY_WAIT_S)
             await self._reports.stage_completed(work, _error(Code.SOURCE_MISSING, str(missing)))
+        except NoRoom as full:
+            await self._reports.stage_completed(work, _error(Code.TRANSIT_FULL, str(full)))
         except BuildFailure as failure:  # the sandbox does not start: another builder may have one
             if delivery < DELIVERIES_MAX:
                 log.error("sandbox_failed", job_id=str(work.job_id), message=failure.message)
@@ -244,7 +246,7 @@ class StageService:
                     project=project, work=folder, tools=tools, sink=sink, seed=work.seed, cache=cache
                 )
                 return await self._stored(await run(context), folder)
-        except (SourceMissing, BuildFailure, TimeoutError):
+        except (SourceMissing, NoRoom, BuildFailure, TimeoutError):
             raise
         except Exception as error:
             told = explained(error)

@@ -24,11 +24,15 @@ K = TypeVar("K", bound=StrEnum)
 K_contra = TypeVar("K_contra", bound=StrEnum, contravariant=True)
 
 
+class LinesRefused(Exception):
+    """There is no room for these lines now; nothing of them was kept."""
+
+
 class Outlet(Protocol[K_contra]):
-    """Where a story goes. Both calls return once it is safe, however long that takes."""
+    """Where a story goes. Both calls return once it is safe, however long nobody is there to take it."""
 
     async def lines(self, stage: K_contra, lines: Sequence[str]) -> None:
-        """Some lines of the log, in order."""
+        """Some lines of the log, in order. Raises: LinesRefused."""
         ...
 
     async def stage(self, stage: K_contra) -> None:
@@ -88,12 +92,26 @@ class Story(Generic[K]):
         entered, self._entered = self._entered, None
         if entered is not None:
             await self._outlet.stage(entered)
+        stage: K | None = None
         while self._lines:
             stage, lines = self._next_chunk()
-            await self._outlet.lines(stage, lines)
-        if self._dropped:
+            await self._hand_on(stage, lines)
+        if self._dropped and stage is not None:
             dropped, self._dropped = self._dropped, 0
-            await self._outlet.lines(stage, [f"[{dropped} lines were dropped: the log could not be sent in time]"])
+            lines = [f"[{dropped} lines were dropped: the log could not be sent in time]"]
+            if not await self._hand_on(stage, lines):
+                self._dropped = dropped
+
+    async def _hand_on(self, stage: K, lines: list[str]) -> bool:
+        """Whether lines were taken. If not they are dropped, with all that waits behind them: it would wait as long."""
+        try:
+            await self._outlet.lines(stage, lines)
+        except LinesRefused as error:
+            self._dropped += len(lines) + len(self._lines)
+            self._lines.clear()
+            log.warning("lines_dropped", dropped=self._dropped, reason=str(error))
+            return False
+        return True
 
     def _next_chunk(self) -> tuple[K, list[str]]:
         """The next lines of one stage, few enough for one message."""

@@ -49,6 +49,7 @@ class Code(StrEnum):
     FILE_LIMIT = "file_limit"
     SANDBOX_UNAVAILABLE = "sandbox_unavailable"
     # -- the builder
+    TRANSIT_FULL = "transit_full"
     INTERNAL_ERROR = "internal_error"
 
 

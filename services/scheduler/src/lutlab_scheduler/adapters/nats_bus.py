@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 import nats.errors
 import nats.js.errors
@@ -14,9 +15,10 @@ from lutlab_events import codec, subjects
 from lutlab_events.envelope import Answer, EventEnvelope
 from lutlab_events.work import Control, Work
 from lutlab_scheduler.adapters.cancellation import raise_if_cancelled
-from lutlab_scheduler.app.ports import BlobUnavailable, BusUnavailable
+from lutlab_scheduler.app.ports import BlobUnavailable, BusFull, BusUnavailable
 from lutlab_transport import tracing
 from lutlab_transport.blobs import BlobCorrupt, BlobMissing, BlobStore
+from lutlab_transport.room import is_no_room
 
 PUBLISH_TIMEOUT_S = 5.0
 MESSAGE_ID = "Nats-Msg-Id"
@@ -24,11 +26,13 @@ MESSAGE_ID = "Nats-Msg-Id"
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Foreign exceptions as this service's own. Raises: BusUnavailable."""
+    """Foreign exceptions as this service's own. Raises: BusFull, BusUnavailable."""
     try:
         yield
     except (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError) as error:
         raise_if_cancelled()
+        if is_no_room(error):
+            raise BusFull(str(error)) from error
         raise BusUnavailable(f"{type(error).__name__}: {error}") from error
     raise_if_cancelled()
 
@@ -108,6 +112,11 @@ class NatsBlobs:
         """How much all blobs take up."""
         with translated():
             return await self._store.stored_bytes()
+
+    async def recent(self, since: datetime) -> set[str]:
+        """Digests of what was put since."""
+        with translated():
+            return await self._store.recent(since)
 
     async def prune(self, bytes_max: int, needed: frozenset[str]) -> int:
         """If there is more than `bytes_max`, take away what is not needed; how many blobs."""

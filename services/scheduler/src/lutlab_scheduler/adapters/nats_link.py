@@ -23,6 +23,7 @@ from lutlab_scheduler.app.dispatch import Carrier, Dispatcher
 from lutlab_scheduler.app.leases import Leases, agrees
 from lutlab_scheduler.app.logs import LogIngest
 from lutlab_scheduler.app.ports import BusUnavailable, History, Letters, Positions, first_reason
+from lutlab_scheduler.app.postponed import Postponed
 from lutlab_scheduler.app.readers import follow_log
 from lutlab_scheduler.app.tail import Tail
 from lutlab_scheduler.app.world import World
@@ -35,6 +36,8 @@ RETRY_WAITS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
 STREAM_CHECK_S = 2.0
 HEARTBEATS = "hb.*.agent.*"
 RELAY, DISPATCH, OWED = "relay", "dispatch", "dispatch-all-owed"
+POSTPONED = "dispatch-postponed"
+"""Whether work waits for room that the dispatcher has read past."""
 GENERATION = "nats-generation"
 GENERATION_BITS = 40
 """Streams made in generation n begin at sequence n << 40, so that no acknowledgement of an earlier one fits them. Not
@@ -46,6 +49,7 @@ class NatsLink:
     """The scheduler's side of NATS during one term of leadership.
 
     Attributes:
+        postponed: what NATS had no room for.
         reconnected: set by the client's callback after each reconnection.
         replicas: copies of each stream.
         monitor_url, allow_unsafe_sync: see `check_sync`.
@@ -64,6 +68,7 @@ class NatsLink:
     letters: Letters
     history: History
     reconnected: asyncio.Event
+    postponed: Postponed
     replicas: int = 1
     monitor_url: str = ""
     allow_unsafe_sync: bool = False
@@ -99,6 +104,7 @@ class NatsLink:
             tasks.create_task(answer_queries(self.nc, self.history))
             tasks.create_task(follow_log(RELAY, self.tail, self.positions, self.bus.publish_event))
             tasks.create_task(self._dispatch())
+            tasks.create_task(self.postponed.run())
             log.info("nats_link_up")
 
     async def _declare(self) -> None:
@@ -127,9 +133,12 @@ class NatsLink:
         return False
 
     async def _dispatch(self) -> None:
-        if await self.positions.get(OWED):
+        # What waits in this process waits on; of what waited in another only the log knows.
+        was_postponed = not len(self.postponed) and await self.positions.get(POSTPONED)
+        if await self.positions.get(OWED) or was_postponed:
             count = await self.dispatcher.send_all()
             await self.positions.set(OWED, 0)
+            await self.postponed.settle()
             log.info("work_sent_again", count=count)
         await follow_log(DISPATCH, self.tail, self.positions, self._on_event)
 

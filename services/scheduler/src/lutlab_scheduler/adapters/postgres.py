@@ -382,6 +382,11 @@ class PostgresArchive:
         with translated():
             return await self._pool.fetchval(SQL_TOUCH_BLOB, digest) is not None
 
+    async def held(self, digests: Iterable[str]) -> set[str]:
+        """Which of these are archived."""
+        with translated():
+            return {row["digest"] for row in await self._pool.fetch(SQL_SIZES, list(digests))}
+
     async def get(self, digest: str) -> bytes:
         """The blob. Raises: BlobUnavailable."""
         with translated():

@@ -45,6 +45,8 @@ mentioned as (
         union all select found[1], files_needed, dropped from file_sets join blobs using (digest),
                          regexp_matches(encode(data, 'escape'), {DIGESTS}) as found
         union all select found[1], needed, false from checked, regexp_matches(records::text, {DIGESTS}) as found
+        union all select found[1], replayed_at is null and arrived_at >= $1, false
+                  from dead_letters, regexp_matches(encode(data, 'escape'), {DIGESTS}) as found
         union all select found[1], at >= $1 and d.stream is null, d.stream is not null
                   from events left join deleted d using (stream), regexp_matches(data::text, {DIGESTS}) as found
                   where split_part(stream, '-', 1) in ('project', 'verification')
@@ -69,9 +71,10 @@ select count(*) from gone
 """  # noqa: S608 - our own pattern
 """Designs of jobs, files and findings of verification jobs, files of projects that were replaced: what was needed last
 before $1 and put last before then. What was stored for a command that was then refused, of which nobody speaks, and
-what only a deleted project had (`dropped`): whatever was put before $3. Findings of a deleted project's jobs stay their
-time. What other aggregates know stays, whatever they are. A blob that is put again, or looked for, is young again
-(`created_at`), so none goes between its upload and the command that speaks of it."""
+what only a deleted project had (`dropped`): whatever was put before $3. Dead letters speak of blobs, too, until they
+are replayed. Findings of a deleted project's jobs stay their time. What other aggregates know stays, whatever they are.
+A blob that is put again, or looked for, is young again (`created_at`), so none goes between its upload and the command
+that speaks of it."""
 
 
 class PostgresAttic:

@@ -2,12 +2,16 @@
 
 Work that is overtaken (a cancelled job, a newer epoch) is not sent. What is sent is named after the attempt or the
 epoch, so sending it twice is harmless. If NATS lost its streams, everything outstanding is sent again. Work whose
-source or bitstream is nowhere to be found fails: it must not hold up the work behind it.
+source or bitstream is nowhere to be found fails, and work that NATS has no room for waits (`app.postponed`): neither
+must hold up the work behind it.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
 import msgspec
@@ -23,17 +27,21 @@ from lutlab_events.values import JobType
 from lutlab_events.work import BuildCancelled, BuildWork, ProgramWork, StageWork
 from lutlab_scheduler.app.inside import Inside
 from lutlab_scheduler.app.ports import Archive, Blobs, BlobUnavailable, Bus
+from lutlab_scheduler.app.postponed import LOAD_WAITS, WORK_WAITS, Postponed
 from lutlab_scheduler.app.world import World
 from lutlab_scheduler.domain.board import Board
 from lutlab_scheduler.domain.job import Job, JobState
 from lutlab_scheduler.domain.outcome import Rules
 from lutlab_scheduler.domain.policies import Due
+from lutlab_scheduler.domain.verification import Verification
 
 log = structlog.get_logger(__name__)
 
 KNOWN_BLOBS_MAX = 16_384
 KNOWN_FILE_SETS_MAX = 256
 SOURCE_MISSING = "source_missing"
+TRANSIT_FULL = "transit_full"
+"""NATS had no room for what a build, a stage or a load needs, for too long."""
 BITSTREAM_MISSING = "bitstream_missing"
 
 
@@ -59,6 +67,10 @@ class Carrier:
         self._known[digest] = None
         while len(self._known) > KNOWN_BLOBS_MAX:
             self._known.popitem(last=False)
+
+    async def arriving(self, digests: set[str]) -> set[str]:
+        """Those of these blobs in NATS that Postgres does not have yet: nobody could provide them again."""
+        return digests - await self._archive.held(digests) if digests else set()
 
     async def provide(self, digest: str) -> None:
         """Put the blob from Postgres into NATS unless it is there.
@@ -86,7 +98,24 @@ class Carrier:
 class Dispatcher:
     """Sends the work that events call for."""
 
-    def __init__(self, *, world: World, bus: Bus, carrier: Carrier, inside: Inside, rules: Rules) -> None:
+    def __init__(
+        self,
+        *,
+        world: World,
+        bus: Bus,
+        carrier: Carrier,
+        inside: Inside,
+        rules: Rules,
+        postponed: Postponed | None = None,
+        tell: Callable[[Job | Verification, str], Awaitable[None]] | None = None,
+    ) -> None:
+        """
+        Args:
+            postponed: where work waits that NATS has no room for; without it, such work is an error.
+            tell: puts a line into a job's log.
+        """
+        self._postponed = postponed
+        self._tell = tell
         self._inside = inside
         self._world = world
         self._bus = bus
@@ -125,7 +154,37 @@ class Dispatcher:
             await self._stage(verification.job_id, verification.correlation_id)
         return len(jobs) + len(boards) + len(verifications)
 
+    async def _now_or_later(
+        self,
+        name: str,
+        send: Callable[[], Awaitable[None]],
+        give_up: Callable[[str], Awaitable[None]],
+        waits: timedelta,
+    ) -> bool:
+        if self._postponed is None:
+            await send()
+            return True
+        return await self._postponed.now_or_later(name, send, give_up, waits)
+
+    async def _tell_wait(self, job: Job | Verification) -> None:
+        if self._tell is not None:
+            await self._tell(job, "[lutlab] waits: the lab's message bus has no room for it now")
+
     async def _build(self, job_id: UUID, correlation_id: UUID) -> None:
+        async def give_up(reason: str) -> None:
+            job = self._world.job(job_id)
+            if job is not None:
+                failed = c.ReportBuildFailed(job_id=job_id, attempt=job.attempt, code=TRANSIT_FULL, message=reason)
+                await self._inside.carry_out(Due(derived(TRANSIT_FULL, job_id, job.version), failed, correlation_id))
+
+        job = self._world.job(job_id)
+        if job is None:
+            return
+        send = partial(self._send_build, job_id, correlation_id)
+        if not await self._now_or_later(f"build-{job_id}-{job.attempt}", send, give_up, WORK_WAITS):
+            await self._tell_wait(job)
+
+    async def _send_build(self, job_id: UUID, correlation_id: UUID) -> None:
         job = self._world.job(job_id)
         if job is None or not _to_build(job):
             return
@@ -157,6 +216,22 @@ class Dispatcher:
 
     async def _stage(self, job_id: UUID, correlation_id: UUID) -> None:
         """Send the stage a job is at; sent again when it was sent already, it is recognised by its name."""
+
+        async def give_up(reason: str) -> None:
+            job = self._world.verification(job_id)
+            if job is not None and job.stage is not None:
+                outcome = v.StageOutcome(status="error", code=TRANSIT_FULL, reason=reason)
+                lost = v.ReportStageCompleted(job_id=job_id, stage=job.stage, attempt=job.attempt, outcome=outcome)
+                await self._inside.carry_out(Due(derived(TRANSIT_FULL, job_id, job.version), lost, correlation_id))
+
+        job = self._world.verification(job_id)
+        if job is None:
+            return
+        send = partial(self._send_stage, job_id, correlation_id)
+        if not await self._now_or_later(f"stage-{job_id}-{job.current}-{job.attempt}", send, give_up, WORK_WAITS):
+            await self._tell_wait(job)
+
+    async def _send_stage(self, job_id: UUID, correlation_id: UUID) -> None:
         job = self._world.verification(job_id)
         if job is None or job.stage is None:
             return
@@ -191,6 +266,14 @@ class Dispatcher:
             await self._bus.control(subjects.builders_control(job.site), BuildCancelled(job_id=job_id))
 
     async def _program(self, fpga_id: int, epoch: int, correlation_id: UUID) -> None:
+        async def give_up(reason: str) -> None:
+            lost = c.ReportProgramFailed(fpga_id=fpga_id, epoch=epoch, code=TRANSIT_FULL, message=reason)
+            await self._inside.carry_out(Due(derived(TRANSIT_FULL, fpga_id, epoch), lost, correlation_id))
+
+        send = partial(self._send_program, fpga_id, epoch, correlation_id)
+        await self._now_or_later(f"program-{fpga_id}-{epoch}", send, give_up, LOAD_WAITS)
+
+    async def _send_program(self, fpga_id: int, epoch: int, correlation_id: UUID) -> None:
         board = self._world.board(fpga_id)
         if board is None or board.epoch != epoch or board.loading is None or board.loading.bitstream is None:
             return

@@ -85,5 +85,7 @@ class Intake:
     async def _archive_blob(self, digest: str) -> None:
         if await self._archive.has(digest):
             return
-        await self._archive.put(digest, await self._blobs.get(digest))
+        data = await self._blobs.get(digest)
+        # Before it is archived: from then on it may be taken out of NATS again, which makes the carrier forget it.
         self._carrier.note(digest)
+        await self._archive.put(digest, data)

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
+from lutlab_events.verification import LOG_ATTEMPTS_PER_STAGE
 from lutlab_events.work import LogChunk
 from lutlab_scheduler.app.ports import LogStore
+from lutlab_scheduler.domain.job import Job
+from lutlab_scheduler.domain.verification import Verification
 
 JOBS_REMEMBERED_MAX = 1024
+
+
+def note_of(job: Job | Verification, line: str, at: datetime) -> LogChunk:
+    """A line of the scheduler's own in a job's log, once a build or stage: as attempt 0, for builders count from 1."""
+    if isinstance(job, Verification):
+        attempt, stage, level = job.current * LOG_ATTEMPTS_PER_STAGE, job.stage or "", "WARNING"
+        return LogChunk(job_id=job.job_id, attempt=attempt, seq=0, stage=stage, lines=(line,), at=at, level=level)
+    return LogChunk(job_id=job.job_id, attempt=0, seq=0, stage="queue", lines=(line,), at=at)
 
 
 class LogIngest:

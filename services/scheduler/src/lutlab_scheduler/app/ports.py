@@ -50,6 +50,12 @@ class BusUnavailable(SchedulerError):
     code = "bus_unavailable"
 
 
+class BusFull(BusUnavailable):
+    """NATS is there, but refuses for lack of room: nothing was stored."""
+
+    code = "bus_full"
+
+
 class BlobUnavailable(SchedulerError):
     """A blob is not where it should be; whoever has it must put it again."""
 
@@ -190,6 +196,10 @@ class Archive(Protocol):
         """Whether the blob is archived; if so, it is kept for a while, as if it were put now."""
         ...
 
+    async def held(self, digests: Iterable[str]) -> set[str]:
+        """Which of these are archived."""
+        ...
+
     async def get(self, digest: str) -> bytes:
         """The blob. Raises: BlobUnavailable."""
         ...
@@ -215,11 +225,15 @@ class Blobs(Protocol):
         ...
 
     async def put(self, data: bytes) -> None:
-        """Put a blob unless it is there. Raises: BusUnavailable."""
+        """Put a blob unless it is there. Raises: BusFull, BusUnavailable."""
         ...
 
     async def stored_bytes(self) -> int:
         """How much all blobs take up. Raises: BusUnavailable."""
+        ...
+
+    async def recent(self, since: datetime) -> set[str]:
+        """Digests of what was put since, by the clock of whoever put it. Raises: BusUnavailable."""
         ...
 
     async def prune(self, bytes_max: int, needed: frozenset[str]) -> int:

@@ -26,6 +26,8 @@ log = structlog.get_logger(__name__)
 EVERY_S = 3600.0
 LOOK_EVERY_S = 60.0
 """How often to see whether NATS holds too many blobs: it refuses all of them once its bucket is full."""
+ARRIVES_WITHIN = timedelta(minutes=10)
+"""How long a builder may take between putting what it made into NATS and its report; else it is made again."""
 UNSPOKEN_KEPT = timedelta(hours=1)
 """How long a blob is kept of which no job and no project speaks: until the command that brings it is decided."""
 BEFORE_EVERYTHING = datetime(1970, 1, 1, tzinfo=UTC)
@@ -62,18 +64,20 @@ async def keep_tidy(
     for look in itertools.count(1):
         await asyncio.sleep(LOOK_EVERY_S)
         try:
-            await make_room(blobs, carrier, world, retention.transit_bytes)
+            await make_room(blobs, carrier, world, clock, retention.transit_bytes)
             if look % (EVERY_S // LOOK_EVERY_S) == 0 and await clear_out(attic, clock, retention):
                 storage.forget()
         except (StoreUnavailable, BusUnavailable) as error:
             log.warning("clearing_out_failed", reason=str(error))
 
 
-async def make_room(blobs: Blobs, carrier: Carrier, world: World, bytes_max: int) -> None:
+async def make_room(blobs: Blobs, carrier: Carrier, world: World, clock: Clock, bytes_max: int) -> None:
     """Take from NATS what nobody needs now, if it holds too much. Raises: StoreUnavailable, BusUnavailable."""
     if await blobs.stored_bytes() <= bytes_max:
         return
-    count = await blobs.prune(bytes_max, needed(world) | await needed_files(world, carrier))
+    # A builder puts what it made, and then reports it; until that is archived, it is nowhere else.
+    arriving = await carrier.arriving(await blobs.recent(clock.now() - ARRIVES_WITHIN))
+    count = await blobs.prune(bytes_max, needed(world) | await needed_files(world, carrier) | arriving)
     if count:
         log.info("room_made", blobs=count)
         # Whatever is sent next is looked for first.
@@ -103,7 +107,7 @@ def needed(world: World) -> frozenset[str]:
     """Digests of what builders and agents may ask NATS for now."""
     wanted: set[str | None] = set()
     for job in world.open_jobs():
-        wanted |= {job.source_digest, job.bitstream.digest if job.bitstream else None}
+        wanted.add(job.bitstream.digest if job.bitstream else job.source_digest)
     for board in world.boards():
         base = world.base(board.profile)
         wanted |= {bits.digest for bits in (base, board.loaded) if bits}
