@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -249,8 +251,6 @@ async def test_a_crash_between_sending_and_recording_repeats_the_same_id(lab: La
 
 
 async def test_an_endpoint_that_hangs_delays_nobody(lab: Lab) -> None:
-    import asyncio  # noqa: PLC0415
-
     release = asyncio.Event()
     await lab.endpoint("https://dead")
     await lab.endpoint("https://alive")
@@ -367,10 +367,35 @@ async def test_a_range_is_replayed_under_the_same_ids(lab: Lab) -> None:
 
 
 async def test_only_one_process_delivers(postgres_url: str) -> None:
-    import asyncio  # noqa: PLC0415
-
     async with leading(postgres_url) as store:
         second = leading(postgres_url)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(second.__aenter__(), 0.3)
         assert await store.endpoints(START, 10) is not None
+
+
+async def test_a_connection_that_is_just_given_back_is_no_error_at_the_end(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complaints: list[dict[str, Any]] = []
+    loop, entered, gate = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    reset = asyncpg.Connection.reset
+
+    async def slow(connection: asyncpg.Connection, *, timeout: float | None = None) -> None:
+        entered.set()
+        await gate.wait()
+        await reset(connection, timeout=timeout)
+
+    monkeypatch.setattr(asyncpg.Connection, "reset", slow)
+    async with leading(postgres_url) as store:
+        asking = asyncio.create_task(store.endpoints(START, 10))
+        await entered.wait()
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        loop.call_later(0.05, gate.set)
+    await gate.wait()
+    for _ in range(10):
+        await asyncio.sleep(0.01)  # what was left alone would end now
+    gc.collect()
+    assert complaints == []

@@ -26,6 +26,13 @@ async def test_ready_says_what_is_missing_and_when_it_stops() -> None:
         assert (stopping.status_code, stopping.json()["stopping"]) == (503, True)
 
 
+async def test_load_balancers_may_ask_by_head(lab: Lab) -> None:
+    async with lab.client(None) as client:
+        assert [(await client.head(path)).status_code for path in ("/health", "/api/v1/health", "/ready")] == [200] * 3
+        lab.services.follower.close()
+        assert (await client.head("/ready")).status_code == 503
+
+
 async def test_health_names_the_tools_of_the_newest_build(public_lab: Lab) -> None:
     async with public_lab.client(None) as client:
         assert (await client.get("/health")).json()["build_tools"] == {}

@@ -30,7 +30,12 @@ async def test_hints_name_the_field_and_the_nearest_valid_value(lab: Lab, ada: h
     cases: list[tuple[str, str, dict[str, Any], dict[str, str]]] = [
         ("GET", "/api/v1/jobs?statsu=queued", {}, {"field": "statsu", "suggestion": "status"}),
         ("GET", "/api/v1/jobs?status=complet", {}, {"field": "status", "suggestion": "complete"}),
-        ("POST", "/api/v1/boards/0/run", {"json": {"op": 1, "adress": 0}}, {"field": "address"}),
+        (
+            "POST",
+            "/api/v1/boards/0/run",
+            {"json": {"op": 1, "adress": 0}},
+            {"field": "adress", "suggestion": "address"},
+        ),
         ("POST", "/api/v1/keys", {"json": {"owner": "ada", "scopes": ["submitt"]}}, {"suggestion": "submit"}),
         ("POST", "/api/v1/keys", {"json": {"owner": "ada", "lable": "x"}}, {"field": "lable", "suggestion": "label"}),
         ("POST", "/api/v1/jobs", {"files": {"fiel": ("design.v", b"x")}}, {"field": "fiel", "suggestion": "file"}),

@@ -501,3 +501,12 @@ async def test_the_schema_of_the_configuration_is_published(lab: Lab) -> None:
         answer = await nobody.get("/api/v1/schemas/lutlab.yaml.json")
     assert answer.headers["content-type"] == "application/schema+json"
     assert "verification" in answer.json()["properties"]
+
+
+async def test_a_name_that_cannot_be_is_told_in_words(lab: Lab) -> None:
+    async with lab.client(ADA) as client:
+        answer = await client.post("/api/v1/projects", json=NEW | {"name": "my design"})
+        issued = await client.post("/auth/keys", json={"owner": "a b"})
+    assert "name 'my design': use letters, digits and hyphens" in answer.json()["error"]["message"]
+    assert "owner 'a b': use letters, digits and" in issued.json()["detail"]["message"]
+    assert "[A-Za-z" not in answer.text + issued.text

@@ -121,6 +121,8 @@ def create_app(
     errors.install(app)
     app.add_api_route("/health", health, methods=["GET"], tags=["health"], summary="Is the lab all right?")
     app.add_api_route("/api/v1/health", health, methods=["GET"], tags=["health"], summary="Is the lab all right?")
+    for path in ("/health", "/api/v1/health"):  # some load balancers ask so
+        app.add_api_route(path, health, methods=["HEAD"], include_in_schema=False)
     for module in ROUTES:
         app.include_router(module.router)
     app.include_router(routes_v1_projects.schemas)

@@ -14,7 +14,9 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from lutlab_api.domain.errors import RETRY_AFTER_S, ApiError, Code
+from lutlab_api.web.models import OWNER, PRINTABLE
 from lutlab_api.web.models_run import BATCH_FORM, ONE_FORM
+from lutlab_api.web.models_verification import NAME, PDK, TOP
 from lutlab_api.web.paging import known_fields
 from lutlab_api.web.status import contract_of, status_of
 from lutlab_events.rejections import Rejection
@@ -37,6 +39,14 @@ CONTRACT = re.compile(
 INPUT_CHARS_MAX = 80
 PROBLEMS_MAX = 5
 SIMILARITY_MIN = 0.5
+WORDS = {
+    OWNER: "use letters, digits and `_ . @ -`, at most 64, the first a letter or digit",
+    PRINTABLE: "use characters that can be printed",
+    NAME: "use letters, digits and hyphens, at most 64, the first no hyphen",
+    TOP: "use the name of a module: letters, digits, `_` and `$`, the first a letter or `_`",
+    PDK: "use letters, digits and `_ . -`, at most 64, the first a letter or digit",
+}
+"""What patterns of fields mean to a person."""
 _PLACES = frozenset({"body", "path", "query", "header", "cookie", ONE_FORM, BATCH_FORM})
 """Parts of a problem's place that are no names of fields."""
 _STATUS_CODES = {400: Code.MALFORMED_BODY, 404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED, 413: Code.BODY_TOO_LARGE}
@@ -130,6 +140,7 @@ def describe(problems: Sequence[Mapping[str, Any]]) -> str:
         elif isinstance(problem.get("input"), bytes):
             sentences.append(f"{field} is not taken for JSON: send `Content-Type: application/json`")
         else:
+            rule = WORDS.get(str(problem.get("ctx", {}).get("pattern")), rule)
             sentences.append(f"{field} {repr(problem.get('input'))[:INPUT_CHARS_MAX]}: {rule}")
     if len(problems) > PROBLEMS_MAX:
         sentences.append(f"and {len(problems) - PROBLEMS_MAX} more")

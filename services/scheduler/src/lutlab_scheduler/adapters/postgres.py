@@ -54,6 +54,8 @@ LEADER_LOCK = 0x6C75745F
 POOL_MAX = 4
 CONNECT_TIMEOUT_S = 5.0
 COMMAND_TIMEOUT_S = 30.0
+CLOSE_S = 1.0
+"""How long connections may take to be given back at the end of a term."""
 STANDBY_POLL_S = 0.25
 """How often a standby looks whether it may lead."""
 KEEPALIVES = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3"}
@@ -460,7 +462,18 @@ class Ledger:
                 await pool
             yield pool
         finally:
-            pool.terminate()
+            await _close_pool(pool)
+
+
+async def _close_pool(pool: asyncpg.Pool) -> None:
+    """End its connections. One that is just being given back may finish that: cut, it leaves an error to nobody."""
+    try:
+        async with asyncio.timeout(CLOSE_S):
+            await pool.close()
+    except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        log.info("connections_cut")
+    finally:
+        pool.terminate()
 
 
 async def _take_lock(writer: asyncpg.Connection) -> None:

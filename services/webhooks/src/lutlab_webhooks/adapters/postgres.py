@@ -23,6 +23,8 @@ LOCK = 0x6C757468
 POOL_MAX = 4
 TIMEOUT_S = 30.0
 STANDBY_POLL_S = 1.0
+CLOSE_S = 2.0
+"""How long connections may take to be given back at the end."""
 PREVIOUS_SECRET_GOOD = timedelta(hours=24)
 """How long deliveries are also signed with the secret before the last rotation."""
 NAMES = frozenset(topic.value for topic in Topic)
@@ -237,6 +239,17 @@ async def leading(url: str) -> AsyncIterator[PostgresStore]:
         try:
             yield PostgresStore(pool, lost)
         finally:
-            pool.terminate()
+            await _close(pool)
     finally:
         holder.terminate()
+
+
+async def _close(pool: asyncpg.Pool) -> None:
+    """End its connections. One that is just being given back may finish that: cut, it leaves an error to nobody."""
+    try:
+        async with asyncio.timeout(CLOSE_S):
+            await pool.close()
+    except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        log.info("connections_cut")
+    finally:
+        pool.terminate()
