@@ -240,7 +240,9 @@ def _word(kind: TileKind, number: int, bits: int) -> _Lesson:
     """A word that C cannot read by itself."""
     word = kind.word_at(number)
     value = word.value(bits)
-    return _Lesson(_SAYS if value != word.default else 0, name=word.name, value=value)
+    field = FIELDS.get(word.name, (-1, {}))[0]
+    says, code = _SAYS if value != word.default else 0, value if field >= 0 else 0
+    return _Lesson(says, field, code, name=word.name, value=value)
 
 
 class BulkChip:
@@ -381,7 +383,7 @@ class BulkChip:
         def ask(wire: int) -> int:
             try:
                 driver, scope = step(wire)
-            except Exception as error:
+            except BaseException as error:
                 self.error = error
                 return FAILED
             self.lib.bulk_know_step(self.self, wire, driver, scope)

@@ -111,7 +111,7 @@ class BulkDesign:
         def call(*arguments: int) -> int:
             try:
                 return function(*arguments)
-            except Exception as error:
+            except BaseException as error:
                 self.chip.error = error
                 return FAILED
 
