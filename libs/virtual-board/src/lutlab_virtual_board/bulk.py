@@ -365,7 +365,7 @@ class BulkSimplifier:
         """No exception may pass through C."""
         try:
             return self._copy(self._driver(net))
-        except Exception as error:
+        except BaseException as error:
             self._error = error
             return -1
 

@@ -136,7 +136,7 @@ struct chip {
 
 void bulk_chip_make(struct chip *c) {
   memset(c->record_of, 0xff, PLACES * sizeof(int));
-  map_make(&c->links, 1 << 20);
+  map_make(&c->links, 1 << 18);
   map_make(&c->known, 1 << 12);
   map_make(&c->tile_steps, 1 << 10);
   map_make(&c->column_steps, 1 << 10);

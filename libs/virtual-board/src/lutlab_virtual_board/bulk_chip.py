@@ -19,6 +19,9 @@ from lutlab_virtual_board.wires import place_key, relative, wire_of
 
 _ROWS_MAX, _PLACES = 128, 1 << 16
 _VALUE_BITS = 48
+_ROW_SHIFTS = [0, STRIDE, 2 * STRIDE]
+"""Of few rows, which cannot overlap then."""
+
 _LANES_MAX = 31
 _UNKNOWN_ROW = 0xFFFF
 _MUX, _CHOICE, _WORD = range(3)
@@ -162,6 +165,8 @@ class _Tables:
 
 def _pack(setting: Setting) -> list[int] | None:
     """By how much each row of a setting is shifted so that all of them fit into one number; None where they do not."""
+    if len(setting.rows) <= len(_ROW_SHIFTS):
+        return None if any(frame >= _ROWS_MAX for frame, _ in setting.rows) else _ROW_SHIFTS[: len(setting.rows)]
     used, shifts = 0, []
     for frame, mask in setting.rows:
         shift = next((n for n in range(_VALUE_BITS) if not mask << n & used), _VALUE_BITS)
@@ -235,7 +240,9 @@ def _word(kind: TileKind, number: int, bits: int) -> _Lesson:
     """A word that C cannot read by itself."""
     word = kind.word_at(number)
     value = word.value(bits)
-    return _Lesson(_SAYS if value != word.default else 0, name=word.name, value=value)
+    field = FIELDS.get(word.name, (-1, {}))[0]
+    says, code = _SAYS if value != word.default else 0, value if field >= 0 else 0
+    return _Lesson(says, field, code, name=word.name, value=value)
 
 
 class BulkChip:
@@ -376,7 +383,7 @@ class BulkChip:
         def ask(wire: int) -> int:
             try:
                 driver, scope = step(wire)
-            except Exception as error:
+            except BaseException as error:
                 self.error = error
                 return FAILED
             self.lib.bulk_know_step(self.self, wire, driver, scope)

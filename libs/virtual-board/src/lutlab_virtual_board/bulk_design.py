@@ -111,7 +111,7 @@ class BulkDesign:
         def call(*arguments: int) -> int:
             try:
                 return function(*arguments)
-            except Exception as error:
+            except BaseException as error:
                 self.chip.error = error
                 return FAILED
 
@@ -200,35 +200,42 @@ def _copied(code: Literal["i", "Q"], at: int | None, count: int) -> array[int]:
 class BulkNetlist(Netlist):
     """A netlist that is kept in C while it is extracted, and made into objects where somebody looks at them.
 
+    Whoever looks at them may change them: from then on they count, and `graph` is none.
+
     Args:
         design: where it is kept.
     """
 
-    __slots__ = ("_names", "design")
+    __slots__ = ("_extracted", "_names", "design")
 
     def __init__(self, design: BulkDesign) -> None:
         self.design = design
         self._names: dict[Net, str] = {}
         self.outputs, self.rams, self.block_rams, self.multipliers, self.clocks = {}, [], [], [], []
         self.graph = None
+        self._extracted: Graph | None = None
+
+    def finish(self, graph: Graph) -> None:
+        """Everything has been extracted."""
+        self.graph = self._extracted = graph
 
     def __repr__(self) -> str:
         return Netlist(**{each.name: getattr(self, each.name) for each in fields(self)}).__repr__()
 
     def __getattr__(self, name: str) -> object:
         """What has not been made into objects yet."""
-        if name not in ("drivers", "registers", "names") or self.graph is None:
+        if name not in ("drivers", "registers", "names") or self._extracted is None:
             raise AttributeError(name)
-        made: object
-        if name == "drivers":
-            made = self.graph.drivers(self.design.others)
-        elif name == "registers":
-            made = self._made_registers(self.graph)
-        else:
+        if name == "names":
             wires = {net: str(wire_of(wire)) for net, wire in enumerate(self.design.wires) if wire}
-            made = dict(sorted((wires | self._names).items()))
-        setattr(self, name, made)
-        return made
+            self.names = dict(sorted((wires | self._names).items()))
+            return self.names
+        self.graph = None
+        if name == "drivers":
+            self.drivers = self._extracted.drivers(self.design.others)
+            return self.drivers
+        self.registers = self._made_registers(self._extracted)
+        return self.registers
 
     def _made_registers(self, graph: Graph) -> list[Register]:
         assert graph.registers is not None and graph.place is not None
@@ -239,7 +246,7 @@ class BulkNetlist(Netlist):
         return found
 
     def driver(self, net: Net) -> Driver | None:
-        return self.design.others[net]
+        return self.design.others[net] if self.graph else self.drivers[net]
 
     def add(self, driver: Driver | None) -> Net:
         return self.design.add(driver)

@@ -80,7 +80,7 @@ def _extract_in_bulk(chip: BulkChip, context: BulkContext) -> Netlist:
         for pin, net in pads.outputs(context):
             netlist.outputs[pin] = net
         design.extract()
-        netlist.graph = design.finish(functools.partial(combinational_inputs, netlist), slices.register_place)
+        netlist.finish(design.finish(functools.partial(combinational_inputs, netlist), slices.register_place))
     finally:
         design.close()
     return netlist

@@ -278,7 +278,7 @@ class Netlist:
         registers, rams, block_rams, multipliers: the state.
         clocks: the design's clocks; empty where nothing is clocked.
         names: wires of nets, for messages.
-        graph: `drivers` as arrays where they are at hand, see `bulk`.
+        graph: `drivers` as arrays where they are at hand, see `bulk`; whoever changes drivers drops it.
     """
 
     drivers: list[Driver | None] = field(default_factory=lambda: [None, None])
