@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
@@ -17,6 +16,7 @@ from lutlab_api.app.ports import Clock, EventFilter, JobFilter
 from lutlab_api.domain.errors import Unavailable
 from lutlab_api.domain.views import AgentView, BoardView, EventView, JobDetail, JobView, KeyView, StoredAnswer
 from lutlab_events.ids import digest
+from lutlab_ledger import pools
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -80,11 +80,7 @@ class Postgres:
         if self._pool is None:
             return
         pool, self._pool = self._pool, None
-        try:
-            async with asyncio.timeout(STOP_TIMEOUT_S):
-                await pool.close()
-        except (TimeoutError, *_DOWN):
-            pool.terminate()
+        await pools.end(pool, STOP_TIMEOUT_S)
 
     async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """What `work` returns with a connection. Raises: Unavailable."""

@@ -28,6 +28,7 @@ from lutlab_events.codec import (
 from lutlab_events.envelope import EventEnvelope, Recorded
 from lutlab_events.ids import derived, digest
 from lutlab_events.work import LogChunk
+from lutlab_ledger import pools
 from lutlab_ledger.chain import GENESIS, LogRow, chain_hash
 from lutlab_ledger.storage import SQL_HELD
 from lutlab_scheduler import collector
@@ -393,18 +394,7 @@ class Ledger:
                 await pool
             yield pool
         finally:
-            await _close_pool(pool)
-
-
-async def _close_pool(pool: asyncpg.Pool) -> None:
-    """End its connections. One that is just being given back may finish that: cut, it leaves an error to nobody."""
-    try:
-        async with asyncio.timeout(CLOSE_S):
-            await pool.close()
-    except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-        log.info("connections_cut")
-    finally:
-        pool.terminate()
+            await pools.end(pool, CLOSE_S)
 
 
 async def _take_lock(writer: asyncpg.Connection) -> None:

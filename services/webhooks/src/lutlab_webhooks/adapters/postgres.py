@@ -14,6 +14,7 @@ import asyncpg
 import structlog
 
 from lutlab_events.webhooks import Topic, WebhookFilter
+from lutlab_ledger import pools
 from lutlab_webhooks.app.ports import Attempt, Delivery, Endpoint, Progress, StoreUnavailable
 from lutlab_webhooks.domain.happenings import Recorded
 
@@ -239,17 +240,6 @@ async def leading(url: str) -> AsyncIterator[PostgresStore]:
         try:
             yield PostgresStore(pool, lost)
         finally:
-            await _close(pool)
+            await pools.end(pool, CLOSE_S)
     finally:
         holder.terminate()
-
-
-async def _close(pool: asyncpg.Pool) -> None:
-    """End its connections. One that is just being given back may finish that: cut, it leaves an error to nobody."""
-    try:
-        async with asyncio.timeout(CLOSE_S):
-            await pool.close()
-    except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-        log.info("connections_cut")
-    finally:
-        pool.terminate()
