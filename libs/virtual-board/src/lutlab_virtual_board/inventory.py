@@ -100,6 +100,9 @@ def _is_harmless(name: str) -> bool:
 def _check(tile: TileConfiguration, name: str) -> None:
     if "." not in name and _PLL_TILE.fullmatch(tile.tile.kind):
         return
+    if name == "CCLK.MODE" and tile.choices.get("OSC.MODE") == "OSCG":
+        # Its bit is one of the oscillator's divider here (nextpnr: `OSCG`); USRMCLK has one in another tile too.
+        return
     prefix = name.partition(".")[0]
     value = tile.choices.get(name) or str(tile.words.get(name))
     raise UnsupportedCell(_cell_name(prefix), f"tile {tile.tile.name}", f"{name} is {value}")
