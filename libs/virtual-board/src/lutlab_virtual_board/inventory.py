@@ -105,7 +105,8 @@ def _check(tile: TileConfiguration, name: str) -> None:
         return
     prefix = name.partition(".")[0]
     value = tile.choices.get(name) or str(tile.words.get(name))
-    raise UnsupportedCell(_cell_name(prefix), f"tile {tile.tile.name}", f"{name} is {value}")
+    cell = "DELAYF" if name.endswith(".LOADNMUX") else _cell_name(prefix)
+    raise UnsupportedCell(cell, f"tile {tile.tile.name}", f"{name} is {value}")
 
 
 def _cell_name(prefix: str) -> str:
