@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Callable
 from fractions import Fraction
 
 import pytest
 from test_virtual_board_cells import run
-from vb_toolchain import Build, simulate
+from vb_toolchain import BIN, Build, simulate
 
 from lutlab_virtual_board.compiler import find_gcc, find_tcc
 from lutlab_virtual_board.netlist import Clock, DerivedClock
@@ -79,3 +80,18 @@ def test_the_internal_oscillator_is_a_clock(builds: Callable[[str], Build], tran
         Fraction(128, 310_000_000)
     ]
     assert f"#define CLOCK_HZ {310e6 / 128!r}" in translation.program.source
+
+
+@pytest.mark.parametrize("divider", [2, 10, 31, 64])
+def test_the_internal_oscillator_has_any_divider(
+    builds: Callable[[str], Build], translator: Translator, divider: int
+) -> None:
+    # A bit of the small ones is one of another cell's in the chip database, USRMCLK.
+    built = builds("oscillator")
+    text = built.path("config").read_text()
+    assert "OSC.DIV 127" in text
+    names = [f"{divider}.{suffix}" for suffix in ("config", "bit")]
+    (built.folder / names[0]).write_text(text.replace("OSC.DIV 127", f"OSC.DIV {divider}"))
+    subprocess.run([BIN / "yowasp-ecppack", "--compress", *names], cwd=built.folder, check=True, capture_output=True)
+    netlist = translator.translate((built.folder / names[1]).read_bytes()).netlist
+    assert [clock.period_s for clock in netlist.clocks if isinstance(clock, Clock)] == [Fraction(divider, 310_000_000)]

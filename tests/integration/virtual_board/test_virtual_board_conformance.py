@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from vb_conformance import Case, Difference, check, noise
+from vb_random_cells import cells
 from vb_random_design import random_design
 from vb_riscv import write_program
 from vb_toolchain import DESIGNS
@@ -29,6 +30,12 @@ def test_a_processor_runs_its_program(tmp_path: Path, cache: Path) -> None:
 def test_registers_in_pads_and_open_pads(tmp_path: Path, cache: Path, kind: int) -> None:
     case = Case("pads", "pads", ("everything.v", "pads.v"), parameters=(("KIND", kind),), stimulus=noise)
     assert check(case, tmp_path, cache, cycles=20_000).changes > 10_000
+
+
+def test_cells_with_settings_at_random(tmp_path: Path, cache: Path) -> None:
+    # This seed has asynchronous resets of output registers, and a synchronous one that stops a wide port's writes.
+    verdict = check(cells(tmp_path, seed=3), tmp_path, cache, cycles=20_000)
+    assert verdict.changes > 10_000
 
 
 def test_a_random_design_on_another_die(tmp_path: Path, cache: Path) -> None:

@@ -100,9 +100,13 @@ def _is_harmless(name: str) -> bool:
 def _check(tile: TileConfiguration, name: str) -> None:
     if "." not in name and _PLL_TILE.fullmatch(tile.tile.kind):
         return
+    if name == "CCLK.MODE" and tile.choices.get("OSC.MODE") == "OSCG":
+        # Its bit is one of the oscillator's divider here (nextpnr: `OSCG`); USRMCLK has one in another tile too.
+        return
     prefix = name.partition(".")[0]
     value = tile.choices.get(name) or str(tile.words.get(name))
-    raise UnsupportedCell(_cell_name(prefix), f"tile {tile.tile.name}", f"{name} is {value}")
+    cell = "DELAYF" if name.endswith(".LOADNMUX") else _cell_name(prefix)
+    raise UnsupportedCell(cell, f"tile {tile.tile.name}", f"{name} is {value}")
 
 
 def _cell_name(prefix: str) -> str:

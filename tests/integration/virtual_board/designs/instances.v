@@ -68,7 +68,6 @@ module registered_ram #(parameter ASYNC = 0) (input clk, input [9:0] wa, input [
 `else
   DP16KD #(
     .DATA_WIDTH_A(18), .DATA_WIDTH_B(18), .REGMODE_A("NOREG"), .REGMODE_B("OUTREG"), .RESETMODE(ASYNC ? "ASYNC" : "SYNC"),
-    .ASYNC_RESET_RELEASE("ASYNC"),
     .CSDECODE_A("0b101"), .CSDECODE_B("0b000"), .WRITEMODE_A("NORMAL"), .WRITEMODE_B("NORMAL"), .GSR("DISABLED")
   ) cell_ (
     .CLKA(clk), .CEA(1'b1), .WEA(1'b1), .RSTA(1'b0), .OCEA(1'b1), .CSA0(we), .CSA1(1'b0), .CSA2(1'b1),

@@ -1,27 +1,19 @@
 """Block RAMs: DP16KD with two ports, and PDPW16KD, the same cell with a 36-bit write port and a read port.
 
 Behaviour beyond the addressing (what a write shows, what resets do) follows the memory models of Yosys, which map
-designs onto these cells; what a reset does to an output register, and how it ends, the vendor's simulation model of
-the same cell's smaller sibling (DP8KC of MachXO2). Source: Lattice FPGA-TN-02204 "Memory Usage Guide"; Yosys
-`techlibs/lattice/brams_16kd.txt`.
+designs onto these cells; what a reset does to an output register, the vendor's description of the cell. Whether an
+asynchronous reset ends with the clock (ASYNC_RESET_RELEASE) is never seen: what an output register would load at that
+edge has been cleared too. Source: Lattice FPGA-TN-02204 "Memory Usage Guide", and the simulation model of the same
+cell's smaller sibling (DP8KC of MachXO2); Yosys `techlibs/lattice/brams_16kd.txt`.
 """
 
 from __future__ import annotations
 
 from lutlab_virtual_board.cells.clocking import require_clock
-from lutlab_virtual_board.cells.context import AND, OR, SELECT, Context, place
+from lutlab_virtual_board.cells.context import AND, SELECT, Context, place
 from lutlab_virtual_board.device import BRAM_WORDS
 from lutlab_virtual_board.errors import UnsupportedCell
-from lutlab_virtual_board.netlist import (
-    ONE,
-    ZERO,
-    BlockRam,
-    BlockRamOutput,
-    Net,
-    RamPort,
-    Register,
-    RegisterOutput,
-)
+from lutlab_virtual_board.netlist import ONE, ZERO, BlockRam, BlockRamOutput, Net, RamPort
 from lutlab_virtual_board.trellis import Tile
 from lutlab_virtual_board.wires import Wire
 
@@ -159,21 +151,6 @@ def _reset(cell: _Cell, port: str) -> tuple[Net, bool]:
     return reset, cell.choice("RESETMODE") == "ASYNC"
 
 
-def _register_enable(cell: _Cell, pin: str, reset: Net, asynchronous: bool, clock: tuple[int, bool]) -> Net:
-    """The net that lets an output register load.
-
-    An asynchronous reset may end with a clock edge (ASYNC_RESET_RELEASE): the register is still held at that one.
-    """
-    enable = cell.pin(pin)
-    if not asynchronous or reset == ZERO or cell.choice("ASYNC_RESET_RELEASE") == "ASYNC":
-        return enable
-    context = cell.context
-    number, falling = clock
-    context.netlist.registers.append(Register(ZERO, ONE, reset, 1, falling, cell.where, number, force=reset))
-    held = context.netlist.add(RegisterOutput(len(context.netlist.registers) - 1))
-    return _both(context, enable, context.invert(context.function(OR, held, reset)))
-
-
 def _design_uses_gsr(context: Context) -> bool:
     return any(
         tile.choices.get("GSR.GSRMODE", "NONE") != "NONE"
@@ -188,7 +165,6 @@ def _port(cell: _Cell, port: str) -> RamPort:
     registered = cell.choice(f"REGMODE_{port}") == "OUTREG"
     reset, asynchronous = _reset(cell, port) if enable != ZERO else (ZERO, False)
     clock, falling = _clock(cell, port, enable)
-    loads = _register_enable(cell, f"OCE{port}", reset, asynchronous and registered, (clock, falling))
     return RamPort(
         width=int(cell.choice(f"DP16KD.DATA_WIDTH_{port}") or "18"),
         address=cell.address(port),
@@ -199,7 +175,7 @@ def _port(cell: _Cell, port: str) -> RamPort:
         reset=reset,
         reset_stops_writes=not asynchronous,
         register=registered,
-        register_enable=loads,
+        register_enable=cell.pin(f"OCE{port}"),
         outputs=(0 if port == "A" else _DATA_BITS, _DATA_BITS),
         falling=falling,
         clock=clock,
@@ -235,7 +211,6 @@ def _read_port(cell: _Cell) -> RamPort:
     registered = cell.choice("REGMODE_B") == "OUTREG"
     reset, asynchronous = _reset(cell, "B")
     clock, falling = _clock(cell, "B")
-    loads = _register_enable(cell, "OCEB", reset, asynchronous and registered, (clock, falling))
     return RamPort(
         width=width,
         address=cell.address("B"),
@@ -246,7 +221,7 @@ def _read_port(cell: _Cell) -> RamPort:
         reset=reset,
         reset_stops_writes=not asynchronous,
         register=registered,
-        register_enable=loads,
+        register_enable=cell.pin("OCEB"),
         outputs=(0, 2 * _DATA_BITS) if width == 36 else (_DATA_BITS, _DATA_BITS),
         falling=falling,
         clock=clock,
