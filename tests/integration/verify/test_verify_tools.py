@@ -96,10 +96,12 @@ async def test_a_cancelled_stage_leaves_no_process(tmp_path: Path) -> None:
     )
     stage = asyncio.create_task(simulation.run(context(project, tmp_path / "work")))
     async with asyncio.timeout(20):
-        while not any("vvp" in command for command in processes_in(tmp_path)):
+        while not any(command.partition("\0")[0].endswith("vvp") for command in processes_in(tmp_path)):
             assert not stage.done(), stage.result()
             await asyncio.sleep(0.02)
     stage.cancel()
     with pytest.raises(asyncio.CancelledError):
         await stage
-    assert processes_in(tmp_path) == []
+    async with asyncio.timeout(5):
+        while processes_in(tmp_path):  # noqa: ASYNC110 - killed, but the kernel may still be at it
+            await asyncio.sleep(0.01)
