@@ -72,7 +72,7 @@ bench-stream: $(STAMP) ## words through a whole lab's public stream with the ref
 bench-verify: tools ## measure verification jobs through a lab beside the bare tools run by hand: ROUNDS=n (5)
 	@$(BIN)/python benchmarks/verify/bench.py --rounds $(or $(ROUNDS),5)
 
-conformance-board: $(STAMP) ## hold the virtual board against its oracles: 62 designs, a million cycles each (half an hour)
+conformance-board: $(STAMP) ## hold the virtual board against its oracles: 68 designs, a million cycles each (half an hour)
 	PYTHONPATH=$(BOARD_TOOLS) $(BIN)/python tests/conformance/board.py
 
 conformance-sdk: $(STAMP) ## the reference SDK's SAT solver and transformer layer, unmodified, through a whole lab (minutes)
