@@ -19,9 +19,14 @@ _FAULTY = -2
 _is_done = methodcaller("done")
 
 
-def as_fault(answer: int) -> int:
-    """The status in the answer of a one-word read that failed in the design; it is no word and not `LATE`."""
+def status_of(answer: int) -> int:
+    """The status in the answer of a one-word read that failed in the design."""
     return _FAULTY - answer
+
+
+def _answer_of(word: int, status: int) -> int:
+    """What a caller is told: the word, or in its place a status that is no word and not `LATE`."""
+    return _FAULTY - status if status else word
 
 
 class Call:
@@ -72,7 +77,7 @@ class WordCalls:
     They are one job, so that neither the engine nor this has Python work for each of them but to wake it up.
 
     Attributes:
-        addresses, futures: one of each for every caller; a future's answer is a word, `LATE`, or a status (`as_fault`).
+        addresses, futures: one of each for every caller; a future tells a word, `LATE`, or a status (`status_of`).
         timeout_s, deadline_s: of the earliest.
         open: see `jobs.Owner`.
     """
@@ -105,21 +110,17 @@ class WordCalls:
         """The job is done: everybody is told; always True."""
         self.open = False
         if isinstance(job, Small):
-            answers = [_FAULTY - job.status if job.status else job.value]
+            answers = [_answer_of(job.value, job.status)]
         else:
             assert isinstance(job, _Words)
             answers = job.answers()
-        for future, answer in zip(self.futures, answers, strict=True):
-            if not future.done():
-                future.set_result(answer)
+        self._tell(answers)
         return True
 
     def late(self) -> None:
         """The time is up."""
         self.open = False
-        for future in self.futures:
-            if not future.done():
-                future.set_result(LATE)
+        self._tell([LATE] * len(self.futures))
 
     def fail(self, fault: BusFault) -> None:
         """There will be no answer."""
@@ -127,6 +128,11 @@ class WordCalls:
         for future in self.futures:
             if not future.done():
                 future.set_exception(fault)
+
+    def _tell(self, answers: list[int]) -> None:
+        for future, answer in zip(self.futures, answers, strict=True):
+            if not future.done():
+                future.set_result(answer)
 
 
 class _Words(Vector):
@@ -145,4 +151,4 @@ class _Words(Vector):
         words = self.words.tolist()
         if not any(self._statuses):
             return words
-        return [_FAULTY - status if status else word for word, status in zip(words, self._statuses, strict=True)]
+        return list(map(_answer_of, words, self._statuses))

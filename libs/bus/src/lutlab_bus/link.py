@@ -14,9 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
-from lutlab_bus import wire
 from lutlab_bus.board_info import BoardInfo
-from lutlab_bus.calls import LATE, WORDS_TOGETHER_MAX, Call, WordCalls, as_fault
+from lutlab_bus.calls import LATE, WORDS_TOGETHER_MAX, Call, WordCalls, status_of
 from lutlab_bus.counters import LinkCounters
 from lutlab_bus.engine import Engine, Greeting
 from lutlab_bus.errors import (
@@ -36,7 +35,6 @@ READ_BYTES = 65_536
 OPEN_TIMEOUT_S = 10.0
 OPERATIONS_MAX = 1 << 16
 """Operations of one call."""
-_ADDRESSES = 1 << wire.ADDRESS_BITS_MAX
 _STATUSES = {status.value: status for status in Status}
 
 
@@ -173,8 +171,7 @@ class BusLink:
         Raises:
             DesignFault: its subclass tells what the design did. Otherwise as `execute`.
         """
-        if not 0 <= address_words < _ADDRESSES:
-            check_address(address_words)
+        check_address(address_words)
         calls = self._gathered
         if calls is None or calls.timeout_s != timeout_s or len(calls.futures) >= WORDS_TOGETHER_MAX:
             calls = self._gather(timeout_s)
@@ -191,7 +188,7 @@ class BusLink:
             return answer
         if answer == LATE:
             raise self._timed_out(f"the read of word {address_words:#x} was not done within {timeout_s:g} s")
-        raise design_fault(as_fault(answer), address_words)
+        raise design_fault(status_of(answer), address_words)
 
     async def read_each(self, addresses_words: Iterable[int], timeout_s: float) -> Result:
         """Read words from independent addresses in one call.

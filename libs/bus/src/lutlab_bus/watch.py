@@ -53,8 +53,7 @@ class Watch:
         """Return when the descriptor is readable, or when it is better to sleep until it is."""
         if self.worth_it:
             self._begin_s = time.perf_counter()
-            if self.looking:
-                self.look()
+            self.look()
 
     def look(self) -> None:
         """As `wait`, in the middle of what is timed."""
