@@ -300,10 +300,11 @@ def measure_full_chip(home: Path, cache: Path) -> Row:
     translator = Translator(lutlab_profiles.get(full_chip.PROFILE), cache)
     translator.database()
     measure_programming(row, built, full_chip.PROFILE, cache, folder)
-    tcc = find_tcc()
-    for every, cycles in FULL_CHIP_BUSY.items() if tcc else ():
+    if (tcc := find_tcc()) is None:
+        return row
+    for every, cycles in FULL_CHIP_BUSY.items():
         stimulus = bytes(cycle // every & 1 for cycle in range(cycles))
-        speed = board_speeds(translator, built, stimulus, [tcc])["tcc"] if tcc else 0.0
+        speed = board_speeds(translator, built, stimulus, [tcc])["tcc"]
         row.busy[every] = speed
         print(f"full_chip, all of it working in one of {every} cycles: {1e6 * speed:,.0f} cycles a second by tcc")
     return row

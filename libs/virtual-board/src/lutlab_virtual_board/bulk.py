@@ -14,7 +14,7 @@ from array import array
 from collections.abc import Callable, MutableSequence
 from importlib import resources
 from itertools import accumulate, chain
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from lutlab_virtual_board.compiler import compile_now, find_gcc, find_tcc
 from lutlab_virtual_board.errors import CompilerError
@@ -147,6 +147,13 @@ def address(buffer: MutableSequence[int]) -> int:
         return buffer.buffer_info()[0]
     assert isinstance(buffer, bytearray)
     return ctypes.addressof(ctypes.c_char.from_buffer(buffer)) if buffer else 0
+
+
+def copied(code: Literal["i", "Q"], at: int | None, count: int) -> array[int]:
+    """An array that C owns."""
+    found = array(code)
+    found.frombytes(ctypes.string_at(at, found.itemsize * count) if at and count else b"")
+    return found
 
 
 @functools.cache

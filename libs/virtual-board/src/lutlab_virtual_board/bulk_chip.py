@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from lutlab_virtual_board.bulk import address, zeros
+from lutlab_virtual_board.bulk import address, copied, zeros
 from lutlab_virtual_board.errors import DatabaseError, UnsupportedConfiguration
 from lutlab_virtual_board.tile_kind import TileKind
 from lutlab_virtual_board.trellis import STRIDE, Database, Setting, Tile
@@ -332,9 +332,7 @@ class BulkChip:
     def tiles(self) -> Iterator[tuple[Tile, dict[str, str], dict[str, int], int]]:
         """Each tile that is not clear, with its choices and words that differ from an erased chip's, and bits that no
         setting explains."""
-        said = ctypes.string_at(self.struct.said, 4 * self.struct.said_count) if self.struct.said_count else b""
-        words = array("i")
-        words.frombytes(said)
+        words = copied("i", self.struct.said, self.struct.said_count)
         settings, whats = words[::2].tolist(), words[1::2].tolist()
         names = [
             self._kind(kind).settings[number].name
@@ -426,7 +424,6 @@ class BulkChip:
         return dict(zip(pairs[: 2 * count : 2].tolist(), pairs[1 : 2 * count : 2].tolist(), strict=True))
 
 
-def _pairs(at: int, count: int) -> dict[int, int]:
-    words = array("i")
-    words.frombytes(ctypes.string_at(at, 8 * count) if count else b"")
+def _pairs(at: int | None, count: int) -> dict[int, int]:
+    words = copied("i", at, 2 * count)
     return dict(zip(words[::2].tolist(), words[1::2].tolist(), strict=True))

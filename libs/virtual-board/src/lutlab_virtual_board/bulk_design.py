@@ -6,9 +6,8 @@ import ctypes
 from array import array
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Literal
 
-from lutlab_virtual_board.bulk import REGISTER_WORDS, Graph, GraphStruct, address, register_words, zeros
+from lutlab_virtual_board.bulk import REGISTER_WORDS, Graph, GraphStruct, address, copied, register_words, zeros
 from lutlab_virtual_board.bulk_chip import BulkChip, Map
 from lutlab_virtual_board.netlist import Driver, Function, Net, Netlist, Register, RegisterOutput
 from lutlab_virtual_board.wires import wire_of
@@ -174,27 +173,20 @@ class BulkDesign:
                 self._lib.bulk_sources(self.self, net, address(inputs), len(inputs))
         struct, flat = self.struct, self.struct.graph
         graph = Graph(0, 0)
-        graph.table = _copied("Q", flat.table, struct.graph.nets)
+        graph.table = copied("Q", flat.table, struct.graph.nets)
         graph.kind = bytearray(ctypes.string_at(flat.kind, flat.nets))
         graph.count = bytearray(ctypes.string_at(flat.count, flat.nets))
-        graph.first = _copied("i", flat.first, flat.nets)
-        graph.inputs = _copied("i", flat.inputs, struct.inputs_count)
+        graph.first = copied("i", flat.first, flat.nets)
+        graph.inputs = copied("i", flat.inputs, struct.inputs_count)
         graph.point()
-        words = _copied("i", struct.registers, REGISTER_WORDS * struct.register_count)
+        words = copied("i", struct.registers, REGISTER_WORDS * struct.register_count)
         for index, register in self.kept.items():
             words[REGISTER_WORDS * index : REGISTER_WORDS * (index + 1)] = register_words(register)
         kept, wires = self.kept, words[REGISTER_WORDS - 1 :: REGISTER_WORDS]
         graph.registers = words
         graph.place = lambda index: kept[index].place if index in kept else place(wires[index])
-        self.wires = _copied("i", struct.wire, flat.nets)
+        self.wires = copied("i", struct.wire, flat.nets)
         return graph
-
-
-def _copied(code: Literal["i", "Q"], at: int | None, count: int) -> array[int]:
-    """An array that C owns."""
-    found = array(code)
-    found.frombytes(ctypes.string_at(at, found.itemsize * count) if at and count else b"")
-    return found
 
 
 class BulkNetlist(Netlist):
