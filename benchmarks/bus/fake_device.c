@@ -399,7 +399,9 @@ static void handle_frame(const uint8_t *p, size_t line_bytes) {
 }
 static size_t lutlab(const uint8_t *p, size_t n) {
     static int behind_brief; /* its three bytes were taken: up to the zero nothing else may come */
-    const uint8_t *end = memchr(p, 0, n);
+    static size_t looked;    /* bytes of a frame under way, among which there is no zero: not to be looked at with each piece again */
+    const uint8_t *end = memchr(p + looked, 0, n - looked);
+    looked = 0;
     if (behind_brief) {
         if (behind_brief > 1 || *p) armed = 0;
         if (!end) return behind_brief += behind_brief < 2, n;
@@ -414,7 +416,11 @@ static size_t lutlab(const uint8_t *p, size_t n) {
         behind_brief = 1;
         return 3;
     }
-    if (!end) return n > 2 * RING ? n : 0;
+    if (!end) {
+        if (n > 2 * RING) return n;
+        looked = n;
+        return 0;
+    }
     if (end > p) {
         if (p[0] & BRIEF) armed = 0, damaged++, send_nak();
         else handle_frame(p, end - p);

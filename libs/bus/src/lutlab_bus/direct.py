@@ -38,6 +38,7 @@ from lutlab_bus.operations import (
     check_address,
     check_addresses,
 )
+from lutlab_bus.pace import SLEEP_MIN_S, Pace
 from lutlab_bus.watch import Watch
 from lutlab_bus.write_guard import WriteGuard
 
@@ -50,22 +51,16 @@ PATIENT_REPLY_BYTES = 2048
 """Replies to everything under way, if they take no more than this, can wait in the tty until a long write is done."""
 LONG_WRITE_BYTES = 4096
 SLIVER_BYTES = 1024
-"""A line that brings no more than this at once is left alone for a while, rather than wake up for every few bytes."""
-PACE_BYTES = 128
-"""The pace is known after so many."""
+"""A line that brings no more than this at once may be a slow one; see `Pace`."""
 WATCHED_BAUD_MIN = 2_000_000
 """On slower lines the bytes take longer than waking up does."""
 WATCHED_BYTES = 12_288
 """Requests and replies that take no more than this on the line are looked for before sleeping until they come."""
-NAP_BYTES = 3072
-"""So many are let come in that while. A tty keeps 4,095; the rest is for a host that wakes up late."""
 TICK_DECISECONDS = 1
 """Longest time a read of the tty waits; deadlines and repetitions are looked at in between."""
 TICK_S = TICK_DECISECONDS / 10
-SLEEP_MIN_S = 0.0002
 SLEEP_LATE_S = 0.0004
 """What a sleep may take longer than asked for."""
-SLEEP_MAX_S = 0.01
 OPEN_TIMEOUT_S = 10.0
 CALL_TIMEOUT_S = 10.0
 _READ_ONE = Struct("<BBH")
@@ -103,6 +98,7 @@ class DirectLink:
         self._lines: dict[int, bytes] = {}
         self._brief_lines: dict[int, bytes] = {}
         self._watch, self._long_watch = Watch(fd), Watch(fd)  # of single words, and of longer replies
+        self._pace = Pace()
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN | select.POLLOUT)
         set_up(fd)
@@ -393,24 +389,18 @@ class DirectLink:
 
     def _receive_slivers(self, got: int, size: int, least: int, end_s: float) -> int:
         """Go on where `_receive` has `got` bytes, of which the latest `size` came together."""
-        fd, buffer, view = self._fd, self._received, self._received_view
-        first_bytes, first_s = got, time.monotonic()
-        while (passed_s := time.monotonic()) < end_s and got < RECEIVE_BYTES:
+        fd, buffer, view, pace = self._fd, self._received, self._received_view, self._pace
+        pace.begin(got)
+        while time.monotonic() < end_s and got < RECEIVE_BYTES:
             if got > least and buffer.find(0, got - size, got) >= 0:
                 break
-            if size < SLIVER_BYTES and got - first_bytes >= PACE_BYTES:
-                self._nap(least - got, (passed_s - first_s) / (got - first_bytes))
+            pace.nap(got, size, least - got)
             size = os.readv(fd, [view[got:]])
             got += size
             if not size or not buffer[got - 1]:
                 break
+        pace.end(got)
         return got
-
-    def _nap(self, missing: int, byte_s: float) -> None:
-        """Sleep while more of a long reply comes, at the pace at which it came so far."""
-        nap_s = min(missing, NAP_BYTES) * byte_s
-        if nap_s > SLEEP_MIN_S:
-            time.sleep(min(nap_s, SLEEP_MAX_S))
 
     def _receive_or_write(self, now_s: float) -> int:
         """The tty was full: write whenever it has room, until all is written, bytes arrived, or a tick has passed."""
