@@ -11,13 +11,9 @@ OPEN (frames flow). A session ends only by `close` or by a new hello.
 from __future__ import annotations
 
 import enum
-from binascii import crc_hqx
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from struct import Struct
-
-from cobs import cobs
-from isal.isal_zlib import crc32
 
 from lutlab_bus import brief, wire
 from lutlab_bus.board_info import BoardInfo
@@ -25,6 +21,7 @@ from lutlab_bus.counters import LinkCounters
 from lutlab_bus.flight import Flight, Part, decoded_room
 from lutlab_bus.intake import Intake, Received
 from lutlab_bus.jobs import Job, Owner, Small
+from lutlab_bus.lines import Piece, long_line, short_line
 
 FRAME_BYTES_FIRST = 1024
 """Decoded bytes of a session's first frames; frames grow on a clean line and shrink on a noisy one."""
@@ -50,20 +47,11 @@ POLL_BYTES = 8192
 # Plain numbers: operations on flags of an `enum` cost as much as a whole step of a frame.
 _LONG = int(wire.Head.LONG)
 _CONTROL = int(wire.Head.CONTROL)
-_CHECK16 = Struct(">H")
-_CHECK32 = Struct("<I")
 _WORD_AND_STATUS = Struct("<IB")
 _BRIEF_PIECE_BYTES = wire.OP_BYTES + wire.NARROW_ADDRESS_BYTES
 _LONG_OVERHEAD = wire.HEAD_BYTES + wire.PAD_BYTES + wire.CRC32_BYTES
 _LONG_SURPLUS = _LONG_OVERHEAD - wire.HEAD_BYTES - wire.CRC16_BYTES
 _DELIMITER = b"\0"
-
-
-def _long_line(head: int, pieces: Sequence[bytes | memoryview]) -> bytes:
-    """A frame with a CRC-32 as it goes on the line."""
-    content = b"".join((bytes((head, 0)), *pieces))
-    line: bytes = cobs.encode(content + _CHECK32.pack(crc32(content))) + _DELIMITER
-    return line
 
 
 class State(enum.Enum):
@@ -261,7 +249,7 @@ class Engine:
         self._begin((sequence + 1) % wire.SEQUENCE_MODULUS, nonce)
         self.state = State.GREETING
         self._hello_head = _LONG | _CONTROL | sequence
-        self._hello = _long_line(self._hello_head, [nonce.to_bytes(wire.NONCE_BYTES, "little")])
+        self._hello = long_line(self._hello_head, [nonce.to_bytes(wire.NONCE_BYTES, "little")])
         self._moved_s = now_s
         self._out.append(_DELIMITER + self._hello)
 
@@ -309,7 +297,7 @@ class Engine:
     def _frame(self, request_room: int, reply_room: int, now_s: float) -> bool:
         """Make one frame of the jobs at the head of the queue; False if there is none to make."""
         request = reply = _LONG_OVERHEAD
-        pieces: list[bytes | memoryview] = [b""]
+        pieces: list[Piece] = []
         parts: list[Part] = []
         words = True
         queue = self._queue
@@ -356,7 +344,7 @@ class Engine:
 
     def _depart(
         self,
-        pieces: list[bytes | memoryview],
+        pieces: list[Piece],
         parts: list[Part],
         *,
         request: int,
@@ -372,7 +360,7 @@ class Engine:
         elif max(request, reply) - _LONG_SURPLUS > wire.SHORT_BYTES_MAX:
             head |= _LONG
         elif words and self._armed and len(parts) == 1 and not self._flights:
-            piece = pieces[1]
+            piece = pieces[0]
             if len(piece) == _BRIEF_PIECE_BYTES and piece[0] == piece[2] == 0 and piece[1] < wire.BRIEF_ADDRESSES:
                 line = brief.request(piece[1], head)
                 if line:
@@ -380,12 +368,8 @@ class Engine:
                     self._out.append(line)
                     return
         self._armed = not head & _LONG
-        if head & _LONG:
-            line = _long_line(head, pieces)
-        else:
-            pieces[0] = bytes((head,))
-            content = b"".join(pieces)
-            line = cobs.encode(content + _CHECK16.pack(crc_hqx(content, wire.CRC16_INIT))) + _DELIMITER
+        line = long_line(head, pieces) if head & _LONG else short_line(head, pieces)
+        if not head & _LONG:
             reply -= _LONG_SURPLUS
         self._launch(Flight(head, line, parts, reply_bytes=reply, words=words, now_s=now_s))
         self._out.append(line)
@@ -398,7 +382,7 @@ class Engine:
         """A brief request's repetition. It has a CRC-32: of all frames this is one that follows a sign of damage."""
         job = flight.parts[0]
         assert isinstance(job, Small)
-        return _long_line(flight.head, [job.piece])
+        return long_line(flight.head, [job.piece])
 
     def _launch(self, flight: Flight) -> None:
         if not self._flights:
