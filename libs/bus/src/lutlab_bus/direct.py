@@ -26,7 +26,9 @@ from lutlab_bus.board_info import BoardInfo
 from lutlab_bus.counters import LinkCounters
 from lutlab_bus.engine import Engine, Greeting
 from lutlab_bus.errors import LinkLost, LinkTimeout, design_fault
-from lutlab_bus.jobs import WORD_REPLY_BYTES, Job, Small, Vector, job_of, read_piece
+from lutlab_bus.flight import line_bytes_max
+from lutlab_bus.jobs import WORD_REPLY_BYTES, Job, Sliced, Small, Vector, job_of, read_piece
+from lutlab_bus.lone import LoneFrame
 from lutlab_bus.operations import (
     Operation,
     Read,
@@ -170,7 +172,7 @@ class DirectLink:
 
     def _one(self, operation: Operation, timeout_s: float) -> Job:
         job = job_of(waiter := _Waiter(), 0, operation)
-        self._run([job], waiter, timeout_s)
+        self._carry(job, waiter, timeout_s)
         if job.status:
             raise design_fault(job.status, operation.address_words)
         return job
@@ -188,8 +190,34 @@ class DirectLink:
         if not addresses:
             return Result(Status.OK)
         job = Vector(waiter := _Waiter(), addresses, words)
-        self._run([job], waiter, timeout_s)
+        self._carry(job, waiter, timeout_s)
         return Result(Status(job.status), job.words)
+
+    def _carry(self, job: Job, waiter: _Waiter, timeout_s: float) -> None:
+        """Do one job: in a frame of its own if the line is free and it fits, or else through the engine's queue."""
+        engine = self._engine
+        if engine.quick and isinstance(job, Sliced):
+            frame = LoneFrame.of(job, engine.sequence, engine.frame_bytes)
+            if frame is not None:
+                self._exchange(frame, waiter, timeout_s)
+                return
+        self._run([job], waiter, timeout_s)
+
+    def _exchange(self, frame: LoneFrame, waiter: _Waiter, timeout_s: float) -> None:
+        """Send a frame and take its reply; whatever else comes of it is for the engine."""
+        begin_s = time.monotonic()
+        reply_line_bytes = line_bytes_max(frame.reply_bytes)
+        self._to_send = memoryview(frame.line)
+        self._write(reply_line_bytes)
+        got = 0
+        if not self._to_send:
+            got = self._receive(begin_s, len(frame.line) + reply_line_bytes, frame.reply_bytes)
+            if got and not self._received[got - 1] and frame.accept(self._received[: got - 1]):
+                self._engine.advance_long(frame, got)
+                return
+        self._engine.adopt_long(frame, begin_s)
+        timeout_s -= time.monotonic() - begin_s
+        self._run([], waiter, timeout_s, bytes(self._received_view[:got]), [frame.job])
 
     def read_word(self, address_words: int, timeout_s: float = CALL_TIMEOUT_S) -> int:
         """Read one word.
@@ -316,7 +344,11 @@ class DirectLink:
                 if not left:
                     break
             self._send(now_s)
-            received, size = self._received, self._receive(now_s)
+            if self._to_send:
+                size = self._receive_or_write(now_s)
+            else:
+                size = self._receive(now_s, engine.line_bytes, engine.reply_bytes_least)
+            received = self._received
             now_s = time.monotonic()
             if not size and now_s >= deadline_s:
                 self._give_up(timeout_s, waiter)
@@ -334,12 +366,16 @@ class DirectLink:
         """Write as much as the tty takes without blocking; the rest follows when it has room."""
         while not self._to_send and (data := self._engine.poll(now_s)):
             self._to_send = memoryview(data)
-            if len(data) > LONG_WRITE_BYTES and self._engine.reply_bytes <= PATIENT_REPLY_BYTES:
-                self._write_patiently()
-            else:
-                self._write_some()
+            self._write(self._engine.reply_bytes)
             if not self._engine.queued:
                 break  # the reply is awaited as soon as can be
+
+    def _write(self, reply_bytes: int) -> None:
+        """Write what is to be sent, or some of it. `reply_bytes`: of all that is under way then, on the line."""
+        if len(self._to_send) > LONG_WRITE_BYTES and reply_bytes <= PATIENT_REPLY_BYTES:
+            self._write_patiently()
+        else:
+            self._write_some()
 
     def _write_some(self) -> None:
         try:
@@ -362,18 +398,21 @@ class DirectLink:
         except OSError as fault:
             raise LinkLost(f"the serial port failed: {fault}") from fault
 
-    def _receive(self, now_s: float) -> int:
-        """Gather bytes up to the end of a frame, if they go on arriving; how many, none after a tick without any."""
-        if self._to_send:
-            return self._receive_or_write(now_s)
+    def _receive(self, now_s: float, line_bytes: int, least: int) -> int:
+        """Gather bytes up to the end of a frame, if they go on arriving; how many, none after a tick without any.
+
+        Args:
+            now_s: about.
+            line_bytes: of all requests and replies under way, at most.
+            least: fewer bytes than that, the delimiter included, are no whole reply.
+        """
         fd, buffer, view = self._fd, self._received, self._received_view
-        is_soon_done = self._engine.line_bytes <= WATCHED_BYTES
+        is_soon_done = line_bytes <= WATCHED_BYTES
         try:
             if is_soon_done:
                 self._long_watch.wait()
             got = size = os.readv(fd, [view])
             if size and buffer[size - 1]:
-                least = self._engine.reply_bytes_least
                 while size >= SLIVER_BYTES and got <= least and buffer[got - 1]:  # nothing to look at but the pace
                     if is_soon_done:
                         self._long_watch.look()

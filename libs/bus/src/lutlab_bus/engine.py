@@ -22,6 +22,7 @@ from lutlab_bus.flight import Flight, Part, decoded_room
 from lutlab_bus.intake import Intake, Received
 from lutlab_bus.jobs import Job, Owner, Small
 from lutlab_bus.lines import Piece, long_line, short_line
+from lutlab_bus.lone import LoneFrame
 
 FRAME_BYTES_FIRST = 1024
 """Decoded bytes of a session's first frames; frames grow on a clean line and shrink on a noisy one."""
@@ -131,6 +132,12 @@ class Engine:
         return self.state is State.OPEN and not is_busy and self._intake.empty
 
     @property
+    def frame_bytes(self) -> int:
+        """Decoded bytes that the next frame, and its reply, may have."""
+        assert self.info is not None
+        return min(self._frame_bytes, min(self.info.receive_ring_bytes, self.info.reply_ring_bytes) // FRAMES_PER_RING)
+
+    @property
     def armed(self) -> bool:
         """The latest frame sent had no LONG, so the device takes a brief request behind it."""
         return self._armed
@@ -146,12 +153,21 @@ class Engine:
         return self._sequence
 
     def advance(self, sent_bytes: int, received_bytes: int) -> None:
-        """Count a frame that the shell sent, and whose good reply it received, by itself."""
-        self._sequence = (self._sequence + 1) & wire.SEQUENCE_MASK
+        """Count a frame for one word that the shell sent, and whose good reply it received, by itself."""
+        self._count(1, sent_bytes, received_bytes)
         self._armed = True
+
+    def advance_long(self, frame: LoneFrame, received_bytes: int) -> None:
+        """As `advance`, for a lone frame."""
+        self._count(frame.operations, len(frame.line), received_bytes)
+        self._armed = False
+        self._grow()
+
+    def _count(self, operations: int, sent_bytes: int, received_bytes: int) -> None:
+        self._sequence = (self._sequence + 1) & wire.SEQUENCE_MASK
         counters = self.counters
         counters.frames += 1
-        counters.operations += 1
+        counters.operations += operations
         counters.bytes_sent += sent_bytes
         counters.bytes_received += received_bytes
 
@@ -164,6 +180,16 @@ class Engine:
             return
         reply_bytes = wire.HEAD_BYTES + job.reply_bytes + wire.CRC16_BYTES
         self._launch(Flight(sequence, line, [job], reply_bytes=reply_bytes, words=True, now_s=now_s))
+
+    def adopt_long(self, frame: LoneFrame, now_s: float) -> None:
+        """As `adopt`, for a lone frame."""
+        self.counters.bytes_sent += len(frame.line)
+        self._armed = False
+        job = frame.job
+        job.unanswered += 1
+        part = (job, 0, job.count, frame.reply_bytes - _LONG_OVERHEAD)
+        head = self._sequence | _LONG
+        self._launch(Flight(head, frame.line, [part], reply_bytes=frame.reply_bytes, words=False, now_s=now_s))
 
     @property
     def queued(self) -> bool:
@@ -286,7 +312,7 @@ class Engine:
         assert info is not None
         limit_bytes = self._request_bytes + POLL_BYTES
         while self._queue and len(self._flights) < info.window and self._request_bytes < limit_bytes:
-            size = min(self._frame_bytes, min(info.receive_ring_bytes, info.reply_ring_bytes) // FRAMES_PER_RING)
+            size = self.frame_bytes
             request_room = decoded_room(info.receive_ring_bytes - 1 - self._request_bytes)
             reply_room = decoded_room(info.reply_ring_bytes - 16 - self._reply_bytes)
             if self._flights and min(request_room, reply_room) < size - size // 4:
@@ -451,10 +477,7 @@ class Engine:
         self.counters.operations += len(flight.parts)
         if flight.copies == 1:
             self._measure(now_s - flight.sent_s)
-        self._clean += 1
-        if self._clean >= CLEAN_FRAMES and self._frame_bytes < (FRAME_BYTES_FIRST if self._long else FRAME_BYTES_MAX):
-            self._clean = 0
-            self._frame_bytes = min(2 * self._frame_bytes, FRAME_BYTES_MAX)
+        self._grow()
         if frame[0] & _LONG:
             position, end = wire.HEAD_BYTES + wire.PAD_BYTES, len(frame) - wire.CRC32_BYTES
         else:
@@ -484,6 +507,13 @@ class Engine:
                 self.counters.operations += (count - 1) * job.words_are_operations
                 if job.exhausted and not job.unanswered:
                     self._completed.append(job)
+
+    def _grow(self) -> None:
+        """A frame was answered undamaged: after some of them frames may be longer."""
+        self._clean += 1
+        if self._clean >= CLEAN_FRAMES and self._frame_bytes < (FRAME_BYTES_FIRST if self._long else FRAME_BYTES_MAX):
+            self._clean = 0
+            self._frame_bytes = min(2 * self._frame_bytes, FRAME_BYTES_MAX)
 
     def _measure(self, round_trip_s: float) -> None:
         """The time to wait before repeating, as TCP finds it (RFC 6298)."""
