@@ -16,6 +16,7 @@ class Line:
     def __init__(self, byte_s: float) -> None:
         self.now_s = 0.0
         self.byte_s = byte_s
+        self.late_s = 0.0
         self.naps: list[float] = []
 
     def perf_counter(self) -> float:
@@ -23,7 +24,7 @@ class Line:
 
     def sleep(self, duration_s: float) -> None:
         self.naps.append(duration_s)
-        self.now_s += duration_s
+        self.now_s += duration_s + self.late_s
 
     def reply(self, watched: Pace, size: int, at_first: int) -> list[int]:
         """Receive a reply, of which so much is there when it begins; what each read brought."""
@@ -55,7 +56,7 @@ def test_most_of_a_tty_is_taken_at_once(line: Line) -> None:
     watched = Pace()
     reads = line.reply(watched, 65_536, 1)
     assert reads[:PACE_BYTES] == [1] * PACE_BYTES, "the pace is not known yet"
-    assert len(reads) <= PACE_BYTES + 65_536 // NAP_BYTES + 2
+    assert len(reads) <= PACE_BYTES + 65_536 // NAP_BYTES + 7, "the first sleeps are short"
     assert max(reads) < TTY_BYTES
     assert line.reply(watched, 65_536, 1)[0] >= NAP_BYTES - 1, "the next reply's is"
 
@@ -87,6 +88,26 @@ def test_a_full_tty_is_emptied_before_anybody_sleeps(line: Line) -> None:
     watched.begin(TTY_BYTES)
     watched.nap(TTY_BYTES, TTY_BYTES, 40_000)
     assert not line.naps
+
+
+@pytest.mark.parametrize("size", [3000, 5000, 15_000])
+def test_sleeping_does_not_make_a_line_look_slower_and_slower(line: Line, size: int) -> None:
+    """Whoever sleeps wakes up late, and by then a fast line has long brought all."""
+    watched, line.byte_s = Pace(), 8e-8
+    line.late_s = 100e-6
+    for _ in range(30):
+        line.reply(watched, size, 1)
+    begin_s = line.now_s
+    line.reply(watched, size, 1)
+    assert line.now_s - begin_s < 3 * size * line.byte_s + SLEEP_MIN_S + line.late_s
+
+
+def test_a_line_that_stopped_for_a_moment_is_not_a_slow_one(line: Line) -> None:
+    watched = Pace()
+    watched.begin(500)
+    line.now_s += 0.001
+    watched.nap(500 + PACE_BYTES, PACE_BYTES, 5000)
+    assert line.naps == [0.001]
 
 
 def test_a_line_that_hangs_is_not_slept_over_for_long(line: Line) -> None:

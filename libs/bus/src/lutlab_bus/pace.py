@@ -15,8 +15,9 @@ NAP_BYTES = 3584
 """So many are let come in during one sleep. The rest of a tty's buffer is for a host that wakes up late."""
 PACE_BYTES = 128
 """The pace of a reply is known after so many."""
-LONG_REPLY_BYTES = 2048
-"""A reply with more of them tells the next one its pace, and believes the one before."""
+LONG_REPLY_BYTES = 16_384
+"""A reply with more of them tells the next one its pace, and believes the one before. That of so many hardly shows that
+somebody slept too long, since a tty was full then; that of a few would, and the next sleep would be longer yet."""
 SLEEP_MIN_S = 0.0002
 """Waking up takes a good part of a shorter sleep."""
 SLEEP_MAX_S = 0.01
@@ -38,6 +39,8 @@ class Pace:
     def nap(self, got_bytes: int, latest_bytes: int, missing_bytes: int) -> None:
         """Sleep while the line brings what is missing, or as much of it as a tty holds; not at all on a fast line.
 
+        No longer than the reply took so far: a line that stopped for a moment is not a slow one.
+
         Args:
             got_bytes: of the reply so far.
             latest_bytes: of these, what the latest read brought.
@@ -46,15 +49,17 @@ class Pace:
         if latest_bytes >= TTY_BYTES:
             return
         come = got_bytes - self._first_bytes
+        longest_s = SLEEP_MAX_S
         if come >= PACE_BYTES:
-            byte_s = (time.perf_counter() - self._first_s) / come
+            passed_s = time.perf_counter() - self._first_s
+            byte_s, longest_s = passed_s / come, min(passed_s, longest_s)
         elif missing_bytes >= LONG_REPLY_BYTES:
             byte_s = self._byte_s
         else:
             return
         nap_s = min(missing_bytes, NAP_BYTES) * byte_s
         if nap_s > SLEEP_MIN_S:
-            time.sleep(min(nap_s, SLEEP_MAX_S))
+            time.sleep(min(nap_s, longest_s))
 
     def end(self, got_bytes: int) -> None:
         """The whole reply is there, or no more of it comes."""
