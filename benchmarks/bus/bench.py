@@ -4,8 +4,11 @@
 taken within each round, and its spread is over the rounds. The ratios and verdicts compare each round's least disturbed
 calls (the quickest 5 %), since on a shared machine the median tells more about the neighbours; the medians are in the
 table and, as ratios, in the JSON. Modelled lines are compared by medians only, and so are calls for one word: each
-waits until a processor has woken up, which on a virtual machine takes 5 us at one time and 50 at another, and the
-quickest calls tell only who had a few of the quick times.
+waits until a processor has woken up, and the quickest calls tell only who had a few of the quick times.
+
+The cores are kept from idling where that is allowed (root, usually). On a virtual machine one that idles takes 5 us to
+wake up at one time and 60 at another, for everybody alike: ratios of the same code then differ by a factor of two from
+round to round, and tell about the machine. `--idle` measures that.
 """
 
 from __future__ import annotations
@@ -104,11 +107,15 @@ class Bench:
         self._stack.callback(peer.close)
         return peer
 
-    def keep_awake(self) -> None:
-        """Ask the kernel that no core may sleep, as long as the bench runs. Raises: OSError: not allowed."""
-        latency_fd = os.open("/dev/cpu_dma_latency", os.O_WRONLY)  # holds until it is closed
+    def keep_awake(self) -> bool:
+        """Ask the kernel that no core may sleep, as long as the bench runs; False if this is not allowed."""
+        try:
+            latency_fd = os.open("/dev/cpu_dma_latency", os.O_WRONLY)  # holds until it is closed
+        except OSError:
+            return False
         self._stack.callback(os.close, latency_fd)
         os.write(latency_fd, struct.pack("i", 0))
+        return True
 
     def close(self) -> None:
         self._stack.close()
@@ -287,13 +294,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--slice-s", type=float, default=0.25, help="how long each contender runs in each round")
     parser.add_argument("--json", type=Path, default=Path("bench-bus.json"))
-    parser.add_argument("--awake", action="store_true", help="keep the cores from idling meanwhile (needs root)")
+    parser.add_argument("--idle", action="store_true", help="let the cores idle, as they do without anybody's asking")
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # the peers' own
     pin_host()
     bench = Bench()
-    if options.awake:
-        bench.keep_awake()
+    is_awake = not options.idle and bench.keep_awake()
+    print(
+        "cores kept awake" if is_awake else "cores may idle: much of what is measured is how long they take to wake up"
+    )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             add_raw(bench)
@@ -303,7 +312,7 @@ def main() -> None:
             for _ in range(options.rounds):
                 for contender in bench.contenders:
                     contender.run(options.slice_s)
-            options.json.write_text(json.dumps(report(bench), indent=1) + "\n")
+            options.json.write_text(json.dumps({"cores_awake": is_awake} | report(bench), indent=1) + "\n")
             print(f"\nwritten to {options.json}")
         finally:
             bench.close()

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from lutlab_board_agent.adapters.serial_port import TtyPorts
-from lutlab_bus import BusLink, DesignBusError, LinkTimeout, Modify, Poll, Read, Status, Write
+from lutlab_bus import BusLink, DesignBusError, LinkLost, LinkTimeout, Modify, Poll, Read, Status, Write
 from lutlab_bus.direct import DirectLink
 
 BENCH = Path(__file__).parents[2] / "benchmarks" / "bus"
@@ -77,6 +77,27 @@ def test_direct_link_on_a_slow_line_and_a_mute_one(fake_device):
         with pytest.raises(LinkTimeout):
             link.read_words(0, 20_000, timeout_s=0.3)  # 7 s worth of line
         assert link.read_word(3, timeout_s=20) == 0xC0DE0003
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda link: link.read_word(3),
+        lambda link: link.read_word(3000),
+        lambda link: link.read_words(0, 10),
+        lambda link: link.write_words(0, WORDS),
+        lambda link: link.read_each(range(500)),
+        lambda link: link.hello(),
+    ],
+)
+def test_a_board_that_is_unplugged_is_told_by_every_call(fake_device, call):
+    device = fake_device()
+    with DirectLink.open(device.path) as link:
+        link.read_word(3)
+        device._process.kill()
+        device._process.wait()
+        with pytest.raises(LinkLost, match="serial port"):
+            call(link)
 
 
 def test_a_device_that_stops_reading_in_a_long_write(fake_device):

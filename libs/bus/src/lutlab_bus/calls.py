@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from array import array
-from operator import methodcaller
+from collections import deque
 from typing import Any
 
 from lutlab_bus.errors import BusFault
@@ -16,7 +16,8 @@ WORDS_TOGETHER_MAX = 256
 LATE = -1
 """The answer of a one-word read whose time is up; words are never negative."""
 _FAULTY = -2
-_is_done = methodcaller("done")
+_is_done = asyncio.Future.done
+_set_result = asyncio.Future.set_result
 
 
 def status_of(answer: int) -> int:
@@ -96,9 +97,12 @@ class WordCalls:
         """Somebody has no answer yet and has not given up."""
         return not all(map(_is_done, self.futures))
 
+    def _somebody_gave_up(self) -> bool:
+        return any(map(_is_done, self.futures))
+
     def job(self) -> Job | None:
         """What is to be sent for those that still wait; nobody joins any more. None: nobody waits."""
-        if any(map(_is_done, self.futures)):
+        if self._somebody_gave_up():
             waiting = [n for n, future in enumerate(self.futures) if not future.done()]
             self.addresses = array(WORD_TYPECODE, [self.addresses[n] for n in waiting])
             self.futures = [self.futures[n] for n in waiting]
@@ -130,9 +134,12 @@ class WordCalls:
                 future.set_exception(fault)
 
     def _tell(self, answers: list[int]) -> None:
-        for future, answer in zip(self.futures, answers, strict=True):
-            if not future.done():
-                future.set_result(answer)
+        if self._somebody_gave_up():
+            for future, answer in zip(self.futures, answers, strict=True):
+                if not future.done():
+                    future.set_result(answer)
+        else:
+            deque(map(_set_result, self.futures, answers), 0)  # without Python code for each
 
 
 class _Words(Vector):

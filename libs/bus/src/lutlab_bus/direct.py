@@ -51,6 +51,8 @@ LINES_MAX = 4096
 """Requests for one word that are kept as they go on the line: 64 for each address."""
 PATIENT_REPLY_BYTES = 2048
 """Replies to everything under way, if they take no more than this, can wait in the tty until a long write is done."""
+LONE_WRITE_BYTES = 4095
+"""A tty takes so many at once if all before has gone, so this does not wait. (No driver's buffer is smaller.)"""
 LONG_WRITE_BYTES = 4096
 SLIVER_BYTES = 1024
 """A line that brings no more than this at once may be a slow one; see `Pace`."""
@@ -207,8 +209,14 @@ class DirectLink:
         """Send a frame and take its reply; whatever else comes of it is for the engine."""
         begin_s = time.monotonic()
         reply_line_bytes = line_bytes_max(frame.reply_bytes)
-        self._to_send = memoryview(frame.line)
-        self._write(reply_line_bytes)
+        if len(frame.line) <= LONE_WRITE_BYTES:
+            try:
+                os.write(self._fd, frame.line)
+            except OSError as fault:
+                raise _lost(fault) from fault
+        else:
+            self._to_send = memoryview(frame.line)
+            self._write(reply_line_bytes)
         got = 0
         if not self._to_send:
             got = self._receive(begin_s, len(frame.line) + reply_line_bytes, frame.reply_bytes)
@@ -226,33 +234,40 @@ class DirectLink:
             DesignFault: its subclass tells what the design did. Otherwise as `execute`.
         """
         engine = self._engine
-        if engine.quick and 0 <= address_words <= 0xFFFF:
-            head = engine.sequence
+        if not engine.quick or not 0 <= address_words <= 0xFFFF:
+            check_address(address_words)
+            return self._slowly(address_words, timeout_s)
+        head = engine.sequence
+        try:
             if address_words < _BRIEF_ADDRESSES and engine.armed and (line := self._brief_line(address_words, head)):
                 return self._read_brief(address_words, head, line, timeout_s)
             line = self._lines.get(key := address_words << 6 | head) or self._line_for(key)
-            os.write(self._fd, line)
-            self._watch.wait()
-            data = os.read(self._fd, WORD_READ_BYTES)
-            self._watch.note()
-            if data[:1] == b"\0":
-                data = data[1:]  # it ended a brief reply
-            if (end := data.find(0)) < 0:
-                data = self._rest_of(data, _QUICK_BYTES)
-                end = data.find(0)
-            if end == len(data) - 1:
-                try:
-                    frame = cobs.decode(data[:end])
-                except cobs.DecodeError:
-                    frame = b""
-                if len(frame) == _SHORT_REPLY_BYTES and crc_hqx(frame, wire.CRC16_INIT) == 0:
-                    echoed, value, status, _ = _READ_ONE_REPLY.unpack(frame)
-                    if echoed == head and status == wire.STATUS_OK:
-                        engine.advance(len(line), len(data))
-                        return int(value)
-            return self._slowly(address_words, timeout_s, data, head, line)
-        check_address(address_words)
-        return self._slowly(address_words, timeout_s)
+            return self._read_ordinary(address_words, head, line, timeout_s)
+        except OSError as fault:
+            raise _lost(fault) from fault
+
+    def _read_ordinary(self, address_words: int, sequence: int, line: bytes, timeout_s: float) -> int:
+        """One word with an ordinary short frame."""
+        os.write(self._fd, line)
+        self._watch.wait()
+        data = os.read(self._fd, WORD_READ_BYTES)
+        self._watch.note()
+        if data[:1] == b"\0":
+            data = data[1:]  # it ended a brief reply
+        if (end := data.find(0)) < 0:
+            data = self._rest_of(data, _QUICK_BYTES)
+            end = data.find(0)
+        if end == len(data) - 1:
+            try:
+                frame = cobs.decode(data[:end])
+            except cobs.DecodeError:
+                frame = b""
+            if len(frame) == _SHORT_REPLY_BYTES and crc_hqx(frame, wire.CRC16_INIT) == 0:
+                echoed, value, status, _ = _READ_ONE_REPLY.unpack(frame)
+                if echoed == sequence and status == wire.STATUS_OK:
+                    self._engine.advance(len(line), len(data))
+                    return int(value)
+        return self._slowly(address_words, timeout_s, data, sequence, line)
 
     def _read_brief(self, address_words: int, sequence: int, line: bytes, timeout_s: float) -> int:
         """One word with a brief frame; its reply is whole before the zero behind it arrives."""
@@ -384,7 +399,7 @@ class DirectLink:
         except BlockingIOError:
             pass
         except OSError as fault:
-            raise LinkLost(f"the serial port failed: {fault}") from fault
+            raise _lost(fault) from fault
         finally:
             os.set_blocking(self._fd, True)
 
@@ -396,7 +411,7 @@ class DirectLink:
         except BlockingIOError:
             pass
         except OSError as fault:
-            raise LinkLost(f"the serial port failed: {fault}") from fault
+            raise _lost(fault) from fault
 
     def _receive(self, now_s: float, line_bytes: int, least: int) -> int:
         """Gather bytes up to the end of a frame, if they go on arriving; how many, none after a tick without any.
@@ -423,7 +438,7 @@ class DirectLink:
             if is_soon_done:
                 self._long_watch.note()
         except OSError as fault:
-            raise LinkLost(f"the serial port failed: {fault}") from fault
+            raise _lost(fault) from fault
         return got
 
     def _receive_slivers(self, got: int, size: int, least: int, end_s: float) -> int:
@@ -462,10 +477,14 @@ class DirectLink:
         except BlockingIOError:
             pass
         except OSError as fault:
-            raise LinkLost(f"the serial port failed: {fault}") from fault
+            raise _lost(fault) from fault
         finally:
             os.set_blocking(fd, True)
         return 0
+
+
+def _lost(fault: OSError) -> LinkLost:
+    return LinkLost(f"the serial port failed: {fault}")
 
 
 def set_up(fd: int) -> None:

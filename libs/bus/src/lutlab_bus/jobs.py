@@ -248,15 +248,17 @@ def _strided(addresses: array[int], words: array[int] | None) -> tuple[int, memo
     raw = to_order(addresses, "little").tobytes()
     high = raw[2::4]
     wide = high != bytes(count)
-    columns = [raw[0::4], raw[1::4], high] if wide else [raw[0::4], raw[1::4]]
-    if words is not None:
-        data = to_order(words, "little").tobytes()
-        columns += [data[byte::4] for byte in range(wire.WORD_BYTES)]
-    op = (_READ if words is None else _WRITE) | (_WIDE if wide else 0)
-    size = wire.OP_BYTES + len(columns)
+    size = wire.OP_BYTES + wire.NARROW_ADDRESS_BYTES + wide + (wire.WORD_BYTES if words is not None else 0)
     ops = bytearray(size * count)
+    ops[1::size] = raw[0::4]
+    ops[2::size] = raw[1::4]
+    if wide:
+        ops[3::size] = high
+    op = (_READ if words is None else _WRITE) | (_WIDE if wide else 0)
     if op:
         ops[0::size] = bytes((op,)) * count
-    for number, column in enumerate(columns, 1):
-        ops[number::size] = column
+    if words is not None:
+        data = to_order(words, "little").tobytes()
+        for byte in range(wire.WORD_BYTES):
+            ops[size - wire.WORD_BYTES + byte :: size] = data[byte::4]
     return size, memoryview(ops)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
+from lutlab_bus import wire
 from lutlab_bus.board_info import BoardInfo
 from lutlab_bus.calls import LATE, WORDS_TOGETHER_MAX, Call, WordCalls, status_of
 from lutlab_bus.counters import LinkCounters
@@ -35,6 +36,7 @@ READ_BYTES = 65_536
 OPEN_TIMEOUT_S = 10.0
 OPERATIONS_MAX = 1 << 16
 """Operations of one call."""
+ADDRESSES = 1 << wire.ADDRESS_BITS_MAX
 _STATUSES = {status.value: status for status in Status}
 
 
@@ -171,7 +173,8 @@ class BusLink:
         Raises:
             DesignFault: its subclass tells what the design did. Otherwise as `execute`.
         """
-        check_address(address_words)
+        if not 0 <= address_words < ADDRESSES:
+            check_address(address_words)
         calls = self._gathered
         if calls is None or calls.timeout_s != timeout_s or len(calls.futures) >= WORDS_TOGETHER_MAX:
             calls = self._gather(timeout_s)
@@ -288,6 +291,8 @@ class BusLink:
         try:
             while data := self._engine.poll(now_s):
                 self._port.write(data)
+                if not self._engine.queued:
+                    break
         except OSError as fault:
             self._fail(LinkLost(f"the serial port failed: {fault}"))
             return
