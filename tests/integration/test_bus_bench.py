@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
+import os
 import shutil
 import signal
 import subprocess
@@ -11,6 +13,7 @@ import sys
 import time
 from array import array
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -98,6 +101,71 @@ def test_a_board_that_is_unplugged_is_told_by_every_call(fake_device, call):
         device._process.wait()
         with pytest.raises(LinkLost, match="serial port"):
             call(link)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda link, n: [link.read_word(n)],
+        lambda link, n: [link.read_word(1000 + n) - 1000],
+        lambda link, n: [word - i for i, word in enumerate(link.read_words(n, 30))],
+        lambda link, n: [word - i for i, word in enumerate(link.read_each(range(n, n + 30)).words)],
+    ],
+    ids=["brief", "ordinary", "block", "vector"],
+)
+@pytest.mark.parametrize("stopped", ["read", "readv", "write"])
+def test_a_call_that_is_interrupted_leaves_no_reply_to_the_next_one(fake_device, monkeypatch, call, stopped):
+    """By Ctrl-C, or by a signal handler that raises, right behind the system call of this name."""
+    with DirectLink.open(fake_device().path) as link:
+        for n in range(20):
+            assert set(call(link, n)) == {0xC0DE0000 + n}
+            real, done = getattr(os, stopped), []
+
+            def interrupted(*arguments, real=real, done=done):
+                real(*arguments)
+                if not done:
+                    done.append(True)
+                    raise KeyboardInterrupt
+
+            with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+                patch.setattr(os, stopped, interrupted)
+                call(link, 50)
+            assert set(call(link, 60)) == {0xC0DE0000 + 60}
+
+
+def test_calls_that_are_interrupted_at_any_moment(fake_device):
+    """A timer's handler raises, 300 times; every call that ends has the right words, and writes are never half old."""
+    rng, interruptions, ended = Random(1), 0, 0
+
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(*_):
+        raise Interrupted
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with DirectLink.open(fake_device().path) as link:
+            while interruptions < 300:
+                at, count, written = rng.randrange(100, 20_000), rng.choice((1, 2, 300, 3000)), rng.getrandbits(32)
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, rng.uniform(5e-5, 2e-3))
+                    for _ in range(20):
+                        assert link.read_word(at % 100) == 0xC0DE0000 + at % 100
+                        assert link.read_word(at) & 0xFFFF in (at, written & 0xFFFF)
+                        link.write_words(at, array("I", [written]) * count)
+                        assert link.read_words(at, count) == array("I", [written]) * count
+                        assert set(link.read_each(range(at, at + count)).words) == {written}
+                        link.write_words(at, array("I", range(0xC0DE0000 + at, 0xC0DE0000 + at + count)))
+                        ended += 1
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+                except Interrupted:
+                    interruptions += 1
+                    link.write_words(at, array("I", range(0xC0DE0000 + at, 0xC0DE0000 + at + count)))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert ended > 100, "most calls end"
 
 
 def test_a_device_that_stops_reading_in_a_long_write(fake_device):

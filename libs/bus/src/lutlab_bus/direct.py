@@ -25,7 +25,7 @@ from lutlab_bus import brief, wire
 from lutlab_bus.board_info import BoardInfo
 from lutlab_bus.counters import LinkCounters
 from lutlab_bus.engine import Engine, Greeting
-from lutlab_bus.errors import LinkLost, LinkTimeout, design_fault
+from lutlab_bus.errors import BusFault, LinkLost, LinkTimeout, design_fault
 from lutlab_bus.flight import line_bytes_max
 from lutlab_bus.jobs import WORD_REPLY_BYTES, Job, Sliced, Small, Vector, job_of, read_piece
 from lutlab_bus.lone import LoneFrame
@@ -52,7 +52,7 @@ LINES_MAX = 4096
 PATIENT_REPLY_BYTES = 2048
 """Replies to everything under way, if they take no more than this, can wait in the tty until a long write is done."""
 LONE_WRITE_BYTES = 4095
-"""A tty takes so many at once if all before has gone, so this does not wait. (No driver's buffer is smaller.)"""
+"""A tty takes so many at once if all before has gone, so this does not wait: drivers of serial adapters keep a page."""
 LONG_WRITE_BYTES = 4096
 SLIVER_BYTES = 1024
 """A line that brings no more than this at once may be a slow one; see `Pace`."""
@@ -208,6 +208,19 @@ class DirectLink:
     def _exchange(self, frame: LoneFrame, waiter: _Waiter, timeout_s: float) -> None:
         """Send a frame and take its reply; whatever else comes of it is for the engine."""
         begin_s = time.monotonic()
+        try:
+            got = self._exchanged(frame, begin_s)
+            if got < 0:
+                return
+            self._engine.adopt_long(frame, begin_s)
+        except BaseException:
+            self._abandon()
+            raise
+        timeout_s -= time.monotonic() - begin_s
+        self._run([], waiter, timeout_s, bytes(self._received_view[:got]), [frame.job])
+
+    def _exchanged(self, frame: LoneFrame, begin_s: float) -> int:
+        """Bytes that came for a frame and are not its good reply; -1 if that came."""
         reply_line_bytes = line_bytes_max(frame.reply_bytes)
         if len(frame.line) <= LONE_WRITE_BYTES:
             try:
@@ -217,15 +230,21 @@ class DirectLink:
         else:
             self._to_send = memoryview(frame.line)
             self._write(reply_line_bytes)
-        got = 0
-        if not self._to_send:
-            got = self._receive(begin_s, len(frame.line) + reply_line_bytes, frame.reply_bytes)
-            if got and not self._received[got - 1] and frame.accept(self._received[: got - 1]):
-                self._engine.advance_long(frame, got)
-                return
-        self._engine.adopt_long(frame, begin_s)
-        timeout_s -= time.monotonic() - begin_s
-        self._run([], waiter, timeout_s, bytes(self._received_view[:got]), [frame.job])
+            if self._to_send:
+                return 0
+        got = self._receive(begin_s, len(frame.line) + reply_line_bytes, frame.reply_bytes)
+        if got and not self._received[got - 1] and frame.accept(self._received[: got - 1]):
+            self._engine.advance_long(frame, got)
+            return -1
+        return got
+
+    def _abandon(self) -> None:
+        """A call was interrupted on the short way, by Ctrl-C perhaps: a new session comes before the next one.
+
+        The engine does not know its frame; to another one of the same number the device would repeat the reply to this.
+        """
+        self._engine.close()
+        self._to_send = memoryview(b"")
 
     def read_word(self, address_words: int, timeout_s: float = CALL_TIMEOUT_S) -> int:
         """Read one word.
@@ -243,8 +262,14 @@ class DirectLink:
                 return self._read_brief(address_words, head, line, timeout_s)
             line = self._lines.get(key := address_words << 6 | head) or self._line_for(key)
             return self._read_ordinary(address_words, head, line, timeout_s)
+        except BusFault:
+            raise
         except OSError as fault:
+            self._abandon()
             raise _lost(fault) from fault
+        except BaseException:
+            self._abandon()
+            raise
 
     def _read_ordinary(self, address_words: int, sequence: int, line: bytes, timeout_s: float) -> int:
         """One word with an ordinary short frame."""
