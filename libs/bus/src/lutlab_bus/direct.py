@@ -239,9 +239,9 @@ class DirectLink:
         return got
 
     def _abandon(self) -> None:
-        """A call was interrupted on the short way, by Ctrl-C perhaps: a new session comes before the next one.
+        """A call was interrupted, by Ctrl-C perhaps: a new session comes before the next one.
 
-        The engine does not know its frame; to another one of the same number the device would repeat the reply to this.
+        The engine may not know what was sent; to another frame of the same number the device would repeat its reply.
         """
         self._engine.close()
         self._to_send = memoryview(b"")
@@ -369,11 +369,20 @@ class DirectLink:
         data: bytes = b"",
         adopted: Sequence[Job] = (),
     ) -> None:
+        """Do these jobs, and those that the engine has already, which are the same waiter's; `data` came for them."""
+        try:
+            for job in jobs:
+                self._engine.submit(job)
+            self._run_until_done(len(jobs) + len(adopted), waiter, timeout_s, data)
+        except BusFault:
+            raise
+        except BaseException:
+            self._abandon()
+            raise
+
+    def _run_until_done(self, left: int, waiter: _Waiter, timeout_s: float, data: bytes) -> None:
         engine = self._engine
-        left = len(jobs) + len(adopted)
         deadline_s = (now_s := time.monotonic()) + timeout_s
-        for job in jobs:
-            engine.submit(job)
         received: bytes | bytearray = data
         size = len(data)
         while left:
