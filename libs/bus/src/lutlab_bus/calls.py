@@ -97,12 +97,9 @@ class WordCalls:
         """Somebody has no answer yet and has not given up."""
         return not all(map(_is_done, self.futures))
 
-    def _somebody_gave_up(self) -> bool:
-        return any(map(_is_done, self.futures))
-
     def job(self) -> Job | None:
         """What is to be sent for those that still wait; nobody joins any more. None: nobody waits."""
-        if self._somebody_gave_up():
+        if any(map(_is_done, self.futures)):
             waiting = [n for n, future in enumerate(self.futures) if not future.done()]
             self.addresses = array(WORD_TYPECODE, [self.addresses[n] for n in waiting])
             self.futures = [self.futures[n] for n in waiting]
@@ -134,12 +131,12 @@ class WordCalls:
                 future.set_exception(fault)
 
     def _tell(self, answers: list[int]) -> None:
-        if self._somebody_gave_up():
+        try:
+            deque(map(_set_result, self.futures, answers), 0)  # without Python code for each
+        except asyncio.InvalidStateError:  # somebody gave up; the others are told one by one
             for future, answer in zip(self.futures, answers, strict=True):
                 if not future.done():
                     future.set_result(answer)
-        else:
-            deque(map(_set_result, self.futures, answers), 0)  # without Python code for each
 
 
 class _Words(Vector):
