@@ -1,4 +1,4 @@
-"""Archives that are small on the wire and large, endless or broken inside: refused, for the price of what is allowed."""
+"""Archives that are small on the wire and large, endless or broken inside: refused, for the price of what is let in."""
 
 from __future__ import annotations
 
