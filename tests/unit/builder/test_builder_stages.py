@@ -187,6 +187,27 @@ async def test_what_an_engine_raises_is_an_outcome_too(
     assert rig.lines[-1][0] == "ERROR"
 
 
+async def test_what_the_ledger_could_not_hold_is_left_out_of_an_outcome(tmp_path: Path) -> None:
+    reports = [
+        StageResult(StageStatus.FAILED, {}, reason="a design's word: \0"),
+        ToolFailed("no", tool="t", tail=("\0",)),
+        StageResult(StageStatus.PASSED, {"names": ["x" * (1 << 20)]}),
+    ]
+
+    async def run(_context: StageContext) -> StageResult:
+        report = reports.pop(0)
+        if isinstance(report, Exception):
+            raise report
+        return report
+
+    rig = Rig(tmp_path, run)
+    for _ in range(3):
+        await rig.handle()
+    assert ["\0" in (outcome.reason or "") for outcome in rig.outcomes] == [False] * 3
+    assert [outcome.status for outcome in rig.outcomes] == ["failed", "error", "passed"]
+    assert "names" not in rig.outcomes[2].summary
+
+
 async def never(_context: StageContext) -> StageResult:
     await asyncio.Event().wait()
     raise AssertionError

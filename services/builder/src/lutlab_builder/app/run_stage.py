@@ -44,6 +44,8 @@ ARTIFACT_BYTES_MAX = 64 << 20
 STAGE_BYTES_MAX = 256 << 20
 """What the artifacts of a stage may have together; those that do not fit any more are left out."""
 DETAILS_BYTES_MAX = 32 << 20
+SUMMARY_BYTES_MAX = 256 << 10
+"""It travels in a command, of which NATS takes a megabyte."""
 REASON_CHARS_MAX = 4000
 TAIL_LINES = 20
 PROGRESS_EVERY_S = 0.1
@@ -175,8 +177,8 @@ class StageService:
             log.info("stage_unwanted", job_id=str(work.job_id), stage=work.stage, attempt=work.attempt)
             return None
         started = time.monotonic()
+        folder = self._workdirs.create()  # first: if there is no room for it, no story was begun
         story = Story[Level](self._outlet(work, delivery))
-        folder = self._workdirs.create()
         try:
             outcome = await self._outcome(work, story, folder, started)
             await story.close()
@@ -293,10 +295,10 @@ class StageService:
             await self._blobs.put(details)
         return StageOutcome(
             status=result.status.value,
-            summary=result.summary,
+            summary=_summary(result.summary),
             details_digest=digest(details) if result.details else None,
             artifacts=tuple(artifacts),
-            reason=None if result.reason is None else result.reason[:REASON_CHARS_MAX],
+            reason=None if result.reason is None else _reason(result.reason),
         )
 
     async def _keep(self, artifact: Artifact, folder: Path, room: int) -> ArtifactRef | None:
@@ -339,7 +341,20 @@ def explained(error: BaseException) -> StageOutcome | None:
 
 def _error(code: str, reason: str, about: Json | None = None) -> StageOutcome:
     summary = {"error": about} if about else {}
-    return StageOutcome(status="error", code=str(code), reason=reason[:REASON_CHARS_MAX], summary=summary)
+    return StageOutcome(status="error", code=str(code), reason=_reason(reason), summary=summary)
+
+
+def _reason(text: str) -> str:
+    """A reason that the ledger can hold: its text has no NUL, and a reason may quote anything."""
+    return text.replace("\0", "\ufffd")[:REASON_CHARS_MAX]
+
+
+def _summary(summary: Json) -> Json:
+    """A summary that fits into a command, whatever the project's names made of it."""
+    size = len(msgspec.json.encode(summary))
+    if size <= SUMMARY_BYTES_MAX:
+        return summary
+    return {"cut": f"the summary had {size} bytes, too many to send; the details have it all"}
 
 
 def _write(root: Path, path: str, data: bytes) -> None:
