@@ -247,6 +247,18 @@ async def test_a_repetition_after_an_unanswered_recording_does_not_run_again(lab
     assert lab.commands.sent[0].body == lab.commands.sent[1].body
 
 
+async def test_a_key_whose_recording_was_unanswered_is_still_good_for_that_request_only(
+    lab: Lab, ada: httpx.AsyncClient
+) -> None:
+    key = {"Idempotency-Key": "k"}
+    lab.commands.swallow = 1
+    assert (await ada.post("/fpga/3/run", json=WRITE, headers=key)).status_code == 503
+    other = WRITE | {"data": [7]}
+    assert error_of(await ada.post("/fpga/3/run", json=other, headers=key))[:2] == (409, "idempotency_mismatch")
+    assert await result_of(ada, await ada.post("/fpga/3/run", json=WRITE, headers=key)) == {"ok": True, "data": [42]}
+    assert len(lab.bus.seen) == 1
+
+
 async def test_a_repeated_failure_is_told_the_same_way(lab: Lab, ada: httpx.AsyncClient) -> None:
     key = {"Idempotency-Key": "k"}
     lab.bus.script = lambda headers, frame: BusReply(status=BusStatus.LINK_FAILED, message="cable")
