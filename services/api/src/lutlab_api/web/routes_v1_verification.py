@@ -15,6 +15,7 @@ from lutlab_api.domain.verification import STAGES, VerificationView
 from lutlab_api.domain.views import Caller
 from lutlab_api.web.asked import Api, IdempotencyKey, JobId, Reading, Submitting
 from lutlab_api.web.documented import ASK, JOB, READ, errors_contract
+from lutlab_api.web.downloads import attachment
 from lutlab_api.web.models_verification import (
     LogEntry,
     Logs,
@@ -75,10 +76,9 @@ async def download(
     """One artifact."""
     job = await api.verifications.get(job_id, known(caller))
     found = await api.verifications.download(job, name, stage)
-    filename = found.artifact.name.rpartition("/")[2].replace('"', "_")
     headers = {
         "ETag": tag_of(found.data),
-        "Content-Disposition": f'attachment; filename="{filename}"',
+        "Content-Disposition": attachment(found.artifact.name.rpartition("/")[2]),
         "X-Content-Type-Options": "nosniff",
     }
     if poll.has(found.data):
@@ -190,7 +190,7 @@ async def report(
     It changes nothing, so that asking again is safe with and without an Idempotency-Key.
     """
     made = await api.reports.render(job_id, caller, wanted.format, wanted.include, wanted.template)
-    headers = {"Content-Disposition": f'attachment; filename="{made.filename}"', "X-Content-Type-Options": "nosniff"}
+    headers = {"Content-Disposition": attachment(made.filename), "X-Content-Type-Options": "nosniff"}
     return Response(made.body, media_type=made.media_type, headers=headers)
 
 
