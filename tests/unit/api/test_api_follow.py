@@ -155,6 +155,19 @@ async def test_there_is_a_limit_and_an_end(monkeypatch: pytest.MonkeyPatch) -> N
     assert follower.followers == 0
 
 
+async def test_no_owner_takes_every_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "FOLLOWERS_OF_ONE_MAX", 1)
+    follower = Follower(FakeLogSource(), FakeChanges(), lambda e: b"")
+    adas, bobs = (follower.follow(AuditFilter(), 60, whose) for whose in ("ada", "bob"))
+    waiting = [asyncio.ensure_future(anext(each)) for each in (adas, bobs)]
+    await asyncio.sleep(0.01)
+    with pytest.raises(ApiError, match="overloaded"):
+        await anext(follower.follow(AuditFilter(), 1, "ada"))
+    assert follower.followers == 2
+    follower.close()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
 class FakeEvents:
     """Just the events of one job."""
 

@@ -88,6 +88,10 @@ async def test_a_project_is_made_listed_changed_and_deleted(ada: httpx.AsyncClie
     assert (listed["total"], listed["page"], listed["per_page"]) == (2, 1, 1)
     assert [p["name"] for p in listed["projects"]] == ["fifo"]
     assert [p["name"] for p in (await ada.get("/api/v1/projects?name=UAR")).json()["projects"]] == ["uart"]
+    for body in ({"description": "a\0b"}, {"description": "\0"}):
+        assert refusal(await ada.put(made["url"], json=body))[2]["field"] == "description"
+        assert refusal(await ada.post("/api/v1/projects", json=NEW | {"name": "nul"} | body))[0] == 400
+    assert refusal(await ada.get("/api/v1/projects?name=%00"))[2]["field"] == "name"
     changed = await ada.put(made["url"], json={"description": "two", "name": "uart2"})
     assert (changed.json()["name"], changed.json()["top_module"]) == ("uart2", "uart")
     assert (await ada.delete(made["url"])).status_code == 204

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +16,7 @@ from lutlab_api.app.limits import Grant, Rule
 from lutlab_api.domain.errors import ApiError, Code, TooMany
 from lutlab_api.domain.views import Caller
 from lutlab_api.settings import Settings
-from lutlab_api.web.asked import address_of, identify, secret_in
+from lutlab_api.web.asked import IDENTITY, address_of, identify, secret_in
 from lutlab_api.web.edge import LIMIT_HEADERS
 from lutlab_api.web.errors import response_of
 from lutlab_api.web.services import Services
@@ -23,6 +25,8 @@ HOUR_S, MINUTE_S = 3600, 60
 OPEN_PATHS = frozenset({"/health", "/api/v1/health", "/ready", "/metrics"})
 """Asked by supervisors, answered whatever happens: counted, but in this process only, and never refused."""
 OVERLOADED_RETRY_S = 1
+ONES_SHARE = 0.8
+"""Of the requests at once, what one owner, or one address without a key, may have: nobody shuts everybody out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,8 @@ class Limits:
         self._services = services
         self._matched, self._others = rules_of(services.settings)
         self._in_flight = 0
+        self._of_one: Counter[str] = Counter()
+        self._of_one_max = math.ceil(ONES_SHARE * services.settings.requests_in_flight_max)
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Serve one request, or answer 429 or 503."""
@@ -69,11 +75,16 @@ class Limits:
         if self._is_followed(scope):  # the follower has a limit of its own
             await self._app(scope, receive, send)
             return
+        one = _whose(scope)
         self._in_flight += 1
+        self._of_one[one] += 1
         try:
             await self._app(scope, receive, send)
         finally:
             self._in_flight -= 1
+            self._of_one[one] -= 1
+            if not self._of_one[one]:
+                del self._of_one[one]
 
     @staticmethod
     def _is_followed(scope: AsgiScope) -> bool:
@@ -104,6 +115,12 @@ class Limits:
                 f"{self._in_flight} requests are under way; try again in {OVERLOADED_RETRY_S} s",
                 retry_after_s=OVERLOADED_RETRY_S,
             )
+        if self._of_one[_whose(scope)] >= self._of_one_max:
+            return ApiError(
+                Code.OVERLOADED,
+                f"{self._of_one_max} requests of yours are under way, the most there may be; wait for some of them",
+                retry_after_s=OVERLOADED_RETRY_S,
+            )
         return None
 
     def _rule(self, method: str, path: str, caller: Caller | None, scope: AsgiScope) -> tuple[Rule, str]:
@@ -113,7 +130,9 @@ class Limits:
             found = matched.path.fullmatch(path)
             if found:
                 project = found.groupdict().get("project")
-                return matched.rule, f"project:{project[:64]}" if project else f"key:{caller.key_id}"
+                # By owner: whether the project is the caller's is not known yet, and a stranger's tries are his own.
+                counted = f"project:{project[:64]}:{caller.owner}" if project else f"key:{caller.key_id}"
+                return matched.rule, counted
         return self._others, f"key:{caller.key_id}"
 
     def _candidates(self, method: str) -> Sequence[Matched]:
@@ -121,6 +140,12 @@ class Limits:
 
     async def _take(self, rule: Rule, who: str, *, alone: bool = False) -> Grant:
         return await self._services.limiter.take(rule, who, alone=alone)
+
+
+def _whose(scope: AsgiScope) -> str:
+    """Whose request it is."""
+    found = scope.get(IDENTITY)
+    return f"owner:{found.owner}" if isinstance(found, Caller) else f"address:{address_of(scope)}"
 
 
 def _headers(grant: Grant) -> dict[str, str]:

@@ -21,6 +21,8 @@ from lutlab_events.work import BuilderHeartbeat
 StrictInt = Annotated[int, Strict()]
 OWNER = r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$"
 PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
+NO_NUL = r"^[^\x00]*$"
+"""Text that Postgres can hold; a command with other text would be set aside as a dead letter."""
 FpgaState = Literal["idle", "queued", "building", "programming", "reserved", "error"]
 
 

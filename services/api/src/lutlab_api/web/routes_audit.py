@@ -20,7 +20,7 @@ from lutlab_api.app.audit import PAGE_MAX, AuditFilter, AuditRow, CommandFilter,
 from lutlab_api.domain.errors import Code, Invalid, Missing
 from lutlab_api.web.asked import Api, Asked, Reading
 from lutlab_api.web.documented import ASK, READ, errors_v1
-from lutlab_api.web.models import Model
+from lutlab_api.web.models import NO_NUL, Model
 from lutlab_api.web.models_v1 import RECORDED, Recorded
 from lutlab_api.web.routes_live import FOLLOWING, follow_events
 from lutlab_events.queries import StateAnswer, StateQuery
@@ -34,7 +34,7 @@ SECRETS = frozenset({"key_sha256", "secret_box", "previous_box"})
 """Fields of states that are shown to nobody."""
 MOMENT: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
 
-Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
+Text = Annotated[str, Field(max_length=200, pattern=NO_NUL)]
 """Something to compare with; Postgres takes no NUL."""
 
 router = APIRouter(prefix="/api/v1", tags=["audit"])

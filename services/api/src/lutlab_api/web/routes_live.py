@@ -126,19 +126,19 @@ async def follow_events(
         # It would wait without a word, perhaps for ever: the position is that of another lab, or of a log before this.
         message = f"the log ends at position {end}; nobody can have heard it up to {wanted.after}: follow it from {end}"
         raise Invalid(Code.VALIDATION_ERROR, message)
-    events = _events(request, api, api.audit.seen_by(caller, wanted), start)
+    events = _events(request, api, api.audit.seen_by(caller, wanted), start, caller.owner)
     return EventStream(events, api.settings.follower_slow_s)
 
 
 async def _events(
-    request: Request, api: Services, wanted: AuditFilter, start: int | None
+    request: Request, api: Services, wanted: AuditFilter, start: int | None, whose: str
 ) -> AsyncGenerator[bytes, None]:
     clock = asyncio.get_running_loop().time
     secret, looked_at, said_at = secret_in(request.headers), clock(), clock()
     yield b"retry: 2000\n\n" if start is None else f"retry: 2000\nid: {start}\n\n".encode()
     after, was_behind = wanted.after, False
     try:
-        async for batch in api.follower.follow(wanted, QUIET_S):
+        async for batch in api.follower.follow(wanted, QUIET_S, whose):
             now = clock()
             if now - looked_at >= QUIET_S:
                 looked_at = now
