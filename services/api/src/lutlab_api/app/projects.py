@@ -91,6 +91,8 @@ class Projects:
             TooMany: `storage_full`, before anything was stored.
         """
         project = await self.get(text, request.caller)
+        if project.owner != request.caller.owner and not request.caller.is_admin:  # a team reads; it brings nothing
+            raise NotAllowed(Rejection.NOT_YOUR_PROJECT, f"project {project.shown} belongs to somebody else")
         refs = {path: FileRef(digest=digest(data), size_bytes=len(data)) for path, data in files.items()}
         command_id = self._asking.command_id(request)
         sizes = {ref.digest: ref.size_bytes for ref in refs.values()}
@@ -104,6 +106,7 @@ class Projects:
         digests = sorted((path, ref.digest) for path, ref in refs.items())
         fingerprint = request.fingerprint(text, digests, replace)
         await self._asking.ask(body, request, command_id=command_id, fingerprint=fingerprint)
+        self._storage.accepted(project.owner, sizes)
         return project
 
     async def delete(self, request: Request, text: str) -> None:
