@@ -34,6 +34,7 @@ tried("uid", os.getuid)
 tried("network", lambda: socket.create_connection(("1.1.1.1", 53), 1))
 tried("symlink", lambda: os.symlink("/etc/passwd", "leak"))
 tried("fifo", lambda: os.mkfifo("pipe"))
+tried("unmapped", lambda: os.memfd_create("memory"))
 tried("link", lambda: os.link("src/a.v", "b.v"))
 tried("write source", lambda: open("src/a.v", "w"))
 tried("write usr", lambda: open("/usr/x", "w"))
@@ -76,6 +77,7 @@ async def test_a_tool_sees_its_folder_and_nothing_of_the_host(stage: tuple[Path,
     assert seen["home"].startswith("refused")
     assert "SECRET" not in seen["environ"]
     assert seen["network"].startswith("refused")
+    assert seen["unmapped"] == "refused 1", "memory that no process has mapped counts for none"
     assert seen["symlink"] == seen["fifo"] == seen["link"] == "refused 1"
     assert [line for line in lines if line.startswith("write")] == ["write source refused 30", "write usr refused 30"]
     assert seen["source"].startswith("module a")
