@@ -12,7 +12,7 @@ import pytest
 from api_fakes import ADA, BOB, FakeClock, FakeShared, Lab, error_of, job
 
 from lutlab_api.app.limits import Limiter, Rule
-from lutlab_api.web import edge
+from lutlab_api.web import edge, limits
 
 FILE = {"file": ("design.v", b"module m; endmodule")}
 HEADERS = {"x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"}
@@ -132,6 +132,31 @@ async def test_nobody_has_all_requests_at_once_to_himself(lab: Lab, monkeypatch:
         gate.set()
         assert [(await w).status_code for w in waiting] == [200] * 4
         assert (await ada.get("/jobs")).status_code == 200
+
+
+async def test_what_is_large_is_not_in_memory_for_everybody_at_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "HEAVY_OF_ONE_MAX", 2)
+    gate, inside = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def slow(job_id: UUID) -> None:
+        inside.release()
+        await gate.wait()
+
+    monkeypatch.setattr(lab.verification, "verification", slow)
+    path = f"/api/v1/jobs/job_{UUID(int=1).hex}"
+    async with lab.client() as ada, lab.client(BOB) as bob:
+        waiting = [asyncio.create_task(ada.get(f"{path}/{what}")) for what in ("artifacts/trace.fst", "results/lint")]
+        for _ in waiting:
+            await asyncio.wait_for(inside.acquire(), 5)
+        for what in ("results/lint", f"compare/job_{UUID(int=2).hex}"):
+            refused = await ada.get(f"{path}/{what}")
+            assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+        waiting += [asyncio.create_task(ada.get(path)), asyncio.create_task(bob.get(f"{path}/results/lint"))]
+        for _ in range(2):
+            await asyncio.wait_for(inside.acquire(), 5)
+        gate.set()
+        assert [(await w).status_code for w in waiting] == [404] * 4
+        assert (await ada.get(f"{path}/results/lint")).status_code == 404
 
 
 async def test_a_body_that_does_not_come_ends(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

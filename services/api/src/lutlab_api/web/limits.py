@@ -29,6 +29,12 @@ ONES_SHARE = 0.8
 """Of the requests at once, what one owner, or one address without a key, may have: nobody shuts everybody out."""
 
 
+HEAVY = re.compile(r"/api/v1/jobs/job_[^/]+/(artifacts/.+|results/.+|reports?|compare/.+)")
+"""What a verification job left: up to 64 MiB, which are in memory until the slowest client has them."""
+HEAVY_MAX, HEAVY_OF_ONE_MAX = 32, 8
+"""Answers of this kind at once, of everybody and of one owner."""
+
+
 @dataclass(frozen=True, slots=True)
 class Matched:
     """A rule for requests whose method and path match; a group named `project` makes it count by project."""
@@ -60,6 +66,7 @@ class Limits:
         self._services = services
         self._matched, self._others = rules_of(services.settings)
         self._in_flight = 0
+        self._heavy: Counter[str] = Counter()
         self._of_one: Counter[str] = Counter()
         self._of_one_max = math.ceil(ONES_SHARE * services.settings.requests_in_flight_max)
 
@@ -76,15 +83,18 @@ class Limits:
             await self._app(scope, receive, send)
             return
         one = _whose(scope)
+        counts = [self._of_one, self._heavy] if _is_heavy(scope) else [self._of_one]
         self._in_flight += 1
-        self._of_one[one] += 1
+        for count in counts:
+            count[one] += 1
         try:
             await self._app(scope, receive, send)
         finally:
             self._in_flight -= 1
-            self._of_one[one] -= 1
-            if not self._of_one[one]:
-                del self._of_one[one]
+            for count in counts:
+                count[one] -= 1
+                if not count[one]:
+                    del count[one]
 
     @staticmethod
     def _is_followed(scope: AsgiScope) -> bool:
@@ -115,13 +125,13 @@ class Limits:
                 f"{self._in_flight} requests are under way; try again in {OVERLOADED_RETRY_S} s",
                 retry_after_s=OVERLOADED_RETRY_S,
             )
-        if self._of_one[_whose(scope)] >= self._of_one_max:
-            return ApiError(
-                Code.OVERLOADED,
-                f"{self._of_one_max} requests of yours are under way, the most there may be; wait for some of them",
-                retry_after_s=OVERLOADED_RETRY_S,
-            )
-        return None
+        one, told = _whose(scope), None
+        if self._of_one[one] >= self._of_one_max:
+            told = f"{self._of_one_max} requests of yours are under way, the most there may be; wait for some of them"
+        elif _is_heavy(scope) and (self._heavy[one] >= HEAVY_OF_ONE_MAX or self._heavy.total() >= HEAVY_MAX):
+            told = f"{HEAVY_OF_ONE_MAX} results, artifacts and reports at once are the most there may be of one owner, "
+            told += f"and {HEAVY_MAX} of all; try again in {OVERLOADED_RETRY_S} s"
+        return None if told is None else ApiError(Code.OVERLOADED, told, retry_after_s=OVERLOADED_RETRY_S)
 
     def _rule(self, method: str, path: str, caller: Caller | None, scope: AsgiScope) -> tuple[Rule, str]:
         if caller is None:
@@ -146,6 +156,10 @@ def _whose(scope: AsgiScope) -> str:
     """Whose request it is."""
     found = scope.get(IDENTITY)
     return f"owner:{found.owner}" if isinstance(found, Caller) else f"address:{address_of(scope)}"
+
+
+def _is_heavy(scope: AsgiScope) -> bool:
+    return HEAVY.fullmatch(scope["path"]) is not None
 
 
 def _headers(grant: Grant) -> dict[str, str]:
