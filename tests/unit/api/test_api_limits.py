@@ -159,6 +159,26 @@ async def test_what_is_large_is_not_in_memory_for_everybody_at_once(lab: Lab, mo
         assert (await ada.get(f"{path}/results/lint")).status_code == 404
 
 
+async def test_large_uploads_are_few_at_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "HEAVY_OF_ONE_MAX", 1)
+    gate = asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"--x\r\n"
+        await gate.wait()
+        yield b"--x--\r\n"
+
+    form = {"Content-Type": "multipart/form-data; boundary=x"}
+    async with lab.client() as ada:
+        first = asyncio.create_task(ada.post("/submit", content=endless(), headers=form))
+        await asyncio.sleep(0.05)
+        large = {"file": ("design.v", bytes(limits.HEAVY_BODY_BYTES + 1))}
+        assert error_of(await ada.post("/submit", files=large))[:2] == (503, "overloaded")
+        assert (await ada.post("/submit", files=FILE)).status_code == 202
+        gate.set()
+        assert (await first).status_code == 400
+
+
 async def test_a_body_that_does_not_come_ends(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(edge, "BODY_PATIENCE_S", 0.05)
 

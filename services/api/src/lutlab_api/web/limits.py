@@ -31,8 +31,10 @@ ONES_SHARE = 0.8
 
 HEAVY = re.compile(r"/api/v1/jobs/job_[^/]+/(artifacts/.+|results/.+|reports?|compare/.+)")
 """What a verification job left: up to 64 MiB, which are in memory until the slowest client has them."""
+HEAVY_BODY_BYTES = 4 << 20
+"""An upload that is longer, or does not say how long it is, is in memory more than once while it is looked at."""
 HEAVY_MAX, HEAVY_OF_ONE_MAX = 32, 8
-"""Answers of this kind at once, of everybody and of one owner."""
+"""Requests of both kinds at once, of everybody and of one owner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +131,8 @@ class Limits:
         if self._of_one[one] >= self._of_one_max:
             told = f"{self._of_one_max} requests of yours are under way, the most there may be; wait for some of them"
         elif _is_heavy(scope) and (self._heavy[one] >= HEAVY_OF_ONE_MAX or self._heavy.total() >= HEAVY_MAX):
-            told = f"{HEAVY_OF_ONE_MAX} results, artifacts and reports at once are the most there may be of one owner, "
-            told += f"and {HEAVY_MAX} of all; try again in {OVERLOADED_RETRY_S} s"
+            told = f"at most {HEAVY_OF_ONE_MAX} large uploads, results, artifacts and reports of one owner, and {HEAVY_MAX} "
+            told += f"of all, may be under way at once; try again in {OVERLOADED_RETRY_S} s"
         return None if told is None else ApiError(Code.OVERLOADED, told, retry_after_s=OVERLOADED_RETRY_S)
 
     def _rule(self, method: str, path: str, caller: Caller | None, scope: AsgiScope) -> tuple[Rule, str]:
@@ -159,7 +161,13 @@ def _whose(scope: AsgiScope) -> str:
 
 
 def _is_heavy(scope: AsgiScope) -> bool:
-    return HEAVY.fullmatch(scope["path"]) is not None
+    if HEAVY.fullmatch(scope["path"]) is not None:
+        return True
+    headers = Headers(scope=scope)
+    if not headers.get("content-type", "").startswith("multipart/"):
+        return False
+    length = headers.get("content-length", "")
+    return not length.isdecimal() or int(length[:20]) > HEAVY_BODY_BYTES
 
 
 def _headers(grant: Grant) -> dict[str, str]:
