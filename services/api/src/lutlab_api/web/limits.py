@@ -131,8 +131,8 @@ class Limits:
         if self._of_one[one] >= self._of_one_max:
             told = f"{self._of_one_max} requests of yours are under way, the most there may be; wait for some of them"
         elif _is_heavy(scope) and (self._heavy[one] >= HEAVY_OF_ONE_MAX or self._heavy.total() >= HEAVY_MAX):
-            told = f"at most {HEAVY_OF_ONE_MAX} large uploads, results, artifacts and reports of one owner, and {HEAVY_MAX} "
-            told += f"of all, may be under way at once; try again in {OVERLOADED_RETRY_S} s"
+            told = f"of large uploads, results, artifacts and reports at most {HEAVY_OF_ONE_MAX} of one owner, and "
+            told += f"{HEAVY_MAX} of all, may be under way at once; try again in {OVERLOADED_RETRY_S} s"
         return None if told is None else ApiError(Code.OVERLOADED, told, retry_after_s=OVERLOADED_RETRY_S)
 
     def _rule(self, method: str, path: str, caller: Caller | None, scope: AsgiScope) -> tuple[Rule, str]:
