@@ -9,6 +9,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import httpx
+import msgspec
 import pytest
 from api_fakes import BOB, ROOT, T0, Lab, error_of
 
@@ -18,6 +19,8 @@ from lutlab_api.app.follow import Followed
 from lutlab_api.domain.views import Caller
 from lutlab_events.queries import StateAnswer, StateQuery
 from lutlab_events.values import Role
+from lutlab_scheduler.app.projections import project
+from lutlab_scheduler.domain.key import Key, KeyState
 
 LETTER = UUID(int=5)
 ADMIN = Caller(owner="root", role=Role.ADMIN, key_id=UUID(int=1))
@@ -170,9 +173,19 @@ async def test_jobs_of_others_and_digests_of_keys_are_not_told(full: Lab, ada: h
     assert (await ada.get("/api/v1/audit/state/job-1")).status_code == 200
     async with full.client(BOB) as bob:
         assert error_of(await bob.get("/api/v1/audit/state/job-1"))[:2] == (403, "not_your_job")
+    now, before = "d" * 64, "e" * 64
+    key = Key(
+        key_id=UUID(int=2), key_sha256=now, owner="x", role=Role.MEMBER, label="", state=KeyState.VALID, created_at=T0,
+        version=2, digests=(before, now),
+    )  # fmt: skip
+    real = more | {"state": msgspec.to_builtins(key), "view": msgspec.to_builtins(project(key).values)}
+    full.audit.states["key-2"] = StateAnswer(stream="key-2", **real)
     async with full.client(ROOT) as root:
         told = (await root.get("/api/v1/audit/state/key-1")).json()
+        rotated = (await root.get("/api/v1/audit/state/key-2")).text
     assert (told["state"], told["view"]) == ({"owner": "x"}, {})
+    assert '"owner":"x"' in rotated
+    assert now not in rotated and before not in rotated, "the one before its rotation may still be good"
 
 
 async def test_refusals_can_be_listed(lab: Lab, ada: httpx.AsyncClient) -> None:

@@ -30,7 +30,7 @@ POSITION_MAX = 2**63 - 1
 PAGE_DEFAULT = 100
 LETTER_TEXT_CHARS_MAX = 2000
 CSV_COLUMNS = (*RECORDED, "data")
-SECRETS = frozenset({"key_sha256", "secret_box", "previous_box"})
+SECRETS = frozenset({"key_sha256", "previous_sha256", "digests", "secret_box", "previous_box"})
 """Fields of states that are shown to nobody."""
 MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
 POSITION_DIGITS_MAX = 40
