@@ -11,6 +11,7 @@ Verbs (header `Lutlab-Verb`):
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from enum import StrEnum
 from uuid import UUID
@@ -27,6 +28,13 @@ H_EPOCH = "Lutlab-Epoch"
 H_STREAM = "Lutlab-Stream"
 H_STATUS = "Lutlab-Status"
 H_MESSAGE = "Lutlab-Message"
+H_ENCODING = "Lutlab-Encoding"
+DEFLATE = "deflate"
+PLAIN_BYTES_MAX = 256 << 10
+"""Longer frames are deflated."""
+FRAME_BYTES_MAX = 16 << 20
+HEADERS_BYTES_MAX = 4096
+"""What a message's headers may take of what a message may have."""
 
 
 class BusVerb(StrEnum):
@@ -130,8 +138,30 @@ class BusReply(Frozen, frozen=True, kw_only=True):
             headers[H_MESSAGE] = " ".join(self.message.split())
         return headers
 
+    def to_message(self, bytes_max: int) -> tuple[dict[str, str], bytes]:
+        """As headers and payload of a NATS message of at most `bytes_max` bytes.
+
+        A large frame (a recording of signals has megabytes) is deflated; one that does not fit even so is refused, so
+        that whoever asked hears why instead of nothing.
+        """
+        if len(self.frame) <= PLAIN_BYTES_MAX:
+            return self.to_headers(), self.frame
+        payload = zlib.compress(self.frame, 1)
+        if len(payload) <= bytes_max - HEADERS_BYTES_MAX and len(self.frame) <= FRAME_BYTES_MAX:
+            return self.to_headers() | {H_ENCODING: DEFLATE}, payload
+        told = f"the answer has {len(self.frame)} bytes, more than a message holds; ask for less, e.g. fewer cycles"
+        return BusReply(status=BusStatus.REFUSED, message=told).to_headers(), b""
+
     @staticmethod
     def from_message(headers: Mapping[str, str] | None, payload: bytes) -> BusReply:
-        """From a NATS message. Raises: ValueError if it carries no known status."""
+        """From a NATS message. Raises: ValueError if it carries no known status, or its frame is damaged."""
         status = BusStatus((headers or {}).get(H_STATUS, ""))
+        if (headers or {}).get(H_ENCODING) == DEFLATE:
+            inflating = zlib.decompressobj()
+            try:
+                payload = inflating.decompress(payload, FRAME_BYTES_MAX)
+            except zlib.error as error:
+                raise ValueError(f"a frame that cannot be inflated: {error}") from error
+            if not inflating.eof:
+                raise ValueError(f"a frame of more than {FRAME_BYTES_MAX} bytes, or half of one")
         return BusReply(status=status, message=(headers or {}).get(H_MESSAGE, ""), frame=payload)
