@@ -1,4 +1,4 @@
-"""What runs beside the requests for as long as the server does: a defect there must show, and must not end it in silence."""
+"""What runs beside the requests as long as the server does: a defect there must show, and not end it in silence."""
 
 from __future__ import annotations
 
