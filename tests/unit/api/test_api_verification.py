@@ -6,6 +6,7 @@ import io
 import json
 import tarfile
 import zipfile
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -410,6 +411,11 @@ async def test_logs(lab: Lab, ada: httpx.AsyncClient) -> None:
     followed = await ada.get(f"{url}/logs?follow=true&tail=3")
     assert [json.loads(line)["message"] for line in followed.text.splitlines()] == ["two", "three", "four"]
     assert followed.headers["content-type"].startswith("application/x-ndjson")
+    assert lab.shared.seats == {}, "the seat is free again"
+    for number in range(lab.settings.websockets_max):
+        lab.shared.seats[UUID(int=number)] = ("ada", lab.clock.at + timedelta(seconds=30))
+    full = await ada.get(f"{url}/logs?follow=true")
+    assert (refusal(full)[0], refusal(full)[2]["reason"]) == (429, "too_many_websockets")
 
 
 async def test_the_stream_tells_the_contract_messages_and_goes_on_where_it_was(

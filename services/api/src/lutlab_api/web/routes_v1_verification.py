@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response, StreamingResponse
+from starlette.types import Receive, Send
+from starlette.types import Scope as AsgiScope
 
 from lutlab_api.domain.errors import ApiError, Code, Missing, NotAuthenticated
 from lutlab_api.domain.verification import STAGES, VerificationView
@@ -105,7 +108,7 @@ async def cancel(job_id: JobId, api: Api, asked: Submitting) -> Verification:
     summary="Get a verification job's log",
     response_model=Logs,
     responses={
-        **errors_contract(*READ, *VERIFICATION, Code.VALIDATION_ERROR),
+        **errors_contract(*READ, *VERIFICATION, Code.VALIDATION_ERROR, Code.TOO_MANY_WEBSOCKETS),
         200: {"content": {NDJSON: {"schema": {"type": "string"}}}, "description": "lines; with `follow`, as they come"},
     },
 )
@@ -117,7 +120,23 @@ async def logs(
     lines = await api.verifications.logs(job.job_id, query.stage, query.tail)
     if not query.follow:
         return Logs(logs=[LogEntry.of(line) for line in lines])
-    return StreamingResponse(_followed(api, job, query), media_type=NDJSON)
+    async with AsyncExitStack() as seat:
+        await seat.enter_async_context(api.seats.seat(caller.owner))
+        return Seated(_followed(api, job, query), seat.pop_all())
+
+
+class Seated(StreamingResponse):
+    """Lines as they come. Each follower looks at the database several times a second for as long as a job lasts, so it
+    takes one of its owner's seats, as WebSockets do."""
+
+    def __init__(self, content: AsyncIterator[bytes], seat: AsyncExitStack) -> None:
+        super().__init__(content, media_type=NDJSON)
+        self._seat = seat
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Send, then give the seat back."""
+        async with self._seat:
+            await super().__call__(scope, receive, send)
 
 
 async def _followed(api: Services, job: VerificationView, query: LogsQuery) -> AsyncIterator[bytes]:
