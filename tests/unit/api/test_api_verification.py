@@ -232,6 +232,16 @@ def test_an_archive_that_grows_is_refused_before_it_is_unpacked() -> None:
         Uploaded(1_000_000).unpack("a.zip", out.getvalue())
 
 
+async def test_no_file_is_the_folder_of_another(ada: httpx.AsyncClient) -> None:
+    project = await make(ada, {"rtl": b"", "a/b/c.v": b""})
+    for path in ("rtl/x.v", "a/b"):
+        status, code, details = refusal(await upload(ada, project, {path: b""}))
+        assert (status, code, details["field"]) == (400, "VALIDATION_ERROR", "files[]")
+    assert refusal(await upload(ada, project, {"n/m": b"", "n": b""}))[0] == 400
+    answer = await ada.post(f"/api/v1/projects/{project}/upload?replace=true", files={"files[]": ("rtl/x.v", b"")})
+    assert answer.status_code == 200, answer.text
+
+
 async def test_a_body_beyond_the_limit_is_refused() -> None:
     lab = Lab(project_upload_bytes_max=100_000)
     async with lab.client() as ada:

@@ -187,6 +187,17 @@ async def test_what_an_engine_raises_is_an_outcome_too(
     assert rig.lines[-1][0] == "ERROR"
 
 
+@pytest.mark.parametrize("paths", [("rtl", "rtl/a.v"), ("rtl/a.v", "rtl")])
+async def test_files_that_cannot_lie_beside_each_other_are_no_defect_of_the_builder(
+    tmp_path: Path, paths: tuple[str, str]
+) -> None:
+    rig = Rig(tmp_path, never)
+    files = {path: path.encode() for path in paths} | {"lutlab.yaml": CONFIG}
+    assert await rig.handle(files) is None
+    assert [outcome.code for outcome in rig.outcomes] == ["VALIDATION_ERROR"]
+    assert "rtl" in (rig.outcomes[0].reason or "")
+
+
 async def test_what_the_ledger_could_not_hold_is_left_out_of_an_outcome(tmp_path: Path) -> None:
     reports = [
         StageResult(StageStatus.FAILED, {}, reason="a design's word: \0"),

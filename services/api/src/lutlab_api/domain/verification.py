@@ -9,7 +9,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -206,6 +206,22 @@ def check_path(path: str) -> str:
             details={"field": "files[]", "file": path[:PATH_CHARS_MAX]},
         )
     return "/".join(parts)
+
+
+def check_folders(paths: Collection[str]) -> None:
+    """Pass files that can lie beside each other: none is the folder of another. Raises: Invalid."""
+    files = frozenset(paths)
+    for path in paths:
+        parts = path.split("/")
+        for depth in range(1, len(parts)):
+            folder = "/".join(parts[:depth])
+            if folder in files:
+                raise Invalid(
+                    Code.VALIDATION_ERROR,
+                    f"{folder!r} is a file of the project and the folder of {path!r}; rename one, or upload with "
+                    "replace=true to leave old files out",
+                    details={"field": "files[]", "file": path},
+                )
 
 
 def is_archive(name: str) -> bool:

@@ -103,6 +103,10 @@ class Live(Protocol):
         ...
 
 
+class FilesClash(Exception):
+    """Two files of a project cannot lie beside each other."""
+
+
 @dataclass(frozen=True)
 class Verification:
     """What knows how to verify: `load` reads a configuration, `engine` finds a stage's engine."""
@@ -187,6 +191,8 @@ class StageService:
             if delivery < DELIVERIES_MAX:
                 return Later(RETRY_WAIT_S)
             await self._reports.stage_completed(work, _error(Code.SOURCE_MISSING, str(missing)))
+        except FilesClash as clash:
+            await self._reports.stage_completed(work, _error(INVALID, str(clash)))
         except NoRoom as full:
             await self._reports.stage_completed(work, _error(Code.TRANSIT_FULL, str(full)))
         except BuildFailure as failure:  # the sandbox does not start: another builder may have one
@@ -358,12 +364,15 @@ def _summary(summary: Json) -> Json:
 
 
 def _write(root: Path, path: str, data: bytes) -> None:
-    """One file of the project; its path was checked when it was uploaded, and is again."""
+    """One file of the project; its path was checked when it was uploaded, and is again. Raises: FilesClash."""
     if PATH.fullmatch(path) is None or path.startswith("/") or ".." in path.split("/"):
         raise SourceMissing(f"{path!r} is no path within a project")
     place = root / path
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_bytes(data)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(data)
+    except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:
+        raise FilesClash(f"{path!r} lies in a file of the project, or is a folder of others: rename one") from error
     place.chmod(0o644)
 
 
