@@ -237,6 +237,17 @@ async def test_an_idempotency_key_runs_once(lab: Lab, ada: httpx.AsyncClient) ->
     assert len(lab.bus.seen) == 1
 
 
+async def test_the_agent_knows_a_repetition_through_another_process(lab: Lab, ada: httpx.AsyncClient) -> None:
+    """Both processes name it the same; the agent carries out one name once."""
+    lab.commands.swallow = 1
+    assert (await ada.post("/fpga/3/run", json=WRITE, headers={"Idempotency-Key": "k"})).status_code == 503
+    await ada.post("/fpga/3/run", json=WRITE)
+    lab.services.run._unrecorded.clear()  # the other process was not told
+    await ada.post("/fpga/3/run", json=WRITE, headers={"Idempotency-Key": "k"})
+    first, unnamed, again = [headers.request_id for _, headers, _ in lab.bus.seen]
+    assert first == again != unnamed == ""
+
+
 async def test_a_repetition_after_an_unanswered_recording_does_not_run_again(lab: Lab, ada: httpx.AsyncClient) -> None:
     key = {"Idempotency-Key": "k"}
     lab.commands.swallow = 1

@@ -41,7 +41,7 @@ def test_streams_cover_every_published_subject_once() -> None:
 
 def test_bus_headers_round_trip() -> None:
     lease = busmsg.Lease(fpga_id=3, session_id=SESSION, epoch=9)
-    headers = busmsg.BusHeaders(verb=busmsg.BusVerb.EXCHANGE, lease=lease, stream_id="s")
+    headers = busmsg.BusHeaders(verb=busmsg.BusVerb.EXCHANGE, lease=lease, stream_id="s", request_id="r")
     assert busmsg.BusHeaders.from_headers(headers.to_headers()) == headers
 
 

@@ -26,6 +26,7 @@ H_BOARD = "Lutlab-Board"
 H_SESSION = "Lutlab-Session"
 H_EPOCH = "Lutlab-Epoch"
 H_STREAM = "Lutlab-Stream"
+H_REQUEST = "Lutlab-Request"
 H_STATUS = "Lutlab-Status"
 H_MESSAGE = "Lutlab-Message"
 H_ENCODING = "Lutlab-Encoding"
@@ -84,21 +85,28 @@ class Lease(Frozen, frozen=True, kw_only=True):
 
 
 class BusHeaders(Frozen, frozen=True, kw_only=True):
-    """The headers of a bus request."""
+    """The headers of a bus request.
+
+    Attributes:
+        stream_id: the stream it belongs to; "" for none.
+        request_id: a name under which the agent carries out an exchange or a batch only once; "" if it is not repeated.
+    """
 
     verb: BusVerb
     lease: Lease
     stream_id: str = ""
+    request_id: str = ""
 
     def to_headers(self) -> dict[str, str]:
         """As NATS headers."""
-        return {
+        headers = {
             H_VERB: self.verb.value,
             H_BOARD: str(self.lease.fpga_id),
             H_SESSION: str(self.lease.session_id),
             H_EPOCH: str(self.lease.epoch),
             H_STREAM: self.stream_id,
         }
+        return headers | {H_REQUEST: self.request_id} if self.request_id else headers
 
     @staticmethod
     def from_headers(headers: Mapping[str, str] | None) -> BusHeaders:
@@ -111,7 +119,12 @@ class BusHeaders(Frozen, frozen=True, kw_only=True):
                 session_id=UUID(headers[H_SESSION]),
                 epoch=int(headers[H_EPOCH]),
             )
-            return BusHeaders(verb=BusVerb(headers[H_VERB]), lease=lease, stream_id=headers.get(H_STREAM, ""))
+            return BusHeaders(
+                verb=BusVerb(headers[H_VERB]),
+                lease=lease,
+                stream_id=headers.get(H_STREAM, ""),
+                request_id=headers.get(H_REQUEST, ""),
+            )
         except KeyError as error:
             raise ValueError(f"bus request without header {error.args[0]}") from error
 

@@ -140,7 +140,7 @@ class Run:
     async def _carry_out(
         self, request: Request, board: BoardView, lease: Lease, transaction: Transaction, command_id: UUID
     ) -> RecordRun:
-        headers = BusHeaders(verb=BusVerb.EXCHANGE, lease=lease)
+        headers = BusHeaders(verb=BusVerb.EXCHANGE, lease=lease, request_id=_name(request, command_id))
         words: tuple[int, ...] = ()
         failure: BusFailure | None = None
         try:
@@ -171,7 +171,7 @@ class Run:
         operations = operations_of(steps)
         failure: BusFailure | None
         try:
-            headers = BusHeaders(verb=BusVerb.BATCH, lease=lease)
+            headers = BusHeaders(verb=BusVerb.BATCH, lease=lease, request_id=_name(request, command_id))
             reply = await self._bus.request(board.agent_id, headers, batch.encode(operations), self._timeout_s)
             done, failure = outcome(board.fpga_id, steps, operations, reply)
         except BoardFailure as error:
@@ -217,6 +217,11 @@ def _check_same(before: str, now: str) -> None:
         raise Refused(
             Rejection.IDEMPOTENCY_MISMATCH, "this Idempotency-Key was used for another request; use a new one"
         )
+
+
+def _name(request: Request, command_id: UUID) -> str:
+    """What the agent knows a repetition by, which may come through another API process."""
+    return command_id.hex if request.idempotency_key is not None else ""
 
 
 def _fingerprint(request: Request, fpga_id: int, asked: RunRequest | BatchRequest) -> str:
