@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 from builder_support import TOOLS_DIR
 
-from lutlab_builder.adapters import hostfiles, stage_tools
+from lutlab_builder.adapters import hostfiles, stage_tools, trees
 from lutlab_builder.adapters.bwrap import BwrapSandbox, find_bwrap
 from lutlab_builder.adapters.stage_files import folder_bytes
 from lutlab_builder.adapters.stage_tools import SandboxedTools
@@ -34,6 +34,7 @@ tried("uid", os.getuid)
 tried("network", lambda: socket.create_connection(("1.1.1.1", 53), 1))
 tried("symlink", lambda: os.symlink("/etc/passwd", "leak"))
 tried("fifo", lambda: os.mkfifo("pipe"))
+tried("unmapped", lambda: os.memfd_create("memory"))
 tried("link", lambda: os.link("src/a.v", "b.v"))
 tried("write source", lambda: open("src/a.v", "w"))
 tried("write usr", lambda: open("/usr/x", "w"))
@@ -76,6 +77,7 @@ async def test_a_tool_sees_its_folder_and_nothing_of_the_host(stage: tuple[Path,
     assert seen["home"].startswith("refused")
     assert "SECRET" not in seen["environ"]
     assert seen["network"].startswith("refused")
+    assert seen["unmapped"] == "refused 1", "memory that no process has mapped counts for none"
     assert seen["symlink"] == seen["fifo"] == seen["link"] == "refused 1"
     assert [line for line in lines if line.startswith("write")] == ["write source refused 30", "write usr refused 30"]
     assert seen["source"].startswith("module a")
@@ -192,11 +194,14 @@ async def test_files_the_builder_cannot_trust_are_removed(room: SandboxedTools, 
 
 
 def test_files_that_other_calls_remove_meanwhile_end_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = tmp_path / "kept"
+    kept, gone = tmp_path / "kept", tmp_path / "gone"
     kept.touch()
-    monkeypatch.setattr(stage_tools, "_walk", lambda _: [tmp_path / "gone", kept])
+    gone.touch()
+    found = list(trees.walk(tmp_path))
+    gone.unlink()
+    monkeypatch.setattr(trees, "walk", lambda _: iter(found))
     stage_tools.give(tmp_path, os.getuid() if os.getuid() else 65534)
-    stage_tools.remove_odd(tmp_path)
+    trees.tidy(tmp_path)
     assert kept.exists()
     if os.getuid() == 0:
         assert kept.stat().st_uid == 65534

@@ -93,6 +93,17 @@ async def left(pool: asyncpg.Pool) -> set[int]:
     return {int(row[0], 16) for row in await pool.fetch("select digest from blobs")}
 
 
+async def test_logs_go_after_the_end_of_their_job_of_whatever_kind(pool: asyncpg.Pool) -> None:
+    await job(pool, 1, "complete")
+    await job(pool, 2, "running")
+    await job(pool, 3, "failed", young=True)
+    for number, status, young in ((4, "passed", False), (5, "running", False), (6, "failed", True)):
+        await verification(pool, number, status, files={number: []}, young=young)
+        await pool.execute("insert into job_logs values ($1, 1, 0, 'lint', 'x', $2)", UUID(int=number), OLD)
+    await clear_out(PostgresAttic(pool), SystemClock(), RETENTION)
+    assert {row[0].int for row in await pool.fetch("select job_id from job_logs")} == {2, 3, 5, 6}
+
+
 async def test_designs_go_a_year_after_their_job_unless_something_else_needs_them(pool: asyncpg.Pool) -> None:
     await blobs(pool, *range(1, 12))
     await blobs(pool, 12, young=True)

@@ -250,6 +250,20 @@ async def test_a_crash_between_sending_and_recording_repeats_the_same_id(lab: La
     assert first["webhook-id"] == second["webhook-id"]
 
 
+async def test_what_a_deleted_endpoint_was_owed_is_forgotten_what_others_are_is_not(lab: Lab) -> None:
+    deleted, owed = await lab.endpoint("https://deleted"), await lab.endpoint("https://owed")
+    await lab.endpoint("https://served")
+    lab.answers |= {"https://deleted": lambda: DOWN, "https://owed": lambda: DOWN}
+    await lab.failed_job()
+    await lab.work(lab.courier())
+    await lab.pool.execute("update webhooks set state = 'deleted' where webhook_id = $1", deleted)
+    store = PostgresStore(lab.pool)
+    assert await store.forget(lab.now_) == 0
+    assert await store.forget(lab.now_ + timedelta(seconds=1)) == 2
+    left = await lab.pool.fetch("select webhook_id, status from webhook_deliveries")
+    assert [tuple(row) for row in left] == [(owed, "pending")]
+
+
 async def test_an_endpoint_that_hangs_delays_nobody(lab: Lab) -> None:
     release = asyncio.Event()
     await lab.endpoint("https://dead")

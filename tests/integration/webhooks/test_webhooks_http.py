@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -63,11 +65,11 @@ async def test_loopback_is_refused_unless_allowed(port: int) -> None:
 async def test_a_name_that_resolves_to_a_private_address_is_refused(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    async def resolve(host: str, at: int, **more: Any) -> list[Any]:
+    def resolve(host: str, at: None, **more: Any) -> list[Any]:
         asked.append(host)
         return [(2, 1, 6, "", ("8.8.8.8", at)), (2, 1, 6, "", ("127.0.0.1", at))]
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
     reply = await HttpSender().send(f"http://rebound.example:{port}/", {}, b"{}")
     assert asked == ["rebound.example"]
     assert "127.0.0.1 is not a public address" in (reply.error or "")
@@ -76,10 +78,10 @@ async def test_a_name_that_resolves_to_a_private_address_is_refused(port: int, m
 async def test_the_checked_address_is_the_one_connected_to(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter(["127.0.0.1", "10.0.0.1"])  # a second look would see another one
 
-    async def resolve(host: str, at: int, **more: Any) -> list[Any]:
+    def resolve(host: str, at: None, **more: Any) -> list[Any]:
         return [(2, 1, 6, "", (next(answers) if host == "name.example" else host, at))]
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
     reply = await HttpSender(LOOPBACK).send(f"http://name.example:{port}/", {}, b"{}")
     assert reply.status_code == 429
     assert next(answers) == "10.0.0.1"
@@ -101,3 +103,29 @@ async def test_an_endless_answer_is_cut(port: int) -> None:
 async def test_nobody_there() -> None:
     reply = await HttpSender(LOOPBACK).send("http://127.0.0.1:9/", {}, b"{}")
     assert "ConnectError" in (reply.error or "")
+
+
+async def test_names_whose_servers_do_not_answer_hold_up_no_other(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = threading.Event()
+
+    def resolve(host: str, at: None, **more: Any) -> list[Any]:
+        if host.startswith("dead"):
+            answered.wait(30)
+        return [(2, 1, 6, "", ("127.0.0.1", at))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    sender = HttpSender(LOOPBACK)
+    dead = [asyncio.create_task(sender.send(f"http://dead{n % 20}.example:{port}/", {}, b"{}")) for n in range(40)]
+    await asyncio.sleep(0)
+    try:
+        async with asyncio.timeout(3):
+            assert (await sender.send(f"http://good.example:{port}/", {}, b"{}")).status_code == 429
+    finally:
+        answered.set()
+        await asyncio.gather(*dead)
+
+
+@pytest.mark.parametrize("host", [f"{'a' * 64}.example", "a..example", ".example"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_names_that_can_be_none_are_failures_like_others(scheme: str, host: str) -> None:
+    assert (await HttpSender().send(f"{scheme}://{host}/", {}, b"{}")).error

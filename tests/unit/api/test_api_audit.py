@@ -9,6 +9,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import httpx
+import msgspec
 import pytest
 from api_fakes import BOB, ROOT, T0, Lab, error_of
 
@@ -18,6 +19,8 @@ from lutlab_api.app.follow import Followed
 from lutlab_api.domain.views import Caller
 from lutlab_events.queries import StateAnswer, StateQuery
 from lutlab_events.values import Role
+from lutlab_scheduler.app.projections import project
+from lutlab_scheduler.domain.key import Key, KeyState
 
 LETTER = UUID(int=5)
 ADMIN = Caller(owner="root", role=Role.ADMIN, key_id=UUID(int=1))
@@ -109,7 +112,17 @@ async def test_members_see_their_own_and_admins_everything(full: Lab, ada: httpx
         assert error_of(await nobody.get("/api/v1/audit"))[:2] == (401, "missing_api_key")
 
 
-@pytest.mark.parametrize("query", ["after=-1", "since=2026-01-01T00:00:00", "format=xml", "correlation_id=7"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "after=-1",
+        "since=2026-01-01T00:00:00",
+        "format=xml",
+        "correlation_id=7",
+        "since=0001-01-01T00:00:00%2B05:00",
+        "before=9999-12-31T23:59:59-05:00",
+    ],
+)
 async def test_what_makes_no_sense_is_refused(full: Lab, ada: httpx.AsyncClient, query: str) -> None:
     assert error_of(await ada.get(f"/api/v1/audit?{query}"))[:2] == (422, "validation_error")
 
@@ -145,7 +158,8 @@ async def test_the_past_is_asked_by_position_or_moment(full: Lab, ada: httpx.Asy
     assert full.audit.asked[-1] == StateQuery(stream="board-3", at=T0)
     await ada.get("/api/v1/audit/state/board-3")
     assert full.audit.asked[-1] == StateQuery(stream="board-3")
-    assert error_of(await ada.get("/api/v1/audit/state/board-3?at=noon"))[:2] == (422, "validation_error")
+    for at in ("noon", "9" * 5000, "0001-01-01T00:00:00%2B05:00"):
+        assert error_of(await ada.get(f"/api/v1/audit/state/board-3?at={at}"))[:2] == (422, "validation_error")
     assert error_of(await ada.get("/api/v1/audit/state/board-9"))[:2] == (404, "not_found")
     told = error_of(await ada.get("/api/v1/audit/state/board-3?at=8"))
     assert told == (404, "not_found", "the log ends at position 7: nothing has happened at 8 yet")
@@ -159,9 +173,19 @@ async def test_jobs_of_others_and_digests_of_keys_are_not_told(full: Lab, ada: h
     assert (await ada.get("/api/v1/audit/state/job-1")).status_code == 200
     async with full.client(BOB) as bob:
         assert error_of(await bob.get("/api/v1/audit/state/job-1"))[:2] == (403, "not_your_job")
+    now, before = "d" * 64, "e" * 64
+    key = Key(
+        key_id=UUID(int=2), key_sha256=now, owner="x", role=Role.MEMBER, label="", state=KeyState.VALID, created_at=T0,
+        version=2, digests=(before, now),
+    )  # fmt: skip
+    real = more | {"state": msgspec.to_builtins(key), "view": msgspec.to_builtins(project(key).values)}
+    full.audit.states["key-2"] = StateAnswer(stream="key-2", **real)
     async with full.client(ROOT) as root:
         told = (await root.get("/api/v1/audit/state/key-1")).json()
+        rotated = (await root.get("/api/v1/audit/state/key-2")).text
     assert (told["state"], told["view"]) == ({"owner": "x"}, {})
+    assert '"owner":"x"' in rotated
+    assert now not in rotated and before not in rotated, "the one before its rotation may still be good"
 
 
 async def test_refusals_can_be_listed(lab: Lab, ada: httpx.AsyncClient) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +15,7 @@ from api_hooks import FakeLogSource
 
 from lutlab_api.app import follow
 from lutlab_api.app.audit import AuditFilter, AuditRow
+from lutlab_api.app.background import kept_running
 from lutlab_api.app.cancelling import end
 from lutlab_api.app.follow import Followed, Follower, LogPiece
 from lutlab_api.app.job_stream import Cursor, JobStreams
@@ -139,6 +141,23 @@ async def test_following_outlives_a_database_that_is_away(monkeypatch: pytest.Mo
     await end([running])
 
 
+async def test_a_defect_does_not_end_the_reader_in_silence() -> None:
+    source, failures = FakeLogSource(), [ValueError("a row that nobody foresaw"), KeyError("another")]
+    plain = source.after
+
+    async def after(wanted: AuditFilter) -> Sequence[Followed]:
+        if failures:
+            raise failures.pop()
+        return await plain(wanted)
+
+    source.after = after  # type: ignore[method-assign]
+    follower = Follower(source, FakeChanges(), lambda e: b"")
+    running = asyncio.create_task(kept_running("follower", follower.run, 0.0))
+    source.events = [Followed(event(1), None)]
+    assert await asyncio.wait_for(collect(follower, 0, 1), 5) == [1]
+    await end([running])
+
+
 async def test_there_is_a_limit_and_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follow, "FOLLOWERS_MAX", 1)
     follower = Follower(FakeLogSource(), FakeChanges(), lambda e: b"")
@@ -153,6 +172,19 @@ async def test_there_is_a_limit_and_an_end(monkeypatch: pytest.MonkeyPatch) -> N
     with suppress(StopAsyncIteration):
         await anext(first)
     assert follower.followers == 0
+
+
+async def test_no_owner_takes_every_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "FOLLOWERS_OF_ONE_MAX", 1)
+    follower = Follower(FakeLogSource(), FakeChanges(), lambda e: b"")
+    adas, bobs = (follower.follow(AuditFilter(), 60, whose) for whose in ("ada", "bob"))
+    waiting = [asyncio.ensure_future(anext(each)) for each in (adas, bobs)]
+    await asyncio.sleep(0.01)
+    with pytest.raises(ApiError, match="overloaded"):
+        await anext(follower.follow(AuditFilter(), 1, "ada"))
+    assert follower.followers == 2
+    follower.close()
+    await asyncio.gather(*waiting, return_exceptions=True)
 
 
 class FakeEvents:

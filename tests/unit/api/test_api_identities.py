@@ -115,6 +115,22 @@ async def test_nobody_grants_more_than_he_has(lab: Lab) -> None:
     assert (issued.scopes, issued.team) == ((Scope.READ,), "red")
 
 
+async def test_nobody_takes_over_a_key_that_is_good_for_longer_or_for_a_team(lab: Lab) -> None:
+    read = (Scope.READ,)
+    lab.ledger.add_key("brief", "ada", named_scopes=read, expires_at=T0 + timedelta(1))
+    eternal = lab.ledger.add_key("eternal", "ada", named_scopes=read)
+    teams = lab.ledger.add_key("teams", "ada", named_scopes=read, team="red", expires_at=T0 + timedelta(hours=2))
+    equal = lab.ledger.add_key("equal", "ada", named_scopes=read, expires_at=T0 + timedelta(1))
+    async with lab.client("brief") as brief:
+        for key, field in ((eternal, "expires_at"), (teams, "team")):
+            answer = await brief.post(f"/api/v1/keys/{key.key_id}/rotate")
+            assert error_of(answer)[:2] == (403, "too_much_granted")
+            assert answer.json()["error"]["details"]["field"] == field
+        assert lab.commands.sent == []
+        for ident in (equal.key_id, "me"):
+            assert (await brief.post(f"/api/v1/keys/{ident}/rotate")).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("text", "stored"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from uuid import UUID
 
@@ -11,6 +12,7 @@ import pytest
 from api_fakes import ADA, BOB, FakeClock, FakeShared, Lab, error_of, job
 
 from lutlab_api.app.limits import Limiter, Rule
+from lutlab_api.web import edge, limits
 
 FILE = {"file": ("design.v", b"module m; endmodule")}
 HEADERS = {"x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"}
@@ -56,11 +58,14 @@ async def test_more_than_the_limit_is_refused_until_the_window_ends() -> None:
     assert len(lab.commands.sent) == 5
 
 
-async def test_a_project_has_its_own_limit_whoever_submits() -> None:
+async def test_a_project_has_its_own_limit_by_whatever_key_of_its_owner() -> None:
     lab = Lab(limit_jobs_per_hour=2)
-    async with lab.client() as ada, lab.client(BOB) as bob:
+    lab.ledger.add_key("ada's other", "ada")
+    async with lab.client() as ada, lab.client("ada's other") as other, lab.client(BOB) as bob:
         job = {"stages": ["lint"]}
-        for client in (ada, bob):
+        for _ in range(5):  # a stranger's tries are his own
+            await bob.post("/api/v1/projects/p1/jobs", json=job)
+        for client in (ada, other):
             assert (await client.post("/api/v1/projects/p1/jobs", json=job)).status_code == 404
         assert error_of(await ada.post("/api/v1/projects/p1/jobs", json=job))[:2] == (429, "RATE_LIMITED")
         assert (await ada.post("/api/v1/projects/p2/jobs", json=job)).status_code == 404
@@ -105,6 +110,92 @@ async def test_overload_is_said(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> No
         gate.set()
         assert [(await w).status_code for w in waiting] == [200, 200]
         assert (await ada.get("/fpga")).status_code == 200
+
+
+async def test_nobody_has_all_requests_at_once_to_himself(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = Lab(requests_in_flight_max=5)
+    gate, inside = asyncio.Event(), asyncio.Semaphore(0)
+    boards = lab.ledger.boards
+
+    async def slow() -> object:
+        inside.release()
+        await gate.wait()
+        return await boards()
+
+    monkeypatch.setattr(lab.ledger, "boards", slow)
+    async with lab.client() as ada, lab.client(BOB) as bob:
+        waiting = [asyncio.create_task(ada.get("/fpga")) for _ in range(4)]
+        for _ in waiting:
+            await asyncio.wait_for(inside.acquire(), 5)
+        assert error_of(await ada.get("/jobs"))[:2] == (503, "overloaded")
+        assert (await bob.get("/jobs")).status_code == 200
+        gate.set()
+        assert [(await w).status_code for w in waiting] == [200] * 4
+        assert (await ada.get("/jobs")).status_code == 200
+
+
+async def test_what_is_large_is_not_in_memory_for_everybody_at_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "HEAVY_OF_ONE_MAX", 2)
+    gate, inside = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def slow(job_id: UUID) -> None:
+        inside.release()
+        await gate.wait()
+
+    monkeypatch.setattr(lab.verification, "verification", slow)
+    path = f"/api/v1/jobs/job_{UUID(int=1).hex}"
+    async with lab.client() as ada, lab.client(BOB) as bob:
+        waiting = [asyncio.create_task(ada.get(f"{path}/{what}")) for what in ("artifacts/trace.fst", "results/lint")]
+        for _ in waiting:
+            await asyncio.wait_for(inside.acquire(), 5)
+        for what in ("results/lint", f"compare/job_{UUID(int=2).hex}"):
+            refused = await ada.get(f"{path}/{what}")
+            assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+        waiting += [asyncio.create_task(ada.get(path)), asyncio.create_task(bob.get(f"{path}/results/lint"))]
+        for _ in range(2):
+            await asyncio.wait_for(inside.acquire(), 5)
+        gate.set()
+        assert [(await w).status_code for w in waiting] == [404] * 4
+        assert (await ada.get(f"{path}/results/lint")).status_code == 404
+
+
+async def test_large_uploads_are_few_at_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "HEAVY_OF_ONE_MAX", 1)
+    gate = asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"--x\r\n"
+        await gate.wait()
+        yield b"--x--\r\n"
+
+    form = {"Content-Type": "multipart/form-data; boundary=x"}
+    async with lab.client() as ada:
+        first = asyncio.create_task(ada.post("/submit", content=endless(), headers=form))
+        await asyncio.sleep(0.05)
+        large = {"file": ("design.v", bytes(limits.HEAVY_BODY_BYTES + 1))}
+        assert error_of(await ada.post("/submit", files=large))[:2] == (503, "overloaded")
+        assert (await ada.post("/submit", files=FILE)).status_code == 202
+        gate.set()
+        assert (await first).status_code == 400
+
+
+async def test_a_body_that_does_not_come_ends(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edge, "BODY_PATIENCE_S", 0.05)
+
+    async def body(last: bytes) -> AsyncIterator[bytes]:
+        yield b"{"
+        if not last:
+            await asyncio.Event().wait()
+        yield last
+
+    async with lab.client() as ada, lab.client(None) as nobody, asyncio.timeout(5):
+        for client in (ada, nobody):
+            answer = await client.post("/fpga/0/run", content=body(b""), headers={"Content-Type": "application/json"})
+            assert error_of(answer)[:2] == (400, "malformed_body")
+            assert answer.headers["Connection"] == "close"
+        monkeypatch.setattr(edge, "BODY_PATIENCE_S", 5.0)
+        answer = await ada.post("/fpga/0/run", content=body(b"}"), headers={"Content-Type": "application/json"})
+        assert error_of(answer)[:2] == (422, "validation_error")
 
 
 async def test_processes_together_never_pass_a_limit() -> None:

@@ -237,6 +237,17 @@ async def test_an_idempotency_key_runs_once(lab: Lab, ada: httpx.AsyncClient) ->
     assert len(lab.bus.seen) == 1
 
 
+async def test_the_agent_knows_a_repetition_through_another_process(lab: Lab, ada: httpx.AsyncClient) -> None:
+    """Both processes name it the same; the agent carries out one name once."""
+    lab.commands.swallow = 1
+    assert (await ada.post("/fpga/3/run", json=WRITE, headers={"Idempotency-Key": "k"})).status_code == 503
+    await ada.post("/fpga/3/run", json=WRITE)
+    lab.services.run._unrecorded.clear()  # the other process was not told
+    await ada.post("/fpga/3/run", json=WRITE, headers={"Idempotency-Key": "k"})
+    first, unnamed, again = [headers.request_id for _, headers, _ in lab.bus.seen]
+    assert first == again != unnamed == ""
+
+
 async def test_a_repetition_after_an_unanswered_recording_does_not_run_again(lab: Lab, ada: httpx.AsyncClient) -> None:
     key = {"Idempotency-Key": "k"}
     lab.commands.swallow = 1
@@ -245,6 +256,18 @@ async def test_a_repetition_after_an_unanswered_recording_does_not_run_again(lab
     assert await result_of(ada, await ada.post("/fpga/3/run", json=WRITE, headers=key)) == {"ok": True, "data": [42]}
     assert len(lab.bus.seen) == 1
     assert lab.commands.sent[0].body == lab.commands.sent[1].body
+
+
+async def test_a_key_whose_recording_was_unanswered_is_still_good_for_that_request_only(
+    lab: Lab, ada: httpx.AsyncClient
+) -> None:
+    key = {"Idempotency-Key": "k"}
+    lab.commands.swallow = 1
+    assert (await ada.post("/fpga/3/run", json=WRITE, headers=key)).status_code == 503
+    other = WRITE | {"data": [7]}
+    assert error_of(await ada.post("/fpga/3/run", json=other, headers=key))[:2] == (409, "idempotency_mismatch")
+    assert await result_of(ada, await ada.post("/fpga/3/run", json=WRITE, headers=key)) == {"ok": True, "data": [42]}
+    assert len(lab.bus.seen) == 1
 
 
 async def test_a_repeated_failure_is_told_the_same_way(lab: Lab, ada: httpx.AsyncClient) -> None:

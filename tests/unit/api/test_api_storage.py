@@ -92,3 +92,34 @@ async def test_a_projects_files_count_for_its_owner(lab: Lab, ada: httpx.AsyncCl
 async def test_the_schedulers_refusal_is_told_in_the_same_way(lab: Lab, ada: httpx.AsyncClient) -> None:
     lab.commands.rejections[SubmitBuild] = Rejection.STORAGE_FULL
     assert error_of(await submit(ada))[:2] == (413, "storage_full")
+
+
+async def test_uploads_that_are_refused_for_another_reason_do_not_fill_the_database(
+    lab: Lab, ada: httpx.AsyncClient
+) -> None:
+    made = await ada.post("/api/v1/projects", json={"name": "uart", "top_module": "top", "target_pdk": "sky130"})
+    path = f"/api/v1/projects/{made.json()['id']}/upload"
+
+    async def upload(name: bytes) -> str:
+        answer = await ada.post(path, files={"files[]": ("a.v", name * 400)})
+        return "taken" if answer.status_code == 200 else str(answer.json()["error"]["details"]["reason"])
+
+    assert [await upload(name) for name in (b"a", b"b", b"c")] == ["taken"] * 3, "the ledger counts what was accepted"
+    lab.commands.rejections[UploadFiles] = Rejection.PROJECT_FULL
+    before = len(lab.ledger.blobs)
+    told = [await upload(name) for name in (b"d", b"e", b"d", b"f", b"g")]
+    assert told == ["project_full"] * 3 + ["storage_full"] * 2
+    assert len(lab.ledger.blobs) == before + 2
+    lab.clock.seconds += 2 * 3600 + 1
+    assert await upload(b"f") == "project_full", "what nobody speaks of is gone by now"
+
+
+async def test_a_team_stores_nothing_for_its_members(lab: Lab) -> None:
+    lab.ledger.add_key("ada-red", "ada", team="red")
+    lab.ledger.add_key("cy-red", "cy", team="red")
+    async with lab.client("ada-red") as ada, lab.client("cy-red") as mate:
+        made = await ada.post("/api/v1/projects", json={"name": "uart", "top_module": "top", "target_pdk": "sky130"})
+        path = f"/api/v1/projects/{made.json()['id']}/upload"
+        answer = await mate.post(path, files={"files[]": ("a.v", b"x")})
+    assert answer.json()["error"]["details"]["reason"] == "not_your_project"
+    assert not lab.ledger.blobs

@@ -106,6 +106,24 @@ async def freed(bus: FakeBus) -> None:
     await until(lambda: not bus.holder)
 
 
+async def test_a_revoked_key_ends_its_streams() -> None:
+    lab = Lab(stream_keep_s=0.05)
+    lab.ledger.add(reserved(3))
+    async with serving(lab) as url, stream(url) as ws:
+        await ws.send(write(0, 42))
+        assert await ws.recv() == WRITE_OK
+        lab.ledger.is_down = True  # nobody can tell whether it is still good
+        lab.services.authenticator.forget()
+        await asyncio.sleep(0.15)
+        await ws.send(write(0, 43))
+        assert await ws.recv() == WRITE_OK
+        lab.ledger.is_down = False
+        lab.ledger.key_views.clear()
+        lab.services.authenticator.forget()
+        assert (await ending(ws))[0] == 4401
+        await freed(lab.bus)
+
+
 async def test_frames_go_through_in_order(lab: Lab, url: str) -> None:
     async with stream(url) as ws:
         await ws.send(write(0, *range(100, 612)))

@@ -197,6 +197,12 @@ async def test_artifacts_are_for_their_owner(public_lab: Lab) -> None:
         assert (got.content, got.headers["Content-Type"]) == (bits, "application/octet-stream")
         assert (await ada.get(f"{base}/source")).content == source
         assert "design.v" in (await ada.get(f"{base}/source")).headers["Content-Disposition"]
+        for name, told in (
+            ("схема.v", "filename=\"_____.v\"; filename*=UTF-8''%D1%81%D1%85%D0%B5%D0%BC%D0%B0.v"),
+            ('a"; x=".v', "filename=\"a_; x=_.v\"; filename*=UTF-8''a%22%3B%20x%3D%22.v"),
+        ):
+            lab.ledger.details[UUID(int=1)]["filename"] = name
+            assert (await ada.get(f"{base}/source")).headers["Content-Disposition"] == f"attachment; {told}"
         assert (await nobody.get(f"{base}/report.json")).json() == {"fmax_mhz": 88.5}
         assert (await nobody.get(f"{base}/build.log")).text == "yosys was here\n"
         assert (

@@ -6,6 +6,7 @@ import io
 import json
 import tarfile
 import zipfile
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -88,6 +89,10 @@ async def test_a_project_is_made_listed_changed_and_deleted(ada: httpx.AsyncClie
     assert (listed["total"], listed["page"], listed["per_page"]) == (2, 1, 1)
     assert [p["name"] for p in listed["projects"]] == ["fifo"]
     assert [p["name"] for p in (await ada.get("/api/v1/projects?name=UAR")).json()["projects"]] == ["uart"]
+    for body in ({"description": "a\0b"}, {"description": "\0"}):
+        assert refusal(await ada.put(made["url"], json=body))[2]["field"] == "description"
+        assert refusal(await ada.post("/api/v1/projects", json=NEW | {"name": "nul"} | body))[0] == 400
+    assert refusal(await ada.get("/api/v1/projects?name=%00"))[2]["field"] == "name"
     changed = await ada.put(made["url"], json={"description": "two", "name": "uart2"})
     assert (changed.json()["name"], changed.json()["top_module"]) == ("uart2", "uart")
     assert (await ada.delete(made["url"])).status_code == 204
@@ -225,6 +230,16 @@ def test_an_archive_that_grows_is_refused_before_it_is_unpacked() -> None:
         archive.writestr("zeros.v", bytes(20_000_000))
     with pytest.raises(Invalid, match="unpacked"):
         Uploaded(1_000_000).unpack("a.zip", out.getvalue())
+
+
+async def test_no_file_is_the_folder_of_another(ada: httpx.AsyncClient) -> None:
+    project = await make(ada, {"rtl": b"", "a/b/c.v": b""})
+    for path in ("rtl/x.v", "a/b"):
+        status, code, details = refusal(await upload(ada, project, {path: b""}))
+        assert (status, code, details["field"]) == (400, "VALIDATION_ERROR", "files[]")
+    assert refusal(await upload(ada, project, {"n/m": b"", "n": b""}))[0] == 400
+    answer = await ada.post(f"/api/v1/projects/{project}/upload?replace=true", files={"files[]": ("rtl/x.v", b"")})
+    assert answer.status_code == 200, answer.text
 
 
 async def test_a_body_beyond_the_limit_is_refused() -> None:
@@ -406,6 +421,11 @@ async def test_logs(lab: Lab, ada: httpx.AsyncClient) -> None:
     followed = await ada.get(f"{url}/logs?follow=true&tail=3")
     assert [json.loads(line)["message"] for line in followed.text.splitlines()] == ["two", "three", "four"]
     assert followed.headers["content-type"].startswith("application/x-ndjson")
+    assert lab.shared.seats == {}, "the seat is free again"
+    for number in range(lab.settings.websockets_max):
+        lab.shared.seats[UUID(int=number)] = ("ada", lab.clock.at + timedelta(seconds=30))
+    full = await ada.get(f"{url}/logs?follow=true")
+    assert (refusal(full)[0], refusal(full)[2]["reason"]) == (429, "too_many_websockets")
 
 
 async def test_the_stream_tells_the_contract_messages_and_goes_on_where_it_was(

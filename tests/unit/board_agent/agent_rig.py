@@ -150,11 +150,12 @@ class Rig:
         epoch: int = 1,
         session: UUID = ALICE,
         stream_id: str = "",
+        request_id: str = "",
         board: int = 0,
     ) -> asyncio.Future[BusReply]:
         """Send a bus request; a future of its one reply."""
         lease = Lease(fpga_id=board, session_id=session, epoch=epoch)
-        headers = BusHeaders(verb=verb, lease=lease, stream_id=stream_id).to_headers()
+        headers = BusHeaders(verb=verb, lease=lease, stream_id=stream_id, request_id=request_id).to_headers()
         frame = operation if isinstance(operation, bytes) else stream.encode_request(operation)
         future: asyncio.Future[BusReply] = asyncio.get_running_loop().create_future()
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from agent_rig import ALICE, BOB, Rig, rig
 
-from lutlab_board_agent.app import bus_lane
+from lutlab_board_agent.app import bus_lane, repeats
 from lutlab_board_agent.app.bus_lane import BATCH_WORDS_MAX, QUEUE_EXCHANGES_MAX, QUEUED_S_MAX
 from lutlab_bus import Read, Write, stream
 from lutlab_bus.fake import BusErrorAt, BusSilentAt
@@ -231,3 +231,36 @@ async def test_refused_traffic_is_no_use() -> None:
         await r.ask(OPEN, stream_id="a")
         await asyncio.sleep(0.01)
         assert r.commands.sent == []
+
+
+async def test_what_has_a_name_is_carried_out_once_and_answered_as_often_as_asked() -> None:
+    async with rig() as r:
+        await ready(r)
+        at_once = [r.ask(EXCHANGE, Write(4, [1]), request_id="k") for _ in range(2)]
+        replies = [await reply for reply in at_once]
+        await r.write(4, 9)
+        replies.append(await r.exchange(Write(4, [1]), request_id="k"))
+        assert replies == [BusReply(status=BusStatus.OK, frame=b"\0\0\0\0")] * 3
+        assert await r.read(4) == 9
+        await r.exchange(Write(4, [2]), request_id="k")
+        assert await r.read(4) == 2
+
+
+async def test_what_was_not_begun_may_come_again_under_its_name() -> None:
+    async with rig() as r:
+        await ready(r)
+        await r.ask(OPEN, stream_id="other")
+        assert (await r.exchange(Read(0), request_id="k")).status is BusStatus.BUSY
+        await r.ask(CLOSE, stream_id="other")
+        assert (await r.exchange(Read(0), request_id="k")).status is BusStatus.OK
+
+
+async def test_few_replies_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repeats, "REPLIES_BYTES_MAX", 20)
+    async with rig() as r:
+        await ready(r)
+        for name in ("a", "b", "c"):
+            await r.exchange(Read(0), request_id=name)  # 8 bytes each
+        await r.write(0, 5)
+        words = [stream.decode_reply((await r.exchange(Read(0), request_id=name)).frame) for name in ("a", "c")]
+        assert [list(word or ()) for word in words] == [[5], [0]]

@@ -114,3 +114,10 @@ def test_the_tail_is_short_plain_and_without_progress() -> None:
     noisy = "\x1b[31mred\x1b[0m\n" + "".join(f"Loading: [{'=' * i:<50}] {2 * i}.00%\r" for i in range(50)) + "\nend\n"
     assert tail(noisy) == "red | end"
     assert len(tail("x" * 10_000)) == TAIL_CHARACTERS
+
+
+def test_what_a_loader_says_can_be_stored() -> None:
+    failure = classify("read 3 bytes: \0\0\x01\nfailed\n", 1)
+    assert failure is not None
+    assert "\0" not in failure[1]
+    assert "failed" in failure[1]

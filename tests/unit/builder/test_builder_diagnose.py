@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
+from lutlab_builder.app.run_build import Measured, make_report
 from lutlab_builder.domain import cells, diagnose
 from lutlab_builder.domain.elaboration import Elaboration, parse_elaboration
 from lutlab_builder.domain.errors import BuildFailure, Code
-from lutlab_builder.domain.report import Usage, parse_pnr, parse_stat
+from lutlab_builder.domain.report import PnrReport, Usage, parse_pnr, parse_stat
 
 
 def test_yosys_errors_keep_file_and_line() -> None:
@@ -128,3 +132,19 @@ def test_cells_that_reach_the_board_are_refused() -> None:
         cells.check({"LUT4": 5, "USRMCLK": 1, "JTAGG": 1})
     assert caught.value.code is Code.FORBIDDEN_CELL
     assert "JTAGG, USRMCLK" in caught.value.message
+
+
+def test_a_message_that_quotes_a_design_holds_nothing_the_ledger_refuses() -> None:
+    assert BuildFailure(Code.DESIGN_RAISED, "design.py:3: ValueError: a\0b").message.endswith("a\ufffdb")
+
+
+def test_a_clock_named_by_a_megabyte_leaves_a_report_that_can_be_sent() -> None:
+    profile = SimpleNamespace(name="ulx3s-25f", divider=lambda _: 5)
+    target = SimpleNamespace(timing_hz=25_000_000, clk_hz=25_000_000, profile=profile)
+    plan = SimpleNamespace(design_hash="sha256:0", build_key="0" * 64, build_id=0)
+    run: Any = SimpleNamespace(target=target, plan=plan, log=[], times=[], said=lambda *_: [])
+    recipe: Any = SimpleNamespace(toolchain="yosys")
+    pnr = PnrReport({"$glbnet$" + "n" * (1 << 20): 20.0, "clk": 90.0}, {})
+    report = make_report(run, recipe, Measured(Elaboration("T", 2), {}, pnr), b"bits")
+    assert report.fmax_mhz == 20.0
+    assert len(report.clock or "") < 1000

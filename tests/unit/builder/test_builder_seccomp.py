@@ -38,9 +38,15 @@ def decide(machine: str, number: int, first_argument: int = 0, audit: int | None
 def test_what_is_refused_and_what_is_not(machine: str) -> None:
     numbers = NUMBERS[machine]
     assert all(decide(machine, number) == "EPERM" for number in numbers.refused)
-    looked_at = {*numbers.refused, numbers.clone, numbers.clone3, numbers.socket}
+    looked_at = {*numbers.refused, numbers.clone, numbers.clone3, numbers.socket, numbers.fallocate}
     assert all(decide(machine, number) == ALLOW for number in range(470) if number not in looked_at)
     assert decide(machine, numbers.clone3) == "ENOSYS"
+    assert decide(machine, numbers.fallocate) == errno.errorcode[errno.EOPNOTSUPP]
+
+
+def test_memory_that_no_process_has_mapped_cannot_be_had() -> None:
+    for machine, calls in (("x86_64", (29, 319, 447)), ("aarch64", (194, 279, 447))):  # shmget, memfd_create, _secret
+        assert [decide(machine, number) for number in calls] == ["EPERM"] * 3
 
 
 @pytest.mark.parametrize("machine", sorted(NUMBERS))

@@ -187,6 +187,38 @@ async def test_what_an_engine_raises_is_an_outcome_too(
     assert rig.lines[-1][0] == "ERROR"
 
 
+@pytest.mark.parametrize("paths", [("rtl", "rtl/a.v"), ("rtl/a.v", "rtl")])
+async def test_files_that_cannot_lie_beside_each_other_are_no_defect_of_the_builder(
+    tmp_path: Path, paths: tuple[str, str]
+) -> None:
+    rig = Rig(tmp_path, never)
+    files = {path: path.encode() for path in paths} | {"lutlab.yaml": CONFIG}
+    assert await rig.handle(files) is None
+    assert [outcome.code for outcome in rig.outcomes] == ["VALIDATION_ERROR"]
+    assert "rtl" in (rig.outcomes[0].reason or "")
+
+
+async def test_what_the_ledger_could_not_hold_is_left_out_of_an_outcome(tmp_path: Path) -> None:
+    reports = [
+        StageResult(StageStatus.FAILED, {}, reason="a design's word: \0"),
+        ToolFailed("no", tool="t", tail=("\0",)),
+        StageResult(StageStatus.PASSED, {"names": ["x" * (1 << 20)]}),
+    ]
+
+    async def run(_context: StageContext) -> StageResult:
+        report = reports.pop(0)
+        if isinstance(report, Exception):
+            raise report
+        return report
+
+    rig = Rig(tmp_path, run)
+    for _ in range(3):
+        await rig.handle()
+    assert ["\0" in (outcome.reason or "") for outcome in rig.outcomes] == [False] * 3
+    assert [outcome.status for outcome in rig.outcomes] == ["failed", "error", "passed"]
+    assert "names" not in rig.outcomes[2].summary
+
+
 async def never(_context: StageContext) -> StageResult:
     await asyncio.Event().wait()
     raise AssertionError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from uuid import UUID
 
 import pytest
@@ -40,7 +41,7 @@ def test_streams_cover_every_published_subject_once() -> None:
 
 def test_bus_headers_round_trip() -> None:
     lease = busmsg.Lease(fpga_id=3, session_id=SESSION, epoch=9)
-    headers = busmsg.BusHeaders(verb=busmsg.BusVerb.EXCHANGE, lease=lease, stream_id="s")
+    headers = busmsg.BusHeaders(verb=busmsg.BusVerb.EXCHANGE, lease=lease, stream_id="s", request_id="r")
     assert busmsg.BusHeaders.from_headers(headers.to_headers()) == headers
 
 
@@ -57,6 +58,24 @@ def test_bus_reply_round_trip_keeps_newlines_out_of_headers() -> None:
     reply = busmsg.BusReply(status=busmsg.BusStatus.LINK_FAILED, message="gone\nfor good", frame=b"\x01")
     back = busmsg.BusReply.from_message(reply.to_headers(), b"\x01")
     assert (back.status, back.message, back.frame) == (busmsg.BusStatus.LINK_FAILED, "gone for good", b"\x01")
+
+
+def test_a_large_frame_is_one_message_all_the_same_or_says_why_not() -> None:
+    told = "".join(f"#{cycle * 20000}\nb{cycle:032b} !\n" for cycle in range(100_000)).encode()
+    headers, payload = busmsg.BusReply(status=busmsg.BusStatus.OK, frame=told).to_message(1 << 20)
+    assert len(payload) < (1 << 20) < len(told)
+    assert busmsg.BusReply.from_message(headers, payload).frame == told
+    with pytest.raises(ValueError, match="frame"):
+        busmsg.BusReply.from_message(headers, payload[:-10])
+    with pytest.raises(ValueError, match="inflated"):
+        busmsg.BusReply.from_message(headers, b"no" + payload)
+    headers, payload = busmsg.BusReply(status=busmsg.BusStatus.OK, frame=told).to_message(10_000)
+    refused = busmsg.BusReply.from_message(headers, payload)
+    assert (refused.status, refused.frame) == (busmsg.BusStatus.REFUSED, b"")
+    assert str(len(told)) in refused.message
+    bomb = zlib.compress(bytes(busmsg.FRAME_BYTES_MAX + 1))
+    with pytest.raises(ValueError, match="more than"):
+        busmsg.BusReply.from_message({busmsg.H_STATUS: "ok", busmsg.H_ENCODING: busmsg.DEFLATE}, bomb)
 
 
 def test_ids_are_the_same_for_the_same_cause_and_differ_otherwise() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -16,7 +17,7 @@ from lutlab_events.work import AgentHeartbeat, LogChunk
 from lutlab_scheduler.app.dispatch import Carrier
 from lutlab_scheduler.app.leases import Leases
 from lutlab_scheduler.app.logs import LogIngest
-from lutlab_scheduler.app.ports import BlobUnavailable
+from lutlab_scheduler.app.ports import BlobUnavailable, StoredBlob
 from lutlab_scheduler.app.retention import make_room
 from lutlab_scheduler.app.world import World
 from lutlab_scheduler.domain import agent
@@ -142,14 +143,9 @@ class MemoryBlobs:
     async def held(self, digests: Iterable[str]) -> set[str]:
         return set(digests) & self.digests
 
-    async def recent(self, since: datetime) -> set[str]:
-        return self.young & self.digests
-
-    async def prune(self, bytes_max: int, needed: frozenset[str]) -> int:
-        assert await self.stored_bytes() > bytes_max
-        before = len(self.digests)
-        self.digests &= needed
-        return before - len(self.digests)
+    async def listed(self) -> list[StoredBlob]:
+        at = {True: ManualClock().now(), False: g.T0 - timedelta(days=1)}
+        return [StoredBlob(digest, len(digest), at[digest in self.young]) for digest in sorted(self.digests)]
 
 
 class MemoryArchive(MemoryBlobs):
@@ -169,6 +165,46 @@ async def test_room_is_made_in_nats_only_where_there_is_too_little() -> None:
     assert blobs.digests == set()
     await carrier.provide("old")  # it is looked for again
     assert blobs.digests == {"old"}
+
+
+class SlowBlobs(MemoryBlobs):
+    """Takes its time to delete, as NATS does."""
+
+    def __init__(self, *digests: str) -> None:
+        super().__init__(*digests)
+        self.deleting, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def delete(self, digest: str) -> None:
+        self.deleting.set()
+        await self.go_on.wait()
+        await super().delete(digest)
+
+
+async def test_what_work_is_sent_for_while_room_is_made_is_there_when_it_is_sent() -> None:
+    archive, blobs = MemoryArchive("a", "b", "c"), SlowBlobs()
+    carrier = Carrier(archive, blobs)
+    for digest in ("a", "b", "c"):
+        await carrier.provide(digest)
+    making = asyncio.create_task(make_room(blobs, carrier, World(), ManualClock(), 0))
+    await blobs.deleting.wait()  # of `a`
+    providing = asyncio.gather(carrier.provide("a"), carrier.provide("b"))
+    await asyncio.sleep(0)
+    blobs.go_on.set()
+    await providing
+    await making
+    assert blobs.digests == {"a", "b"}
+
+
+async def test_a_finding_that_is_also_somebodys_file_is_there_when_work_is_sent_for_it() -> None:
+    archive, blobs = MemoryArchive("empty"), SlowBlobs("empty")
+    carrier = Carrier(archive, blobs)
+    taking = asyncio.create_task(carrier.take_over("empty"))
+    await blobs.deleting.wait()
+    providing = asyncio.create_task(carrier.provide("empty"))
+    await asyncio.sleep(0)
+    blobs.go_on.set()
+    await asyncio.gather(taking, providing)
+    assert blobs.digests == {"empty"}
 
 
 async def test_what_was_made_just_now_and_is_nowhere_else_stays_in_nats() -> None:

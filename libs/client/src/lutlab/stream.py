@@ -20,6 +20,7 @@ WORD_BYTES = 4
 MESSAGE_BYTES_MAX = 1 << 20
 CLOSE_REASONS = {
     4409: "the board has another connection already; close that first",
+    4401: "this API key is no longer good: it expired, or was revoked",
     4502: "the link to the board failed; the last operation may or may not have run",
 }
 

@@ -11,6 +11,7 @@ Verbs (header `Lutlab-Verb`):
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from enum import StrEnum
 from uuid import UUID
@@ -25,8 +26,16 @@ H_BOARD = "Lutlab-Board"
 H_SESSION = "Lutlab-Session"
 H_EPOCH = "Lutlab-Epoch"
 H_STREAM = "Lutlab-Stream"
+H_REQUEST = "Lutlab-Request"
 H_STATUS = "Lutlab-Status"
 H_MESSAGE = "Lutlab-Message"
+H_ENCODING = "Lutlab-Encoding"
+DEFLATE = "deflate"
+PLAIN_BYTES_MAX = 256 << 10
+"""Longer frames are deflated."""
+FRAME_BYTES_MAX = 16 << 20
+HEADERS_BYTES_MAX = 4096
+"""What a message's headers may take of what a message may have."""
 
 
 class BusVerb(StrEnum):
@@ -76,21 +85,28 @@ class Lease(Frozen, frozen=True, kw_only=True):
 
 
 class BusHeaders(Frozen, frozen=True, kw_only=True):
-    """The headers of a bus request."""
+    """The headers of a bus request.
+
+    Attributes:
+        stream_id: the stream it belongs to; "" for none.
+        request_id: a name under which the agent carries out an exchange or a batch only once; "" if it is not repeated.
+    """
 
     verb: BusVerb
     lease: Lease
     stream_id: str = ""
+    request_id: str = ""
 
     def to_headers(self) -> dict[str, str]:
         """As NATS headers."""
-        return {
+        headers = {
             H_VERB: self.verb.value,
             H_BOARD: str(self.lease.fpga_id),
             H_SESSION: str(self.lease.session_id),
             H_EPOCH: str(self.lease.epoch),
             H_STREAM: self.stream_id,
         }
+        return headers | {H_REQUEST: self.request_id} if self.request_id else headers
 
     @staticmethod
     def from_headers(headers: Mapping[str, str] | None) -> BusHeaders:
@@ -103,7 +119,12 @@ class BusHeaders(Frozen, frozen=True, kw_only=True):
                 session_id=UUID(headers[H_SESSION]),
                 epoch=int(headers[H_EPOCH]),
             )
-            return BusHeaders(verb=BusVerb(headers[H_VERB]), lease=lease, stream_id=headers.get(H_STREAM, ""))
+            return BusHeaders(
+                verb=BusVerb(headers[H_VERB]),
+                lease=lease,
+                stream_id=headers.get(H_STREAM, ""),
+                request_id=headers.get(H_REQUEST, ""),
+            )
         except KeyError as error:
             raise ValueError(f"bus request without header {error.args[0]}") from error
 
@@ -130,8 +151,30 @@ class BusReply(Frozen, frozen=True, kw_only=True):
             headers[H_MESSAGE] = " ".join(self.message.split())
         return headers
 
+    def to_message(self, bytes_max: int) -> tuple[dict[str, str], bytes]:
+        """As headers and payload of a NATS message of at most `bytes_max` bytes.
+
+        A large frame (a recording of signals has megabytes) is deflated; one that does not fit even so is refused, so
+        that whoever asked hears why instead of nothing.
+        """
+        if len(self.frame) <= PLAIN_BYTES_MAX:
+            return self.to_headers(), self.frame
+        payload = zlib.compress(self.frame, 1)
+        if len(payload) <= bytes_max - HEADERS_BYTES_MAX and len(self.frame) <= FRAME_BYTES_MAX:
+            return self.to_headers() | {H_ENCODING: DEFLATE}, payload
+        told = f"the answer has {len(self.frame)} bytes, more than a message holds; ask for less, e.g. fewer cycles"
+        return BusReply(status=BusStatus.REFUSED, message=told).to_headers(), b""
+
     @staticmethod
     def from_message(headers: Mapping[str, str] | None, payload: bytes) -> BusReply:
-        """From a NATS message. Raises: ValueError if it carries no known status."""
+        """From a NATS message. Raises: ValueError if it carries no known status, or its frame is damaged."""
         status = BusStatus((headers or {}).get(H_STATUS, ""))
+        if (headers or {}).get(H_ENCODING) == DEFLATE:
+            inflating = zlib.decompressobj()
+            try:
+                payload = inflating.decompress(payload, FRAME_BYTES_MAX)
+            except zlib.error as error:
+                raise ValueError(f"a frame that cannot be inflated: {error}") from error
+            if not inflating.eof:
+                raise ValueError(f"a frame of more than {FRAME_BYTES_MAX} bytes, or half of one")
         return BusReply(status=status, message=(headers or {}).get(H_MESSAGE, ""), frame=payload)

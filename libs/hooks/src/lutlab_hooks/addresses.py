@@ -14,6 +14,9 @@ URL_CHARS_MAX = 2048
 METADATA = frozenset({ipaddress.ip_address("168.63.129.16")})
 """Clouds' own services at addresses that look public; the usual 169.254.169.254 is link-local and refused anyway."""
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
+UNICAST = ipaddress.ip_network("2000::/3")
+"""All of IPv6 that is global; Python takes the rest for global too, where it knows no use of it: site-local addresses,
+and those of a network's own translation to IPv4 (RFC 8215)."""
 
 
 class UrlRefused(ValueError):
@@ -46,7 +49,8 @@ def check_address(text: str, allowed: Iterable[Network] = ()) -> Address:
     address = _inner(outer)
     if any(address.version == network.version and address in network for network in allowed):
         return outer
-    if address in METADATA or address.is_multicast or not address.is_global:
+    is_global = address.is_global and (address.version == 4 or address in UNICAST)
+    if address in METADATA or address.is_multicast or not is_global:
         raise UrlRefused(
             f"{text} is not a public address (private, loopback, link-local, metadata or reserved); an operator can "
             "allow its network with LUTLAB_WEBHOOKS_ALLOW_NETWORKS"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
-from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from nats.js import JetStreamContext
@@ -33,6 +33,15 @@ class BlobCorrupt(ValueError):
 
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlob:
+    """A blob in the store, and when it was put, by the clock of whoever put it."""
+
+    digest: str
+    size_bytes: int
+    put_at: datetime
 
 
 def _put_at(info: ObjectInfo) -> datetime:
@@ -102,29 +111,14 @@ class BlobStore:
         except NotFoundError:
             return 0
 
-    async def recent(self, since: datetime) -> set[str]:
-        """Digests of what was put since, by the clock of whoever put it."""
-        return {str(info.name) for info in await self._listed() if _put_at(info) >= since}
-
-    async def _listed(self) -> list[ObjectInfo]:
+    async def listed(self) -> list[StoredBlob]:
+        """Every blob."""
         try:
             store = await self._js.object_store(BLOB_BUCKET)
-            return [info for info in await store.list(ignore_deletes=True) if info.name is not None]
+            found = await store.list(ignore_deletes=True)
         except NotFoundError:
             return []
-
-    async def prune(self, bytes_max: int, needed: Collection[str]) -> int:
-        """If all blobs together have more than `bytes_max` bytes, delete those that are not needed; how many.
-
-        The bucket refuses everything once it is full, so somebody must do this who knows what is needed.
-        """
-        found = await self._listed()
-        if sum(info.size or 0 for info in found) <= bytes_max:
-            return 0
-        spare = [str(info.name) for info in found if info.name not in needed]
-        for name in spare:
-            await self.delete(name)
-        return len(spare)
+        return [StoredBlob(info.name, info.size or 0, _put_at(info)) for info in found if info.name is not None]
 
     async def get(self, name: str) -> bytes:
         """The blob's bytes, verified. Raises: BlobMissing, BlobCorrupt."""

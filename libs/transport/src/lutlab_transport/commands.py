@@ -123,12 +123,17 @@ class CommandClient:
         """Publish a command durably, retrying until NATS has it; nobody waits for its answer. Returns the command id.
 
         Cancel it to stop retrying: the same command id is sent each time, so repetition is harmless.
+
+        Raises:
+            nats.errors.MaxPayloadError: the command is larger than any message may be.
         """
         envelope = self.envelope(body, command_id=command_id, correlation_id=correlation_id)
         attempt = 0
         while True:
             try:
                 await self._publish(envelope)
+            except nats.errors.MaxPayloadError:
+                raise  # it would never fit
             except (nats.errors.Error, APIError, NoStreamResponseError, OSError) as error:
                 wait = RETRY_WAITS_S[min(attempt, len(RETRY_WAITS_S) - 1)]
                 log.warning("command_publish_retried", kind=type(body).__name__, error=repr(error), wait_s=wait)

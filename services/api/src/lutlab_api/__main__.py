@@ -31,6 +31,7 @@ from lutlab_api.adapters.queue import PostgresQueues
 from lutlab_api.adapters.shared import PostgresShared
 from lutlab_api.adapters.storage import PostgresStorage
 from lutlab_api.adapters.verification import PostgresVerification
+from lutlab_api.app.background import kept_running
 from lutlab_api.app.cancelling import end
 from lutlab_api.settings import Settings
 from lutlab_api.web.application import VERSION, create_app
@@ -97,9 +98,12 @@ def build(settings: Settings) -> FastAPI:
     async def start() -> None:
         await postgres.start()
         await messaging.start()
-        background.add(asyncio.create_task(services.bootstrap.run()))
-        background.add(asyncio.create_task(services.usage.run()))
-        background.add(asyncio.create_task(services.follower.run()))
+        for name, run in (
+            ("bootstrap", services.bootstrap.run),
+            ("usage", services.usage.run),
+            ("follower", services.follower.run),
+        ):
+            background.add(asyncio.create_task(kept_running(name, run)))
 
     async def stop() -> None:
         await end(background)

@@ -74,6 +74,8 @@ async def _deliver(courier: Courier, store: PostgresStore, link: NatsLink, setti
     loop, forgotten_at = asyncio.get_running_loop(), 0.0
     try:
         while True:
+            if waking.done():
+                waking.result()  # raises: it does not end by itself
             courier.woken.clear()
             await courier.tick()
             if loop.time() - forgotten_at > FORGET_EVERY_S or not forgotten_at:

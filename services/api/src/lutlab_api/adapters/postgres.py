@@ -38,7 +38,9 @@ _DOWN = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # a query on a connection that is just being cut
     asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.InsufficientResourcesError,  # a full disk, no memory, too many connections
+    asyncpg.ReadOnlySQLTransactionError,  # a standby that is not the new primary yet
+    asyncpg.QueryCanceledError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.UndefinedTableError,

@@ -60,6 +60,7 @@ class Control:
             priority=upload.priority,
         )
         answer = await self._asking.ask(body, request, command_id=command_id, fingerprint=fingerprint)
+        self._storage.accepted(request.caller.owner, [source])
         return accepted(answer, body.job_id, fpga_id)
 
     async def cancel(self, request: Request, job_text: str, fpga_id: int | None = None) -> None:

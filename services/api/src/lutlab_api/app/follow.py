@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -29,6 +29,8 @@ BATCH_MAX = 500
 LOOK_EVERY_S = 1.0
 """Between two looks when no news come: they are lost while the message bus is away."""
 FOLLOWERS_MAX = 5000
+FOLLOWERS_OF_ONE_MAX = 4000
+"""Of one owner: nobody takes all places."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,7 @@ class Follower:
         self._position: int | None = None
         self._grown = asyncio.Event()
         self.followers = 0
+        self._of_one: Counter[str] = Counter()
         self.closing = False
 
     async def run(self) -> None:
@@ -154,8 +157,11 @@ class Follower:
         """The end of the log. Raises: Unavailable."""
         return await self._source.head()
 
-    async def follow(self, wanted: AuditFilter, wait_s: float) -> AsyncIterator[Batch]:
+    async def follow(self, wanted: AuditFilter, wait_s: float, whose: str = "") -> AsyncIterator[Batch]:
         """What happened after `wanted.after`, for ever; an empty batch where nothing did for `wait_s`.
+
+        Args:
+            whose: who follows, for the limit of each owner.
 
         Raises:
             ApiError: `overloaded`: too many follow already.
@@ -163,7 +169,10 @@ class Follower:
         """
         if self.followers >= FOLLOWERS_MAX:
             raise ApiError(Code.OVERLOADED, f"{FOLLOWERS_MAX} clients follow the log already; try again later")
+        if self._of_one[whose] >= FOLLOWERS_OF_ONE_MAX:
+            raise ApiError(Code.OVERLOADED, f"{FOLLOWERS_OF_ONE_MAX} clients of yours follow the log already")
         self.followers += 1
+        self._of_one[whose] += 1
         try:
             after, choosy = wanted.after, replace(wanted, after=0, limit=0) != AuditFilter(limit=0)
             while not self.closing:
@@ -179,6 +188,9 @@ class Follower:
                 yield batch
         finally:
             self.followers -= 1
+            self._of_one[whose] -= 1
+            if not self._of_one[whose]:
+                del self._of_one[whose]
 
     async def _next(self, wanted: AuditFilter, after: int, choosy: bool) -> Batch | None:
         """The next events after a position, None if nothing happened yet."""

@@ -121,7 +121,9 @@ class Keys:
 
     async def rotate(self, request: Request, own_secret: str, key_id: UUID, grace_s: int) -> RotatedKey:
         """Give a key another secret: one's own, or any as an admin. Raises: NotAllowed, Refused, Unavailable."""
-        await self._check_mine(request.caller, key_id)
+        key = await self._check_mine(request.caller, key_id)
+        if key is not None:
+            _check_no_gain(request.caller, key.expires_at, key.team)
         command_id = self._asking.command_id(request)
         secret = self._secret(request, own_secret, f"rotate {command_id}")
         until = self._clock.now() + timedelta(seconds=grace_s)
@@ -157,13 +159,15 @@ class Keys:
         await self._asking.ask(body, request, command_id=command_id, fingerprint=fingerprint)
         self._authenticator.forget()
 
-    async def _check_mine(self, caller: Caller, key_id: UUID) -> None:
-        """Pass one's own key, those of the same owner that may do no more, and admins."""
+    async def _check_mine(self, caller: Caller, key_id: UUID) -> KeyView | None:
+        """Pass one's own key, those of the same owner that may do no more, and admins; a key that is only of the same
+        owner."""
         if caller.is_admin or key_id == caller.key_id:
-            return
+            return None
         key = await self._ledger.key_by_id(key_id)
         if key is None or key.owner != caller.owner or not key.scopes <= caller.scopes:
             require_admin(caller)
+        return key
 
 
 def check_grant(caller: Caller, wish: KeyWish) -> None:
@@ -177,18 +181,22 @@ def check_grant(caller: Caller, wish: KeyWish) -> None:
             f"a key cannot make one that may do more than itself; name scopes without: {beyond}",
             details={"field": "scopes", "beyond": sorted(wish.granted - caller.scopes)},
         )
-    if caller.is_admin:
-        return
-    if caller.expires_at is not None and (wish.expires_at is None or wish.expires_at > caller.expires_at):
+    if not caller.is_admin:
+        _check_no_gain(caller, wish.expires_at, wish.team)
+
+
+def _check_no_gain(caller: Caller, expires_at: datetime | None, team: str | None) -> None:
+    """Pass a key that lives no longer than the caller's, and is in no other team. Raises: NotAllowed."""
+    if caller.expires_at is not None and (expires_at is None or expires_at > caller.expires_at):
         raise NotAllowed(
             Code.TOO_MUCH_GRANTED,
-            f"your key expires at {caller.expires_at.isoformat()}; one made with it must not live longer",
+            f"your key expires at {caller.expires_at.isoformat()}; one got with it must not live longer",
             details={"field": "expires_at"},
         )
-    if wish.team not in (None, caller.team):
+    if team not in (None, caller.team):
         raise NotAllowed(
             Code.TOO_MUCH_GRANTED,
-            f"you are not in team {wish.team!r}; only admins put keys into teams",
+            f"you are not in team {team!r}; only admins put keys into teams",
             details={"field": "team"},
         )
 

@@ -32,7 +32,7 @@ SOURCES_BYTES_MAX = 2 << 20
 """Source text in a report, beside its coverage."""
 TREND_JOBS_MAX = 200
 RENDERS_MAX = 2
-"""Reports made at once: each may take a processor for seconds."""
+"""Reports made at once: each may take a processor for seconds, and a gigabyte."""
 
 
 class Reports:
@@ -52,13 +52,13 @@ class Reports:
     ) -> Rendered:
         """A report of a job, as it stands. Raises: Missing, NotAllowed; Invalid, e.g. for a template that fails."""
         job = await self._verifications.get(text, caller)
-        files = await self._files(job)
-        record = await self._record(job, files)
-        uploaded = {}
-        if template is not None and template in files:
-            data = await self._blobs.get(files[template].digest)
-            uploaded = {} if data is None else {template: data}
-        async with self._slots:
+        async with self._slots:  # what stages found may have a hundred megabytes, and be ten times as large as objects
+            files = await self._files(job)
+            record = await self._record(job, files)
+            uploaded = {}
+            if template is not None and template in files:
+                data = await self._blobs.get(files[template].digest)
+                uploaded = {} if data is None else {template: data}
             try:
                 return await asyncio.to_thread(render, record, kind, include, template, files=uploaded)
             except ReportError as error:
@@ -67,8 +67,10 @@ class Reports:
 
     async def compare(self, before: str, after: str, caller: Caller) -> dict[str, Any]:
         """What got better and worse from one job to another. Raises: Missing, NotAllowed."""
-        records = [await self._record(await self._verifications.get(text, caller), {}) for text in (before, after)]
-        found: dict[str, Any] = await asyncio.to_thread(lambda: compare(*records).to_json())
+        jobs = [await self._verifications.get(text, caller) for text in (before, after)]
+        async with self._slots:
+            records = [await self._record(job, {}) for job in jobs]
+            found: dict[str, Any] = await asyncio.to_thread(lambda: compare(*records).to_json())
         return found
 
     async def trend(self, project_text: str, caller: Caller, limit: int) -> list[dict[str, Any]]:

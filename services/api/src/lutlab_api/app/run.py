@@ -68,7 +68,7 @@ class Run:
         self._bus = bus
         self._clock = clock
         self._timeout_s = timeout_s
-        self._unrecorded: OrderedDict[UUID, RecordRun] = OrderedDict()
+        self._unrecorded: OrderedDict[UUID, tuple[str, RecordRun]] = OrderedDict()
         self._under_way: set[UUID] = set()
 
     async def run(self, request: Request, fpga_id: int, asked: RunRequest | BatchRequest) -> Accepted:
@@ -99,10 +99,7 @@ class Run:
         stored = await self._ledger.answer(command_id)
         if stored is None:
             return None
-        if stored.fingerprint != fingerprint:
-            raise Refused(
-                Rejection.IDEMPOTENCY_MISMATCH, "this Idempotency-Key was used for another request; use a new one"
-            )
+        _check_same(stored.fingerprint, fingerprint)
         require_accepted(stored.code, stored.message)
         job = await self._ledger.job(job_id_of(command_id))
         failure = None if job is None or job.failure is None else job.failure
@@ -111,8 +108,11 @@ class Run:
     async def _run_once(
         self, request: Request, fpga_id: int, asked: RunRequest | BatchRequest, command_id: UUID, fingerprint: str
     ) -> Accepted:
-        record = self._unrecorded.get(command_id)
-        if record is None:
+        before = self._unrecorded.get(command_id)
+        if before is not None:
+            _check_same(before[0], fingerprint)
+            record = before[1]
+        else:
             board = await self._reads.board(fpga_id)
             lease = lease_of(board, request.caller, self._clock.now())
             record = await self._attempt(request, board, lease, asked, command_id)
@@ -140,7 +140,7 @@ class Run:
     async def _carry_out(
         self, request: Request, board: BoardView, lease: Lease, transaction: Transaction, command_id: UUID
     ) -> RecordRun:
-        headers = BusHeaders(verb=BusVerb.EXCHANGE, lease=lease)
+        headers = BusHeaders(verb=BusVerb.EXCHANGE, lease=lease, request_id=_name(request, command_id))
         words: tuple[int, ...] = ()
         failure: BusFailure | None = None
         try:
@@ -171,7 +171,7 @@ class Run:
         operations = operations_of(steps)
         failure: BusFailure | None
         try:
-            headers = BusHeaders(verb=BusVerb.BATCH, lease=lease)
+            headers = BusHeaders(verb=BusVerb.BATCH, lease=lease, request_id=_name(request, command_id))
             reply = await self._bus.request(board.agent_id, headers, batch.encode(operations), self._timeout_s)
             done, failure = outcome(board.fpga_id, steps, operations, reply)
         except BoardFailure as error:
@@ -198,17 +198,30 @@ class Run:
             await self._asking.ask(record, request, command_id=command_id, fingerprint=fingerprint)
         except Unavailable as error:
             if request.idempotency_key is not None:
-                self._remember(command_id, record)
+                self._remember(command_id, fingerprint, record)
             raise Unavailable(
                 f"the transaction was carried out on the board, but recording it was not confirmed: {error.message}",
                 job_id=record.job_id,
             ) from error
         self._unrecorded.pop(command_id, None)
 
-    def _remember(self, command_id: UUID, record: RecordRun) -> None:
-        self._unrecorded[command_id] = record
+    def _remember(self, command_id: UUID, fingerprint: str, record: RecordRun) -> None:
+        self._unrecorded[command_id] = (fingerprint, record)
         if len(self._unrecorded) > UNRECORDED_MAX:
             self._unrecorded.popitem(last=False)
+
+
+def _check_same(before: str, now: str) -> None:
+    """Pass a repetition of the same request. Raises: Refused."""
+    if before != now:
+        raise Refused(
+            Rejection.IDEMPOTENCY_MISMATCH, "this Idempotency-Key was used for another request; use a new one"
+        )
+
+
+def _name(request: Request, command_id: UUID) -> str:
+    """What the agent knows a repetition by, which may come through another API process."""
+    return command_id.hex if request.idempotency_key is not None else ""
 
 
 def _fingerprint(request: Request, fpga_id: int, asked: RunRequest | BatchRequest) -> str:

@@ -1,4 +1,4 @@
-"""How many WebSockets an owner has open, over all API processes: a seat each, kept while the connection lives."""
+"""How many WebSockets an owner has open and logs followed, over all API processes: a seat each, kept while it lives."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Seats:
         if not await self._shared.take_seat(owner, holder, now=now, until=until, seats_max=self._seats_max):
             raise TooMany(
                 Code.TOO_MANY_WEBSOCKETS,
-                f"{owner!r} has {self._seats_max} WebSockets open; close one first",
+                f"{owner!r} has {self._seats_max} WebSockets open or logs followed; close one first",
                 retry_after_s=int(KEEP_EVERY_S),
             )
         keeping = asyncio.create_task(self._keep(holder))

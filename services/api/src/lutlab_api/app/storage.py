@@ -13,6 +13,7 @@ from typing import Protocol
 from uuid import UUID
 
 from lutlab_api.app.ports import Ledger, Monotonic
+from lutlab_api.app.unspoken import Unspoken
 from lutlab_api.domain.errors import TooMany
 from lutlab_events.rejections import Rejection
 from lutlab_ledger.storage import told
@@ -51,6 +52,7 @@ class Storage:
         self._store = store
         self._ledger = ledger
         self._monotonic = monotonic
+        self._unspoken = Unspoken(monotonic)
         self._seen: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
     async def of(self, owner: str) -> Used:
@@ -58,7 +60,8 @@ class Storage:
         return await self._store.used(owner, ())
 
     async def check(self, owner: str, blobs: Mapping[str, int], command_id: UUID, *, at_least: int = 0) -> None:
-        """Pass what has room, and what was decided already: it is answered as it was then.
+        """Pass what has room, and what was decided already: it is answered as it was then. Until `accepted` is told, it
+        counts as something that nobody speaks of.
 
         Args:
             blobs: digest -> size of what is to be stored.
@@ -71,18 +74,27 @@ class Storage:
         size = sum(blobs.values())
         seen_at, used_then = self._seen.get(owner, (float("-inf"), 0))
         now = self._monotonic()
-        if now - seen_at < REMEMBERED_S and used_then + max(size, at_least) <= self.bytes_max:
+        waiting = self._unspoken.size_bytes(owner, but=blobs)
+        if now - seen_at < REMEMBERED_S and used_then + waiting + max(size, at_least) <= self.bytes_max:
+            self._unspoken.add(owner, blobs)
             return
         used = await self._store.used(owner, blobs)
         self._remember(owner, now, used.used_bytes)
-        more = max(at_least, sum(each for digest, each in blobs.items() if digest not in used.held))
-        if not more or used.used_bytes + more <= self.bytes_max or await self._ledger.answer(command_id) is not None:
+        new = {digest: each for digest, each in blobs.items() if digest not in used.held}
+        more = max(at_least, sum(new.values()))
+        has_room = not more or used.used_bytes + waiting + more <= self.bytes_max
+        if has_room or await self._ledger.answer(command_id) is not None:
+            self._unspoken.add(owner, new)
             return
         raise TooMany(
             Rejection.STORAGE_FULL,
             told(owner, used_bytes=used.used_bytes, more_bytes=more, allowed_bytes=self.bytes_max),
             details={"used_bytes": used.used_bytes, "needed_bytes": more, "limit_bytes": self.bytes_max},
         )
+
+    def accepted(self, owner: str, digests: Collection[str]) -> None:
+        """A command that speaks of these was accepted: they count for the owner from now on."""
+        self._unspoken.settle(owner, digests)
 
     def _remember(self, owner: str, now: float, used_bytes: int) -> None:
         self._seen[owner] = (now, used_bytes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -21,12 +22,17 @@ from lutlab_events.busmsg import BusHeaders, BusReply, BusStatus, BusVerb
 log = structlog.get_logger(__name__)
 
 CLOSE_TEXT = 1003
+CLOSE_KEY = 4401
 CLOSE_BUSY = 4409
 CLOSE_LINK_FAILED = 4502
 REASON_BYTES_MAX = 123
 """What a WebSocket close frame has room for."""
 OPEN_TIMEOUT_S = 5.0
+Refusal = Callable[[], Awaitable[str | None]]
+"""Asks why a stream may not go on, None while it may."""
 CLOSE_TIMEOUT_S = 2.0
+REFUSAL_TIMEOUT_S = 3.0
+"""Short enough that the stream is renewed in time however long the database takes."""
 
 
 class Socket(Protocol):
@@ -116,8 +122,12 @@ class Streams:
             return replace(opened, busy=problem.message)
         raise problem
 
-    async def serve(self, stream: OpenStream, socket: Socket) -> None:
-        """Serve an accepted WebSocket until either side ends it."""
+    async def serve(self, stream: OpenStream, socket: Socket, refusal: Refusal | None = None) -> None:
+        """Serve an accepted WebSocket until either side ends it.
+
+        Args:
+            refusal: asked now and then whether its client may still use the board: a key may be revoked meanwhile.
+        """
         if stream.busy is not None:
             await socket.close(CLOSE_BUSY, clip(stream.busy))
             return
@@ -125,7 +135,7 @@ class Streams:
         bound.info("stream_opened")
         ending = Ending()
         try:
-            ending = await _Relay(stream, socket, self._bus, self._limits).run()
+            ending = await _Relay(stream, socket, self._bus, self._limits, refusal).run()
             if ending.code is not None:
                 await socket.close(ending.code, clip(ending.reason))
         finally:
@@ -150,7 +160,10 @@ def clip(reason: str) -> str:
 class _Relay:
     """The three loops of a served stream: client to agent, replies to client, keep-alive. The first to end ends all."""
 
-    def __init__(self, stream: OpenStream, socket: Socket, bus: Bus, limits: StreamLimits) -> None:
+    def __init__(
+        self, stream: OpenStream, socket: Socket, bus: Bus, limits: StreamLimits, refusal: Refusal | None
+    ) -> None:
+        self._refusal = refusal
         self._stream = stream
         self._socket = socket
         self._bus = bus
@@ -211,6 +224,19 @@ class _Relay:
             problem = bus_problem(self._stream.fpga_id, reply)
             if problem is not None:
                 return _ending(problem)
+            refused = await self._refused()
+            if refused is not None:
+                return Ending(code=CLOSE_KEY, reason=refused)
+
+    async def _refused(self) -> str | None:
+        """Why the client may not go on; None while it may, or while nobody tells in time."""
+        if self._refusal is None:
+            return None
+        try:
+            async with asyncio.timeout(REFUSAL_TIMEOUT_S):
+                return await self._refusal()
+        except TimeoutError:
+            return None
 
 
 def _ending(error: ApiError) -> Ending:

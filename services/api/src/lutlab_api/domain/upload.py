@@ -188,13 +188,22 @@ def _check_zip(name: str, data: bytes) -> None:
         raise _bad_zip(f"{name!r} has no {MANIFESTS[0]} (or {MANIFESTS[1]}) at its top")
 
 
-def _check_directory_size(name: str, data: bytes) -> None:
+def zip_directory_bytes(data: bytes) -> int | None:
+    """How many bytes the directory at a zip's end has, before anything of it is read; None for a zip of more than
+    4 GiB by its own account. Raises: ValueError: it is no zip."""
     at = data.rfind(_END_MAGIC, max(0, len(data) - _END.size - _COMMENT_BYTES_MAX))
     if at < 0 or at + _END.size > len(data):
-        raise _bad_zip(f"{name!r} is not a zip, or its end is missing")
-    directory_bytes = _END.unpack_from(data, at)[5]
+        raise ValueError("it is not a zip, or its end is missing")
     is_zip64 = data[max(0, at - _ZIP64_LOCATOR_BYTES) : at].startswith(_ZIP64_LOCATOR_MAGIC)
-    if is_zip64 or directory_bytes > ZIP_DIRECTORY_BYTES_MAX:
+    return None if is_zip64 else int(_END.unpack_from(data, at)[5])
+
+
+def _check_directory_size(name: str, data: bytes) -> None:
+    try:
+        directory_bytes = zip_directory_bytes(data)
+    except ValueError:
+        raise _bad_zip(f"{name!r} is not a zip, or its end is missing") from None
+    if directory_bytes is None or directory_bytes > ZIP_DIRECTORY_BYTES_MAX:
         raise _bad_zip(f"{name!r} lists more files than a project may have ({ZIP_FILES_MAX})")
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import re
 import stat
 import tarfile
 import zipfile
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from lutlab_api.domain.errors import Code, Invalid, Missing
+from lutlab_api.domain.upload import zip_directory_bytes
 from lutlab_events.rejections import Rejection
 from lutlab_events.verification import (
     JOB_PREFIX,
@@ -36,6 +39,15 @@ FILE_BYTES_MAX = 32 << 20
 PATH_CHARS_MAX = 200
 DEPTH_MAX = 16
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
+ENTRIES_MAX = 2 * FILES_MAX
+"""Files and folders of an archive."""
+ZIP_DIRECTORY_BYTES_MAX = 2 << 20
+"""Room for `ENTRIES_MAX` long names; bounds the work of listing a hostile zip."""
+ZIP_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+"""Of the others Python unpacks a whole block at once, however large that gets."""
+TAR_OVERHEAD_BYTES = 8 << 20
+"""What a tar may have beside the files themselves: heads, padding, long names."""
+_GZIP_MAGIC = b"\x1f\x8b"
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@=-]*|\.[A-Za-z0-9_][A-Za-z0-9_.+@=-]*")
 
 
@@ -196,6 +208,22 @@ def check_path(path: str) -> str:
     return "/".join(parts)
 
 
+def check_folders(paths: Collection[str]) -> None:
+    """Pass files that can lie beside each other: none is the folder of another. Raises: Invalid."""
+    files = frozenset(paths)
+    for path in paths:
+        parts = path.split("/")
+        for depth in range(1, len(parts)):
+            folder = "/".join(parts[:depth])
+            if folder in files:
+                raise Invalid(
+                    Code.VALIDATION_ERROR,
+                    f"{folder!r} is a file of the project and the folder of {path!r}; rename one, or upload with "
+                    "replace=true to leave old files out",
+                    details={"field": "files[]", "file": path},
+                )
+
+
 def is_archive(name: str) -> bool:
     """Whether a file is unpacked rather than kept."""
     return name.lower().endswith(ARCHIVES)
@@ -236,26 +264,50 @@ class Uploaded:
                 self._unzip(data)
             else:
                 self._untar(data)
-        except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+        except (
+            zipfile.BadZipFile,
+            tarfile.TarError,
+            zlib.error,
+            EOFError,
+            OSError,
+            RuntimeError,
+            NotImplementedError,
+            ValueError,
+        ) as error:
             raise Invalid(
                 Code.VALIDATION_ERROR, f"{name[:80]!r} cannot be unpacked: {error}", details={"field": "files[]"}
             ) from error
 
     def _unzip(self, data: bytes) -> None:
+        directory_bytes = zip_directory_bytes(data)
+        if directory_bytes is None or directory_bytes > ZIP_DIRECTORY_BYTES_MAX:
+            raise self._too_many()
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            for entry in archive.infolist():
+            for number, entry in enumerate(archive.infolist(), 1):
                 kind = entry.external_attr >> 16
+                if number > ENTRIES_MAX:
+                    raise self._too_many()
                 if entry.is_dir():
                     continue
-                if stat.S_IFMT(kind) not in (0, stat.S_IFREG):
+                if stat.S_IFMT(kind) not in (0, stat.S_IFREG) or entry.compress_type not in ZIP_METHODS:
                     raise self._odd(entry.filename)
                 self._room_for(entry.file_size)
                 with archive.open(entry) as file:
                     self.add(entry.filename, file.read(entry.file_size + 1))
 
     def _untar(self, data: bytes) -> None:
-        with tarfile.open(fileobj=io.BytesIO(data), mode="r:*") as archive:
-            for entry in archive:
+        # Inflated here, within bounds: tarfile would read a "name" of gigabytes into memory, compressed to kilobytes.
+        if data.startswith(_GZIP_MAGIC):
+            room = self._bytes_left + TAR_OVERHEAD_BYTES
+            with gzip.GzipFile(fileobj=io.BytesIO(data)) as inflated:
+                data = inflated.read(room + 1)
+            if len(data) > room:
+                raise self._too_large()
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
+            for number, entry in enumerate(archive, 1):
+                # A negative size makes tarfile go back and find the same entry again, for ever.
+                if number > ENTRIES_MAX or entry.size < 0:
+                    raise self._too_many()
                 if entry.isdir():
                     continue
                 if not entry.isreg():
@@ -276,9 +328,17 @@ class Uploaded:
             details={"field": "files[]", "limit_bytes": self._bytes_max},
         )
 
+    def _too_many(self) -> Invalid:
+        return Invalid(
+            Code.VALIDATION_ERROR,
+            f"the archive lists more than {ENTRIES_MAX} files and folders, or is damaged",
+            details={"field": "files[]"},
+        )
+
     def _odd(self, name: str) -> Invalid:
         return Invalid(
             Code.VALIDATION_ERROR,
-            f"{name[:80]!r} in the archive is a link or a special file; only ordinary files and folders are taken",
+            f"{name[:80]!r} in the archive is a link, a special file or packed in an unusual way; only ordinary files "
+            "and folders are taken, stored or deflated",
             details={"field": "files[]", "file": name[:PATH_CHARS_MAX]},
         )

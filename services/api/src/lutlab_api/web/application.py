@@ -68,7 +68,8 @@ Submit a design, get a programmed board, talk Wishbone to it.
    one transaction (big-endian: op 1 write or 2 read, 0x80 added to a write for a fixed address; 24-bit word count;
    32-bit byte address; words - a read carries one, the number of words wanted) and is answered by one binary message
    (0, or 1 for an error; 24-bit word count; words). It is closed with 4409 if another connection has the board, with
-   4502 if the board's link failed or the session ended, with 1003 after a text message. It is refused before the
+   4401 if your key is no longer good, with 4502 if the board's link failed or the session ended, with 1003 after a
+   text message. It is refused before the
    upgrade with 401, 403, 404, 409, 422 or 503 and the usual error body.
 4. `POST /fpga/{fpga_id}/session/release`.
 

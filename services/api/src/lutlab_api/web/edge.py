@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from dataclasses import dataclass
@@ -30,6 +31,10 @@ PROJECT_UPLOAD = re.compile(r"/api/v1/projects/[^/]+/upload")
 QUIET_PATHS = frozenset({"/health", "/api/v1/health", "/ready", "/metrics"})
 """Asked every second by supervisors: logged only when something is wrong."""
 FAILED = 500
+BODY_PATIENCE_S = 30.0
+"""How long a body may take to arrive, and a second more for each `BODY_BYTES_PER_S` of it: whoever sends the beginning
+of many requests and never the end would keep everybody else out."""
+BODY_BYTES_PER_S = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,13 +122,15 @@ class _Exchange:
         self._request_id = request_id
         self._body_bytes_max = body_bytes_max
         self._body_bytes = 0
+        self._body_began: float | None = None
+        self._body_ended = False
         self._status: int | None = None
 
     async def run(self, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
 
         async def limited() -> Message:
-            message = await receive()
+            message = await self._received(receive)
             self._body_bytes += len(message.get("body", b""))
             self._check_body(self._body_bytes)
             return message
@@ -151,6 +158,22 @@ class _Exchange:
             await response_of(error, self._scope["path"])(self._scope, receive, noted)
         finally:
             self._log(time.perf_counter() - started)
+
+    async def _received(self, receive: Receive) -> Message:
+        """The next piece of the body; after the last one, that the client is gone. Raises: HTTPException."""
+        if self._body_ended:
+            return await receive()
+        if self._body_began is None:
+            self._body_began = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout_at(self._body_began + BODY_PATIENCE_S + self._body_bytes / BODY_BYTES_PER_S):
+                message = await receive()
+        except TimeoutError:
+            told = f"the request body did not arrive in time; {self._body_bytes} bytes of it did"
+            body = body_of(Code.MALFORMED_BODY, told)
+            raise HTTPException(400, body["detail"], headers={"Connection": "close"}) from None
+        self._body_ended = not message.get("more_body", False)
+        return message
 
     def described(self) -> tuple[str, dict[str, str | int]]:
         """The request by the route's pattern, and what came of it."""

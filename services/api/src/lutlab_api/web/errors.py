@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from lutlab_api.domain.errors import RETRY_AFTER_S, ApiError, Code
-from lutlab_api.web.models import OWNER, PRINTABLE
+from lutlab_api.web.models import NO_NUL, OWNER, PRINTABLE
 from lutlab_api.web.models_run import BATCH_FORM, ONE_FORM
 from lutlab_api.web.models_verification import NAME, PDK, TOP
 from lutlab_api.web.paging import known_fields
@@ -42,6 +42,7 @@ SIMILARITY_MIN = 0.5
 WORDS = {
     OWNER: "use letters, digits and `_ . @ -`, at most 64, the first a letter or digit",
     PRINTABLE: "use characters that can be printed",
+    NO_NUL: "use any characters but NUL (U+0000)",
     NAME: "use letters, digits and hyphens, at most 64, the first no hyphen",
     TOP: "use the name of a module: letters, digits, `_` and `$`, the first a letter or `_`",
     PDK: "use letters, digits and `_ . -`, at most 64, the first a letter or digit",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +16,7 @@ from lutlab_api.app.limits import Grant, Rule
 from lutlab_api.domain.errors import ApiError, Code, TooMany
 from lutlab_api.domain.views import Caller
 from lutlab_api.settings import Settings
-from lutlab_api.web.asked import address_of, identify, secret_in
+from lutlab_api.web.asked import IDENTITY, address_of, identify, secret_in
 from lutlab_api.web.edge import LIMIT_HEADERS
 from lutlab_api.web.errors import response_of
 from lutlab_api.web.services import Services
@@ -23,6 +25,16 @@ HOUR_S, MINUTE_S = 3600, 60
 OPEN_PATHS = frozenset({"/health", "/api/v1/health", "/ready", "/metrics"})
 """Asked by supervisors, answered whatever happens: counted, but in this process only, and never refused."""
 OVERLOADED_RETRY_S = 1
+ONES_SHARE = 0.8
+"""Of the requests at once, what one owner, or one address without a key, may have: nobody shuts everybody out."""
+
+
+HEAVY = re.compile(r"/api/v1/jobs/job_[^/]+/(artifacts/.+|results/.+|reports?|compare/.+)")
+"""What a verification job left: up to 64 MiB, which are in memory until the slowest client has them."""
+HEAVY_BODY_BYTES = 4 << 20
+"""An upload that is longer, or does not say how long it is, is in memory more than once while it is looked at."""
+HEAVY_MAX, HEAVY_OF_ONE_MAX = 32, 8
+"""Requests of both kinds at once, of everybody and of one owner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +68,9 @@ class Limits:
         self._services = services
         self._matched, self._others = rules_of(services.settings)
         self._in_flight = 0
+        self._heavy: Counter[str] = Counter()
+        self._of_one: Counter[str] = Counter()
+        self._of_one_max = math.ceil(ONES_SHARE * services.settings.requests_in_flight_max)
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Serve one request, or answer 429 or 503."""
@@ -69,11 +84,19 @@ class Limits:
         if self._is_followed(scope):  # the follower has a limit of its own
             await self._app(scope, receive, send)
             return
+        one = _whose(scope)
+        counts = [self._of_one, self._heavy] if _is_heavy(scope) else [self._of_one]
         self._in_flight += 1
+        for count in counts:
+            count[one] += 1
         try:
             await self._app(scope, receive, send)
         finally:
             self._in_flight -= 1
+            for count in counts:
+                count[one] -= 1
+                if not count[one]:
+                    del count[one]
 
     @staticmethod
     def _is_followed(scope: AsgiScope) -> bool:
@@ -104,7 +127,13 @@ class Limits:
                 f"{self._in_flight} requests are under way; try again in {OVERLOADED_RETRY_S} s",
                 retry_after_s=OVERLOADED_RETRY_S,
             )
-        return None
+        one, told = _whose(scope), None
+        if self._of_one[one] >= self._of_one_max:
+            told = f"{self._of_one_max} requests of yours are under way, the most there may be; wait for some of them"
+        elif _is_heavy(scope) and (self._heavy[one] >= HEAVY_OF_ONE_MAX or self._heavy.total() >= HEAVY_MAX):
+            told = f"of large uploads, results, artifacts and reports at most {HEAVY_OF_ONE_MAX} of one owner, and "
+            told += f"{HEAVY_MAX} of all, may be under way at once; try again in {OVERLOADED_RETRY_S} s"
+        return None if told is None else ApiError(Code.OVERLOADED, told, retry_after_s=OVERLOADED_RETRY_S)
 
     def _rule(self, method: str, path: str, caller: Caller | None, scope: AsgiScope) -> tuple[Rule, str]:
         if caller is None:
@@ -113,7 +142,9 @@ class Limits:
             found = matched.path.fullmatch(path)
             if found:
                 project = found.groupdict().get("project")
-                return matched.rule, f"project:{project[:64]}" if project else f"key:{caller.key_id}"
+                # By owner: whether the project is the caller's is not known yet, and a stranger's tries are his own.
+                counted = f"project:{project[:64]}:{caller.owner}" if project else f"key:{caller.key_id}"
+                return matched.rule, counted
         return self._others, f"key:{caller.key_id}"
 
     def _candidates(self, method: str) -> Sequence[Matched]:
@@ -121,6 +152,22 @@ class Limits:
 
     async def _take(self, rule: Rule, who: str, *, alone: bool = False) -> Grant:
         return await self._services.limiter.take(rule, who, alone=alone)
+
+
+def _whose(scope: AsgiScope) -> str:
+    """Whose request it is."""
+    found = scope.get(IDENTITY)
+    return f"owner:{found.owner}" if isinstance(found, Caller) else f"address:{address_of(scope)}"
+
+
+def _is_heavy(scope: AsgiScope) -> bool:
+    if HEAVY.fullmatch(scope["path"]) is not None:
+        return True
+    headers = Headers(scope=scope)
+    if not headers.get("content-type", "").startswith("multipart/"):
+        return False
+    length = headers.get("content-length", "")
+    return not length.isdecimal() or int(length[:20]) > HEAVY_BODY_BYTES
 
 
 def _headers(grant: Grant) -> dict[str, str]:

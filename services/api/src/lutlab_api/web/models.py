@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, Strict, field_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, Strict
 
 from lutlab_api.app.asking import Accepted as AcceptedValue
 from lutlab_api.app.health import Health as HealthValue
@@ -21,6 +21,19 @@ from lutlab_events.work import BuilderHeartbeat
 StrictInt = Annotated[int, Strict()]
 OWNER = r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$"
 PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
+
+
+def _in_utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("it lies beyond the years 1 to 9999 in UTC") from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""A moment in UTC: Postgres refuses others, offsets of 16 hours and more, and what lies before the year 1 in UTC."""
+NO_NUL = r"^[^\x00]*$"
+"""Text that Postgres can hold; a command with other text would be set aside as a dead letter."""
 FpgaState = Literal["idle", "queued", "building", "programming", "reserved", "error"]
 
 
@@ -383,18 +396,7 @@ class NewKey(Model):
     label: str = Field("", max_length=100, pattern=PRINTABLE, description="to recognise the key by")
     scopes: list[Scope] | None = Field(None, description="what it is good for; left out: everything its role allows")
     team: str | None = Field(None, pattern=OWNER, description="whose jobs its owner may read beside the own ones")
-    expires_at: AwareDatetime | None = Field(None, description="when it stops working; left out: never")
-
-    @field_validator("expires_at")
-    @classmethod
-    def _in_utc(cls, value: datetime | None) -> datetime | None:
-        """In UTC: Postgres refuses offsets of 16 hours and more, which ISO 8601 allows."""
-        if value is None:
-            return None
-        try:
-            return value.astimezone(UTC)
-        except OverflowError:
-            raise ValueError("it lies beyond the years 1 to 9999 in UTC") from None
+    expires_at: Moment | None = Field(None, description="when it stops working; left out: never")
 
     def wish(self) -> KeyWish:
         """For the use case."""

@@ -9,7 +9,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_validator, mode
 
 from lutlab_api.app.verifications import SEED_MAX, LogLine, Submitted
 from lutlab_api.domain.verification import ProjectView, VerificationView, duration, shown_project
-from lutlab_api.web.models import Model
+from lutlab_api.web.models import NO_NUL, Model
 from lutlab_api.web.paging import PER_PAGE_DEFAULT, Strict
 from lutlab_events.verification import ArtifactRef, ProjectStatus, VerificationStatus
 from lutlab_events.work import StageProgress
@@ -31,7 +31,7 @@ class NewProject(Strict):
     name: str = Field(pattern=NAME, description="letters, digits and hyphens; unique", examples=["ntt-butterfly"])
     top_module: str = Field(pattern=TOP, examples=["ntt_butterfly"])
     target_pdk: str = Field(pattern=PDK, examples=["sky130"])
-    description: str = Field("", max_length=DESCRIPTION_CHARS_MAX)
+    description: str = Field("", max_length=DESCRIPTION_CHARS_MAX, pattern=NO_NUL)
 
 
 class ProjectChanges(Strict):
@@ -40,7 +40,7 @@ class ProjectChanges(Strict):
     name: str | None = Field(None, pattern=NAME)
     top_module: str | None = Field(None, pattern=TOP)
     target_pdk: str | None = Field(None, pattern=PDK)
-    description: str | None = Field(None, max_length=DESCRIPTION_CHARS_MAX)
+    description: str | None = Field(None, max_length=DESCRIPTION_CHARS_MAX, pattern=NO_NUL)
 
 
 class Project(Model):
@@ -93,7 +93,7 @@ class ProjectsQuery(PagedQuery):
 
     status: Literal["created", "active"] | None = Field(None, description="only projects in this status")
     sort: Sort = Field("updated_at", description="times newest first, names A to Z; `-` turns it round")
-    name: str | None = Field(None, max_length=64, description="only projects whose name contains this")
+    name: str | None = Field(None, max_length=64, pattern=NO_NUL, description="only projects whose name contains this")
 
 
 class Projects(Model):

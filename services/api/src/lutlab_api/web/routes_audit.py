@@ -14,13 +14,13 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response, StreamingResponse
-from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from lutlab_api.app.audit import PAGE_MAX, AuditFilter, AuditRow, CommandFilter, CommandRow, Letter
 from lutlab_api.domain.errors import Code, Invalid, Missing
 from lutlab_api.web.asked import Api, Asked, Reading
 from lutlab_api.web.documented import ASK, READ, errors_v1
-from lutlab_api.web.models import Model
+from lutlab_api.web.models import NO_NUL, Model, Moment
 from lutlab_api.web.models_v1 import RECORDED, Recorded
 from lutlab_api.web.routes_live import FOLLOWING, follow_events
 from lutlab_events.queries import StateAnswer, StateQuery
@@ -30,11 +30,13 @@ POSITION_MAX = 2**63 - 1
 PAGE_DEFAULT = 100
 LETTER_TEXT_CHARS_MAX = 2000
 CSV_COLUMNS = (*RECORDED, "data")
-SECRETS = frozenset({"key_sha256", "secret_box", "previous_box"})
+SECRETS = frozenset({"key_sha256", "previous_sha256", "digests", "secret_box", "previous_box"})
 """Fields of states that are shown to nobody."""
-MOMENT: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
+MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
+POSITION_DIGITS_MAX = 40
+"""Python reads no number of thousands of digits; one of so many is beyond the end of any log."""
 
-Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
+Text = Annotated[str, Field(max_length=200, pattern=NO_NUL)]
 """Something to compare with; Postgres takes no NUL."""
 
 router = APIRouter(prefix="/api/v1", tags=["audit"])
@@ -57,8 +59,8 @@ class WhichEvents(BaseModel):
     type: Text | None = Field(None, description="only of this type; `board.` for all whose type begins so")
     actor: Text | None = Field(None, description="only those this actor caused")
     correlation_id: UUID | None = Field(None, description="only those one request caused")
-    since: AwareDatetime | None = Field(None, description="only from this moment on")
-    before: AwareDatetime | None = Field(None, description="only before this moment")
+    since: Moment | None = Field(None, description="only from this moment on")
+    before: Moment | None = Field(None, description="only before this moment")
 
     def wanted(self, limit: int = PAGE_MAX) -> AuditFilter:
         """As the application knows it."""
@@ -280,7 +282,7 @@ async def state(
 def _moment(stream: str, at: str | None) -> StateQuery:
     if at is None:
         return StateQuery(stream=stream)
-    if at.isdecimal():
+    if at.isdecimal() and len(at) <= POSITION_DIGITS_MAX:
         return StateQuery(stream=stream, position=min(int(at), POSITION_MAX))
     try:
         # A `+` in a query string arrives as a blank unless it was escaped.
@@ -300,7 +302,7 @@ class CommandsQuery(BaseModel):
     type: Text | None = Field(None, description="only of this kind", examples=["SubmitBuild"])
     actor: Text | None = Field(None, description="only from this actor; members: themselves")
     rejected: bool | None = Field(None, description="only those that were refused, or only those that were not")
-    before: AwareDatetime | None = Field(None, description="only received before this moment: the next page")
+    before: Moment | None = Field(None, description="only received before this moment: the next page")
     limit: int = Field(PAGE_DEFAULT, ge=1, le=PAGE_MAX, description="most commands to list")
 
 

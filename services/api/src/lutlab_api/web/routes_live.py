@@ -19,6 +19,7 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 from lutlab_api.app.audit import AuditFilter, AuditRow
 from lutlab_api.app.auth import require_scope
 from lutlab_api.app.job_stream import Cursor
+from lutlab_api.app.stream import CLOSE_KEY, clip
 from lutlab_api.domain.errors import ApiError, Code, Invalid, Unavailable
 from lutlab_api.domain.verification import parse_verification
 from lutlab_api.domain.views import Caller
@@ -29,7 +30,7 @@ from lutlab_api.web.errors import response_of
 from lutlab_api.web.models_v1 import Recorded
 from lutlab_api.web.routes_v1_verification import known
 from lutlab_api.web.services import Services
-from lutlab_api.web.websocket import socket_caller
+from lutlab_api.web.websocket import refusal_of, socket_caller
 from lutlab_events.values import Scope
 
 log = structlog.get_logger(__name__)
@@ -43,6 +44,8 @@ CLOSE_S = 2.0
 """A client that takes nothing does not take the reason either."""
 POSITION_DIGITS_MAX = 18
 GOING_AWAY, TOO_SLOW, TRY_AGAIN = 1001, 1008, 1013
+KEY_LOOK_S = 10.0
+"""How often the key of an open WebSocket is looked at again."""
 
 router = APIRouter()
 
@@ -126,19 +129,19 @@ async def follow_events(
         # It would wait without a word, perhaps for ever: the position is that of another lab, or of a log before this.
         message = f"the log ends at position {end}; nobody can have heard it up to {wanted.after}: follow it from {end}"
         raise Invalid(Code.VALIDATION_ERROR, message)
-    events = _events(request, api, api.audit.seen_by(caller, wanted), start)
+    events = _events(request, api, api.audit.seen_by(caller, wanted), start, caller.owner)
     return EventStream(events, api.settings.follower_slow_s)
 
 
 async def _events(
-    request: Request, api: Services, wanted: AuditFilter, start: int | None
+    request: Request, api: Services, wanted: AuditFilter, start: int | None, whose: str
 ) -> AsyncGenerator[bytes, None]:
     clock = asyncio.get_running_loop().time
     secret, looked_at, said_at = secret_in(request.headers), clock(), clock()
     yield b"retry: 2000\n\n" if start is None else f"retry: 2000\nid: {start}\n\n".encode()
     after, was_behind = wanted.after, False
     try:
-        async for batch in api.follower.follow(wanted, QUIET_S):
+        async for batch in api.follower.follow(wanted, QUIET_S, whose):
             now = clock()
             if now - looked_at >= QUIET_S:
                 looked_at = now
@@ -173,18 +176,20 @@ async def job_stream(websocket: WebSocket, job_id: str) -> None:
         await websocket.accept()
         watching = asyncio.create_task(_until_gone(websocket))
         sending = asyncio.create_task(_send_all(websocket, messages))
+        looking = asyncio.create_task(_until_refused(websocket, caller))
         try:
-            await asyncio.wait({watching, sending}, return_when=asyncio.FIRST_COMPLETED)
-            code, reason = sending.result() if sending.done() else (1000, "")
+            await asyncio.wait({watching, sending, looking}, return_when=asyncio.FIRST_COMPLETED)
+            told = next((task for task in (sending, looking) if task.done()), None)
+            code, reason = (1000, "") if told is None else told.result()
             if websocket.client_state is WebSocketState.CONNECTED:
                 async with asyncio.timeout(CLOSE_S):
                     await websocket.close(code, reason)
         except (WebSocketDisconnect, RuntimeError, TimeoutError):
             return
         finally:
-            for task in (watching, sending):
+            for task in (watching, sending, looking):
                 task.cancel()
-            await asyncio.gather(watching, sending, return_exceptions=True)
+            await asyncio.gather(watching, sending, looking, return_exceptions=True)
 
 
 async def _messages(
@@ -208,6 +213,15 @@ async def _until_gone(websocket: WebSocket) -> None:
     """Wait until the client is gone; what it sends is ignored."""
     while (await websocket.receive())["type"] != "websocket.disconnect":
         pass
+
+
+async def _until_refused(websocket: WebSocket, caller: Caller | None) -> tuple[int, str]:
+    """Wait until the key is no longer good; how to close then."""
+    while True:
+        await asyncio.sleep(KEY_LOOK_S)
+        refused = None if caller is None else await refusal_of(websocket, Scope.READ)
+        if refused is not None:
+            return CLOSE_KEY, clip(refused)
 
 
 async def _send_all(websocket: WebSocket, messages: AsyncIterator[dict[str, object]]) -> tuple[int, str]:

@@ -15,6 +15,7 @@ from lutlab_api.domain.views import Caller
 from lutlab_api.web import jobs, routes_v1_verification
 from lutlab_api.web.asked import FPGA_ID_MAX, Api, JobId, Reader, Reading, Submitting
 from lutlab_api.web.documented import ASK, JOB, READ, errors_v1
+from lutlab_api.web.downloads import attachment
 from lutlab_api.web.models import OWNER, Accepted, Job, JobDetails
 from lutlab_api.web.models_v1 import Artifact, Artifacts, Jobs
 from lutlab_api.web.models_verification import StageArtifacts, Verification
@@ -194,7 +195,7 @@ async def download(
     found = await api.artifacts.download(job_id, name, reader)
     headers = {
         "ETag": tag_of(found.data),
-        "Content-Disposition": f'attachment; filename="{found.filename}"',
+        "Content-Disposition": attachment(found.filename),
         "X-Content-Type-Options": "nosniff",
     }
     if poll.has(found.data):

@@ -57,7 +57,9 @@ async def get_key(key_id: KeyId, api: Api, caller: Caller) -> Key:
 @router.post(
     "/{key_id}/rotate",
     summary="Rotate a key",
-    responses=errors_v1(*ASK, *MINE, Code.VALIDATION_ERROR, Code.BODY_TOO_LARGE, Rejection.KEY_EXISTS),
+    responses=errors_v1(
+        *ASK, *MINE, Code.TOO_MUCH_GRANTED, Code.VALIDATION_ERROR, Code.BODY_TOO_LARGE, Rejection.KEY_EXISTS
+    ),
 )
 async def rotate_key(key_id: KeyId, api: Api, asked: Asked, secret: Secret, body: Rotation | None = None) -> RotatedKey:
     """Give a key another secret; the present one works for `grace_s` more seconds."""

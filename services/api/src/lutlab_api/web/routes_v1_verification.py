@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response, StreamingResponse
+from starlette.types import Receive, Send
+from starlette.types import Scope as AsgiScope
 
 from lutlab_api.domain.errors import ApiError, Code, Missing, NotAuthenticated
 from lutlab_api.domain.verification import STAGES, VerificationView
 from lutlab_api.domain.views import Caller
 from lutlab_api.web.asked import Api, IdempotencyKey, JobId, Reading, Submitting
 from lutlab_api.web.documented import ASK, JOB, READ, errors_contract
+from lutlab_api.web.downloads import attachment
 from lutlab_api.web.models_verification import (
     LogEntry,
     Logs,
@@ -75,10 +79,9 @@ async def download(
     """One artifact."""
     job = await api.verifications.get(job_id, known(caller))
     found = await api.verifications.download(job, name, stage)
-    filename = found.artifact.name.rpartition("/")[2].replace('"', "_")
     headers = {
         "ETag": tag_of(found.data),
-        "Content-Disposition": f'attachment; filename="{filename}"',
+        "Content-Disposition": attachment(found.artifact.name.rpartition("/")[2]),
         "X-Content-Type-Options": "nosniff",
     }
     if poll.has(found.data):
@@ -105,7 +108,7 @@ async def cancel(job_id: JobId, api: Api, asked: Submitting) -> Verification:
     summary="Get a verification job's log",
     response_model=Logs,
     responses={
-        **errors_contract(*READ, *VERIFICATION, Code.VALIDATION_ERROR),
+        **errors_contract(*READ, *VERIFICATION, Code.VALIDATION_ERROR, Code.TOO_MANY_WEBSOCKETS),
         200: {"content": {NDJSON: {"schema": {"type": "string"}}}, "description": "lines; with `follow`, as they come"},
     },
 )
@@ -117,7 +120,23 @@ async def logs(
     lines = await api.verifications.logs(job.job_id, query.stage, query.tail)
     if not query.follow:
         return Logs(logs=[LogEntry.of(line) for line in lines])
-    return StreamingResponse(_followed(api, job, query), media_type=NDJSON)
+    async with AsyncExitStack() as seat:
+        await seat.enter_async_context(api.seats.seat(caller.owner))
+        return Seated(_followed(api, job, query), seat.pop_all())
+
+
+class Seated(StreamingResponse):
+    """Lines as they come. Each follower looks at the database several times a second for as long as a job lasts, so it
+    takes one of its owner's seats, as WebSockets do."""
+
+    def __init__(self, content: AsyncIterator[bytes], seat: AsyncExitStack) -> None:
+        super().__init__(content, media_type=NDJSON)
+        self._seat = seat
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Send, then give the seat back."""
+        async with self._seat:
+            await super().__call__(scope, receive, send)
 
 
 async def _followed(api: Services, job: VerificationView, query: LogsQuery) -> AsyncIterator[bytes]:
@@ -150,8 +169,8 @@ async def results_of(job_id: JobId, area: Area, api: Api, caller: Reading) -> Re
     job = await api.verifications.get(job_id, caller)
     head = {"job_id": job.shown, "area": area}
     if area in job.stages:
-        details = await api.verifications.details(job, area)
-        return _json({**head, **result_of(job, area), "details": details})
+        details = await api.verifications.details_json(job, area)
+        return _json({**head, **result_of(job, area), "details": msgspec.Raw(details)})
     if area == COVERAGE and "simulation" in job.stages:
         details = await api.verifications.details(job, "simulation")
         if COVERAGE in details:
@@ -190,7 +209,7 @@ async def report(
     It changes nothing, so that asking again is safe with and without an Idempotency-Key.
     """
     made = await api.reports.render(job_id, caller, wanted.format, wanted.include, wanted.template)
-    headers = {"Content-Disposition": f'attachment; filename="{made.filename}"', "X-Content-Type-Options": "nosniff"}
+    headers = {"Content-Disposition": attachment(made.filename), "X-Content-Type-Options": "nosniff"}
     return Response(made.body, media_type=made.media_type, headers=headers)
 
 

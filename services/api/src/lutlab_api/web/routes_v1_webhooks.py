@@ -13,6 +13,7 @@ from lutlab_api.app.webhooks import AttemptView, DeliveryView, WebhookView, Webh
 from lutlab_api.domain.errors import Code, Missing
 from lutlab_api.web.asked import FPGA_ID_MAX, Api, Reading, Secret, Submitting
 from lutlab_api.web.documented import ASK, READ, errors_contract
+from lutlab_api.web.models import NO_NUL
 from lutlab_api.web.paging import Page, PageQuery, Strict, page_of
 from lutlab_events.rejections import Rejection
 from lutlab_events.webhooks import Topic, WebhookFilter
@@ -33,11 +34,11 @@ class NewWebhook(Strict):
     secret: str | None = Field(
         None, max_length=256, description="at least 24 bytes, or `whsec_` and base64; leave it out to get one"
     )
-    project_id: str | None = Field(None, max_length=64, description="only jobs of this project")
+    project_id: str | None = Field(None, max_length=64, pattern=NO_NUL, description="only jobs of this project")
     fpga_id: int | None = Field(None, ge=0, le=FPGA_ID_MAX, description="only this board, and jobs on it")
     everyone: bool = Field(False, description="everybody's jobs (admins only)")
     ordered: bool = Field(False, description="what happens to one job or board strictly one after another")
-    description: str = Field("", max_length=200)
+    description: str = Field("", max_length=200, pattern=NO_NUL)
 
     def wish(self) -> WebhookWish:
         """As the use case takes it."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from functools import partial
 
 from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from lutlab_api.app.auth import require_scope
 from lutlab_api.app.stream import OpenStream
-from lutlab_api.domain.errors import ApiError, Code, Invalid
+from lutlab_api.domain.errors import ApiError, Code, Invalid, NotAllowed, NotAuthenticated
 from lutlab_api.domain.views import Caller
 from lutlab_api.web.asked import FPGA_ID_MAX, address_of, secret_in, services_of
 from lutlab_api.web.errors import response_of
@@ -35,7 +36,7 @@ async def stream(websocket: WebSocket, fpga_id: str) -> None:
         except BaseException:
             await services.streams.give_back(opened)
             raise
-        await services.streams.serve(opened, AcceptedSocket(websocket))
+        await services.streams.serve(opened, AcceptedSocket(websocket), partial(refusal_of, websocket, Scope.RUN))
 
 
 async def socket_caller(websocket: WebSocket, scope: Scope) -> Caller:
@@ -44,6 +45,17 @@ async def socket_caller(websocket: WebSocket, scope: Scope) -> Caller:
     caller = await services_of(websocket).authenticator.caller(secret, address_of(websocket.scope))
     require_scope(caller, scope)
     return caller
+
+
+async def refusal_of(websocket: WebSocket, scope: Scope) -> str | None:
+    """Why an open WebSocket may not go on: its key is no longer good. None while it is, or while nobody can tell."""
+    try:
+        await socket_caller(websocket, scope)
+    except (NotAuthenticated, NotAllowed) as error:
+        return error.message
+    except ApiError:
+        return None
+    return None
 
 
 async def _open(websocket: WebSocket, caller: Caller, fpga_text: str) -> OpenStream:

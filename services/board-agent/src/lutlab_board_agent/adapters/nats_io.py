@@ -17,7 +17,7 @@ from nats.js.errors import Error as JetStreamError
 from lutlab_board_agent.app.register import Registration
 from lutlab_board_agent.app.serve_bus import BusService
 from lutlab_events import codec, subjects
-from lutlab_events.busmsg import BusReply
+from lutlab_events.busmsg import PLAIN_BYTES_MAX, BusReply
 from lutlab_events.work import AgentHeartbeat, RegistrationWanted
 from lutlab_transport import tracing
 from lutlab_transport.blobs import BlobCorrupt, BlobMissing, BlobStore
@@ -74,8 +74,11 @@ class BusServer:
             answered()
             if not message.reply:
                 return
+            headers, payload = reply.to_headers(), reply.frame
+            if len(payload) > PLAIN_BYTES_MAX:  # deflating takes a while, in which other boards would wait
+                headers, payload = await asyncio.to_thread(reply.to_message, self._nc.max_payload)
             try:
-                await self._nc.publish(message.reply, reply.frame, headers=reply.to_headers())
+                await self._nc.publish(message.reply, payload, headers=headers)
             except nats.errors.Error as error:
                 # Whoever asked has a time limit of its own.
                 log.warning("bus_answer_lost", error=repr(error))

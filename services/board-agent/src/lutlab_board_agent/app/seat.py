@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Coroutine
 from dataclasses import asdict
 from typing import Any
 
@@ -74,7 +75,7 @@ class Seat:
             # A later change may have overtaken the caller's; the file must never go back.
             memory = self.memory
             if memory is not self._saved:
-                await self._memories.save(self.board.key, memory)
+                await _to_its_end(self._memories.save(self.board.key, memory))
                 self._saved = memory
 
     async def connect(self, timeout_s: float) -> BoardInfo:
@@ -138,3 +139,16 @@ class Seat:
             epoch=self.memory.epoch,
             labels=self.board.labels,
         )
+
+
+async def _to_its_end(saving: Coroutine[Any, Any, None]) -> None:
+    """Wait for a save, even where whoever asked for it is cancelled: the thread that writes cannot be stopped, and a
+    later save that began before its end would be overtaken by it, or share its file."""
+    task = asyncio.ensure_future(saving)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({task})
+        raise

@@ -13,6 +13,7 @@ import structlog
 
 from lutlab_board_agent.app.bus_lane import QUEUE_EXCHANGES_MAX, BusLane
 from lutlab_board_agent.app.ports import Answer, Commands, Door, Ticks
+from lutlab_board_agent.app.repeats import Repeats, key_of
 from lutlab_board_agent.app.seat import Seat
 from lutlab_board_agent.domain import stream_lock
 from lutlab_board_agent.domain.bridge import TOKEN_BYTES, Ticket
@@ -70,6 +71,7 @@ class BoardBus:
         self._new_token = new_token
         self._ticket: Ticket | None = None
         self.lane = BusLane(seat, ticks, self._note_use)
+        self._repeats = Repeats()
         self._commands = commands
         self._ticks = ticks
         self._lock: StreamLock | None = None
@@ -110,6 +112,18 @@ class BoardBus:
             return BusReply(status=BusStatus.STALE_LEASE, message=refusal)
         if request.verb is BusVerb.BRIDGE:
             return self._way(request.lease)
+        if request.request_id and request.verb in CARRIED:
+            key = key_of(request.request_id, frame)
+            before = self._repeats.reply(key)
+            if before is not None or self._repeats.join(key, answer):
+                return before
+            reply = self._begin(request, frame, self._repeats.begin(key, answer))
+            if reply is not None:
+                self._repeats.drop(key)
+            return reply
+        return self._begin(request, frame, answer)
+
+    def _begin(self, request: BusHeaders, frame: bytes, answer: Answer) -> BusReply | None:
         if not self.seat.attached:
             return BusReply(status=BusStatus.LINK_FAILED, message="the board is unplugged; nothing was done")
         if request.verb is BusVerb.CLOSE:

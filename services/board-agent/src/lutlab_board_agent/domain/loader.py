@@ -75,7 +75,9 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 def tail(output: str) -> str:
     """The loader's last lines, without colours and progress bars, joined by ` | `."""
-    lines = (line.strip() for line in _ESCAPES.sub("", output).replace("\r", "\n").splitlines())
+    # The ledger's text holds no NUL: a report with one would be refused, and the load wait for its deadline.
+    text = _ESCAPES.sub("", output).replace("\r", "\n").replace("\0", "\ufffd")
+    lines = (line.strip() for line in text.splitlines())
     kept = [line for line in lines if line and not _PROGRESS.match(line)]
     return " | ".join(kept[-TAIL_LINES:])[-TAIL_CHARACTERS:]
 

@@ -35,6 +35,7 @@ class Numbers:
         audit: its AUDIT_ARCH number.
         refused: calls that are refused whatever their arguments.
         clone, clone3, socket: calls that are looked at.
+        fallocate: takes room on a disk faster than anybody looks: as if the file system did not know it.
         links: calls that make links and special files: refused where the builder reads files that a user's code wrote.
     """
 
@@ -43,27 +44,29 @@ class Numbers:
     clone: int
     clone3: int
     socket: int
+    fallocate: int
     links: tuple[int, ...]
 
 
-_NEW_CALLS = (425, 426, 427, 428, 429, 430, 431, 432, 433, 438, 442)
+_NEW_CALLS = (425, 426, 427, 428, 429, 430, 431, 432, 433, 438, 442, 447)
 """The same everywhere: io_uring_setup, _enter, _register, open_tree, move_mount, fsopen, fsconfig, fsmount, fspick,
-pidfd_getfd, mount_setattr."""
+pidfd_getfd, mount_setattr, memfd_secret."""
 NUMBERS = {
     "x86_64": Numbers(
         audit=0xC000003E,
         # ptrace, syslog, pivot_root, chroot, acct, mount, umount2, swapon, reboot, init_module, delete_module,
         # quotactl, kexec_load, add_key, request_key, keyctl, unshare, perf_event_open, name_to_handle_at,
         # open_by_handle_at, setns, process_vm_readv, process_vm_writev, kcmp, finit_module, kexec_file_load, bpf,
-        # userfaultfd
+        # userfaultfd; shmget, memfd_create: memory that no process has mapped counts for none
         refused=(
             *(101, 103, 155, 161, 163, 165, 166, 167, 169, 175, 176, 179, 246, 248, 249, 250, 272, 298, 303, 304),
-            *(308, 310, 311, 312, 313, 320, 321, 323),
+            *(308, 310, 311, 312, 313, 320, 321, 323, 29, 319),
             *_NEW_CALLS,
         ),
         clone=56,
         clone3=435,
         socket=41,
+        fallocate=285,
         links=(86, 88, 133, 259, 265, 266),  # link, symlink, mknod, mknodat, linkat, symlinkat
     ),
     "aarch64": Numbers(
@@ -71,12 +74,13 @@ NUMBERS = {
         # the same calls
         refused=(
             *(117, 116, 41, 51, 89, 40, 39, 224, 142, 105, 106, 60, 104, 217, 218, 219, 97, 241, 264, 265),
-            *(268, 270, 271, 272, 273, 294, 280, 282),
+            *(268, 270, 271, 272, 273, 294, 280, 282, 194, 279),
             *_NEW_CALLS,
         ),
         clone=220,
         clone3=435,
         socket=198,
+        fallocate=47,
         links=(33, 36, 37),  # mknodat, symlinkat, linkat
     ),
 }
@@ -113,6 +117,7 @@ def program(machine: str | None = None, *, links: bool = True) -> bytes | None:
         steps += [_step(_JUMP_EQUAL, number, 0, 1), _refuse(errno.EPERM)]
     # clone3 hides its flags behind a pointer; C libraries fall back to clone if it is missing.
     steps += [_step(_JUMP_EQUAL, numbers.clone3, 0, 1), _refuse(errno.ENOSYS)]
+    steps += [_step(_JUMP_EQUAL, numbers.fallocate, 0, 1), _refuse(errno.EOPNOTSUPP)]
     steps += [
         _step(_JUMP_EQUAL, numbers.clone, 0, 4),
         _step(_LOAD_WORD, _OFFSET_FIRST_ARGUMENT),

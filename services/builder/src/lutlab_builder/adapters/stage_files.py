@@ -52,9 +52,13 @@ class DigestStore:
         try:
             place.parent.mkdir(exist_ok=True, mode=0o700)
             descriptor, name = tempfile.mkstemp(dir=self._root)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-            Path(name).replace(place)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(data)
+                Path(name).replace(place)
+            except OSError:
+                Path(name).unlink(missing_ok=True)  # a part of it would be in the way of others for ever
+                raise
         except OSError as error:
             log.warning("file_not_kept", digest=digest, error=repr(error))
             return
@@ -100,9 +104,7 @@ class FolderCaches:
         return place
 
     def _evict(self, keep: Path) -> None:
-        sizes = sorted(
-            (place.stat().st_mtime, folder_bytes(place), place) for place in self._root.iterdir() if place.is_dir()
-        )
+        sizes = sorted(self._weighed())
         total = sum(size for _, size, _ in sizes)
         for _, size, place in sizes:
             if total <= self._bytes_max:
@@ -113,6 +115,13 @@ class FolderCaches:
                 total -= size
                 log.info("project_cache_dropped", project=place.name, size_bytes=size)
         keep.mkdir(exist_ok=True, mode=0o700)
+
+    def _weighed(self) -> Iterator[tuple[float, int, Path]]:
+        """(last use, bytes, folder) of every project; another stage may be dropping some of them."""
+        for place in self._root.iterdir():
+            with contextlib.suppress(OSError):
+                if place.is_dir():
+                    yield place.stat().st_mtime, folder_bytes(place), place
 
 
 def folder_bytes(folder: Path) -> int:

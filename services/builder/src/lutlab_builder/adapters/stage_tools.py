@@ -11,21 +11,18 @@ refuses), whatever is found of them after a call is removed, and the stage's fol
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
-import stat
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from lutlab_builder.adapters import seccomp
+from lutlab_builder.adapters import seccomp, trees
 from lutlab_builder.adapters.bwrap import BwrapSandbox, Mounts, base_argv
 from lutlab_builder.adapters.child import run_child
 from lutlab_builder.adapters.hostfiles import HostFiles
-from lutlab_builder.adapters.stage_files import folder_bytes
 from lutlab_builder.app.ports import Limits, Outcome
 from lutlab_events.work import ToolReport
 from lutlab_verify import catalogue
@@ -118,7 +115,7 @@ class SandboxedTools:
                 running = asyncio.create_task(self._sandbox.execute(bwrap, limits, on_line, self._filter))
                 return await _within_quota(running, work, call.tool)
             finally:
-                await asyncio.to_thread(remove_odd, work)
+                await asyncio.to_thread(trees.tidy, work)
 
     def _request(
         self, argv: list[str], environment: Mapping[str, str], limits: Limits, uid: int | None
@@ -188,10 +185,12 @@ async def _within_quota(running: asyncio.Task[Outcome], work: Path, tool: str) -
             done, _ = await asyncio.wait({running}, timeout=QUOTA_LOOK_S)
             if done:
                 return running.result()
-            size = await asyncio.to_thread(folder_bytes, work)
+            size = await asyncio.to_thread(trees.weight, work, STAGE_BYTES_MAX)
             if size > STAGE_BYTES_MAX:
                 raise ToolFailed(
-                    f"{tool} was ended: the stage's files have more than {STAGE_BYTES_MAX} bytes", tool=tool
+                    f"{tool} was ended: the stage's files take up more than {STAGE_BYTES_MAX} bytes, at least "
+                    f"{trees.ENTRY_BYTES} each, or lie more than {trees.DEPTH_MAX} folders deep",
+                    tool=tool,
                 )
     finally:
         if not running.done():
@@ -206,27 +205,13 @@ def give(work: Path, uid: int | None) -> None:
     """
     if uid is None:
         return
-    for path in _walk(work):
-        with contextlib.suppress(FileNotFoundError):
-            if path.lstat().st_uid != uid:
-                os.chown(path, uid, uid, follow_symlinks=False)
 
+    def give_one(entry: os.DirEntry[str]) -> None:
+        if entry.stat(follow_symlinks=False).st_uid != uid:
+            os.chown(entry.path, uid, uid, follow_symlinks=False)
 
-def remove_odd(work: Path) -> None:
-    """Remove whatever is neither a file nor a folder: the builder would follow it, or wait for it."""
-    for path in list(_walk(work)):
-        with contextlib.suppress(FileNotFoundError):
-            kind = path.lstat().st_mode
-            if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
-                path.unlink()
-
-
-def _walk(folder: Path) -> Iterable[Path]:
-    """A folder and all it holds, without following links; folders that vanish or cannot be read are passed by."""
-    yield folder
-    for root, folders, files in os.walk(folder, followlinks=False):
-        for name in (*folders, *files):
-            yield Path(root) / name
+    os.chown(work, uid, uid)
+    trees.tidy(work, give_one)
 
 
 class UnsandboxedTools:

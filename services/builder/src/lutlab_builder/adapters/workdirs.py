@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import tempfile
 from pathlib import Path
+
+from lutlab_builder.adapters import trees
 
 _ABANDONED_AFTER_S = 24 * 3600
 
@@ -25,7 +26,7 @@ class TemporaryWorkdirs:
         for folder in self._root.glob("build-*"):
             with contextlib.suppress(OSError):
                 if now_s - folder.stat().st_mtime > _ABANDONED_AFTER_S:
-                    shutil.rmtree(folder, ignore_errors=True)
+                    trees.remove(folder)
         self.remove(fresh)
 
     def create(self) -> Path:
@@ -34,4 +35,4 @@ class TemporaryWorkdirs:
 
     def remove(self, folder: Path) -> None:
         """See `lutlab_builder.app.ports.Workdirs.remove`."""
-        shutil.rmtree(folder, ignore_errors=True)
+        trees.remove(folder)

@@ -27,6 +27,8 @@ log = structlog.get_logger(__name__)
 
 TIMING_EPSILON_MHZ = 0.005
 """nextpnr reports hundredths of a MHz."""
+CLOCK_CHARS_MAX = 200
+"""Of the name of a net, which the design chose: with it the report must fit into a command."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,7 @@ def make_report(run: Run, recipe: Recipe, measured: Measured, bitstream: bytes) 
         sys_clk_mhz=target.clk_hz / 1e6,
         target_mhz=target_mhz,
         timing_met=None if fmax_mhz is None else fmax_mhz + TIMING_EPSILON_MHZ >= target_mhz,
-        clock=clock,
+        clock=None if clock is None else clock[:CLOCK_CHARS_MAX],
         util=pnr.util(),
         synth_cells=measured.cells,
         warnings=diagnose.warnings(run.said(Stage.SYNTHESIZE, Stage.PLACE_AND_ROUTE)),

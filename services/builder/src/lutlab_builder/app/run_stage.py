@@ -44,6 +44,8 @@ ARTIFACT_BYTES_MAX = 64 << 20
 STAGE_BYTES_MAX = 256 << 20
 """What the artifacts of a stage may have together; those that do not fit any more are left out."""
 DETAILS_BYTES_MAX = 32 << 20
+SUMMARY_BYTES_MAX = 256 << 10
+"""It travels in a command, of which NATS takes a megabyte."""
 REASON_CHARS_MAX = 4000
 TAIL_LINES = 20
 PROGRESS_EVERY_S = 0.1
@@ -99,6 +101,10 @@ class Live(Protocol):
     async def progress(self, work: StageWork, done: int, total: int, unit: str) -> None:
         """Tell it; it may be lost."""
         ...
+
+
+class FilesClash(Exception):
+    """Two files of a project cannot lie beside each other."""
 
 
 @dataclass(frozen=True)
@@ -175,8 +181,8 @@ class StageService:
             log.info("stage_unwanted", job_id=str(work.job_id), stage=work.stage, attempt=work.attempt)
             return None
         started = time.monotonic()
+        folder = self._workdirs.create()  # first: if there is no room for it, no story was begun
         story = Story[Level](self._outlet(work, delivery))
-        folder = self._workdirs.create()
         try:
             outcome = await self._outcome(work, story, folder, started)
             await story.close()
@@ -185,6 +191,8 @@ class StageService:
             if delivery < DELIVERIES_MAX:
                 return Later(RETRY_WAIT_S)
             await self._reports.stage_completed(work, _error(Code.SOURCE_MISSING, str(missing)))
+        except FilesClash as clash:
+            await self._reports.stage_completed(work, _error(INVALID, str(clash)))
         except NoRoom as full:
             await self._reports.stage_completed(work, _error(Code.TRANSIT_FULL, str(full)))
         except BuildFailure as failure:  # the sandbox does not start: another builder may have one
@@ -293,10 +301,10 @@ class StageService:
             await self._blobs.put(details)
         return StageOutcome(
             status=result.status.value,
-            summary=result.summary,
+            summary=_summary(result.summary),
             details_digest=digest(details) if result.details else None,
             artifacts=tuple(artifacts),
-            reason=None if result.reason is None else result.reason[:REASON_CHARS_MAX],
+            reason=None if result.reason is None else _reason(result.reason),
         )
 
     async def _keep(self, artifact: Artifact, folder: Path, room: int) -> ArtifactRef | None:
@@ -339,16 +347,32 @@ def explained(error: BaseException) -> StageOutcome | None:
 
 def _error(code: str, reason: str, about: Json | None = None) -> StageOutcome:
     summary = {"error": about} if about else {}
-    return StageOutcome(status="error", code=str(code), reason=reason[:REASON_CHARS_MAX], summary=summary)
+    return StageOutcome(status="error", code=str(code), reason=_reason(reason), summary=summary)
+
+
+def _reason(text: str) -> str:
+    """A reason that the ledger can hold: its text has no NUL, and a reason may quote anything."""
+    return text.replace("\0", "\ufffd")[:REASON_CHARS_MAX]
+
+
+def _summary(summary: Json) -> Json:
+    """A summary that fits into a command, whatever the project's names made of it."""
+    size = len(msgspec.json.encode(summary))
+    if size <= SUMMARY_BYTES_MAX:
+        return summary
+    return {"cut": f"the summary had {size} bytes, too many to send; the details have it all"}
 
 
 def _write(root: Path, path: str, data: bytes) -> None:
-    """One file of the project; its path was checked when it was uploaded, and is again."""
+    """One file of the project; its path was checked when it was uploaded, and is again. Raises: FilesClash."""
     if PATH.fullmatch(path) is None or path.startswith("/") or ".." in path.split("/"):
         raise SourceMissing(f"{path!r} is no path within a project")
     place = root / path
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_bytes(data)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(data)
+    except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:
+        raise FilesClash(f"{path!r} lies in a file of the project, or is a folder of others: rename one") from error
     place.chmod(0o644)
 
 

@@ -69,7 +69,8 @@ class BuildFailure(Exception):
     def __init__(self, code: Code, message: str, stage: str | None = None) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
-        self.message = message[:MESSAGE_CHARS_MAX]
+        # The ledger's text holds no NUL, and a message may quote the design: its report would be refused.
+        self.message = message.replace("\0", "\ufffd")[:MESSAGE_CHARS_MAX]
         self.stage = stage
 
     def at(self, stage: str) -> BuildFailure:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 
 import nats.errors
 import nats.js.errors
@@ -15,7 +14,7 @@ from lutlab_events import codec, subjects
 from lutlab_events.envelope import Answer, EventEnvelope
 from lutlab_events.work import Control, Work
 from lutlab_scheduler.adapters.cancellation import raise_if_cancelled
-from lutlab_scheduler.app.ports import BlobUnavailable, BusFull, BusUnavailable
+from lutlab_scheduler.app.ports import BlobUnavailable, BusFull, BusUnavailable, StoredBlob
 from lutlab_transport import tracing
 from lutlab_transport.blobs import BlobCorrupt, BlobMissing, BlobStore
 from lutlab_transport.room import is_no_room
@@ -113,12 +112,8 @@ class NatsBlobs:
         with translated():
             return await self._store.stored_bytes()
 
-    async def recent(self, since: datetime) -> set[str]:
-        """Digests of what was put since."""
+    async def listed(self) -> list[StoredBlob]:
+        """Every blob."""
         with translated():
-            return await self._store.recent(since)
-
-    async def prune(self, bytes_max: int, needed: frozenset[str]) -> int:
-        """If there is more than `bytes_max`, take away what is not needed; how many blobs."""
-        with translated():
-            return await self._store.prune(bytes_max, needed)
+            found = await self._store.listed()
+        return [StoredBlob(blob.digest, blob.size_bytes, blob.put_at) for blob in found]

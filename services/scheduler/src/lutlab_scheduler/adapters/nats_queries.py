@@ -11,7 +11,7 @@ from nats.aio.msg import Msg
 from lutlab_events import codec, queries
 from lutlab_scheduler.adapters.nats_bus import translated
 from lutlab_scheduler.app.inspect import state_at
-from lutlab_scheduler.app.ports import BusUnavailable, History, StoreUnavailable
+from lutlab_scheduler.app.ports import BusUnavailable, History, StoreUnavailable, Unstorable
 
 log = structlog.get_logger(__name__)
 
@@ -26,7 +26,7 @@ async def answer_queries(nc: Client, history: History) -> None:
     async def answer(message: Msg) -> None:
         try:
             told = await state_at(history, queries.decode_state_query(message.data))
-        except (codec.Undecodable, StoreUnavailable) as error:
+        except (codec.Undecodable, StoreUnavailable, Unstorable) as error:  # the last: a name no database can hold
             log.warning("query_failed", subject=message.subject, reason=str(error))
             told = queries.StateAnswer(stream="", error=str(error))
         try:

@@ -13,9 +13,11 @@ TIMEOUT_S = 300.0
 SQL_FORGET_LOGS = """
 with gone as (
     delete from job_logs where job_id in (
-        select job_id from jobs j
-        where status in ('complete', 'failed', 'cancelled') and updated_at < $1
-          and exists (select from job_logs l where l.job_id = j.job_id)
+        select job_id from (
+            select job_id from jobs where status in ('complete', 'failed', 'cancelled') and updated_at < $1
+            union all
+            select job_id from verifications where status not in ('queued', 'running') and updated_at < $1
+        ) ended where exists (select from job_logs l where l.job_id = ended.job_id)
         limit $2
     ) returning job_id
 )

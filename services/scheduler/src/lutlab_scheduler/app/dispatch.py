@@ -8,8 +8,10 @@ must hold up the work behind it.
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from uuid import UUID
@@ -46,21 +48,26 @@ BITSTREAM_MISSING = "bitstream_missing"
 
 
 class Carrier:
-    """Makes sure that a blob is in NATS before work that needs it is sent."""
+    """Makes sure that a blob is in NATS before work that needs it is sent, and takes out what nobody needs.
+
+    One at a time: between the look whether a blob is needed and its end nobody may be told that it is there.
+    """
 
     def __init__(self, archive: Archive, blobs: Blobs) -> None:
         self._archive = archive
         self._blobs = blobs
         self._known: OrderedDict[str, None] = OrderedDict()
+        self._door = asyncio.Lock()
+        self._watched: list[set[str]] = []
         self._file_sets: OrderedDict[str, list[str]] = OrderedDict()
 
     def forget(self) -> None:
         """NATS may have lost its blobs."""
         self._known.clear()
 
-    def knows(self, digest: str) -> bool:
-        """Whether somebody may be sent to this blob in NATS."""
-        return digest in self._known
+    async def take_over(self, digest: str) -> None:
+        """Take a blob that is archived out of NATS, unless somebody may be sent to it there. Raises: BusUnavailable."""
+        await self.take_out(digest, self._known)
 
     def note(self, digest: str) -> None:
         """This blob is in NATS."""
@@ -79,11 +86,36 @@ class Carrier:
             BusUnavailable: not now.
             BlobUnavailable: it is nowhere.
         """
-        if digest in self._known:
-            return
-        if not await self._blobs.exists(digest):
-            await self._blobs.put(await self._archive.get(digest))
-        self.note(digest)
+        for asked in self._watched:
+            asked.add(digest)
+        async with self._door:
+            if digest in self._known:
+                return
+            if not await self._blobs.exists(digest):
+                await self._blobs.put(await self._archive.get(digest))
+            self.note(digest)
+
+    @contextmanager
+    def watching(self) -> Iterator[set[str]]:
+        """The blobs that work is sent for while the block runs."""
+        asked: set[str] = set()
+        self._watched.append(asked)
+        try:
+            yield asked
+        finally:
+            self._watched.remove(asked)
+
+    async def take_out(self, digest: str, asked: Collection[str]) -> bool:
+        """Take a blob out of NATS, unless it is among those that were asked for; whether it went. Raises:
+        BusUnavailable."""
+        async with self._door:
+            if digest in asked:
+                return False
+            try:
+                await self._blobs.delete(digest)
+            finally:
+                self._known.pop(digest, None)  # also if `note` was called meanwhile, or nobody knows whether it went
+            return True
 
     async def files_of(self, files_digest: str) -> list[str]:
         """The digests of a file set's files. Raises: BlobUnavailable."""

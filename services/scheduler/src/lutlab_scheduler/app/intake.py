@@ -79,8 +79,7 @@ class Intake:
         if await self._archive.has(digest):
             return
         await self._archive.put(digest, await self._blobs.get(digest))
-        if not self._carrier.knows(digest):  # it may be a file of a project too
-            await self._blobs.delete(digest)
+        await self._carrier.take_over(digest)  # it may be a file of a project too
 
     async def _archive_blob(self, digest: str) -> None:
         if await self._archive.has(digest):

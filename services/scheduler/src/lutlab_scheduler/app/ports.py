@@ -209,6 +209,15 @@ class Archive(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class StoredBlob:
+    """A blob in NATS, and when it was put, by the clock of whoever put it."""
+
+    digest: str
+    size_bytes: int
+    put_at: datetime
+
+
 class Blobs(Protocol):
     """Blobs in NATS: how they travel between hosts."""
 
@@ -232,12 +241,8 @@ class Blobs(Protocol):
         """How much all blobs take up. Raises: BusUnavailable."""
         ...
 
-    async def recent(self, since: datetime) -> set[str]:
-        """Digests of what was put since, by the clock of whoever put it. Raises: BusUnavailable."""
-        ...
-
-    async def prune(self, bytes_max: int, needed: frozenset[str]) -> int:
-        """If there is more than `bytes_max`, take away what is not needed; how many blobs. Raises: BusUnavailable."""
+    async def listed(self) -> Sequence[StoredBlob]:
+        """Every blob. Raises: BusUnavailable."""
         ...
 
 

@@ -75,13 +75,22 @@ async def make_room(blobs: Blobs, carrier: Carrier, world: World, clock: Clock, 
     """Take from NATS what nobody needs now, if it holds too much. Raises: StoreUnavailable, BusUnavailable."""
     if await blobs.stored_bytes() <= bytes_max:
         return
-    # A builder puts what it made, and then reports it; until that is archived, it is nowhere else.
-    arriving = await carrier.arriving(await blobs.recent(clock.now() - ARRIVES_WITHIN))
-    count = await blobs.prune(bytes_max, needed(world) | await needed_files(world, carrier) | arriving)
+    count = 0
+    with carrier.watching() as asked:
+        # Looked at once, and first: what is put, or asked for, after this stays.
+        found = await blobs.listed()
+        if sum(blob.size_bytes for blob in found) <= bytes_max:
+            return
+        since = clock.now() - ARRIVES_WITHIN
+        # A builder puts what it made, and then reports it; until that is archived, it is nowhere else.
+        arriving = await carrier.arriving({blob.digest for blob in found if blob.put_at >= since})
+        files = await needed_files(world, carrier)
+        kept = needed(world) | files | arriving
+        for blob in found:
+            if blob.digest not in kept and await carrier.take_out(blob.digest, asked):
+                count += 1
     if count:
         log.info("room_made", blobs=count)
-        # Whatever is sent next is looked for first.
-        carrier.forget()
 
 
 async def clear_out(attic: Attic, clock: Clock, retention: Retention) -> int:

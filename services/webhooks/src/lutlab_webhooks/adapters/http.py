@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import ssl
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import httpcore
 
 from lutlab_hooks.addresses import Network, UrlRefused, check_address, check_url
+from lutlab_webhooks.adapters.names import Names
 from lutlab_webhooks.app.ports import Reply
 
 ATTEMPT_S = 15.0
@@ -26,8 +26,9 @@ HEADER_CHARS_MAX = 256
 class CheckedBackend(httpcore.AsyncNetworkBackend):
     """Connects only to addresses that may be called."""
 
-    def __init__(self, allowed: tuple[Network, ...]) -> None:
+    def __init__(self, allowed: tuple[Network, ...], names: Names) -> None:
         self._allowed = allowed
+        self._names = names
         self._inner = httpcore.AnyIOBackend()
 
     async def connect_tcp(
@@ -39,8 +40,7 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         """A connection to an address of `host`. Raises: UrlRefused if any of its addresses may not be called."""
-        infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        addresses = [str(info[4][0]) for info in infos]
+        addresses = await self._names.addresses(host)
         # One bad address among good ones is how names are rebound: refuse the name.
         checked = [str(check_address(address, self._allowed)) for address in addresses]
         problem: Exception = OSError(f"{host} has no address")
@@ -67,6 +67,7 @@ class HttpSender:
     def __init__(self, allowed: tuple[Network, ...] = (), *, context: ssl.SSLContext | None = None) -> None:
         self._allowed = allowed
         self._context = context or ssl.create_default_context()
+        self._names = Names()
 
     async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
         """One POST. Never raises: what goes wrong is in the reply."""
@@ -78,12 +79,18 @@ class HttpSender:
             return Reply(error=f"refused: {error}")
         except TimeoutError:
             return Reply(error=f"no answer within {ATTEMPT_S:g} s")
-        except (OSError, httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
+        except (
+            OSError,
+            ValueError,  # what TLS says to a name that can be none
+            httpcore.NetworkError,
+            httpcore.ProtocolError,
+            httpcore.TimeoutException,
+        ) as error:
             return Reply(error=f"{type(error).__name__}: {error}"[:HEADER_CHARS_MAX])
 
     async def _post(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
         async with httpcore.AsyncConnectionPool(
-            ssl_context=self._context, network_backend=CheckedBackend(self._allowed), max_connections=1
+            ssl_context=self._context, network_backend=CheckedBackend(self._allowed, self._names), max_connections=1
         ) as pool:
             timeouts = {"connect": CONNECT_S, "read": ATTEMPT_S, "write": ATTEMPT_S, "pool": ATTEMPT_S}
             fields = {**headers, "content-length": str(len(body)), "connection": "close"}

@@ -88,7 +88,10 @@ on conflict (webhook_id) do update set failing_since = coalesce(webhook_progress
 SQL_WORKING = "update webhook_progress set failing_since = null where webhook_id = $1 and failing_since is not null"
 SQL_HURRY = "update webhook_deliveries set next_at = $2 where webhook_id = $1 and status = 'pending' and next_at > $2"
 SQL_FORGET_ATTEMPTS = "delete from webhook_attempts where at < $1"
-SQL_FORGET = "delete from webhook_deliveries where updated_at < $1 and status <> 'pending'"
+SQL_FORGET = """
+delete from webhook_deliveries d where updated_at < $1 and (status <> 'pending'
+  or exists (select from webhooks w where w.webhook_id = d.webhook_id and w.state = 'deleted'))
+"""
 
 
 @contextmanager
@@ -169,7 +172,7 @@ class PostgresStore:
                     await connection.execute(SQL_HURRY, delivery.webhook_id, now)
 
     async def forget(self, before: datetime) -> int:
-        """Delete deliveries that ended before this moment."""
+        """Delete deliveries that ended before this moment, or whose endpoint did."""
         with translated():
             await self._pool.execute(SQL_FORGET_ATTEMPTS, before)
             return int((await self._pool.execute(SQL_FORGET, before)).rpartition(" ")[2])

@@ -11,6 +11,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -44,6 +45,9 @@ SLOTS = 4
 DISABLE_AFTER = timedelta(days=4)
 """Longer than all attempts of a delivery together."""
 GONE = 410
+ERROR_CHARS_MAX = 256
+UNRECORDED_WAIT_S = 5.0
+"""Until an attempt that could not be recorded is made again, so that no endpoint gets it as fast as it answers."""
 USER_AGENT = "lutlab-webhooks/1"
 
 
@@ -61,7 +65,9 @@ class Courier:
         jitter: Callable[[], float],
         disable_after: timedelta = DISABLE_AFTER,
         attempted: Counter[str] | None = None,
+        unrecorded_wait_s: float = UNRECORDED_WAIT_S,
     ) -> None:
+        self._unrecorded_wait_s = unrecorded_wait_s
         self._store = store
         self._sender = sender
         self._disabler = disabler
@@ -158,14 +164,22 @@ class Courier:
             task.add_done_callback(self._tasks.discard)
 
     async def _deliver(self, endpoint: Endpoint, delivery: Delivery) -> None:
+        release, wait_s = partial(self._release, delivery.delivery_id), 0.0
         try:
             await self._attempt(endpoint, delivery)
         except StoreUnavailable as error:  # the attempt is not recorded, so it is made again
             log.warning("attempt_unrecorded", delivery_id=str(delivery.delivery_id), reason=str(error))
+            wait_s = self._unrecorded_wait_s
         finally:
-            del self._under_way[delivery.delivery_id]
-            self._ended.add(delivery.delivery_id)
-            self.woken.set()
+            if wait_s:
+                asyncio.get_running_loop().call_later(wait_s, release)
+            else:
+                release()
+
+    def _release(self, delivery_id: UUID) -> None:
+        del self._under_way[delivery_id]
+        self._ended.add(delivery_id)
+        self.woken.set()
 
     async def _attempt(self, endpoint: Endpoint, delivery: Delivery) -> None:
         at, started = self._clock.now(), time.monotonic()
@@ -201,7 +215,12 @@ class Courier:
             signed = signatures(str(delivery.delivery_id), int(at.timestamp()), body, secrets)
         except BoxUnopened as error:
             return shown, Reply(error=str(error))
-        reply = await self._sender.send(endpoint.url, {**shown, **signed}, body)
+        try:
+            reply = await self._sender.send(endpoint.url, {**shown, **signed}, body)
+        except Exception as error:
+            # A defect, but an attempt all the same: one that were not recorded would be made again at once, for ever.
+            log.exception("attempt_crashed", delivery_id=str(delivery.delivery_id))
+            reply = Reply(error=f"the attempt failed: {error!r}"[:ERROR_CHARS_MAX])
         return {**shown, **{k: v for k, v in signed.items() if "ignature" not in k}}, reply
 
     def _verdict(self, delivery: Delivery, reply: Reply, now: datetime) -> tuple[str, datetime]:

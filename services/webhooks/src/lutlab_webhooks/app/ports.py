@@ -120,7 +120,8 @@ class Store(Protocol):
         ...
 
     async def forget(self, before: datetime) -> int:
-        """Delete deliveries that ended before this moment; how many that were."""
+        """Delete deliveries that ended before this moment, or that an endpoint still owed when it was deleted; how many
+        that were."""
         ...
 
 

@@ -35,5 +35,5 @@ def parse_retry_after(text: str | None, now: datetime) -> timedelta | None:
         return timedelta(seconds=min(int(text), int(RETRY_AFTER_MAX.total_seconds())))
     try:
         return max(parsedate_to_datetime(text) - now, timedelta(0))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):  # the last for a day, or an offset, of twenty digits
         return None

@@ -1,0 +1,21 @@
+"""What a simulation's own code wrote about its tests is read with care."""
+
+from __future__ import annotations
+
+import pytest
+
+from lutlab_verify.simulation.results import from_cocotb
+
+LAUGHS = """<?xml version="1.0" encoding="UTF-16"?><!DOCTYPE t [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;&a;">]>
+<testsuites><testsuite><testcase name="&b;" classname="t"/></testsuite></testsuites>"""
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le"])
+def test_entities_are_refused_in_whatever_encoding(encoding: str) -> None:
+    with pytest.raises(ValueError, match=r"document type|codec"):
+        from_cocotb(LAUGHS.replace("UTF-16", encoding).encode(encoding), 1, "t.py")
+
+
+def test_results_are_read() -> None:
+    xml = b'<?xml version="1.0" encoding="UTF-8"?><testsuites><testcase name="a" classname="t"/></testsuites>'
+    assert [test.name for test in from_cocotb(xml, 1, "t.py")] == ["t.a"]
