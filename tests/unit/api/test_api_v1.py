@@ -54,7 +54,7 @@ async def test_hints_name_the_field_and_the_nearest_valid_value(lab: Lab, ada: h
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
-        ("GET", "/api/v1/nowhere", 404, "not_found"),
+        ("GET", "/api/v1/nowhere", 404, "NOT_FOUND"),
         ("PUT", "/api/v1/boards", 405, "method_not_allowed"),
         ("GET", "/api/v1/boards/9", 404, "fpga_not_found"),
         ("GET", "/api/v1/jobs/x", 404, "job_not_found"),

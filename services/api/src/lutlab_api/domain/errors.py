@@ -56,6 +56,7 @@ class Code(StrEnum):
     # -- what is not there, or not so
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
+    UPGRADE_REQUIRED = "upgrade_required"
     FPGA_NOT_FOUND = "fpga_not_found"
     FPGA_NOT_RESERVED = "fpga_not_reserved"
     FPGA_BUSY = "fpga_busy"

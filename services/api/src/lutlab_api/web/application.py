@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lutlab_api.app.ports import Ids
 from lutlab_api.web import (
@@ -34,9 +35,11 @@ from lutlab_api.web import (
 from lutlab_api.web.asked import Api
 from lutlab_api.web.documented import unreadable
 from lutlab_api.web.edge import BodyLimits, Edge
+from lutlab_api.web.head import Head
 from lutlab_api.web.hot import Hot
 from lutlab_api.web.limits import Limits
 from lutlab_api.web.models import Health
+from lutlab_api.web.paths import Paths
 from lutlab_api.web.services import Services
 
 VERSION = version("lutlab")
@@ -121,11 +124,12 @@ def create_app(
     errors.install(app)
     app.add_api_route("/health", health, methods=["GET"], tags=["health"], summary="Is the lab all right?")
     app.add_api_route("/api/v1/health", health, methods=["GET"], tags=["health"], summary="Is the lab all right?")
-    for path in ("/health", "/api/v1/health"):  # some load balancers ask so
-        app.add_api_route(path, health, methods=["HEAD"], include_in_schema=False)
     for module in ROUTES:
         app.include_router(module.router)
     app.include_router(routes_v1_projects.schemas)
+    routers = [app.router, *(module.router for module in ROUTES), routes_v1_projects.schemas]
+    app.state.paths = Paths(route for router in routers for route in router.routes)
+    app.router.default = partial(_serve_nothing, app.router.default)
     settings = services.settings
     limits = BodyLimits(
         upload_bytes_max=settings.upload_bytes_max,
@@ -134,9 +138,18 @@ def create_app(
     )
     app.add_middleware(Hot)
     app.add_middleware(Limits, services=services)
+    app.add_middleware(Head)
     app.add_middleware(Edge, ids=ids, limits=limits)
     app.add_middleware(routes_ops.Measure)
     return app
+
+
+async def _serve_nothing(otherwise: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """What is at no route; a WebSocket, too, is refused with words."""
+    if scope["type"] == "websocket":
+        await errors.unknown("a WebSocket at this path", scope["path"])(scope, receive, send)
+    else:
+        await otherwise(scope, receive, send)
 
 
 def _document(app: FastAPI) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -18,6 +19,7 @@ from lutlab_api.web.models import OWNER, PRINTABLE
 from lutlab_api.web.models_run import BATCH_FORM, ONE_FORM
 from lutlab_api.web.models_verification import NAME, PDK, TOP
 from lutlab_api.web.paging import known_fields
+from lutlab_api.web.paths import Paths
 from lutlab_api.web.status import contract_of, status_of
 from lutlab_events.rejections import Rejection
 
@@ -32,11 +34,12 @@ RETRYABLE = frozenset(
         Code.REQUEST_IN_PROGRESS,
     }
 )
-V1 = "/api/v1/"
+V1 = "/api/v1"
 CONTRACT = re.compile(
     r"/api/v1/((projects|webhooks)(/|$)|jobs/job_|jobs/[^/]+/(cancel|logs|results|reports|compare)(/|$))"
 )
 INPUT_CHARS_MAX = 80
+PATH_CHARS_MAX = 200
 PROBLEMS_MAX = 5
 SIMILARITY_MIN = 0.5
 WORDS = {
@@ -49,7 +52,7 @@ WORDS = {
 """What patterns of fields mean to a person."""
 _PLACES = frozenset({"body", "path", "query", "header", "cookie", ONE_FORM, BATCH_FORM})
 """Parts of a problem's place that are no names of fields."""
-_STATUS_CODES = {400: Code.MALFORMED_BODY, 404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED, 413: Code.BODY_TOO_LARGE}
+_STATUS_CODES = {400: Code.MALFORMED_BODY, 413: Code.BODY_TOO_LARGE}
 
 
 def body_of(code: str, message: str, job_id: object = None) -> dict[str, Any]:
@@ -67,7 +70,7 @@ def v1_body_of(code: str, message: str, details: Mapping[str, Any]) -> dict[str,
 
 def is_v1(path: str) -> bool:
     """Whether errors of this path have the form of /api/v1."""
-    return path.startswith(V1)
+    return path == V1 or path.startswith(f"{V1}/")
 
 
 def is_contract(path: str) -> bool:
@@ -164,23 +167,36 @@ def hint(problem: Mapping[str, Any]) -> dict[str, Any]:
 
 async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, StarletteHTTPException)
+    path: str = request.scope["path"]
     detail: Any = error.detail
-    is_new = is_v1(request.scope["path"])
-    if is_contract(request.scope["path"]):
-        code = (
-            detail["error"] if isinstance(detail, dict) else _STATUS_CODES.get(error.status_code, Code.INTERNAL_ERROR)
-        )
-        message = detail["message"] if isinstance(detail, dict) else f"{request.method} {request.url.path}: {detail}"
-        return JSONResponse(contract_body_of(code, message, {}), status_code=error.status_code, headers=error.headers)
     if isinstance(detail, dict):  # raised by this package, already in the older form
-        body = v1_body_of(detail["error"], detail["message"], {}) if is_new else {"detail": detail}
-        return JSONResponse(body, status_code=error.status_code, headers=error.headers)
+        return _answer(path, error.status_code, detail["error"], detail["message"], error.headers)
+    what = f"{request.method} {request.url.path[:PATH_CHARS_MAX]}"
+    paths: Paths = request.app.state.paths
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        if paths.is_websocket(path):
+            message = f"{what} is a WebSocket: ask for an upgrade to it"
+            return _answer(path, HTTPStatus.UPGRADE_REQUIRED, Code.UPGRADE_REQUIRED, message, {"Upgrade": "websocket"})
+        return unknown(what, path)
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = ", ".join(paths.methods(path))
+        message = f"{what} is not possible, but {allowed}; see /docs for what is"
+        return _answer(path, error.status_code, Code.METHOD_NOT_ALLOWED, message, {"Allow": allowed})
     code = _STATUS_CODES.get(error.status_code, Code.INTERNAL_ERROR)
-    what = f"{request.method} {request.url.path}"
-    messages = {
-        Code.NOT_FOUND: f"there is no {what}; see /docs for what there is",
-        Code.METHOD_NOT_ALLOWED: f"{what} is not possible; see /docs for what is",
-    }
-    message = messages.get(code, str(error.detail))
-    body = v1_body_of(code, message, {}) if is_new else body_of(code, message)
-    return JSONResponse(body, status_code=error.status_code, headers=error.headers)
+    return _answer(path, error.status_code, code, str(detail), error.headers)
+
+
+def unknown(what: str, path: str) -> JSONResponse:
+    """The answer for a path that nothing is served at; under /api/v1 with the verification contract's code."""
+    message = f"there is no {what}; see /docs for what there is"
+    if is_v1(path):
+        return JSONResponse(contract_body_of(Code.NOT_FOUND, message, {}), status_code=HTTPStatus.NOT_FOUND)
+    return _answer(path, HTTPStatus.NOT_FOUND, Code.NOT_FOUND, message, None)
+
+
+def _answer(path: str, status: int, code: str, message: str, headers: Mapping[str, str] | None) -> JSONResponse:
+    if is_contract(path):
+        body = contract_body_of(code, message, {})
+    else:
+        body = v1_body_of(code, message, {}) if is_v1(path) else body_of(code, message)
+    return JSONResponse(body, status_code=status, headers=headers)

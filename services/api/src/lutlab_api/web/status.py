@@ -71,6 +71,7 @@ MEANINGS: dict[str, Meaning] = {
     # -- what is not there
     Code.NOT_FOUND: Meaning(H.NOT_FOUND, "there is no GET /nowhere; see /docs"),
     Code.METHOD_NOT_ALLOWED: Meaning(H.METHOD_NOT_ALLOWED, "PUT is not for /fpga; see /docs"),
+    Code.UPGRADE_REQUIRED: Meaning(H.UPGRADE_REQUIRED, "GET /fpga/3/stream is a WebSocket: ask for an upgrade to it"),
     Rejection.FPGA_NOT_FOUND: Meaning(H.NOT_FOUND, "there is no board 99; list the lab's boards with GET /fpga"),
     Rejection.JOB_NOT_FOUND: Meaning(H.NOT_FOUND, "there is no job 'a1b2' here; list yours with GET /jobs"),
     Rejection.NO_ACTIVE_SESSION: Meaning(H.NOT_FOUND, "board 3 has no session; it is idle"),
