@@ -35,7 +35,7 @@ async def test_head_is_get_without_the_body(lab: Lab) -> None:
                 assert head.status_code == get.status_code, url
                 told, wanted = ({n: v for n, v in a.headers.items() if n not in VARYING} for a in (head, get))
                 assert told == wanted, url
-        assert {(await client.head(path)).status_code for path in ("/", "/docs", "/redoc", "/openapi.json")} == {200, 307}
+        assert [(await client.head(path)).status_code for path in ("/", "/docs", "/openapi.json")] == [307, 200, 200]
 
 
 async def test_head_ends_what_has_no_end(lab: Lab, ada: httpx.AsyncClient) -> None:

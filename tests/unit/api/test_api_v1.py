@@ -211,6 +211,33 @@ async def test_artifacts_are_for_their_owner(public_lab: Lab) -> None:
         assert error_of(await ada.get(f"{base}/source"))[:2] == (404, "artifact_not_found")
 
 
+@pytest.mark.parametrize(
+    ("filename", "told"),
+    [
+        ("design.v", 'attachment; filename="design.v"'),
+        ('a";b.v', "attachment; filename=\"a__b.v\"; filename*=UTF-8''a%22%3Bb.v"),
+        (
+            "счётчик.v",
+            "attachment; filename=\"_______.v\"; filename*=UTF-8''%D1%81%D1%87%D1%91%D1%82%D1%87%D0%B8%D0%BA.v",
+        ),
+    ],
+)
+async def test_a_download_has_its_name_whatever_it_is(
+    lab: Lab, ada: httpx.AsyncClient, filename: str, told: str
+) -> None:
+    lab.ledger.add(job(1))
+    lab.ledger.blobs = {digest(b"x"): b"x"}
+    lab.ledger.details[UUID(int=1)] = {"source_digest": digest(b"x"), "filename": filename}
+    got = await ada.get(f"/api/v1/jobs/{UUID(int=1)}/artifacts/source")
+    assert (got.status_code, got.content, got.headers["Content-Disposition"]) == (200, b"x", told)
+
+
+async def test_media_types_have_no_case(lab: Lab, ada: httpx.AsyncClient) -> None:
+    body = b'--b\r\nContent-Disposition: form-data; name="file"; filename="d.v"\r\n\r\nmodule m; endmodule\r\n--b--\r\n'
+    answer = await ada.post("/submit", content=body, headers={"Content-Type": "Multipart/Form-Data; boundary=b"})
+    assert answer.status_code == 202, answer.text
+
+
 def test_every_post_takes_an_idempotency_key(lab: Lab) -> None:
     paths = lab.app.openapi()["paths"]
     posts = {path: methods["post"] for path, methods in paths.items() if "post" in methods}

@@ -42,11 +42,10 @@ class BodyLimits:
 
     def of(self, content_type: str, path: str) -> int:
         """The limit for a body of this content type on this path."""
-        if content_type.startswith("multipart/") and PROJECT_UPLOAD.fullmatch(path):
-            return self.project_upload_bytes_max + MULTIPART_OVERHEAD_BYTES
-        if content_type.startswith("multipart/"):
-            return self.upload_bytes_max + MULTIPART_OVERHEAD_BYTES
-        return self.json_bytes_max
+        if not content_type.lower().startswith("multipart/"):
+            return self.json_bytes_max
+        most = self.project_upload_bytes_max if PROJECT_UPLOAD.fullmatch(path) else self.upload_bytes_max
+        return most + MULTIPART_OVERHEAD_BYTES
 
 
 class Edge:

@@ -1,4 +1,4 @@
-"""HEAD wherever there is GET (RFC 9110, 9.3.2): the same headers, without the body, and without declaring it anywhere."""
+"""HEAD wherever there is GET (RFC 9110, 9.3.2): the same headers without the body; no route declares it."""
 
 from __future__ import annotations
 

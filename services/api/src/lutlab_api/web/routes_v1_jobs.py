@@ -12,14 +12,14 @@ from lutlab_api.app.reads import parse_job_id
 from lutlab_api.domain.errors import Code
 from lutlab_api.domain.verification import parse_verification
 from lutlab_api.domain.views import Caller
-from lutlab_api.web import jobs, routes_v1_verification
+from lutlab_api.web import downloads, jobs, routes_v1_verification
 from lutlab_api.web.asked import FPGA_ID_MAX, Api, JobId, Reader, Reading, Submitting
 from lutlab_api.web.documented import ASK, JOB, READ, errors_v1
 from lutlab_api.web.models import OWNER, Accepted, Job, JobDetails
 from lutlab_api.web.models_v1 import Artifact, Artifacts, Jobs
 from lutlab_api.web.models_verification import StageArtifacts, Verification
 from lutlab_api.web.paging import PageQuery, Strict, cursor_of, job_before
-from lutlab_api.web.polling import NOT_MODIFIED, Polled, answer_news, tag_of
+from lutlab_api.web.polling import NOT_MODIFIED, Polled, answer_news
 from lutlab_api.web.routes_boards import UPLOAD_ERRORS
 from lutlab_api.web.routes_jobs import cancel, get_logs, get_result
 from lutlab_api.web.services import Services
@@ -192,11 +192,4 @@ async def download(
     if parse_verification(job_id) is not None:
         return await routes_v1_verification.download(job_id, name, stage, api=api, caller=reader, poll=poll)
     found = await api.artifacts.download(job_id, name, reader)
-    headers = {
-        "ETag": tag_of(found.data),
-        "Content-Disposition": f'attachment; filename="{found.filename}"',
-        "X-Content-Type-Options": "nosniff",
-    }
-    if poll.has(found.data):
-        return Response(status_code=304, headers=headers)
-    return Response(found.data, media_type=found.artifact.media_type, headers=headers)
+    return downloads.download(found.data, found.artifact.media_type, found.filename, poll)

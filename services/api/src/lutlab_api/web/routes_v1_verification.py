@@ -13,6 +13,7 @@ from fastapi.responses import Response, StreamingResponse
 from lutlab_api.domain.errors import ApiError, Code, Missing, NotAuthenticated
 from lutlab_api.domain.verification import STAGES, VerificationView
 from lutlab_api.domain.views import Caller
+from lutlab_api.web import downloads
 from lutlab_api.web.asked import Api, IdempotencyKey, JobId, Reading, Submitting
 from lutlab_api.web.documented import ASK, JOB, READ, errors_contract
 from lutlab_api.web.models_verification import (
@@ -26,7 +27,7 @@ from lutlab_api.web.models_verification import (
     Verification,
     result_of,
 )
-from lutlab_api.web.polling import Poll, answer_news, tag_of
+from lutlab_api.web.polling import Poll, answer_news
 from lutlab_api.web.services import Services
 from lutlab_events.rejections import Rejection
 from lutlab_events.verification import verification_stream
@@ -75,15 +76,8 @@ async def download(
     """One artifact."""
     job = await api.verifications.get(job_id, known(caller))
     found = await api.verifications.download(job, name, stage)
-    filename = found.artifact.name.rpartition("/")[2].replace('"', "_")
-    headers = {
-        "ETag": tag_of(found.data),
-        "Content-Disposition": f'attachment; filename="{filename}"',
-        "X-Content-Type-Options": "nosniff",
-    }
-    if poll.has(found.data):
-        return Response(status_code=304, headers=headers)
-    return Response(found.data, media_type=found.artifact.media_type, headers=headers)
+    filename = found.artifact.name.rpartition("/")[2]
+    return downloads.download(found.data, found.artifact.media_type, filename, poll)
 
 
 # -- verification's own --------------------------------------------------------------------------------------
@@ -190,8 +184,7 @@ async def report(
     It changes nothing, so that asking again is safe with and without an Idempotency-Key.
     """
     made = await api.reports.render(job_id, caller, wanted.format, wanted.include, wanted.template)
-    headers = {"Content-Disposition": f'attachment; filename="{made.filename}"', "X-Content-Type-Options": "nosniff"}
-    return Response(made.body, media_type=made.media_type, headers=headers)
+    return Response(made.body, media_type=made.media_type, headers=downloads.headers_of(made.filename))
 
 
 @router.get(
