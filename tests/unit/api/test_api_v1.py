@@ -11,6 +11,7 @@ import pytest
 from api_fakes import ADA, BOB, ROOT, SESSION, T0, Lab, board, error_of, job, reserved
 
 from lutlab_api.domain.views import AgentView
+from lutlab_api.web.paging import cursor_of
 from lutlab_events.commands import ReleaseSession, SubmitBuild
 from lutlab_events.ids import digest
 from lutlab_events.values import BoardState, JobStatus, Scope
@@ -99,6 +100,38 @@ async def test_pages_of_boards(lab: Lab, ada: httpx.AsyncClient) -> None:
             break
     assert seen == [0, 1, 2, 3, 4]
     assert [b["fpga_id"] for b in (await ada.get("/api/v1/boards?page=2&per_page=3")).json()["boards"]] == [3, 4]
+
+
+async def test_a_cursor_is_not_shifted_by_what_comes_and_goes(lab: Lab, ada: httpx.AsyncClient) -> None:
+    """Neither is a board left out because one before it was forgotten, nor told twice because one came."""
+
+    async def page(path: str, **query: str) -> tuple[list[int], str | None]:
+        answer = (await ada.get(path, params={"per_page": "2", **query})).json()
+        entries = answer.get("boards") or answer["queue"]
+        return [each.get("place", each["fpga_id"]) for each in entries], answer["next_cursor"]
+
+    lab.ledger.add(*(board(n) for n in (1, 2, 3, 4)))
+    shown, cursor = await page("/api/v1/boards")
+    assert (shown, bool(cursor)) == ([1, 2], True)
+    del lab.ledger.board_views[1]
+    assert await page("/api/v1/boards", cursor=str(cursor)) == ([3, 4], None)
+    lab.ledger.add(board(0), board(1))
+    assert await page("/api/v1/boards", cursor=str(cursor)) == ([3, 4], None)
+    lab.ledger.add(*(job(n, status=JobStatus.QUEUED) for n in (1, 2, 3, 4)))
+    shown, first = await page("/api/v1/queue")
+    lab.ledger.add(job(1))  # the first in line is through, and everybody moves up
+    assert await page("/api/v1/queue", cursor=str(first)) == ([2, 3], None)
+    assert (await error(ada, "GET", f"/api/v1/agents?cursor={cursor}"))["code"] == "scope_missing"
+    for wrong in (cursor_of("2"), cursor_of('["x"]'), cursor_of("[[1]]"), cursor_of("{}")):
+        found = await error(ada, "GET", f"/api/v1/boards?cursor={wrong}")
+        assert (found["code"], found["details"]) == ("invalid_cursor", {"field": "cursor"}), wrong
+
+
+async def test_the_last_page_has_no_cursor_even_if_it_is_full(lab: Lab, ada: httpx.AsyncClient) -> None:
+    lab.ledger.add(*(job(n) for n in range(1, 5)))
+    first = (await ada.get("/api/v1/jobs?per_page=2")).json()
+    last = (await ada.get("/api/v1/jobs", params={"per_page": 2, "cursor": first["next_cursor"]})).json()
+    assert (len(last["jobs"]), last["next_cursor"]) == (2, None)
 
 
 @pytest.mark.parametrize("path", ["/api/v1/boards/0", f"/api/v1/jobs/{UUID(int=1)}", f"/jobs/{UUID(int=1)}", "/fpga/0"])

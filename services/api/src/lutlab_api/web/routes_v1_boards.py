@@ -32,7 +32,7 @@ router = APIRouter(prefix="/api/v1", tags=["v1 boards"])
 @router.get("/boards", summary="List the boards", responses=errors_v1(*READ, *LISTED))
 async def list_boards(api: Api, reader: Reader, query: Paged) -> Boards:
     """Every board of the lab, by number."""
-    boards, page = page_of(await api.reads.boards(), query)
+    boards, page = page_of(await api.reads.boards(), query, lambda board: (board.fpga_id,))
     return Boards.model_validate({"boards": [Fpga.of(board) for board in boards], **page})
 
 
@@ -93,7 +93,7 @@ router.post(
 @router.get("/sessions", summary="List sessions", responses=errors_v1(*READ, *LISTED))
 async def list_sessions(api: Api, reader: Reader, query: Paged) -> Sessions:
     """Who has which board and until when, by board."""
-    sessions, page = page_of(await api.reads.sessions(), query)
+    sessions, page = page_of(await api.reads.sessions(), query, lambda session: (session.fpga_id,))
     return Sessions.model_validate({"sessions": [Session.of(each) for each in sessions], **page})
 
 
@@ -129,8 +129,9 @@ async def end_session(session_id: UUID, api: Api, asked: Running) -> Accepted:
 @router.get("/queue", summary="Look at the queue", responses=errors_v1(*READ, *LISTED))
 async def get_queue(api: Api, caller: Reading, query: Paged) -> Queue:
     """Builds that have not ended, whosever, first in line first."""
-    entries, page = page_of([QueueEntry.of(place, job) for place, job in enumerate(await api.reads.queue(), 1)], query)
-    return Queue.model_validate({"queue": list(entries), **page})
+    standing = list(enumerate(await api.reads.queue(), 1))
+    shown, page = page_of(standing, query, lambda each: (each[1].number,))
+    return Queue.model_validate({"queue": [QueueEntry.of(place, job) for place, job in shown], **page})
 
 
 async def _agent_reader(caller: Key) -> Caller:
@@ -144,7 +145,7 @@ AgentReader = Annotated[Caller, Depends(_agent_reader)]
 @router.get("/agents", summary="List agents", responses=errors_v1(*READ, *LISTED))
 async def list_agents(api: Api, caller: AgentReader, query: Paged) -> Agents:
     """The processes beside the boards; for keys with the scope `agent`."""
-    agents, page = page_of(await api.reads.agents(), query)
+    agents, page = page_of(await api.reads.agents(), query, lambda agent: (agent.agent_id,))
     return Agents.model_validate({"agents": [Agent.of(agent) for agent in agents], **page})
 
 

@@ -75,20 +75,20 @@ async def _page(api: Services, caller: Caller, query: ListQuery, kind: JobType |
     wanted = jobs.wanted(
         caller,
         owner=query.owner,
-        limit=query.per_page,
+        limit=query.per_page + 1,  # one more, to know whether there is another page
         job_status=query.status,
         kind=kind,
         before=before,
         offset=query.offset if before is None else 0,
     )
     found, total = await api.reads.counted(caller, wanted)
-    is_full = len(found) == query.per_page
+    shown = found[: query.per_page]
     return Jobs(
-        jobs=[Job.of(job) for job in found],
+        jobs=[Job.of(job) for job in shown],
         total=total,
         page=query.page,
         per_page=query.per_page,
-        next_cursor=cursor_of(str(found[-1].job_id)) if is_full else None,
+        next_cursor=cursor_of(str(shown[-1].job_id)) if len(found) > len(shown) else None,
     )
 
 

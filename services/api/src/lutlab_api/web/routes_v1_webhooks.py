@@ -13,7 +13,7 @@ from lutlab_api.app.webhooks import AttemptView, DeliveryView, WebhookView, Webh
 from lutlab_api.domain.errors import Code, Missing
 from lutlab_api.web.asked import FPGA_ID_MAX, Api, Reading, Secret, Submitting
 from lutlab_api.web.documented import ASK, READ, errors_contract
-from lutlab_api.web.paging import Page, PageQuery, Strict, page_of
+from lutlab_api.web.paging import Page, PageQuery, Strict, newest_first, page_of
 from lutlab_events.rejections import Rejection
 from lutlab_events.webhooks import Topic, WebhookFilter
 
@@ -242,7 +242,8 @@ async def register(body: NewWebhook, api: Api, asked: Submitting, secret: Secret
 @router.get("", summary="List webhooks", responses=errors_contract(*READ, Code.VALIDATION_ERROR, Code.INVALID_CURSOR))
 async def listed(api: Api, caller: Reading, query: Annotated[PageQuery, Query()]) -> Webhooks:
     """Your endpoints, newest first; for an admin everybody's."""
-    found, page = page_of(await api.webhooks.listed(caller), query)
+    every = await api.webhooks.listed(caller)
+    found, page = page_of(every, query, lambda hook: newest_first(hook.created_at, hook.webhook_id))
     return Webhooks.model_validate({"webhooks": [Webhook.of(one) for one in found], **page})
 
 
@@ -317,9 +318,10 @@ async def deliveries(
     webhook_id: WebhookId, api: Api, caller: Reading, query: Annotated[DeliveriesQuery, Query()]
 ) -> Deliveries:
     """What was and will be delivered, newest first; ended ones are kept for 30 days."""
-    found = await api.webhooks.deliveries(caller, _id(webhook_id), query.limit, query.status, query.before)
-    following = found[-1].delivery_id if len(found) == query.limit else None
-    return Deliveries(deliveries=[Delivery.model_validate(Delivery.of(one)) for one in found], next_before=following)
+    found = await api.webhooks.deliveries(caller, _id(webhook_id), query.limit + 1, query.status, query.before)
+    shown = found[: query.limit]
+    following = shown[-1].delivery_id if len(found) > len(shown) else None
+    return Deliveries(deliveries=[Delivery.model_validate(Delivery.of(one)) for one in shown], next_before=following)
 
 
 @router.get(
