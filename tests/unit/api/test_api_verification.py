@@ -6,6 +6,7 @@ import io
 import json
 import tarfile
 import zipfile
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
@@ -92,6 +93,52 @@ async def test_a_project_is_made_listed_changed_and_deleted(ada: httpx.AsyncClie
     assert (changed.json()["name"], changed.json()["top_module"]) == ("uart2", "uart")
     assert (await ada.delete(made["url"])).status_code == 204
     assert refusal(await ada.get(made["url"]))[:2] == (404, "NOT_FOUND")
+
+
+async def pages(
+    client: httpx.AsyncClient, path: str, meanwhile: Callable[[], Awaitable[object]], **query: str
+) -> list[str]:
+    """Names or ids on pages of two, by cursor; `meanwhile` is done after the first page."""
+    seen: list[str] = []
+    query["per_page"] = "2"
+    while True:
+        page = (await client.get(path, params=query)).json()
+        seen += [entry.get("name") or entry["job_id"] for entry in page.get("projects", page.get("jobs"))]
+        if page["next_cursor"] is None:
+            return seen
+        if "cursor" not in query:
+            await meanwhile()
+        query["cursor"] = page["next_cursor"]
+
+
+@pytest.mark.parametrize("sort", ["name", "-name", "created_at", "-created_at", "updated_at", "-updated_at"])
+async def test_pages_of_projects_are_not_shifted(ada: httpx.AsyncClient, sort: str) -> None:
+    made = [await make(ada, name=name) for name in ("m1", "m2", "m3", "m4")]
+    first = made[0] if sort in ("name", "-created_at", "-updated_at") else made[3]
+
+    async def meanwhile() -> None:
+        await make(ada, name="a-new-one" if sort == "name" else "z-new-one")
+        assert (await ada.delete(f"/api/v1/projects/{first}")).status_code == 204
+
+    seen = await pages(ada, "/api/v1/projects", meanwhile, sort=sort)
+    wanted = ["m1", "m2", "m3", "m4"]
+    wanted = wanted if first == made[0] else wanted[::-1]
+    assert seen == wanted + (["z-new-one"] if sort in ("-created_at", "-updated_at") else [])
+    cursor = (await ada.get("/api/v1/projects?sort=name&per_page=1")).json()["next_cursor"]
+    for sort_of_another in ("-name", "created_at"):
+        answer = await ada.get("/api/v1/projects", params={"sort": sort_of_another, "cursor": cursor})
+        assert refusal(answer)[2]["reason"] == "invalid_cursor"
+
+
+async def test_pages_of_jobs_are_not_shifted(ada: httpx.AsyncClient) -> None:
+    project = await make(ada, FILES)
+    jobs = [(await submit(ada, project)).json()["job_id"] for _ in range(3)]
+
+    async def meanwhile() -> None:
+        assert (await ada.post(f"/api/v1/jobs/{jobs[2]}/cancel")).status_code == 200
+        assert (await submit(ada, project)).status_code == 202
+
+    assert await pages(ada, f"/api/v1/projects/{project}/jobs", meanwhile) == jobs[::-1]
 
 
 async def test_a_taken_name_is_a_conflict(ada: httpx.AsyncClient) -> None:

@@ -139,13 +139,12 @@ class VerificationClient:
     def projects(self, *, name: str | None = None, sort: str = "updated_at") -> Iterator[Project]:
         """Your projects; with `name`, those whose name contains it."""
         params: dict[str, Any] = {"per_page": PER_PAGE, "sort": sort} | ({"name": name} if name else {})
-        seen = 0
-        for page in range(1, PAGES_MAX + 1):
-            found = self._http.typed("GET", "/api/v1/projects", _Page, params=params | {"page": page})
+        for _ in range(PAGES_MAX):
+            found = self._http.typed("GET", "/api/v1/projects", _Page, params=params)
             yield from found.projects
-            seen += len(found.projects)
-            if not found.projects or seen >= found.total:
+            if found.next_cursor is None:
                 return
+            params |= {"cursor": found.next_cursor}
 
     def find(self, name: str) -> Project | None:
         """Your project of this name, if there is one."""
@@ -205,14 +204,13 @@ class VerificationClient:
 
     def jobs(self, project: str) -> Iterator[VerificationJob]:
         """A project's jobs, newest first."""
-        seen = 0
-        for page in range(1, PAGES_MAX + 1):
-            params: dict[str, int] = {"page": page, "per_page": PER_PAGE}
+        params: dict[str, Any] = {"per_page": PER_PAGE}
+        for _ in range(PAGES_MAX):
             found = self._http.typed("GET", f"/api/v1/projects/{project}/jobs", _Jobs, params=params)
             yield from found.jobs
-            seen += len(found.jobs)
-            if not found.jobs or seen >= found.total:
+            if found.next_cursor is None:
                 return
+            params |= {"cursor": found.next_cursor}
 
     def cancel(self, job: str) -> None:
         """Stop a job that has not ended."""
@@ -298,12 +296,12 @@ class _Trend(Model, frozen=True, kw_only=True):
 
 class _Page(Model, frozen=True, kw_only=True):
     projects: list[Project]
-    total: int
+    next_cursor: str | None = None
 
 
 class _Jobs(Model, frozen=True, kw_only=True):
     jobs: list[VerificationJob]
-    total: int
+    next_cursor: str | None = None
 
 
 class _Upload(Model, frozen=True, kw_only=True):

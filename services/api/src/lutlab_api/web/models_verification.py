@@ -10,7 +10,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_validator, mode
 from lutlab_api.app.verifications import SEED_MAX, LogLine, Submitted
 from lutlab_api.domain.verification import ProjectView, VerificationView, duration, shown_project
 from lutlab_api.web.models import Model
-from lutlab_api.web.paging import PER_PAGE_DEFAULT, Strict
+from lutlab_api.web.paging import Page, PageQuery, Strict
 from lutlab_events.verification import ArtifactRef, ProjectStatus, VerificationStatus
 from lutlab_events.work import StageProgress
 
@@ -18,7 +18,6 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$"
 TOP = r"^[A-Za-z_][A-Za-z0-9_$]{0,127}$"
 PDK = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 DESCRIPTION_CHARS_MAX = 4000
-PER_PAGE_MAX = 1000
 TAIL_MAX = 100_000
 
 StageName = Literal["lint", "simulation", "formal", "crypto", "synthesis"]
@@ -76,19 +75,7 @@ class Project(Model):
         )
 
 
-class PagedQuery(Strict):
-    """Which part of a list."""
-
-    page: int = Field(1, ge=1, le=1_000_000, description="from 1")
-    per_page: int = Field(PER_PAGE_DEFAULT, ge=1, le=PER_PAGE_MAX, description="most entries to list")
-
-    @property
-    def offset(self) -> int:
-        """How many entries lie before the page."""
-        return (self.page - 1) * self.per_page
-
-
-class ProjectsQuery(PagedQuery):
+class ProjectsQuery(PageQuery):
     """Which projects to list."""
 
     status: Literal["created", "active"] | None = Field(None, description="only projects in this status")
@@ -96,13 +83,10 @@ class ProjectsQuery(PagedQuery):
     name: str | None = Field(None, max_length=64, description="only projects whose name contains this")
 
 
-class Projects(Model):
+class Projects(Page):
     """A page of projects."""
 
     projects: list[Project]
-    total: int
-    page: int
-    per_page: int
 
 
 class ProjectFile(Model):
@@ -262,16 +246,13 @@ def _state(job: VerificationView, stage: str, progress: StageProgress | None) ->
     )
 
 
-class Verifications(Model):
+class Verifications(Page):
     """A page of jobs, newest first."""
 
     jobs: list[Verification]
-    total: int
-    page: int
-    per_page: int
 
 
-class VerificationsQuery(PagedQuery):
+class VerificationsQuery(PageQuery):
     """Which jobs to list."""
 
     status: VerificationStatus | None = Field(None, description="only jobs in this status")

@@ -82,7 +82,7 @@ def _bad(cursor: str) -> Invalid:
 
 
 def job_before(cursor: str | None) -> UUID | None:
-    """The job a cursor of a list of jobs stands after. Raises: Invalid."""
+    """The job a cursor of a list of jobs, of either kind, stands after. Raises: Invalid."""
     if cursor is None:
         return None
     try:
@@ -98,6 +98,24 @@ Place = tuple[int | str, ...]
 def newest_first(at: datetime | None, ident: UUID) -> Place:
     """The place in a list whose newest entry comes first."""
     return -(((at or EPOCH) - EPOCH) // timedelta(microseconds=1)), str(ident)
+
+
+def value_before(cursor: str | None, sort: str) -> tuple[datetime | str, UUID] | None:
+    """The value and the id a cursor of a list sorted by `sort` stands after; see `cursor_after`. Raises: Invalid."""
+    if cursor is None:
+        return None
+    try:
+        by, value, ident = _place_in(cursor)
+        if by != sort:
+            raise ValueError("it is of another order")
+        return str(value) if sort.endswith("name") else datetime.fromisoformat(str(value)), UUID(str(ident))
+    except ValueError:
+        raise _bad(cursor) from None
+
+
+def cursor_after(sort: str, value: datetime | str, ident: UUID) -> str:
+    """The cursor of a page whose last entry has this value in what the list is sorted by."""
+    return cursor_of(json.dumps([sort, value if isinstance(value, str) else value.isoformat(), ident.hex]))
 
 
 def page_of(entries: Iterable[T], query: PageQuery, place: Callable[[T], Place]) -> tuple[Sequence[T], dict[str, Any]]:

@@ -28,6 +28,7 @@ from lutlab_api.web.models_verification import (
     Verifications,
     VerificationsQuery,
 )
+from lutlab_api.web.paging import cursor_after, cursor_of, job_before, value_before
 from lutlab_api.web.project_uploads import FILES_BODY, read_files
 from lutlab_events.rejections import Rejection
 from lutlab_events.verification import ProjectStatus
@@ -50,6 +51,8 @@ SUBMIT = (
     Rejection.STORAGE_FULL,
     Code.ARTIFACT_NOT_FOUND,
 )
+LISTED = (Code.VALIDATION_ERROR, Code.INVALID_CURSOR)
+"""What every route with pages can answer."""
 ProjectId = Annotated[str, Path(description="the project's id, as creating it answered")]
 
 router = APIRouter(prefix="/api/v1/projects", tags=["projects"])
@@ -71,20 +74,32 @@ async def create(new: NewProject, api: Api, asked: Submitting) -> Project:
     return Project.of(made)
 
 
-@router.get("", summary="List projects", responses=errors_contract(*READ, Code.VALIDATION_ERROR))
+@router.get("", summary="List projects", responses=errors_contract(*READ, *LISTED))
 async def list_projects(api: Api, caller: Reading, query: Annotated[ProjectsQuery, Query()]) -> Projects:
-    """Your projects."""
+    """Your projects. Pages by `cursor` are not shifted by what is made or deleted meanwhile; in the order of
+    `updated_at`, whatever is changed meanwhile goes to the front.
+    """
+    after = value_before(query.cursor, query.sort)
     wanted = ProjectFilter(
         owner=caller.owner,
-        limit=query.per_page,
-        offset=query.offset,
+        limit=query.per_page + 1,  # one more, to know whether there is another page
+        offset=query.offset if after is None else 0,
         status=None if query.status is None else ProjectStatus(query.status),
         name=query.name,
         sort=query.sort,
+        after=after,
     )
     found, total = await api.projects.listed(caller, wanted)
+    shown = found[: query.per_page]
+    following = None
+    if len(found) > len(shown):
+        following = cursor_after(query.sort, getattr(shown[-1], wanted.column), shown[-1].project_id)
     return Projects(
-        projects=[Project.of(view) for view in found], total=total, page=query.page, per_page=query.per_page
+        projects=[Project.of(view) for view in shown],
+        total=total,
+        page=query.page,
+        per_page=query.per_page,
+        next_cursor=following,
     )
 
 
@@ -154,21 +169,27 @@ async def submit(project_id: ProjectId, new: NewVerification, api: Api, asked: S
     return VerificationAccepted.of(submitted)
 
 
-@router.get("/{project_id}/jobs", summary="List a project's jobs", responses=errors_contract(*READ, *PROJECT))
+@router.get("/{project_id}/jobs", summary="List a project's jobs", responses=errors_contract(*READ, *PROJECT, *LISTED))
 async def jobs_of(
     project_id: ProjectId, api: Api, caller: Reading, query: Annotated[VerificationsQuery, Query()]
 ) -> Verifications:
     """A project's jobs, newest first."""
+    before = job_before(query.cursor)
     wanted = VerificationFilter(
-        project_id=parse_project(project_id), limit=query.per_page, offset=query.offset, status=query.status
+        project_id=parse_project(project_id),
+        limit=query.per_page + 1,
+        offset=query.offset if before is None else 0,
+        status=query.status,
+        before=before,
     )
     found, total = await api.verifications.listed(project_id, caller, wanted)
-    live = api.verifications.live
+    live, shown = api.verifications.live, found[: query.per_page]
     return Verifications(
-        jobs=[Verification.of(job, live.progress(job.job_id)) for job in found],
+        jobs=[Verification.of(job, live.progress(job.job_id)) for job in shown],
         total=total,
         page=query.page,
         per_page=query.per_page,
+        next_cursor=cursor_of(str(shown[-1].job_id)) if len(found) > len(shown) else None,
     )
 
 
