@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from lutlab_api.app.ports import Ids
 from lutlab_api.web import (
     errors,
+    located,
     pages,
     routes_audit,
     routes_boards,
@@ -160,6 +161,8 @@ def _document(app: FastAPI) -> dict[str, Any]:
             for operation in methods.values():
                 if "HTTPValidationError" in str(operation["responses"].get("422")):
                     del operation["responses"]["422"]
+                for status in located.MADE & operation["responses"].keys():
+                    operation["responses"][status]["headers"] = located.DOCUMENTED
                 if "application/json" in operation.get("requestBody", {}).get("content", {}):
                     operation["responses"].setdefault("400", unreadable(path))
         for name in ("HTTPValidationError", "ValidationError"):

@@ -12,6 +12,7 @@ from lutlab_api.domain.errors import Code
 from lutlab_api.domain.views import Caller
 from lutlab_api.web.asked import Api, FpgaId, Key, Reader, Reading, Running
 from lutlab_api.web.documented import ASK, BOARD, READ, errors_v1
+from lutlab_api.web.located import Located
 from lutlab_api.web.models import Accepted, Fpga, Session
 from lutlab_api.web.models_run import RunOrBatchV1
 from lutlab_api.web.models_v1 import Agent, Agents, Boards, BridgeWay, Queue, QueueEntry, Sessions
@@ -57,9 +58,11 @@ async def get_board(fpga_id: FpgaId, api: Api, reader: Reader, request: Request,
     summary="Run a bus transaction or a batch",
     responses=errors_v1(*ASK, *BOARD, *RUN_ERRORS),
 )
-async def run(fpga_id: FpgaId, body: RunOrBatchV1, api: Api, asked: Running) -> Accepted:
+async def run(fpga_id: FpgaId, body: RunOrBatchV1, api: Api, asked: Running, location: Located) -> Accepted:
     """Read or write words of the design on a board you have reserved, or run a batch; over when this answers."""
-    return Accepted.of(await api.run.run(asked, fpga_id, body.wanted()))
+    accepted = Accepted.of(await api.run.run(asked, fpga_id, body.wanted()))
+    location.is_job(accepted.job_id)
+    return accepted
 
 
 @router.post(
@@ -120,10 +123,12 @@ async def get_session(session_id: UUID, api: Api, reader: Reader) -> Session:
         Rejection.NOT_YOUR_SESSION,
     ),
 )
-async def end_session(session_id: UUID, api: Api, asked: Running) -> Accepted:
+async def end_session(session_id: UUID, api: Api, asked: Running, location: Located) -> Accepted:
     """Give the board back; it is reset (that is the job answered here) and then idle for others."""
     session = await api.reads.session_by_id(session_id)
-    return Accepted.of(await api.control.release(asked, session.fpga_id))
+    accepted = Accepted.of(await api.control.release(asked, session.fpga_id))
+    location.is_job(accepted.job_id)
+    return accepted
 
 
 @router.get("/queue", summary="Look at the queue", responses=errors_v1(*READ, *LISTED))

@@ -15,6 +15,7 @@ from lutlab_api.domain.views import Caller
 from lutlab_api.web import downloads, jobs, routes_v1_verification
 from lutlab_api.web.asked import FPGA_ID_MAX, Api, JobId, Reader, Reading, Submitting
 from lutlab_api.web.documented import ASK, JOB, READ, errors_v1
+from lutlab_api.web.located import Located
 from lutlab_api.web.models import OWNER, Accepted, Job, JobDetails
 from lutlab_api.web.models_v1 import Artifact, Artifacts, Jobs
 from lutlab_api.web.models_verification import StageArtifacts, Verification
@@ -105,9 +106,13 @@ async def list_jobs(api: Api, caller: Reading, query: Annotated[JobsQuery, Query
     openapi_extra=UPLOAD_BODY,
     responses=errors_v1(*ASK, *UPLOAD_ERRORS, Code.VALIDATION_ERROR, Rejection.FPGA_NOT_IDLE, Rejection.FPGA_NOT_FOUND),
 )
-async def submit(request: Request, api: Api, asked: Submitting, query: Annotated[SubmitQuery, Query()]) -> Accepted:
+async def submit(
+    request: Request, api: Api, asked: Submitting, query: Annotated[SubmitQuery, Query()], location: Located
+) -> Accepted:
     """Build a design and program a board with it: the one named, or the first free one."""
-    return await jobs.submit_design(request, api, asked, query.fpga_id, PARTS)
+    accepted = await jobs.submit_design(request, api, asked, query.fpga_id, PARTS)
+    location.is_job(accepted.job_id)
+    return accepted
 
 
 @router.get("/builds", summary="List builds", responses=errors_v1(*READ, *LISTED))

@@ -12,6 +12,7 @@ from lutlab_api.domain.views import Caller as CallerView
 from lutlab_api.web.asked import Api, Asked, Secret
 from lutlab_api.web.asked import Key as Caller
 from lutlab_api.web.documented import ASK, errors_v1
+from lutlab_api.web.located import Located
 from lutlab_api.web.models import IssuedKey, Key
 from lutlab_api.web.models_v1 import Keys, NewKeyV1, RotatedKey, Rotation
 from lutlab_api.web.paging import PageQuery, newest_first, page_of
@@ -44,9 +45,11 @@ async def list_keys(api: Api, caller: Caller, query: Annotated[PageQuery, Query(
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, summary="Issue a key", responses=errors_v1(*ASK, *ISSUE))
-async def issue_key(body: NewKeyV1, api: Api, asked: Asked, secret: Secret) -> IssuedKey:
+async def issue_key(body: NewKeyV1, api: Api, asked: Asked, secret: Secret, location: Located) -> IssuedKey:
     """Make a key: an admin for anyone, others for themselves. It is shown once; only its SHA-256 is kept."""
-    return IssuedKey.of(await api.keys.issue(asked, secret or "", body.wish()))
+    issued = IssuedKey.of(await api.keys.issue(asked, secret or "", body.wish()))
+    location.is_at(f"/api/v1/keys/{issued.key_id}")
+    return issued
 
 
 @router.get("/{key_id}", summary="Look at a key", responses=errors_v1(*ASK, Code.KEY_NOT_FOUND))

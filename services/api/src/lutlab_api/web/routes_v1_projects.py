@@ -12,6 +12,7 @@ from lutlab_api.domain.errors import Code
 from lutlab_api.domain.verification import parse_project
 from lutlab_api.web.asked import Api, Reading, Submitting
 from lutlab_api.web.documented import ASK, READ, errors_contract
+from lutlab_api.web.located import Located
 from lutlab_api.web.models_verification import (
     NewProject,
     NewVerification,
@@ -66,12 +67,15 @@ router = APIRouter(prefix="/api/v1/projects", tags=["projects"])
         *ASK, Code.VALIDATION_ERROR, Code.MALFORMED_BODY, Rejection.PROJECT_EXISTS, Rejection.TOO_MANY_PROJECTS
     ),
 )
-async def create(new: NewProject, api: Api, asked: Submitting) -> Project:
+async def create(new: NewProject, api: Api, asked: Submitting, location: Located) -> Project:
     """Make a project; its name is unique among yours."""
-    made = await api.projects.create(
-        asked, name=new.name, top=new.top_module, pdk=new.target_pdk, description=new.description
+    made = Project.of(
+        await api.projects.create(
+            asked, name=new.name, top=new.top_module, pdk=new.target_pdk, description=new.description
+        )
     )
-    return Project.of(made)
+    location.is_at(made.url)
+    return made
 
 
 @router.get("", summary="List projects", responses=errors_contract(*READ, *LISTED))
@@ -163,10 +167,14 @@ async def files_of(project_id: ProjectId, api: Api, caller: Reading) -> ProjectF
     summary="Submit a verification job",
     responses=errors_contract(*ASK, *PROJECT, *SUBMIT, Code.MALFORMED_BODY),
 )
-async def submit(project_id: ProjectId, new: NewVerification, api: Api, asked: Submitting) -> VerificationAccepted:
+async def submit(
+    project_id: ProjectId, new: NewVerification, api: Api, asked: Submitting, location: Located
+) -> VerificationAccepted:
     """Check the configuration, then run stages over the project's files as they are now."""
     submitted = await api.verifications.submit(asked, project_id, new.stages, new.config_overrides, new.seed)
-    return VerificationAccepted.of(submitted)
+    accepted = VerificationAccepted.of(submitted)
+    location.is_at(accepted.url)
+    return accepted
 
 
 @router.get("/{project_id}/jobs", summary="List a project's jobs", responses=errors_contract(*READ, *PROJECT, *LISTED))

@@ -13,6 +13,7 @@ from lutlab_api.app.webhooks import AttemptView, DeliveryView, WebhookView, Webh
 from lutlab_api.domain.errors import Code, Missing
 from lutlab_api.web.asked import FPGA_ID_MAX, Api, Reading, Secret, Submitting
 from lutlab_api.web.documented import ASK, READ, errors_contract
+from lutlab_api.web.located import Located
 from lutlab_api.web.paging import Page, PageQuery, Strict, newest_first, page_of
 from lutlab_events.rejections import Rejection
 from lutlab_events.webhooks import Topic, WebhookFilter
@@ -209,6 +210,10 @@ def _delivery_id(text: str) -> UUID:
         raise Missing(Code.DELIVERY_NOT_FOUND, f"there is no delivery {text[:64]!r}") from None
 
 
+def _url(webhook_id: UUID) -> str:
+    return f"{router.prefix}/{webhook_id}"
+
+
 WebhookId = Annotated[str, Path(description="the endpoint's id")]
 DeliveryId = Annotated[str, Path(description="the delivery's id")]
 
@@ -226,7 +231,9 @@ DeliveryId = Annotated[str, Path(description="the delivery's id")]
         Rejection.WEBHOOK_EXISTS,
     ),
 )
-async def register(body: NewWebhook, api: Api, asked: Submitting, secret: Secret) -> RegisteredWebhook:
+async def register(
+    body: NewWebhook, api: Api, asked: Submitting, secret: Secret, location: Located
+) -> RegisteredWebhook:
     """Have what happens from now on delivered to an URL.
 
     Each POST is signed: `webhook-id`, `webhook-timestamp`, `webhook-signature` (Standard Webhooks, v1) and
@@ -234,6 +241,7 @@ async def register(body: NewWebhook, api: Api, asked: Submitting, secret: Secret
     else is tried again, ten times over 75 hours; 410 disables the endpoint, as do four days without a success.
     """
     shown = await api.webhooks.register(asked, secret or "", body.wish())
+    location.is_at(_url(shown.webhook_id))
     return RegisteredWebhook(
         webhook_id=shown.webhook_id, url=body.url, events=list(body.events), active=True, secret=shown.secret
     )
@@ -292,9 +300,12 @@ async def enable(webhook_id: WebhookId, api: Api, asked: Submitting) -> Webhook:
     summary="Send a test",
     responses=errors_contract(*ASK, *MINE),
 )
-async def ping(webhook_id: WebhookId, api: Api, asked: Submitting) -> Sent:
+async def ping(webhook_id: WebhookId, api: Api, asked: Submitting, location: Located) -> Sent:
     """Deliver a `ping`; look at the delivery to see how it went."""
-    return Sent(delivery_id=await api.webhooks.ping(asked, _id(webhook_id)))
+    ident = _id(webhook_id)
+    sent = Sent(delivery_id=await api.webhooks.ping(asked, ident))
+    location.is_at(f"{_url(ident)}/deliveries/{sent.delivery_id}")
+    return sent
 
 
 @router.post(
@@ -303,10 +314,12 @@ async def ping(webhook_id: WebhookId, api: Api, asked: Submitting) -> Sent:
     summary="Replay a range",
     responses=errors_contract(*ASK, *BODY, *MINE, Code.INVALID_RANGE),
 )
-async def replay(webhook_id: WebhookId, body: Replay, api: Api, asked: Submitting) -> Webhook:
+async def replay(webhook_id: WebhookId, body: Replay, api: Api, asked: Submitting, location: Located) -> Webhook:
     """Deliver a range of the log once more, under the same ids; what was missed too."""
-    await api.webhooks.replay(asked.caller, _id(webhook_id), body.after, body.until)
-    return Webhook.of(await api.webhooks.one(asked.caller, _id(webhook_id)))
+    ident = _id(webhook_id)
+    await api.webhooks.replay(asked.caller, ident, body.after, body.until)
+    location.is_at(_url(ident))
+    return Webhook.of(await api.webhooks.one(asked.caller, ident))
 
 
 @router.get(
@@ -342,8 +355,11 @@ async def delivery(webhook_id: WebhookId, delivery_id: DeliveryId, api: Api, cal
     summary="Deliver again",
     responses=errors_contract(*ASK, *MINE, Code.DELIVERY_NOT_FOUND),
 )
-async def redeliver(webhook_id: WebhookId, delivery_id: DeliveryId, api: Api, asked: Submitting) -> Sent:
+async def redeliver(
+    webhook_id: WebhookId, delivery_id: DeliveryId, api: Api, asked: Submitting, location: Located
+) -> Sent:
     """Attempt a delivery once more, whatever became of it, under the same id."""
-    ident = _delivery_id(delivery_id)
-    await api.webhooks.redeliver(asked.caller, _id(webhook_id), ident)
+    endpoint, ident = _id(webhook_id), _delivery_id(delivery_id)
+    await api.webhooks.redeliver(asked.caller, endpoint, ident)
+    location.is_at(f"{_url(endpoint)}/deliveries/{ident}")
     return Sent(delivery_id=ident)
