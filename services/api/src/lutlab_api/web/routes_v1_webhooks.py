@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
+import msgspec
 from fastapi import APIRouter, Path, Query, Response, status
 from pydantic import BaseModel, Field
 
@@ -32,9 +34,11 @@ class NewWebhook(Strict):
     url: str = Field(max_length=2048, examples=["https://your-server.com/openforge-events"])
     events: tuple[Topic, ...] = Field(min_length=1, max_length=32, description="what to deliver")
     secret: str | None = Field(
-        None, max_length=256, description="at least 24 bytes, or `whsec_` and base64; leave it out to get one"
+        None, max_length=256, description="at least 16 bytes, or `whsec_` and base64 of 24; leave it out to get one"
     )
-    project_id: str | None = Field(None, max_length=64, description="only jobs of this project")
+    project_id: str | None = Field(
+        None, max_length=64, description="only jobs of this project", examples=["proj_5a0e8e1c3df15f0a9d1c0e8a5d1b7c01"]
+    )
     fpga_id: int | None = Field(None, ge=0, le=FPGA_ID_MAX, description="only this board, and jobs on it")
     everyone: bool = Field(False, description="everybody's jobs (admins only)")
     ordered: bool = Field(False, description="what happens to one job or board strictly one after another")
@@ -229,6 +233,8 @@ DeliveryId = Annotated[str, Path(description="the delivery's id")]
         Code.ADMIN_ONLY,
         Rejection.TOO_MANY_WEBHOOKS,
         Rejection.WEBHOOK_EXISTS,
+        Rejection.PROJECT_NOT_FOUND,
+        Rejection.NOT_YOUR_PROJECT,
     ),
 )
 async def register(
@@ -240,7 +246,11 @@ async def register(
     `X-OpenForge-Signature` (`sha256=` and the hexadecimal HMAC-SHA256 of the body). Answer 2xx within 15 s. Anything
     else is tried again, ten times over 75 hours; 410 disables the endpoint, as do four days without a success.
     """
-    shown = await api.webhooks.register(asked, secret or "", body.wish())
+    wish = body.wish()
+    if body.project_id is not None:
+        project = await api.projects.get(body.project_id, asked.caller)
+        wish = replace(wish, wanted=msgspec.structs.replace(wish.wanted, project_id=project.shown))
+    shown = await api.webhooks.register(asked, secret or "", wish)
     location.is_at(_url(shown.webhook_id))
     return RegisteredWebhook(
         webhook_id=shown.webhook_id, url=body.url, events=list(body.events), active=True, secret=shown.secret

@@ -65,7 +65,7 @@ MEANINGS: dict[str, Meaning] = {
     Code.INVALID_EXPIRY: Meaning(H.UNPROCESSABLE_ENTITY, "expires_at 2020-01-01T00:00:00Z lies in the past"),
     Code.INVALID_CURSOR: Meaning(H.UNPROCESSABLE_ENTITY, "cursor 'x' was not made here; pass next_cursor as it was"),
     Code.INVALID_URL: Meaning(H.UNPROCESSABLE_ENTITY, "10.0.0.1 is not a public address"),
-    Code.INVALID_SECRET: Meaning(H.UNPROCESSABLE_ENTITY, "a secret has 24 to 128 bytes; this one has 19"),
+    Code.INVALID_SECRET: Meaning(H.UNPROCESSABLE_ENTITY, "a secret has 16 to 128 bytes; this one has 9"),
     Code.INVALID_RANGE: Meaning(H.UNPROCESSABLE_ENTITY, "after 9 must lie before until"),
     Rejection.UNKNOWN_PROFILE: Meaning(H.UNPROCESSABLE_ENTITY, "no device profile 'lfe5u-12f'"),
     # -- what is not there
