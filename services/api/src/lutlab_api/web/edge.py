@@ -30,6 +30,8 @@ PROJECT_UPLOAD = re.compile(r"/api/v1/projects/[^/]+/upload")
 QUIET_PATHS = frozenset({"/health", "/api/v1/health", "/ready", "/metrics"})
 """Asked every second by supervisors: logged only when something is wrong."""
 FAILED = 500
+ANSWERS = frozenset({"websocket.accept", "websocket.http.response.start"})
+"""How a WebSocket's handshake is answered."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +73,7 @@ class Edge:
         structlog.contextvars.bind_contextvars(correlation_id=str(correlation_id))
         try:
             if scope["type"] == "websocket":
-                await self._app(scope, receive, send)
+                await self._app(scope, receive, _marking(scope, shown, send))
                 return
             body_bytes_max = self._limits.of(headers.get("content-type", ""), scope["path"])
             exchange = _Exchange(self._app, scope, shown, body_bytes_max)
@@ -107,6 +109,24 @@ class Edge:
         return str(correlation_id), correlation_id
 
 
+def _marking(scope: Scope, request_id: str, send: Send) -> Send:
+    """`send`, with what every answer has, whether a WebSocket is accepted or refused."""
+
+    async def marked(message: Message) -> None:
+        if message["type"] in ANSWERS:
+            message.setdefault("headers", [])
+            _mark(message, scope, request_id)
+        await send(message)
+
+    return marked
+
+
+def _mark(message: Message, scope: Scope, request_id: str) -> None:
+    headers = MutableHeaders(scope=message)
+    headers[REQUEST_ID] = request_id
+    headers.update(scope.get(LIMIT_HEADERS, {}))
+
+
 class _Exchange:
     """One HTTP request and its response."""
 
@@ -130,9 +150,7 @@ class _Exchange:
         async def noted(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self._status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers[REQUEST_ID] = self._request_id
-                headers.update(self._scope.get(LIMIT_HEADERS, {}))
+                _mark(message, self._scope, self._request_id)
             await send(message)
 
         async def declared() -> Message:

@@ -1,4 +1,4 @@
-"""Rate limits and overload, in front of every HTTP route; the three headers on every answer."""
+"""Rate limits and overload, in front of every route, WebSockets' too; the three headers on every answer."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ class Limits:
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Serve one request, or answer 429 or 503."""
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         problem = await self._problem(scope)
         if problem is not None:
             await response_of(problem, scope["path"])(scope, receive, send)
             return
-        if self._is_followed(scope):  # the follower has a limit of its own
+        if scope["type"] == "websocket" or self._is_followed(scope):  # both have limits of their own
             await self._app(scope, receive, send)
             return
         self._in_flight += 1
@@ -88,7 +88,7 @@ class Limits:
             return None
         secret = secret_in(Headers(scope=scope))
         found = None if secret is None else await identify(scope, secret)
-        rule, who = self._rule(scope["method"], path, found if isinstance(found, Caller) else None, scope)
+        rule, who = self._rule(scope.get("method", "GET"), path, found if isinstance(found, Caller) else None, scope)
         grant = await self._take(rule, who)
         scope[LIMIT_HEADERS] = _headers(grant)
         if not grant.allowed:

@@ -11,7 +11,7 @@ from lutlab_api.app.auth import require_scope
 from lutlab_api.app.stream import OpenStream
 from lutlab_api.domain.errors import ApiError, Code, Invalid
 from lutlab_api.domain.views import Caller
-from lutlab_api.web.asked import FPGA_ID_MAX, address_of, secret_in, services_of
+from lutlab_api.web.asked import FPGA_ID_MAX, identify, secret_in, services_of
 from lutlab_api.web.errors import response_of
 from lutlab_events.values import Scope
 
@@ -40,10 +40,11 @@ async def stream(websocket: WebSocket, fpga_id: str) -> None:
 
 async def socket_caller(websocket: WebSocket, scope: Scope) -> Caller:
     """Whose WebSocket this is. Raises: ApiError if the key is missing, wrong, or not good for it."""
-    secret = secret_in(websocket.headers)
-    caller = await services_of(websocket).authenticator.caller(secret, address_of(websocket.scope))
-    require_scope(caller, scope)
-    return caller
+    found = await identify(websocket.scope, secret_in(websocket.headers))
+    if isinstance(found, ApiError):
+        raise found
+    require_scope(found, scope)
+    return found
 
 
 async def _open(websocket: WebSocket, caller: Caller, fpga_text: str) -> OpenStream:
