@@ -486,6 +486,16 @@ async def test_jobs_that_do_not_exist(ada: httpx.AsyncClient, ident: str) -> Non
     assert (await ada.post(f"/api/v1/jobs/{ident}/cancel")).status_code == 404
 
 
+async def test_a_job_of_either_kind_is_deleted_at_one_path_and_named_where_it_is_not(ada: httpx.AsyncClient) -> None:
+    url = (await submit(ada, await make(ada, FILES))).json()["url"]
+    for path in (url.removeprefix("/api/v1"), f"{url}/result", f"{url}/log"):
+        answer = await ada.get(path)
+        assert (answer.status_code, "/results" in answer.text) == (404, True), path
+    assert (await ada.delete(url)).status_code == 204
+    assert (await ada.get(url)).json()["status"] == "cancelled"
+    assert refusal(await ada.delete(url))[:2] == (409, "CONFLICT")
+
+
 async def test_errors_have_one_form_whatever_the_id_is(ada: httpx.AsyncClient) -> None:
     answer = await ada.get("/api/v1/jobs/%09/logs", params={"stage": "no such"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "VALIDATION_ERROR")

@@ -22,7 +22,7 @@ from lutlab_api.web.models_verification import StageArtifacts, Verification
 from lutlab_api.web.paging import PageQuery, Strict, cursor_of, job_before
 from lutlab_api.web.polling import NOT_MODIFIED, Polled, answer_news
 from lutlab_api.web.routes_boards import UPLOAD_ERRORS
-from lutlab_api.web.routes_jobs import cancel, get_logs, get_result
+from lutlab_api.web.routes_jobs import get_logs, get_result
 from lutlab_api.web.services import Services
 from lutlab_api.web.uploads import UPLOAD_BODY
 from lutlab_events.ids import job_stream
@@ -143,13 +143,21 @@ async def get_job(job_id: JobId, api: Api, reader: Reader, request: Request, pol
     return await answer_news(request, poll, stream, read, lambda job: job.status in TERMINAL)
 
 
-# The older generation's, with errors in the form of this one.
-router.delete(
+@router.delete(
     "/jobs/{job_id}",
     status_code=status.HTTP_204_NO_CONTENT,
     summary="Cancel a job",
     responses=errors_v1(*ASK, *JOB, Rejection.JOB_NOT_CANCELLABLE),
-)(cancel)
+)
+async def cancel(job_id: JobId, api: Api, asked: Submitting) -> Response:
+    """Stop a job that has not ended, of either kind."""
+    if parse_verification(job_id) is None:
+        return await jobs.cancel_job(api, asked, job_id)
+    await api.verifications.cancel(asked, job_id)
+    return Response(status_code=status.HTTP_204_NO_CONTENT)
+
+
+# The older generation's, with errors in the form of this one.
 router.get(
     "/jobs/{job_id}/result",
     summary="Get a job's result",
