@@ -265,9 +265,10 @@ class VerificationClient:
         """What its stages left."""
         return self._http.typed("GET", f"/api/v1/jobs/{job}/artifacts", _Artifacts).artifacts
 
-    def download(self, job: str, name: str) -> bytes:
-        """One artifact."""
-        return self._http.request("GET", f"/api/v1/jobs/{job}/artifacts/{name}").content
+    def download(self, job: str, name: str, *, stage: str | None = None) -> bytes:
+        """One artifact; of this stage, where several left the name."""
+        params = {"stage": stage} if stage else {}
+        return self._http.request("GET", f"/api/v1/jobs/{job}/artifacts/{name}", params=params).content
 
     def report(
         self,

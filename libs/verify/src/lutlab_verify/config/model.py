@@ -138,6 +138,8 @@ class SimulationSection(Section):
     """Seconds that one test bench may take."""
     seed: int | None = Field(default=None, ge=0, le=2**31 - 1)
     """The seed of random stimuli; a new one each run if there is none. Results name it."""
+    waves: bool = True
+    """Whether waveforms are kept. Without them a run is quicker; `fsm` coverage records them all the same."""
     allow_other_tool: bool = True
     """Whether another simulator may stand in where the one asked for is not installed."""
 
