@@ -371,6 +371,20 @@ def test_reports_are_saved_under_a_fitting_name(lab: Lab, tmp_path: Path) -> Non
     assert run("report", "job_1", "--format", "pdf")[0] == 2
 
 
+def test_commands_are_about_this_folder_unless_told_otherwise(
+    lab: Lab, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    with pytest.raises(Exception, match="'fifo' has no job"):
+        run("report", "--format", "html")
+    assert run("lint")[0] == 1
+    assert set(lab.uploaded) == {"lutlab.yaml", "rtl/fifo.v", "tb/test_fifo.py"}
+    assert run("verify", "--all")[0] == 1
+    code, _, err = run("report", "--format", "html", "--output", "reports/")
+    assert (code, "fifo: job job_1, passed" in err) == (0, True)
+    assert (folder / "reports" / "job_1.html").exists()
+
+
 def test_a_first_configuration_is_written_once(folder: Path) -> None:
     assert run("config", "init", folder)[0] == 2
     (folder / "lutlab.yaml").unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -19,7 +20,7 @@ STEPS_SHOWN_MAX = 20
 
 def analyze(
     *,
-    folder: Folder,
+    folder: Folder = Path(),
     timing: Annotated[bool, typer.Option("--timing", help="Clocks, and the longest path.")] = False,
     power: Annotated[bool, typer.Option("--power", help="Power, where a builder can estimate it.")] = False,
     area: Annotated[bool, typer.Option("--area", help="What the design takes of the target.")] = False,

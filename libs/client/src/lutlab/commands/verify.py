@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lutlab.client import Client
-from lutlab.commands.common import ApiKey, ApiUrl, AsJson, DataDir, JobId, client, goes_on, note, out, out_json
+from lutlab.commands.common import ApiKey, ApiUrl, AsJson, DataDir, client, goes_on, note, out, out_json
 from lutlab.commands.config import EXIT_WRONG, Folder, Overrides, complain
 from lutlab.errors import LutlabError, Refused
 from lutlab.text import clock_time, or_dash, table
@@ -48,12 +48,13 @@ Stages = Annotated[
 ]
 Seed = Annotated[int | None, typer.Option("--seed", help="Of whatever is random. Default: a new one.", min=0)]
 Detach = Annotated[bool, typer.Option("--detach", "-d", help="Submit, print the job's id, and do not wait.")]
+NewestJob = Annotated[str | None, typer.Argument(metavar="[JOB]", help="The job's id. Default: the newest here.")]
 Format = Annotated[str, typer.Option("--format", "-f", help=", ".join(SUFFIXES))]
 
 
 def verify(
     *,
-    folder: Folder,
+    folder: Folder = Path(),
     stages: Stages = None,
     only_sim: Annotated[bool, typer.Option("--sim", help="Simulate; such options add up.")] = False,
     only_formal: Annotated[bool, typer.Option("--formal", help="Prove.")] = False,
@@ -83,7 +84,7 @@ def verify(
 
 def lint(
     *,
-    folder: Folder,
+    folder: Folder = Path(),
     override: Overrides = None,
     as_json: AsJson = False,
     api_url: ApiUrl = None,
@@ -98,7 +99,7 @@ def lint(
 
 def sim(
     *,
-    folder: Folder,
+    folder: Folder = Path(),
     tool: Annotated[str | None, typer.Option("--tool", help="verilator, icarus or ghdl.")] = None,
     coverage: Annotated[bool | None, typer.Option("--coverage/--no-coverage", help="Collect coverage.")] = None,
     timeout: Annotated[int | None, typer.Option("--timeout", help="Seconds a test bench may take.", min=1)] = None,
@@ -127,7 +128,7 @@ def sim(
 
 def formal(
     *,
-    folder: Folder,
+    folder: Folder = Path(),
     depth: Annotated[int | None, typer.Option("--depth", help="Clock cycles that are looked into.", min=1)] = None,
     override: Overrides = None,
     as_json: AsJson = False,
@@ -144,7 +145,7 @@ def formal(
 
 def synth(
     *,
-    folder: Folder,
+    folder: Folder = Path(),
     target: Annotated[
         str | None, typer.Option("--target", help="What it is made for, e.g. lfe5u-25f. Default: the configuration's.")
     ] = None,
@@ -169,7 +170,7 @@ def synth(
 
 def report(
     *,
-    job_id: JobId,
+    job_id: NewestJob = None,
     format: Format = "html",  # noqa: A002 - the option's name
     output: Annotated[
         str | None,
@@ -181,11 +182,12 @@ def report(
     api_key: ApiKey = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Save a verification job's report."""
+    """Save a verification job's report; without JOB, that of the newest job of the project in this folder."""
     if format not in SUFFIXES:
         raise typer.BadParameter(f"{format!r} is not one of {', '.join(SUFFIXES)}", param_hint="--format")
     stages = [stage.strip() for stage in include.split(",")] if include else None
     with client(api_url, api_key, data_dir) as lab:
+        job_id = job_id or _newest(lab)
         body = lab.verification.report(job_id, format, include=stages, template=template)
     if output == "-":
         sys.stdout.buffer.write(body)
@@ -196,6 +198,17 @@ def report(
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(body)
     note(f"wrote {path}")
+
+
+def _newest(lab: Client) -> str:
+    """The newest job of the project that this folder's configuration names. Raises: LutlabError."""
+    name = checked_folder(Path(), None)[0].config.project.name
+    found = lab.verification.find(name)
+    job = None if found is None else next(lab.verification.jobs(found.id), None)
+    if job is None:
+        raise LutlabError(f"project {name!r} has no job in this lab; run `lutlab verify` first, or name a job")
+    note(f"{name}: job {job.job_id}, {job.status}")
+    return job.job_id
 
 
 def compare(
