@@ -221,6 +221,16 @@ def tarred(files: dict[str, bytes], link: str | None = None) -> bytes:
     return out.getvalue()
 
 
+async def test_a_file_is_no_folder(ada: httpx.AsyncClient) -> None:
+    """No builder could lay them out."""
+    project = await make(ada, {"rtl/uart.v": b"1"})
+    for files in ({"a": b"", "a/b.v": b""}, {"rtl": b""}, {"rtl/uart.v/x.v": b""}):
+        status, _, details = refusal(await upload(ada, project, files))
+        assert (status, details["field"], details["reason"]) == (400, "files[]", "validation_error")
+    assert (await upload(ada, project, {"rtl": b""}, replace="true")).status_code == 200
+    assert [file["path"] for file in (await ada.get(f"/api/v1/projects/{project}/files")).json()["files"]] == ["rtl"]
+
+
 async def test_archives_are_unpacked(ada: httpx.AsyncClient) -> None:
     project = await make(ada)
     archives = {"a.zip": zipped({"x/a.v": b"1"}), "b.tar.gz": tarred({"./x/b.v": b"2"})}

@@ -7,7 +7,7 @@ import re
 import stat
 import tarfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -194,6 +194,20 @@ def check_path(path: str) -> str:
             details={"field": "files[]", "file": path[:PATH_CHARS_MAX]},
         )
     return "/".join(parts)
+
+
+def check_tree(paths: Collection[str]) -> None:
+    """Pass paths that can stand in one folder. Raises: Invalid, if one is the folder of another."""
+    every = frozenset(paths)
+    for path in paths:
+        for end, letter in enumerate(path):
+            if letter == "/" and path[:end] in every:
+                raise Invalid(
+                    Code.VALIDATION_ERROR,
+                    f"{path[:end][:80]!r} cannot be a file and the folder of {path[:80]!r}; upload with ?replace=true "
+                    "to put the files in place of those there are",
+                    details={"field": "files[]", "file": path},
+                )
 
 
 def is_archive(name: str) -> bool:
