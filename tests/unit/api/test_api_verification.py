@@ -195,9 +195,9 @@ async def test_files_are_uploaded_and_listed(ada: httpx.AsyncClient) -> None:
     assert [f["path"] for f in listed] == ["b.v"]
 
 
-def zipped(files: dict[str, bytes], link: str | None = None) -> bytes:
+def zipped(files: dict[str, bytes], link: str | None = None, method: int = zipfile.ZIP_STORED) -> bytes:
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
+    with zipfile.ZipFile(out, "w", method) as archive:
         for path, data in files.items():
             archive.writestr(path, data)
         if link is not None:
@@ -219,6 +219,22 @@ def tarred(files: dict[str, bytes], link: str | None = None) -> bytes:
             entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/passwd"
             archive.addfile(entry)
     return out.getvalue()
+
+
+def test_a_damaged_archive_is_refused_whatever_is_wrong_with_it() -> None:
+    """Every byte of one of each kind, changed: it is refused or, where nothing looks at that byte, taken."""
+    text = b"".join(b"assign y%d = %d;" % (n, n * n) for n in range(40))
+    packed = zipped({"rtl/u.v": text}, method=zipfile.ZIP_DEFLATED)
+    odd = zipped({"ü.v": text}, method=zipfile.ZIP_LZMA)
+    refused = 0
+    for name, data in (("a.zip", packed), ("a.zip", odd), ("a.tar.gz", tarred({"rtl/u.v": text}))):
+        for at in range(len(data)):
+            damaged = data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :]
+            try:
+                Uploaded(1 << 20).unpack(name, damaged)
+            except Invalid:
+                refused += 1
+    assert refused > 500
 
 
 async def test_a_file_is_no_folder(ada: httpx.AsyncClient) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import lzma
 import re
 import stat
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -36,6 +38,18 @@ FILE_BYTES_MAX = 32 << 20
 PATH_CHARS_MAX = 200
 DEPTH_MAX = 16
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
+UNREADABLE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    NotImplementedError,
+    ValueError,
+)
+"""What reading a damaged archive can raise; names that are no text are a ValueError."""
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@=-]*|\.[A-Za-z0-9_][A-Za-z0-9_.+@=-]*")
 
 
@@ -250,7 +264,7 @@ class Uploaded:
                 self._unzip(data)
             else:
                 self._untar(data)
-        except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+        except UNREADABLE as error:
             raise Invalid(
                 Code.VALIDATION_ERROR, f"{name[:80]!r} cannot be unpacked: {error}", details={"field": "files[]"}
             ) from error
