@@ -48,8 +48,9 @@ UNREADABLE = (
     RuntimeError,
     NotImplementedError,
     ValueError,
+    IndexError,
 )
-"""What reading a damaged archive can raise; names that are no text are a ValueError."""
+"""What reading a damaged archive can raise; names that are no text are a ValueError, empty ones an IndexError."""
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@=-]*|\.[A-Za-z0-9_][A-Za-z0-9_.+@=-]*")
 
 
