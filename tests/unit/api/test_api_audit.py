@@ -146,6 +146,7 @@ async def test_the_past_is_asked_by_position_or_moment(full: Lab, ada: httpx.Asy
     await ada.get("/api/v1/audit/state/board-3")
     assert full.audit.asked[-1] == StateQuery(stream="board-3")
     assert error_of(await ada.get("/api/v1/audit/state/board-3?at=noon"))[:2] == (422, "validation_error")
+    assert error_of(await ada.get(f"/api/v1/audit/state/board-3?at={'9' * 5000}"))[:2] == (404, "not_found")
     assert error_of(await ada.get("/api/v1/audit/state/board-9"))[:2] == (404, "not_found")
     told = error_of(await ada.get("/api/v1/audit/state/board-3?at=8"))
     assert told == (404, "not_found", "the log ends at position 7: nothing has happened at 8 yet")

@@ -52,6 +52,14 @@ async def test_hints_name_the_field_and_the_nearest_valid_value(lab: Lab, ada: h
     assert lab.commands.sent == []
 
 
+@pytest.mark.parametrize("path", ["/api/v1/keys", "/api/v1/projects", "/api/v1/boards/0/run"])
+async def test_what_was_sent_is_not_sent_back_whole(ada: httpx.AsyncClient, path: str) -> None:
+    for body in ({"x" * 80_000: 1}, {"owner": "y" * 80_000, "name": "y" * 80_000, "op": "y" * 80_000}):
+        answer = await ada.post(path, json=body)
+        assert answer.status_code in (400, 422)
+        assert len(answer.text) < 1500, answer.text[:300]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [

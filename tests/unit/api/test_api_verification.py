@@ -141,6 +141,40 @@ async def test_pages_of_jobs_are_not_shifted(ada: httpx.AsyncClient) -> None:
     assert await pages(ada, f"/api/v1/projects/{project}/jobs", meanwhile) == jobs[::-1]
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        '{"verification.simulation.plusargs": {"depth": NaN}}',
+        '{"verification.simulation.plusargs": {"depth": -Infinity}}',
+        '{"verification.simulation.plusargs": {"\\ud800": 1}}',
+        '{"verification.simulation.plusargs": {"depth": "\\ud800"}}',
+        '{"\\ud800": 1}',
+        '{"' + "x" * 20_000 + '": 1}',
+    ],
+)
+async def test_overrides_that_are_no_json_are_refused(ada: httpx.AsyncClient, overrides: str) -> None:
+    """Python's parser takes them."""
+    project = await make(ada, FILES)
+    body = f'{{"stages": ["lint"], "config_overrides": {overrides}}}'
+    headers = {"Content-Type": "application/json"}
+    answer = await ada.post(f"/api/v1/projects/{project}/jobs", content=body.encode(), headers=headers)
+    status, code, details = refusal(answer)
+    assert (status, code, details["field"]) == (400, "VALIDATION_ERROR", "config_overrides")
+    assert len(answer.text) < 500
+
+
+async def test_the_character_that_no_database_takes_is_refused(ada: httpx.AsyncClient) -> None:
+    project = await make(ada)
+    answers = [
+        await ada.post("/api/v1/projects", json=NEW | {"name": "other", "description": "a\0"}),
+        await ada.put(f"/api/v1/projects/{project}", json={"description": "\0"}),
+        await ada.get("/api/v1/projects", params={"name": "a\0"}),
+    ]
+    for answer in answers:
+        assert refusal(answer)[0] == 400
+        assert "NUL" in answer.json()["error"]["message"]
+
+
 async def test_a_taken_name_is_a_conflict(ada: httpx.AsyncClient) -> None:
     await make(ada)
     status, code, details = refusal(await ada.post("/api/v1/projects", json=NEW))

@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from lutlab_api.domain.errors import RETRY_AFTER_S, ApiError, Code
-from lutlab_api.web.models import OWNER, PRINTABLE
+from lutlab_api.web.models import OWNER, PRINTABLE, TEXT
 from lutlab_api.web.models_run import BATCH_FORM, ONE_FORM
 from lutlab_api.web.models_verification import NAME, PDK, TOP
 from lutlab_api.web.paging import known_fields
@@ -44,6 +44,7 @@ PROBLEMS_MAX = 5
 SIMILARITY_MIN = 0.5
 WORDS = {
     OWNER: "use letters, digits and `_ . @ -`, at most 64, the first a letter or digit",
+    TEXT: "leave the NUL character out",
     PRINTABLE: "use characters that can be printed",
     NAME: "use letters, digits and hyphens, at most 64, the first no hyphen",
     TOP: "use the name of a module: letters, digits, `_` and `$`, the first a letter or `_`",
@@ -132,7 +133,7 @@ def describe(problems: Sequence[Mapping[str, Any]]) -> str:
     """Field, value and rule of each problem pydantic found, at most `PROBLEMS_MAX` of them."""
     sentences = []
     for problem in problems[:PROBLEMS_MAX]:
-        field = ".".join(str(part) for part in problem["loc"] if part not in _PLACES) or "the body"
+        field = _field(problem) or "the body"
         rule = str(problem["msg"])
         rule = rule[:1].lower() + rule[1:]
         near = hint(problem).get("suggestion")
@@ -150,17 +151,22 @@ def describe(problems: Sequence[Mapping[str, Any]]) -> str:
     return "; ".join(sentences) + " (see /docs for what this request takes)"
 
 
+def _field(problem: Mapping[str, Any]) -> str:
+    """Where a problem is; a name that was sent may be of any length."""
+    return ".".join(str(part)[:INPUT_CHARS_MAX] for part in problem["loc"] if part not in _PLACES)
+
+
 def hint(problem: Mapping[str, Any]) -> dict[str, Any]:
     """The field a problem is about, and the nearest valid value or name, where one is near."""
-    field = ".".join(str(part) for part in problem["loc"] if part not in _PLACES)
+    field = _field(problem)
     details: dict[str, Any] = {"field": field} if field else {}
     expected = str(problem.get("ctx", {}).get("expected", ""))
     choices = re.findall(r"'([^']+)'", expected)
-    given = str(problem.get("input"))
+    given = problem.get("input")
     if problem["type"] == "extra_forbidden":
-        given, choices = str(problem["loc"][-1]), known_fields()
-    near = difflib.get_close_matches(given, choices, 1, SIMILARITY_MIN)
-    if near:
+        given, choices = problem["loc"][-1], known_fields()
+    # What is longer than any name is near none, and comparing it would take its time.
+    if choices and (near := difflib.get_close_matches(str(given)[:INPUT_CHARS_MAX], choices, 1, SIMILARITY_MIN)):
         details["suggestion"] = near[0]
     return details
 

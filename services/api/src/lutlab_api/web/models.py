@@ -20,6 +20,8 @@ from lutlab_events.work import BuilderHeartbeat
 
 StrictInt = Annotated[int, Strict()]
 OWNER = r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$"
+TEXT = r"^[^\x00]*$"
+"""Postgres takes no NUL."""
 PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 FpgaState = Literal["idle", "queued", "building", "programming", "reserved", "error"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -9,7 +10,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_validator, mode
 
 from lutlab_api.app.verifications import SEED_MAX, LogLine, Submitted
 from lutlab_api.domain.verification import ProjectView, VerificationView, duration, shown_project
-from lutlab_api.web.models import Model
+from lutlab_api.web.models import TEXT, Model
 from lutlab_api.web.paging import Page, PageQuery, Strict
 from lutlab_events.verification import ArtifactRef, ProjectStatus, VerificationStatus
 from lutlab_events.work import StageProgress
@@ -18,10 +19,14 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$"
 TOP = r"^[A-Za-z_][A-Za-z0-9_$]{0,127}$"
 PDK = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 DESCRIPTION_CHARS_MAX = 4000
+OVERRIDE_CHARS_MAX = 200
 TAIL_MAX = 100_000
 
 StageName = Literal["lint", "simulation", "formal", "crypto", "synthesis"]
 Sort = Literal["updated_at", "created_at", "name", "-updated_at", "-created_at", "-name"]
+
+
+Description = Annotated[str, Field(max_length=DESCRIPTION_CHARS_MAX, pattern=TEXT)]
 
 
 class NewProject(Strict):
@@ -30,7 +35,7 @@ class NewProject(Strict):
     name: str = Field(pattern=NAME, description="letters, digits and hyphens; unique", examples=["ntt-butterfly"])
     top_module: str = Field(pattern=TOP, examples=["ntt_butterfly"])
     target_pdk: str = Field(pattern=PDK, examples=["sky130"])
-    description: str = Field("", max_length=DESCRIPTION_CHARS_MAX)
+    description: Description = ""
 
 
 class ProjectChanges(Strict):
@@ -39,7 +44,7 @@ class ProjectChanges(Strict):
     name: str | None = Field(None, pattern=NAME)
     top_module: str | None = Field(None, pattern=TOP)
     target_pdk: str | None = Field(None, pattern=PDK)
-    description: str | None = Field(None, max_length=DESCRIPTION_CHARS_MAX)
+    description: Description | None = None
 
 
 class Project(Model):
@@ -80,7 +85,7 @@ class ProjectsQuery(PageQuery):
 
     status: Literal["created", "active"] | None = Field(None, description="only projects in this status")
     sort: Sort = Field("updated_at", description="times newest first, names A to Z; `-` turns it round")
-    name: str | None = Field(None, max_length=64, description="only projects whose name contains this")
+    name: str | None = Field(None, max_length=64, pattern=TEXT, description="only projects whose name contains this")
 
 
 class Projects(Page):
@@ -132,6 +137,19 @@ class NewVerification(Strict):
         examples=[{"verification.simulation.coverage": True}],
     )
     seed: int | None = Field(None, ge=0, le=SEED_MAX, description="of whatever is random; left out: a new one")
+
+    @field_validator("config_overrides")
+    @classmethod
+    def _is_json(cls, overrides: dict[str, Any]) -> dict[str, Any]:
+        """What Python reads beyond JSON cannot be written into the log."""
+        longest = max(overrides, key=len, default="")
+        if len(longest) > OVERRIDE_CHARS_MAX:
+            raise ValueError(f"names a path of {len(longest)} characters; {OVERRIDE_CHARS_MAX} are allowed")
+        try:
+            json.dumps(overrides, ensure_ascii=False, allow_nan=False).encode()
+        except (ValueError, RecursionError):
+            raise ValueError("holds NaN, an infinity, half a character, or is nested too deeply") from None
+        return overrides
 
     @field_validator("stages")
     @classmethod

@@ -20,9 +20,9 @@ from lutlab_api.app.audit import PAGE_MAX, AuditFilter, AuditRow, CommandFilter,
 from lutlab_api.domain.errors import Code, Invalid, Missing
 from lutlab_api.web.asked import Api, Asked, Reading
 from lutlab_api.web.documented import ASK, READ, errors_v1
-from lutlab_api.web.models import Model
+from lutlab_api.web.models import TEXT, Model
 from lutlab_api.web.models_v1 import RECORDED, Recorded
-from lutlab_api.web.routes_live import FOLLOWING, follow_events
+from lutlab_api.web.routes_live import FOLLOWING, POSITION_DIGITS_MAX, follow_events
 from lutlab_events.queries import StateAnswer, StateQuery
 from lutlab_events.rejections import Rejection
 
@@ -34,8 +34,8 @@ SECRETS = frozenset({"key_sha256", "secret_box", "previous_box"})
 """Fields of states that are shown to nobody."""
 MOMENT: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
 
-Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
-"""Something to compare with; Postgres takes no NUL."""
+Text = Annotated[str, Field(max_length=200, pattern=TEXT)]
+"""Something to compare with."""
 
 router = APIRouter(prefix="/api/v1", tags=["audit"])
 
@@ -281,7 +281,7 @@ def _moment(stream: str, at: str | None) -> StateQuery:
     if at is None:
         return StateQuery(stream=stream)
     if at.isdecimal():
-        return StateQuery(stream=stream, position=min(int(at), POSITION_MAX))
+        return StateQuery(stream=stream, position=int(at) if len(at) <= POSITION_DIGITS_MAX else POSITION_MAX)
     try:
         # A `+` in a query string arrives as a blank unless it was escaped.
         return StateQuery(stream=stream, at=MOMENT.validate_python(at.strip().replace(" ", "+")))

@@ -16,6 +16,7 @@ from lutlab_api.domain.errors import Code, Missing
 from lutlab_api.web.asked import FPGA_ID_MAX, Api, Reading, Secret, Submitting
 from lutlab_api.web.documented import ASK, READ, errors_contract
 from lutlab_api.web.located import Located
+from lutlab_api.web.models import TEXT
 from lutlab_api.web.paging import Page, PageQuery, Strict, newest_first, page_of
 from lutlab_events.rejections import Rejection
 from lutlab_events.webhooks import Topic, WebhookFilter
@@ -42,7 +43,7 @@ class NewWebhook(Strict):
     fpga_id: int | None = Field(None, ge=0, le=FPGA_ID_MAX, description="only this board, and jobs on it")
     everyone: bool = Field(False, description="everybody's jobs (admins only)")
     ordered: bool = Field(False, description="what happens to one job or board strictly one after another")
-    description: str = Field("", max_length=200)
+    description: str = Field("", max_length=200, pattern=TEXT)
 
     def wish(self) -> WebhookWish:
         """As the use case takes it."""

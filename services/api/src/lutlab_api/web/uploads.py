@@ -88,7 +88,7 @@ def check_fields(form: FormData, known: Sequence[str]) -> None:
     for name in form:
         if name in known:
             continue
-        near = difflib.get_close_matches(name, known, 1)
+        near = difflib.get_close_matches(name[:64], known, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         details = {"field": name[:64]} | ({"suggestion": near[0]} if near else {})
         raise Invalid(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import AsyncExitStack
 
 from fastapi import APIRouter, WebSocket
@@ -14,6 +15,9 @@ from lutlab_api.domain.views import Caller
 from lutlab_api.web.asked import FPGA_ID_MAX, identify, secret_in, services_of
 from lutlab_api.web.errors import response_of
 from lutlab_events.values import Scope
+
+BOARD_NUMBER = re.compile(r"[0-9]{1,4}")
+"""0 to `FPGA_ID_MAX`."""
 
 router = APIRouter()
 
@@ -49,7 +53,7 @@ async def socket_caller(websocket: WebSocket, scope: Scope) -> Caller:
 
 async def _open(websocket: WebSocket, caller: Caller, fpga_text: str) -> OpenStream:
     services = services_of(websocket)
-    if not (fpga_text.isascii() and fpga_text.isdecimal() and int(fpga_text) <= FPGA_ID_MAX):
+    if BOARD_NUMBER.fullmatch(fpga_text) is None:
         raise Invalid(
             Code.VALIDATION_ERROR, f"fpga_id {fpga_text[:40]!r} must be the number of a board, 0 to {FPGA_ID_MAX}"
         )
