@@ -344,6 +344,14 @@ def test_what_nobody_here_can_do_is_refused_with_its_field(
     assert caught.value.field == field
 
 
+@pytest.mark.parametrize("field", ["project.name", "design.sources", "analysis.timing.clock_period"])
+def test_what_is_wrong_is_not_repeated_whole(field: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        project(overrides={field: "9" * 60_000})
+    assert len(str(caught.value)) < 700
+    assert " ... " in str(caught.value)
+
+
 def test_what_no_stage_asks_for_is_not_refused() -> None:
     overrides = {
         "analysis.power": {},
