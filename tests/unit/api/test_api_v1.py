@@ -271,6 +271,7 @@ async def test_a_download_has_its_name_whatever_it_is(
     lab.ledger.details[UUID(int=1)] = {"source_digest": digest(b"x"), "filename": filename}
     got = await ada.get(f"/api/v1/jobs/{UUID(int=1)}/artifacts/source")
     assert (got.status_code, got.content, got.headers["Content-Disposition"]) == (200, b"x", told)
+    assert got.headers["Cache-Control"] == "private, no-cache"
 
 
 async def test_media_types_have_no_case(lab: Lab, ada: httpx.AsyncClient) -> None:

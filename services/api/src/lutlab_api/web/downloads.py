@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from fastapi import Response
 
-from lutlab_api.web.polling import Poll, tag_of
+from lutlab_api.web.polling import PRIVATE, Poll, tag_of
 
 UNSAFE = re.compile(r"[^A-Za-z0-9_.+@=, ()-]")
 """What a quoted file name cannot have, or what clients do not agree about."""
@@ -24,7 +24,7 @@ def headers_of(filename: str) -> dict[str, str]:
 
 def download(data: bytes, media_type: str, filename: str, poll: Poll) -> Response:
     """200 with the file, or 304 where the client has it."""
-    headers = {"ETag": tag_of(data), **headers_of(filename)}
+    headers = {"ETag": tag_of(data), **PRIVATE, **headers_of(filename)}
     if poll.has(data):
         return Response(status_code=304, headers=headers)
     return Response(data, media_type=media_type, headers=headers)
