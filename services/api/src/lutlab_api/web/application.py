@@ -78,8 +78,9 @@ Submit a design, get a programmed board, talk Wishbone to it.
 
 Every error has the body `{"detail": {"error": "<stable code>", "message": "<for a person>"}}`, with `job_id` where
 there is one; under `/api/v1` it is `{"error": {"code", "message", "details"}}`. A 429 or 503 carries `Retry-After`, a
-201 or 202 `Location`; HEAD is answered wherever GET is; a POST with an `Idempotency-Key` can be repeated safely. `X-Request-ID` is sent back, and if it is a UUID it is the correlation
-id of what it caused (`/api/v1/events`). `X-Session-ID` is ignored.
+201 or 202 `Location`; HEAD is answered wherever GET is; a POST with an `Idempotency-Key` can be repeated safely.
+`X-Request-ID` is sent back, and if it is a UUID it is the correlation id of what it caused (`/api/v1/events`).
+`X-Session-ID` is ignored.
 """
 
 
