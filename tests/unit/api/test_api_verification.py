@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import tarfile
@@ -513,6 +514,26 @@ async def test_logs(lab: Lab, ada: httpx.AsyncClient) -> None:
     followed = await ada.get(f"{url}/logs?follow=true&tail=3")
     assert [json.loads(line)["message"] for line in followed.text.splitlines()] == ["two", "three", "four"]
     assert followed.headers["content-type"].startswith("application/x-ndjson")
+
+
+async def test_followed_logs_have_a_limit_of_their_own() -> None:
+    """They hold up nobody's requests, and an owner's first keep none of his WebSockets from him."""
+    lab = Lab(requests_in_flight_max=1, websockets_max=1)
+    async with lab.client() as ada:
+        url = (await submit(ada, await make(ada, FILES))).json()["url"]
+        async with asyncio.timeout(10), lab.services.seats.seat("ada"):
+            following = asyncio.create_task(ada.get(f"{url}/logs?follow=true"))
+            for _ in range(500):
+                if len(lab.shared.seats) == 2:
+                    break
+                await asyncio.sleep(0.01)
+            status, code, details = refusal(await ada.get(f"{url}/logs?follow=true"))
+            assert (status, code, details["reason"]) == (429, "RATE_LIMITED", "rate_limited")
+            assert (await ada.head(f"{url}/logs?follow=true")).status_code == 429
+            assert (await ada.post(f"{url}/cancel")).status_code == 200
+            assert (await following).status_code == 200
+            assert (await ada.head(f"{url}/logs?follow=true")).status_code == 200
+            assert len(lab.shared.seats) == 1
 
 
 async def test_the_stream_tells_the_contract_messages_and_goes_on_where_it_was(

@@ -22,6 +22,8 @@ log = structlog.get_logger(__name__)
 REQUEST_ID = "X-Request-ID"
 LIMIT_HEADERS = "lutlab.limit_headers"
 """Where a request's scope keeps the rate limit's headers; see `lutlab_api.web.limits`."""
+FOLLOWS = "lutlab.follows"
+"""Where a request's scope keeps what an answer without an end calls when it begins: other limits hold for it."""
 CUT = "lutlab.cut"
 """Where a connection's scope keeps what ends it at once, whatever is still to be sent; set by the server's protocol."""
 SHOWABLE = re.compile(r"[\x21-\x7e]{1,128}")

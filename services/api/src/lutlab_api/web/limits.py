@@ -15,7 +15,7 @@ from lutlab_api.domain.errors import ApiError, Code, TooMany
 from lutlab_api.domain.views import Caller
 from lutlab_api.settings import Settings
 from lutlab_api.web.asked import address_of, identify, secret_in
-from lutlab_api.web.edge import LIMIT_HEADERS
+from lutlab_api.web.edge import FOLLOWS, LIMIT_HEADERS
 from lutlab_api.web.errors import response_of
 from lutlab_api.web.services import Services
 
@@ -48,6 +48,19 @@ def rules_of(settings: Settings) -> tuple[list[Matched], Rule]:
     return matched, Rule("requests", settings.limit_requests_per_minute, MINUTE_S)
 
 
+class _UnderWay:
+    """One of the requests that are counted as being under way, until it ends or turns out to follow something."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits: Limits | None = limits
+
+    def end(self) -> None:
+        """It does not count any more."""
+        if self._limits is not None:
+            self._limits.in_flight -= 1
+            self._limits = None
+
+
 class Limits:
     """ASGI middleware inside `Edge`, which sets the headers left in the scope."""
 
@@ -55,7 +68,7 @@ class Limits:
         self._app = app
         self._services = services
         self._matched, self._others = rules_of(services.settings)
-        self._in_flight = 0
+        self.in_flight = 0
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Serve one request, or answer 429 or 503."""
@@ -66,20 +79,16 @@ class Limits:
         if problem is not None:
             await response_of(problem, scope["path"])(scope, receive, send)
             return
-        if scope["type"] == "websocket" or self._is_followed(scope):  # both have limits of their own
+        if scope["type"] == "websocket":  # they have a limit of their own
             await self._app(scope, receive, send)
             return
-        self._in_flight += 1
+        under_way = _UnderWay(self)
+        scope[FOLLOWS] = under_way.end
+        self.in_flight += 1
         try:
             await self._app(scope, receive, send)
         finally:
-            self._in_flight -= 1
-
-    @staticmethod
-    def _is_followed(scope: AsgiScope) -> bool:
-        if scope["path"] == "/api/v1/events":
-            return "text/event-stream" in Headers(scope=scope).get("accept", "")
-        return bool(scope["path"] == "/api/v1/events/stream")
+            under_way.end()
 
     async def _problem(self, scope: AsgiScope) -> ApiError | None:
         path: str = scope["path"]
@@ -98,10 +107,10 @@ class Limits:
                 retry_after_s=grant.retry_after_s,
                 details={"limit": grant.limit, "window_s": rule.window_s},
             )
-        if self._in_flight >= self._services.settings.requests_in_flight_max:
+        if self.in_flight >= self._services.settings.requests_in_flight_max:
             return ApiError(
                 Code.OVERLOADED,
-                f"{self._in_flight} requests are under way; try again in {OVERLOADED_RETRY_S} s",
+                f"{self.in_flight} requests are under way; try again in {OVERLOADED_RETRY_S} s",
                 retry_after_s=OVERLOADED_RETRY_S,
             )
         return None

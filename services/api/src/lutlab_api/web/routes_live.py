@@ -24,7 +24,7 @@ from lutlab_api.domain.verification import parse_verification
 from lutlab_api.domain.views import Caller
 from lutlab_api.web.asked import address_of, secret_in, services_of
 from lutlab_api.web.documented import READ, errors_v1
-from lutlab_api.web.edge import CUT
+from lutlab_api.web.edge import CUT, FOLLOWS
 from lutlab_api.web.errors import response_of
 from lutlab_api.web.models_v1 import Recorded
 from lutlab_api.web.routes_v1_verification import known
@@ -93,6 +93,7 @@ class EventStream(StreamingResponse):
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Send until the client is gone or does not keep up."""
+        scope[FOLLOWS]()
 
         async def bounded(message: Message) -> None:
             async with asyncio.timeout(self._slow_s):

@@ -9,13 +9,16 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
+from lutlab_api.app.seats import Kind, Seats
 from lutlab_api.domain.errors import ApiError, Code, Missing, NotAuthenticated
 from lutlab_api.domain.verification import STAGES, VerificationView
 from lutlab_api.domain.views import Caller
 from lutlab_api.web import downloads
 from lutlab_api.web.asked import Api, IdempotencyKey, JobId, Reading, Submitting
 from lutlab_api.web.documented import ASK, JOB, READ, errors_contract
+from lutlab_api.web.edge import FOLLOWS
 from lutlab_api.web.models_verification import (
     LogEntry,
     Logs,
@@ -111,7 +114,24 @@ async def logs(
     lines = await api.verifications.logs(job.job_id, query.stage, query.tail)
     if not query.follow:
         return Logs(logs=[LogEntry.of(line) for line in lines])
-    return StreamingResponse(_followed(api, job, query), media_type=NDJSON)
+    return FollowedLog(_followed(api, job, query), api.seats, caller.owner)
+
+
+class FollowedLog(StreamingResponse):
+    """Lines until the job has ended, to at most as many clients of an owner as may have WebSockets."""
+
+    media_type = NDJSON
+
+    def __init__(self, content: AsyncIterator[bytes], seats: Seats, owner: str) -> None:
+        super().__init__(content, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        self._seats = seats
+        self._owner = owner
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send until the end. Raises: TooMany, before anything was sent."""
+        async with self._seats.seat(self._owner, Kind.LOG):
+            scope[FOLLOWS]()
+            await super().__call__(scope, receive, send)
 
 
 async def _followed(api: Services, job: VerificationView, query: LogsQuery) -> AsyncIterator[bytes]:
