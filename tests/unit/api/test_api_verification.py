@@ -18,6 +18,7 @@ from api_fakes import ADA, BOB, ROOT, Lab
 from lutlab_api.app.job_stream import Cursor
 from lutlab_api.domain.errors import Invalid
 from lutlab_api.domain.verification import Uploaded, check_path, duration
+from lutlab_api.web.paging import cursor_of
 from lutlab_api.web.status import MEANINGS, contract_of
 from lutlab_events.rejections import Rejection
 from lutlab_events.verification import JOB_PREFIX, ArtifactRef, StageOutcome, SubmitVerification, parse_shown
@@ -125,10 +126,25 @@ async def test_pages_of_projects_are_not_shifted(ada: httpx.AsyncClient, sort: s
     wanted = ["m1", "m2", "m3", "m4"]
     wanted = wanted if first == made[0] else wanted[::-1]
     assert seen == wanted + (["z-new-one"] if sort in ("-created_at", "-updated_at") else [])
-    cursor = (await ada.get("/api/v1/projects?sort=name&per_page=1")).json()["next_cursor"]
-    for sort_of_another in ("-name", "created_at"):
-        answer = await ada.get("/api/v1/projects", params={"sort": sort_of_another, "cursor": cursor})
-        assert refusal(answer)[2]["reason"] == "invalid_cursor"
+
+
+@pytest.mark.parametrize(
+    ("sort", "value"),
+    [
+        ("created_at", "2026-01-01"),
+        ("created_at", "9999-12-31T23:59:59-14:00"),
+        ("created_at", "x"),
+        ("name", "a\0"),
+        ("name", "\ud800"),
+        ("name", 1),
+        ("-name", "of another order"),
+    ],
+)
+async def test_cursors_that_were_made_up(ada: httpx.AsyncClient, sort: str, value: object) -> None:
+    cursor = cursor_of(json.dumps([sort, value, UUID(int=1).hex]))
+    answer = await ada.get("/api/v1/projects", params={"sort": sort.removeprefix("-"), "cursor": cursor})
+    assert refusal(answer)[:2] == (400, "VALIDATION_ERROR")
+    assert refusal(answer)[2] == {"field": "cursor", "reason": "invalid_cursor"}
 
 
 async def test_pages_of_jobs_are_not_shifted(ada: httpx.AsyncClient) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, Strict, field_validator
+from pydantic import BaseModel, ConfigDict, Field, Strict
 
 from lutlab_api.app.asking import Accepted as AcceptedValue
 from lutlab_api.app.health import Health as HealthValue
@@ -15,6 +15,7 @@ from lutlab_api.app.keys import IssuedKey as IssuedKeyValue
 from lutlab_api.app.keys import KeyWish
 from lutlab_api.app.reads import Result as ResultValue
 from lutlab_api.domain.views import BoardView, EventView, Failure, JobDetail, JobView, KeyView, SessionView
+from lutlab_api.web.moments import Moment
 from lutlab_events.values import JobStatus, JobType, Role, Scope
 from lutlab_events.work import BuilderHeartbeat
 
@@ -385,18 +386,7 @@ class NewKey(Model):
     label: str = Field("", max_length=100, pattern=PRINTABLE, description="to recognise the key by")
     scopes: list[Scope] | None = Field(None, description="what it is good for; left out: everything its role allows")
     team: str | None = Field(None, pattern=OWNER, description="whose jobs its owner may read beside the own ones")
-    expires_at: AwareDatetime | None = Field(None, description="when it stops working; left out: never")
-
-    @field_validator("expires_at")
-    @classmethod
-    def _in_utc(cls, value: datetime | None) -> datetime | None:
-        """In UTC: Postgres refuses offsets of 16 hours and more, which ISO 8601 allows."""
-        if value is None:
-            return None
-        try:
-            return value.astimezone(UTC)
-        except OverflowError:
-            raise ValueError("it lies beyond the years 1 to 9999 in UTC") from None
+    expires_at: Moment | None = Field(None, description="when it stops working; left out: never")
 
     def wish(self) -> KeyWish:
         """For the use case."""

@@ -14,6 +14,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from lutlab_api.domain.errors import Code, Invalid
+from lutlab_api.web.moments import in_utc
 
 T = TypeVar("T")
 PER_PAGE_DEFAULT = 20
@@ -108,7 +109,9 @@ def value_before(cursor: str | None, sort: str) -> tuple[datetime | str, UUID] |
         by, value, ident = _place_in(cursor)
         if by != sort:
             raise ValueError("it is of another order")
-        return str(value) if sort.endswith("name") else datetime.fromisoformat(str(value)), UUID(str(ident))
+        if not (isinstance(value, str) and value.isascii() and value.isprintable()):
+            raise ValueError("it is no name and no moment")
+        return value if sort.endswith("name") else in_utc(datetime.fromisoformat(value)), UUID(str(ident))
     except ValueError:
         raise _bad(cursor) from None
 

@@ -12,9 +12,9 @@ from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Header, Path, Query, Request
 from fastapi.responses import Response, StreamingResponse
-from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from lutlab_api.app.audit import PAGE_MAX, AuditFilter, AuditRow, CommandFilter, CommandRow, Letter
 from lutlab_api.domain.errors import Code, Invalid, Missing
@@ -22,6 +22,7 @@ from lutlab_api.web.asked import Api, Asked, Reading
 from lutlab_api.web.documented import ASK, READ, errors_v1
 from lutlab_api.web.models import TEXT, Model
 from lutlab_api.web.models_v1 import RECORDED, Recorded
+from lutlab_api.web.moments import Moment
 from lutlab_api.web.routes_live import FOLLOWING, POSITION_DIGITS_MAX, follow_events
 from lutlab_events.queries import StateAnswer, StateQuery
 from lutlab_events.rejections import Rejection
@@ -32,7 +33,7 @@ LETTER_TEXT_CHARS_MAX = 2000
 CSV_COLUMNS = (*RECORDED, "data")
 SECRETS = frozenset({"key_sha256", "secret_box", "previous_box"})
 """Fields of states that are shown to nobody."""
-MOMENT: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
+MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
 
 Text = Annotated[str, Field(max_length=200, pattern=TEXT)]
 """Something to compare with."""
@@ -57,8 +58,8 @@ class WhichEvents(BaseModel):
     type: Text | None = Field(None, description="only of this type; `board.` for all whose type begins so")
     actor: Text | None = Field(None, description="only those this actor caused")
     correlation_id: UUID | None = Field(None, description="only those one request caused")
-    since: AwareDatetime | None = Field(None, description="only from this moment on")
-    before: AwareDatetime | None = Field(None, description="only before this moment")
+    since: Moment | None = Field(None, description="only from this moment on")
+    before: Moment | None = Field(None, description="only before this moment")
 
     def wanted(self, limit: int = PAGE_MAX) -> AuditFilter:
         """As the application knows it."""
@@ -263,7 +264,7 @@ async def follow(
     responses=errors_v1(*READ, Code.VALIDATION_ERROR, Code.NOT_FOUND, Code.ADMIN_ONLY, Rejection.NOT_YOUR_JOB),
 )
 async def state(
-    stream: str,
+    stream: Annotated[str, Path(pattern=TEXT, max_length=200, examples=["board-3"])],
     api: Api,
     caller: Reading,
     at: Annotated[str | None, Query(description="a position, or a moment with its zone; default: now")] = None,
@@ -300,7 +301,7 @@ class CommandsQuery(BaseModel):
     type: Text | None = Field(None, description="only of this kind", examples=["SubmitBuild"])
     actor: Text | None = Field(None, description="only from this actor; members: themselves")
     rejected: bool | None = Field(None, description="only those that were refused, or only those that were not")
-    before: AwareDatetime | None = Field(None, description="only received before this moment: the next page")
+    before: Moment | None = Field(None, description="only received before this moment: the next page")
     limit: int = Field(PAGE_DEFAULT, ge=1, le=PAGE_MAX, description="most commands to list")
 
 
