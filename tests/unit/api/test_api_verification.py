@@ -16,6 +16,7 @@ import pytest
 from api_fakes import ADA, BOB, ROOT, Lab
 
 from lutlab_api.app.job_stream import Cursor
+from lutlab_api.app.verifications import LINES_MAX
 from lutlab_api.domain.errors import Invalid
 from lutlab_api.domain.verification import Uploaded, check_path, duration
 from lutlab_api.web.paging import cursor_of
@@ -526,6 +527,13 @@ async def test_logs(lab: Lab, ada: httpx.AsyncClient) -> None:
     assert set(entries[0]) == {"timestamp", "stage", "level", "message"}
     tail = (await ada.get(f"{url}/logs?stage=lint&tail=2&follow=false")).json()["logs"]
     assert [(entry["message"], entry["level"]) for entry in tail] == [("two", "INFO"), ("three", "WARNING")]
+    assert (await ada.get(f"{url}/logs?tail=4")).json()["older"] is False
+    assert (await ada.get(f"{url}/logs?tail=3")).json()["older"] is True
+    for number in range(LINES_MAX):  # one by one, as a test that prints ten times a second does
+        lab.verification.log(job_id, "formal", str(number))
+    told = (await ada.get(f"{url}/logs")).json()
+    assert ([entry["message"] for entry in told["logs"]], told["older"]) == ([str(n) for n in range(LINES_MAX)], True)
+    del lab.verification.log_lines[job_id][3:]
     await ada.post(f"{url}/cancel")
     followed = await ada.get(f"{url}/logs?follow=true&tail=3")
     assert [json.loads(line)["message"] for line in followed.text.splitlines()] == ["two", "three", "four"]

@@ -85,7 +85,9 @@ class Lab:
                 return httpx.Response(200, json=job, headers={"ETag": f'"{self._looks}"'})
             case "GET /jobs/job_1/logs":
                 line = {"timestamp": "2026-01-15T10:35:03Z", "stage": "lint", "level": "INFO", "message": "reading"}
-                return {"logs": [line] * self._looks}
+                if request.url.params.get("follow") == "true":
+                    return httpx.Response(200, content=f"{json.dumps(line)}\n".encode() * 4)
+                return {"logs": [line], "older": False}
             case "POST /jobs/job_1/cancel":
                 return self._job("cancelled")
             case "GET /jobs/job_1/results":
@@ -333,10 +335,12 @@ def test_jobs_are_compared_and_a_project_has_a_trend(lab: Lab) -> None:
     assert run("project", "trend", "fifo")[1].splitlines()[1].split() == ["job_1", "passed", "0", *"------", "96.4"]
 
 
-def test_logs_and_cancel_know_a_verification_job_by_its_id(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lutlab.commands.jobs.FOLLOW_EVERY_S", 0.0)
+def test_logs_and_cancel_know_a_verification_job_by_its_id(lab: Lab) -> None:
     lab.verdict = "passed"
     assert run("logs", "job_1", "--follow")[1] == "lint       INFO    reading\n" * 4
+    assert run("logs", "job_1")[1] == "lint       INFO    reading\n"
+    lab._looks = 4  # it has ended: nothing is left out
+    assert run("logs", "job_1")[1] == "lint       INFO    reading\n" * 4
     assert run("cancel", "job_1")[0] == 0
     assert lab.asked[-1] == "POST /jobs/job_1/cancel"
 

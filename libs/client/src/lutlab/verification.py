@@ -20,7 +20,7 @@ from typing import Any, Protocol, TypeVar
 import httpx
 import msgspec
 
-from lutlab.errors import TimedOut
+from lutlab.errors import LutlabError, TimedOut
 from lutlab.models import Model
 
 T = TypeVar("T")
@@ -116,6 +116,10 @@ class Http(Protocol):
 
     def typed(self, method: str, path: str, kind: type[T], **arguments: Any) -> T:
         """As `request`, with the answer as a value. Raises: LutlabError."""
+        ...
+
+    def lines(self, path: str, **arguments: Any) -> Iterator[str]:
+        """The lines of an answer as they come. Raises: Refused, Unreachable."""
         ...
 
     def decode(self, data: bytes, kind: type[T]) -> T:
@@ -254,6 +258,16 @@ class VerificationClient:
         wanted = {name: value for name, value in params.items() if value is not None}
         return self._http.typed("GET", f"/api/v1/jobs/{job}/logs", _Logs, params=wanted).logs
 
+    def follow(self, job: str, *, stage: str | None = None, tail: int | None = None) -> Iterator[LogLine]:
+        """A job's log from its beginning, or from its last `tail` lines, as it comes, until the job has ended."""
+        params: dict[str, Any] = {"follow": "true", "stage": stage, "tail": tail}
+        wanted = {name: value for name, value in params.items() if value is not None}
+        for line in self._http.lines(f"/api/v1/jobs/{job}/logs", params=wanted):
+            if line.startswith('{"error"'):
+                told = self._http.decode(line.encode(), _Broken).error
+                raise LutlabError(f"the log is not followed any more: {told.get('message')}")
+            yield self._http.decode(line.encode(), LogLine)
+
     # -- results -----------------------------------------------------------------------------------
 
     def results(self, job: str, area: str | None = None) -> dict[str, Any]:
@@ -311,6 +325,10 @@ class _Upload(Model, frozen=True, kw_only=True):
 
 class _Logs(Model, frozen=True, kw_only=True):
     logs: list[LogLine]
+
+
+class _Broken(Model, frozen=True, kw_only=True):
+    error: dict[str, Any]
 
 
 class _Artifacts(Model, frozen=True, kw_only=True):

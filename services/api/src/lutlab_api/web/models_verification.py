@@ -302,6 +302,7 @@ class Logs(Model):
     """A job's log."""
 
     logs: list[LogEntry]
+    older: bool = Field(description="whether there are older lines: ask for more with `tail`, or for all with `follow`")
 
 
 class Results(Model):

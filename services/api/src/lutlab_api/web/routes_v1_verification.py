@@ -111,9 +111,9 @@ async def logs(
 ) -> Logs | StreamingResponse:
     """What the stages logged so far; with `follow`, one JSON object per line until the job has ended."""
     job = await api.verifications.get(job_id, caller)
-    lines = await api.verifications.logs(job.job_id, query.stage, query.tail)
     if not query.follow:
-        return Logs(logs=[LogEntry.of(line) for line in lines])
+        lines, older = await api.verifications.logs(job.job_id, query.stage, query.tail)
+        return Logs(logs=[LogEntry.of(line) for line in lines], older=older)
     return FollowedLog(_followed(api, job, query), api.seats, caller.owner)
 
 
