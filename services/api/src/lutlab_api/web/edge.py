@@ -31,7 +31,7 @@ MULTIPART_OVERHEAD_BYTES = 64 << 10
 PROJECT_UPLOAD = re.compile(r"/api/v1/projects/[^/]+/upload")
 QUIET_PATHS = frozenset({"/health", "/api/v1/health", "/ready", "/metrics"})
 """Asked every second by supervisors: logged only when something is wrong."""
-FAILED = 500
+SWITCHING_PROTOCOLS, FAILED = 101, 500
 ANSWERS = frozenset({"websocket.accept", "websocket.http.response.start"})
 """How a WebSocket's handshake is answered."""
 
@@ -118,6 +118,7 @@ def _marking(scope: Scope, request_id: str, send: Send) -> Send:
         if message["type"] in ANSWERS:
             message.setdefault("headers", [])
             _mark(message, scope, request_id)
+            log.info("websocket_answered", path=scope["path"], status=message.get("status", SWITCHING_PROTOCOLS))
         await send(message)
 
     return marked
