@@ -30,6 +30,11 @@ class Settings(BaseSettings):
     api_host: str = Field("127.0.0.1", description="address to listen on")
     api_port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
     api_shutdown_s: int = Field(10, ge=0, description="how long requests may take to end when the API is stopped")
+    auth_enabled: bool = Field(
+        True,
+        description="keys are asked for; without, whoever sends none acts as the member `anonymous`: for one's own "
+        "machine only",
+    )
     public_reads: bool = Field(False, description="boards, and jobs by id, are readable without a key")
     bootstrap_key: SecretStr | None = Field(None, min_length=8, description="makes this API key known as an admin's")
     bootstrap_owner: str = Field("admin", min_length=1, max_length=64, description="whose the bootstrap key is")

@@ -96,7 +96,8 @@ class Limits:
             scope[LIMIT_HEADERS] = _headers(await self._take(self._others, f"open:{address_of(scope)}", alone=True))
             return None
         secret = secret_in(Headers(scope=scope))
-        found = None if secret is None else await identify(scope, secret)
+        is_nobody = secret is None and self._services.authenticator.nobody is None
+        found = None if is_nobody else await identify(scope, secret)
         rule, who = self._rule(scope.get("method", "GET"), path, found if isinstance(found, Caller) else None, scope)
         grant = await self._take(rule, who)
         scope[LIMIT_HEADERS] = _headers(grant)

@@ -22,7 +22,7 @@ from lutlab_api.app.job_stream import Cursor
 from lutlab_api.domain.errors import ApiError, Code, Invalid, Unavailable
 from lutlab_api.domain.verification import parse_verification
 from lutlab_api.domain.views import Caller
-from lutlab_api.web.asked import address_of, secret_in, services_of
+from lutlab_api.web.asked import address_of, may_be_nobody, secret_in, services_of
 from lutlab_api.web.documented import READ, errors_v1
 from lutlab_api.web.edge import CUT, FOLLOWS
 from lutlab_api.web.errors import response_of
@@ -200,7 +200,7 @@ async def _messages(
 
 
 async def _reader(websocket: WebSocket, services: Services) -> Caller | None:
-    if secret_in(websocket.headers) is None and services.settings.public_reads:
+    if may_be_nobody(services, secret_in(websocket.headers)):
         return None
     return await socket_caller(websocket, Scope.READ)
 
