@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -13,8 +14,11 @@ import pytest
 
 from lutlab_api.adapters.postgres import Postgres
 from lutlab_api.adapters.rows import log_text
+from lutlab_api.adapters.verification import PostgresVerification
 from lutlab_api.app.ports import EventFilter, JobFilter
+from lutlab_api.app.verification_ports import ProjectFilter, VerificationFilter
 from lutlab_api.domain.errors import Unavailable
+from lutlab_api.domain.verification import ProjectView
 from lutlab_events import codec
 from lutlab_events.envelope import Answer
 from lutlab_events.ids import digest
@@ -252,6 +256,43 @@ async def test_keys_answers_and_blobs(ledger: Postgres, database: asyncpg.Connec
     row = await database.fetchrow("select size_bytes, data from blobs where digest = $1", digest(data))
     assert row is not None
     assert (row["size_bytes"], bytes(row["data"])) == (len(data), data)
+
+
+@pytest.mark.parametrize("sort", ["name", "-name", "created_at", "-created_at", "updated_at", "-updated_at"])
+async def test_projects_are_paged_by_place(ledger: Postgres, database: asyncpg.Connection, sort: str) -> None:
+    """Pages one behind the other are the whole list, also where entries are equal in what is sorted by."""
+    await database.execute("truncate projects")
+    names = ("b", "B-1", "a", "c-2", "c-10")
+    for number, name in enumerate(names, 1):
+        at = T0 + timedelta(microseconds=number // 2)
+        values = {"project_id": UUID(int=9 - number), "owner": "ada", "name": name, "top_module": "t"}
+        values |= {"target_pdk": "sky130", "description": "", "status": "active", "files": "{}", "version": 1}
+        await insert(database, "projects", **values, created_at=at, updated_at=T0 - (at - T0))
+    store = PostgresVerification(ledger)
+    whole, total = await store.projects(ProjectFilter(owner="ada", limit=10, sort=sort))
+    assert (len(whole), total) == (5, 5)
+    wanted = ProjectFilter(owner="ada", limit=2, sort=sort)
+    seen: list[ProjectView] = []
+    while page := (await store.projects(wanted))[0]:
+        seen += page
+        wanted = replace(wanted, after=(getattr(page[-1], wanted.column), page[-1].project_id))
+    assert seen == list(whole)
+    keys = [getattr(project, wanted.column) for project in whole]
+    if wanted.column != "name":  # whose order is the database's
+        assert keys == sorted(keys, reverse=wanted.falling)
+
+
+async def test_jobs_of_a_project_are_paged_by_place(ledger: Postgres, database: asyncpg.Connection) -> None:
+    await database.execute("truncate verifications")
+    for number in range(1, 5):
+        values = {"job_id": UUID(int=number), "number": number, "project_id": UUID(int=1 + number % 4 // 3)}
+        values |= {"owner": "ada", "status": "passed", "stages": '["lint"]', "records": "[]", "config_overrides": "{}"}
+        values |= {"files_digest": "d", "seed": 1, "attempt": 1, "correlation_id": UUID(int=9), "version": 1}
+        await insert(database, "verifications", **values, submitted_at=T0, updated_at=T0)
+    store = PostgresVerification(ledger)
+    for before, wanted in ((None, [4, 2, 1]), (UUID(int=4), [2, 1]), (UUID(int=1), []), (UUID(int=77), [])):
+        found, total = await store.verifications(VerificationFilter(project_id=UUID(int=1), limit=9, before=before))
+        assert ([job.job_id.int for job in found], total) == (wanted, 3)
 
 
 async def test_a_killed_connection_is_replaced(ledger: Postgres, database: asyncpg.Connection) -> None:

@@ -181,6 +181,21 @@ def test_the_trace_holds_the_random_value_of_its_run(tmp_path: Path) -> None:
     assert first != other
 
 
+@needs_icarus
+def test_waveforms_may_be_left_out(tmp_path: Path) -> None:
+    """Also one that a test bench asks for itself."""
+    own = 'module tb; reg c = 0; initial begin $dumpfile("own.vcd"); $dumpvars; #1 c = 1; #1 $finish; end endmodule\n'
+    write_files(tmp_path / "src", {"counter.v": COUNTER, "tb.v": own})
+    options: dict[str, Any] = {"sources": ("counter.v",), "benches": ("tb.v",)}
+    for waves in (True, False):
+        section = ICARUS | {"waves": waves}
+        work = tmp_path / str(waves)
+        result = simulated(work, tmp_path / "src", "counter", simulation=section, **options)
+        assert result.status is StageStatus.PASSED, result.details["tests"]
+        assert {one.name for one in result.artifacts} == {"junit.xml"} | ({"trace.fst"} if waves else set())
+        assert bool(list(work.rglob("*.vcd")) + list(work.rglob("*.fst"))) is waves
+
+
 # -- test benches
 
 BENCHES = {

@@ -149,6 +149,20 @@ def test_a_missing_stimulus_lowers_coverage_at_its_lines_and_the_build_is_kept(b
     assert states["SUBTRACTED"] == states["NEVER"] == 0
 
 
+def test_waveforms_may_be_left_out(both: StageResult, root: Path) -> None:
+    """FSM coverage records them all the same, but they are not kept."""
+    for states in (True, False):
+        for old in (root / "work" / "run").rglob("trace.*"):
+            old.unlink()
+        result = simulated(root, "tests/test_add.py", coverage=ALL_KINDS | {"fsm": states}, waves=False)
+        assert result.status is StageStatus.PASSED
+        assert ("fsm" in result.summary["coverage"]) is states
+        assert not [one.name for one in result.artifacts if "trace" in one.name]
+        assert {test["trace"] for test in result.details["tests"]} == {None}
+        assert bool(list((root / "work" / "run").rglob("trace.*"))) is states
+        assert result.details["builds"]["test_add"]["cached"]
+
+
 def test_every_change_of_the_hardware_makes_another_key(root: Path) -> None:
     def key(**more: Any) -> str:
         project = make_project(root / "src", "alu", sources=("rtl/alu.sv",), **more)
@@ -182,6 +196,11 @@ def test_how_test_benches_end(root: Path) -> None:
         assert test["line"] == number + offset
     assert end("starve")["message"] == "no $finish: nothing was left to happen"
     assert "not finished after 1 s" in end("late")["message"]
+    for old in (root / "work" / "run").rglob("trace.*"):
+        old.unlink()
+    untraced = simulated(root, "tests/ends.sv", waves=False, coverage={"line": True, "toggle": False})
+    assert untraced.status is StageStatus.PASSED
+    assert not list((root / "work" / "run").rglob("trace.*"))
 
 
 def test_an_endless_coverage_record_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

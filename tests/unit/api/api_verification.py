@@ -128,9 +128,19 @@ class FakeVerification:
             and wanted.status in (None, p.status)
             and (wanted.name or "").lower() in p.name.lower()
         ]
-        key = wanted.sort.removeprefix("-")
-        fitting.sort(key=lambda p: getattr(p, key), reverse=(key != "name") != wanted.sort.startswith("-"))
-        return fitting[wanted.offset :][: wanted.limit], len(fitting)
+        fitting.sort(key=lambda p: p.project_id)
+        fitting.sort(key=lambda p: getattr(p, wanted.column), reverse=wanted.falling)
+        total = len(fitting)
+        if wanted.after is not None:
+            value, last = wanted.after
+            sign = -1 if wanted.falling else 1
+            places = [(getattr(p, wanted.column), p) for p in fitting]
+            fitting = [
+                p
+                for own, p in places
+                if (own > value) - (own < value) == sign or (own == value and p.project_id > last)
+            ]
+        return fitting[wanted.offset :][: wanted.limit], total
 
     async def verification(self, job_id: UUID) -> VerificationView | None:
         row = self._row(verification_stream(job_id))
@@ -141,7 +151,9 @@ class FakeVerification:
         found = [verification_view(row) for stream in streams if (row := self._row(stream)) is not None]
         mine = [j for j in found if j.project_id == wanted.project_id and wanted.status in (None, j.status)]
         mine.sort(key=lambda j: -j.number)
-        return mine[wanted.offset :][: wanted.limit], len(mine)
+        last = next((j.number for j in mine if j.job_id == wanted.before), None)
+        later = [j for j in mine if wanted.before is None or (last is not None and j.number < last)]
+        return later[wanted.offset :][: wanted.limit], len(mine)
 
     async def stage_seconds(self, project_id: UUID) -> Mapping[str, float]:
         return {"lint": 1.0, "simulation": 329.0}

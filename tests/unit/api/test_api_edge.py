@@ -21,7 +21,7 @@ from lutlab_events.rejections import Rejection
 def test_every_code_has_a_status() -> None:
     codes = {*Code, *Rejection}
     assert codes == set(MEANINGS)
-    assert {status_of(code) for code in codes} == {400, 401, 403, 404, 405, 409, 413, 422, 429, 500, 502, 503, 504}
+    assert {status_of(code) for code in codes} == {400, 401, 403, 404, 405, 409, 413, 422, 426, 429, 500, 502, 503, 504}
     assert status_of("never_heard_of") == 500
 
 

@@ -59,6 +59,18 @@ def test_a_download_that_is_not_taken_ends() -> None:
                 time.sleep(0.1)
 
 
+def test_head_of_what_has_no_end_leaves_its_connection_as_it_was(capfd: pytest.CaptureFixture[str]) -> None:
+    """Two such requests and one more, one behind the other: three answers, none of the first two with a body."""
+    head = ASK.replace(b"GET", b"HEAD")
+    last = b"GET /api/v1/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    with served(Lab()) as port, connected(port, head + head.replace(b"/events", b"/events/stream") + last) as client:
+        got = b"".join(iter(lambda: client.recv(1 << 16), b""))
+    answers = got.split(b"HTTP/1.1 200 OK\r\n")[1:]
+    assert [answer.partition(b"\r\n\r\n")[2][:1] for answer in answers] == [b"", b"", b"{"]
+    assert all(b"content-type: text/event-stream" in answer for answer in answers[:2])
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_who_reads_nothing_is_cut_and_who_reads_gets_everything(
     logged: list[MutableMapping[str, Any]], capfd: pytest.CaptureFixture[str]
 ) -> None:

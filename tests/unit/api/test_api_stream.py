@@ -16,9 +16,11 @@ from api_fakes import ADA, BOB, ERROR_FRAME, ROOT, SESSION, FakeBus, Lab, board,
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from lutlab_api.app.limits import Rule
 from lutlab_api.app.stream import clip
 from lutlab_api.domain.errors import BoardFailure, Code
 from lutlab_events.busmsg import BusHeaders, BusReply, BusStatus, BusVerb
+from lutlab_events.ids import digest
 from lutlab_events.values import BoardState, Scope
 
 WRITE_OK = bytes(4)
@@ -345,6 +347,41 @@ async def test_a_stream_needs_the_scope_and_a_seat(lab: Lab) -> None:
         await until(lambda: not lab.shared.seats)
         async with stream(url, 2):
             assert len(lab.shared.seats) == 1
+
+
+async def test_a_handshake_has_the_headers_of_every_answer(lab: Lab) -> None:
+    """Accepted or refused; it counts as a request, and one with a wrong key as one failed attempt."""
+    lab = Lab(limit_requests_per_minute=60, failed_attempts_max=3)
+    lab.ledger.add(reserved(3), reserved(4, owner="bob"))
+    told = {"x-request-id", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"}
+
+    async def answered(url: str, path: str, key: str = ADA) -> tuple[int, int]:
+        headers = {"X-API-Key": key, "X-Request-ID": "mine"}
+        try:
+            async with connect(f"{url}{path}", additional_headers=headers, proxy=None) as ws:
+                assert ws.response is not None
+                found = ws.response
+        except InvalidStatus as refused:
+            found = refused.response
+            assert b"message" in bytes(found.body or b"")
+        assert told <= {name.lower() for name in found.headers}, path
+        assert found.headers["X-Request-ID"] == "mine"
+        return found.status_code, int(found.headers["X-RateLimit-Remaining"])
+
+    async with serving(lab) as url:
+        assert await answered(url, "/fpga/3/stream") == (101, 59)
+        assert await answered(url, "/fpga/4/stream") == (403, 58)
+        assert await answered(url, "/fpga/3/streem") == (404, 57)
+        assert await answered(url, "/api/v1/jobs/x/stream") == (404, 56)
+        assert await answered(url, f"/fpga/{'9' * 5000}/stream") == (422, 55)
+        assert [(await answered(url, "/fpga/3/stream", "wrong"))[0] for _ in range(4)] == [401, 401, 401, 429]
+        for _ in range(55):
+            await lab.services.limiter.take(Rule("requests", 60, 60), f"key:{_key_of(lab)}")
+        assert await answered(url, "/fpga/3/stream") == (429, 0)
+
+
+def _key_of(lab: Lab) -> object:
+    return lab.ledger.key_views[digest(ADA.encode())].key_id
 
 
 def test_reasons_fit_a_close_frame() -> None:

@@ -32,6 +32,15 @@ def zipped(files: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
+def nameless(data: bytes) -> bytes:
+    """The same zip, whose last entry's name, of four letters, has become an empty extra field."""
+    found = bytearray(data)
+    at = data.rfind(b"PK\x01\x02")
+    found[at + 28 : at + 32] = struct.pack("<HH", 0, 4)
+    found[at + 46 : at + 50] = struct.pack("<HH", 0x9999, 0)
+    return bytes(found)
+
+
 GOOD_ZIP = zipped({"mrg-project.json": MANIFEST, "design.v": b"module x; endmodule", "inc/a.vh": b"x"})
 
 
@@ -118,6 +127,7 @@ async def test_bad_options(lab: Lab, ada: httpx.AsyncClient, field: str, value: 
         ("project.zip", b"PK\x05\x06", 422, "bad_zip", "not a zip"),
         ("project.zip", GOOD_ZIP[:-30], 422, "bad_zip", "not a zip"),
         ("project.zip", zipped({"design.v": b"x"}), 422, "bad_zip", "mrg-project.json"),
+        ("project.zip", nameless(zipped({"mrg-project.json": b"{}", "none": b"x"})), 422, "bad_zip", "not a readable"),
         ("project.zip", zipped({"mrg-project.json": b"{}", "../evil.v": b"x"}), 422, "bad_zip", "../evil.v"),
         ("project.zip", zipped({"mrg-project.json": b"{}", "/evil.v": b"x"}), 422, "bad_zip", "/evil.v"),
         ("project.zip", zipped({"mrg-project.json": b"{}", "a b.v": b"x"}), 422, "bad_zip", "a b.v"),

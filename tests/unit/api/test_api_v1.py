@@ -11,6 +11,7 @@ import pytest
 from api_fakes import ADA, BOB, ROOT, SESSION, T0, Lab, board, error_of, job, reserved
 
 from lutlab_api.domain.views import AgentView
+from lutlab_api.web.paging import cursor_of
 from lutlab_events.commands import ReleaseSession, SubmitBuild
 from lutlab_events.ids import digest
 from lutlab_events.values import BoardState, JobStatus, Scope
@@ -51,10 +52,18 @@ async def test_hints_name_the_field_and_the_nearest_valid_value(lab: Lab, ada: h
     assert lab.commands.sent == []
 
 
+@pytest.mark.parametrize("path", ["/api/v1/keys", "/api/v1/projects", "/api/v1/boards/0/run"])
+async def test_what_was_sent_is_not_sent_back_whole(ada: httpx.AsyncClient, path: str) -> None:
+    for body in ({"x" * 80_000: 1}, {"owner": "y" * 80_000, "name": "y" * 80_000, "op": "y" * 80_000}):
+        answer = await ada.post(path, json=body)
+        assert answer.status_code in (400, 422)
+        assert len(answer.text) < 1500, answer.text[:300]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
-        ("GET", "/api/v1/nowhere", 404, "not_found"),
+        ("GET", "/api/v1/nowhere", 404, "NOT_FOUND"),
         ("PUT", "/api/v1/boards", 405, "method_not_allowed"),
         ("GET", "/api/v1/boards/9", 404, "fpga_not_found"),
         ("GET", "/api/v1/jobs/x", 404, "job_not_found"),
@@ -99,6 +108,38 @@ async def test_pages_of_boards(lab: Lab, ada: httpx.AsyncClient) -> None:
             break
     assert seen == [0, 1, 2, 3, 4]
     assert [b["fpga_id"] for b in (await ada.get("/api/v1/boards?page=2&per_page=3")).json()["boards"]] == [3, 4]
+
+
+async def test_a_cursor_is_not_shifted_by_what_comes_and_goes(lab: Lab, ada: httpx.AsyncClient) -> None:
+    """Neither is a board left out because one before it was forgotten, nor told twice because one came."""
+
+    async def page(path: str, **query: str) -> tuple[list[int], str | None]:
+        answer = (await ada.get(path, params={"per_page": "2", **query})).json()
+        entries = answer.get("boards") or answer["queue"]
+        return [each.get("place", each["fpga_id"]) for each in entries], answer["next_cursor"]
+
+    lab.ledger.add(*(board(n) for n in (1, 2, 3, 4)))
+    shown, cursor = await page("/api/v1/boards")
+    assert (shown, bool(cursor)) == ([1, 2], True)
+    del lab.ledger.board_views[1]
+    assert await page("/api/v1/boards", cursor=str(cursor)) == ([3, 4], None)
+    lab.ledger.add(board(0), board(1))
+    assert await page("/api/v1/boards", cursor=str(cursor)) == ([3, 4], None)
+    lab.ledger.add(*(job(n, status=JobStatus.QUEUED) for n in (1, 2, 3, 4)))
+    shown, first = await page("/api/v1/queue")
+    lab.ledger.add(job(1))  # the first in line is through, and everybody moves up
+    assert await page("/api/v1/queue", cursor=str(first)) == ([2, 3], None)
+    assert (await error(ada, "GET", f"/api/v1/agents?cursor={cursor}"))["code"] == "scope_missing"
+    for wrong in (cursor_of("2"), cursor_of('["x"]'), cursor_of("[[1]]"), cursor_of("{}")):
+        found = await error(ada, "GET", f"/api/v1/boards?cursor={wrong}")
+        assert (found["code"], found["details"]) == ("invalid_cursor", {"field": "cursor"}), wrong
+
+
+async def test_the_last_page_has_no_cursor_even_if_it_is_full(lab: Lab, ada: httpx.AsyncClient) -> None:
+    lab.ledger.add(*(job(n) for n in range(1, 5)))
+    first = (await ada.get("/api/v1/jobs?per_page=2")).json()
+    last = (await ada.get("/api/v1/jobs", params={"per_page": 2, "cursor": first["next_cursor"]})).json()
+    assert (len(last["jobs"]), last["next_cursor"]) == (2, None)
 
 
 @pytest.mark.parametrize("path", ["/api/v1/boards/0", f"/api/v1/jobs/{UUID(int=1)}", f"/jobs/{UUID(int=1)}", "/fpga/0"])
@@ -199,7 +240,7 @@ async def test_artifacts_are_for_their_owner(public_lab: Lab) -> None:
         assert "design.v" in (await ada.get(f"{base}/source")).headers["Content-Disposition"]
         for name, told in (
             ("схема.v", "filename=\"_____.v\"; filename*=UTF-8''%D1%81%D1%85%D0%B5%D0%BC%D0%B0.v"),
-            ('a"; x=".v', "filename=\"a_; x=_.v\"; filename*=UTF-8''a%22%3B%20x%3D%22.v"),
+            ('a"; x=".v', "filename=\"a__ x=_.v\"; filename*=UTF-8''a%22%3B%20x%3D%22.v"),
         ):
             lab.ledger.details[UUID(int=1)]["filename"] = name
             assert (await ada.get(f"{base}/source")).headers["Content-Disposition"] == f"attachment; {told}"
@@ -215,6 +256,34 @@ async def test_artifacts_are_for_their_owner(public_lab: Lab) -> None:
             assert error_of(await bob.get(f"{base}/{name}"))[:2] == (403, "not_your_job")
         lab.ledger.blobs.clear()
         assert error_of(await ada.get(f"{base}/source"))[:2] == (404, "artifact_not_found")
+
+
+@pytest.mark.parametrize(
+    ("filename", "told"),
+    [
+        ("design.v", 'attachment; filename="design.v"'),
+        ('a";b.v', "attachment; filename=\"a__b.v\"; filename*=UTF-8''a%22%3Bb.v"),
+        (
+            "счётчик.v",
+            "attachment; filename=\"_______.v\"; filename*=UTF-8''%D1%81%D1%87%D1%91%D1%82%D1%87%D0%B8%D0%BA.v",
+        ),
+    ],
+)
+async def test_a_download_has_its_name_whatever_it_is(
+    lab: Lab, ada: httpx.AsyncClient, filename: str, told: str
+) -> None:
+    lab.ledger.add(job(1))
+    lab.ledger.blobs = {digest(b"x"): b"x"}
+    lab.ledger.details[UUID(int=1)] = {"source_digest": digest(b"x"), "filename": filename}
+    got = await ada.get(f"/api/v1/jobs/{UUID(int=1)}/artifacts/source")
+    assert (got.status_code, got.content, got.headers["Content-Disposition"]) == (200, b"x", told)
+    assert got.headers["Cache-Control"] == "private, no-cache"
+
+
+async def test_media_types_have_no_case(lab: Lab, ada: httpx.AsyncClient) -> None:
+    body = b'--b\r\nContent-Disposition: form-data; name="file"; filename="d.v"\r\n\r\nmodule m; endmodule\r\n--b--\r\n'
+    answer = await ada.post("/submit", content=body, headers={"Content-Type": "Multipart/Form-Data; boundary=b"})
+    assert answer.status_code == 202, answer.text
 
 
 def test_every_post_takes_an_idempotency_key(lab: Lab) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import tarfile
 import zipfile
-from datetime import timedelta
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
@@ -15,8 +16,10 @@ import pytest
 from api_fakes import ADA, BOB, ROOT, Lab
 
 from lutlab_api.app.job_stream import Cursor
+from lutlab_api.app.verifications import LINES_MAX
 from lutlab_api.domain.errors import Invalid
 from lutlab_api.domain.verification import Uploaded, check_path, duration
+from lutlab_api.web.paging import cursor_of
 from lutlab_api.web.status import MEANINGS, contract_of
 from lutlab_events.rejections import Rejection
 from lutlab_events.verification import JOB_PREFIX, ArtifactRef, StageOutcome, SubmitVerification, parse_shown
@@ -99,6 +102,101 @@ async def test_a_project_is_made_listed_changed_and_deleted(ada: httpx.AsyncClie
     assert refusal(await ada.get(made["url"]))[:2] == (404, "NOT_FOUND")
 
 
+async def pages(
+    client: httpx.AsyncClient, path: str, meanwhile: Callable[[], Awaitable[object]], **query: str
+) -> list[str]:
+    """Names or ids on pages of two, by cursor; `meanwhile` is done after the first page."""
+    seen: list[str] = []
+    query["per_page"] = "2"
+    while True:
+        page = (await client.get(path, params=query)).json()
+        seen += [entry.get("name") or entry["job_id"] for entry in page.get("projects", page.get("jobs"))]
+        if page["next_cursor"] is None:
+            return seen
+        if "cursor" not in query:
+            await meanwhile()
+        query["cursor"] = page["next_cursor"]
+
+
+@pytest.mark.parametrize("sort", ["name", "-name", "created_at", "-created_at", "updated_at", "-updated_at"])
+async def test_pages_of_projects_are_not_shifted(ada: httpx.AsyncClient, sort: str) -> None:
+    made = [await make(ada, name=name) for name in ("m1", "m2", "m3", "m4")]
+    first = made[0] if sort in ("name", "-created_at", "-updated_at") else made[3]
+
+    async def meanwhile() -> None:
+        await make(ada, name="a-new-one" if sort == "name" else "z-new-one")
+        assert (await ada.delete(f"/api/v1/projects/{first}")).status_code == 204
+
+    seen = await pages(ada, "/api/v1/projects", meanwhile, sort=sort)
+    wanted = ["m1", "m2", "m3", "m4"]
+    wanted = wanted if first == made[0] else wanted[::-1]
+    assert seen == wanted + (["z-new-one"] if sort in ("-created_at", "-updated_at") else [])
+
+
+@pytest.mark.parametrize(
+    ("sort", "value"),
+    [
+        ("created_at", "2026-01-01"),
+        ("created_at", "9999-12-31T23:59:59-14:00"),
+        ("created_at", "x"),
+        ("name", "a\0"),
+        ("name", "\ud800"),
+        ("name", 1),
+        ("-name", "of another order"),
+    ],
+)
+async def test_cursors_that_were_made_up(ada: httpx.AsyncClient, sort: str, value: object) -> None:
+    cursor = cursor_of(json.dumps([sort, value, UUID(int=1).hex]))
+    answer = await ada.get("/api/v1/projects", params={"sort": sort.removeprefix("-"), "cursor": cursor})
+    assert refusal(answer)[:2] == (400, "VALIDATION_ERROR")
+    assert refusal(answer)[2] == {"field": "cursor", "reason": "invalid_cursor"}
+
+
+async def test_pages_of_jobs_are_not_shifted(ada: httpx.AsyncClient) -> None:
+    project = await make(ada, FILES)
+    jobs = [(await submit(ada, project)).json()["job_id"] for _ in range(3)]
+
+    async def meanwhile() -> None:
+        assert (await ada.post(f"/api/v1/jobs/{jobs[2]}/cancel")).status_code == 200
+        assert (await submit(ada, project)).status_code == 202
+
+    assert await pages(ada, f"/api/v1/projects/{project}/jobs", meanwhile) == jobs[::-1]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        '{"verification.simulation.plusargs": {"depth": NaN}}',
+        '{"verification.simulation.plusargs": {"depth": -Infinity}}',
+        '{"verification.simulation.plusargs": {"\\ud800": 1}}',
+        '{"verification.simulation.plusargs": {"depth": "\\ud800"}}',
+        '{"\\ud800": 1}',
+        '{"' + "x" * 20_000 + '": 1}',
+    ],
+)
+async def test_overrides_that_are_no_json_are_refused(ada: httpx.AsyncClient, overrides: str) -> None:
+    """Python's parser takes them."""
+    project = await make(ada, FILES)
+    body = f'{{"stages": ["lint"], "config_overrides": {overrides}}}'
+    headers = {"Content-Type": "application/json"}
+    answer = await ada.post(f"/api/v1/projects/{project}/jobs", content=body.encode(), headers=headers)
+    status, code, details = refusal(answer)
+    assert (status, code, details["field"]) == (400, "VALIDATION_ERROR", "config_overrides")
+    assert len(answer.text) < 500
+
+
+async def test_the_character_that_no_database_takes_is_refused(ada: httpx.AsyncClient) -> None:
+    project = await make(ada)
+    answers = [
+        await ada.post("/api/v1/projects", json=NEW | {"name": "other", "description": "a\0"}),
+        await ada.put(f"/api/v1/projects/{project}", json={"description": "\0"}),
+        await ada.get("/api/v1/projects", params={"name": "a\0"}),
+    ]
+    for answer in answers:
+        assert refusal(answer)[0] == 400
+        assert "NUL" in answer.json()["error"]["message"]
+
+
 async def test_a_taken_name_is_a_conflict(ada: httpx.AsyncClient) -> None:
     await make(ada)
     status, code, details = refusal(await ada.post("/api/v1/projects", json=NEW))
@@ -153,9 +251,9 @@ async def test_files_are_uploaded_and_listed(ada: httpx.AsyncClient) -> None:
     assert [f["path"] for f in listed] == ["b.v"]
 
 
-def zipped(files: dict[str, bytes], link: str | None = None) -> bytes:
+def zipped(files: dict[str, bytes], link: str | None = None, method: int = zipfile.ZIP_STORED) -> bytes:
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
+    with zipfile.ZipFile(out, "w", method) as archive:
         for path, data in files.items():
             archive.writestr(path, data)
         if link is not None:
@@ -177,6 +275,32 @@ def tarred(files: dict[str, bytes], link: str | None = None) -> bytes:
             entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/passwd"
             archive.addfile(entry)
     return out.getvalue()
+
+
+def test_a_damaged_archive_is_refused_whatever_is_wrong_with_it() -> None:
+    """Every byte of one of each kind, changed: it is refused or, where nothing looks at that byte, taken."""
+    text = b"".join(b"assign y%d = %d;" % (n, n * n) for n in range(40))
+    packed = zipped({"rtl/u.v": text}, method=zipfile.ZIP_DEFLATED)
+    odd = zipped({"ü.v": text}, method=zipfile.ZIP_LZMA)
+    refused = 0
+    for name, data in (("a.zip", packed), ("a.zip", odd), ("a.tar.gz", tarred({"rtl/u.v": text}))):
+        for at in range(len(data)):
+            damaged = data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :]
+            try:
+                Uploaded(1 << 20).unpack(name, damaged)
+            except Invalid:
+                refused += 1
+    assert refused > 500
+
+
+async def test_a_file_is_no_folder(ada: httpx.AsyncClient) -> None:
+    """No builder could lay them out."""
+    project = await make(ada, {"rtl/uart.v": b"1"})
+    for files in ({"a": b"", "a/b.v": b""}, {"rtl": b""}, {"rtl/uart.v/x.v": b""}):
+        status, _, details = refusal(await upload(ada, project, files))
+        assert (status, details["field"], details["reason"]) == (400, "files[]", "validation_error")
+    assert (await upload(ada, project, {"rtl": b""}, replace="true")).status_code == 200
+    assert [file["path"] for file in (await ada.get(f"/api/v1/projects/{project}/files")).json()["files"]] == ["rtl"]
 
 
 async def test_archives_are_unpacked(ada: httpx.AsyncClient) -> None:
@@ -417,15 +541,38 @@ async def test_logs(lab: Lab, ada: httpx.AsyncClient) -> None:
     assert set(entries[0]) == {"timestamp", "stage", "level", "message"}
     tail = (await ada.get(f"{url}/logs?stage=lint&tail=2&follow=false")).json()["logs"]
     assert [(entry["message"], entry["level"]) for entry in tail] == [("two", "INFO"), ("three", "WARNING")]
+    assert (await ada.get(f"{url}/logs?tail=4")).json()["older"] is False
+    assert (await ada.get(f"{url}/logs?tail=3")).json()["older"] is True
+    for number in range(LINES_MAX):  # one by one, as a test that prints ten times a second does
+        lab.verification.log(job_id, "formal", str(number))
+    told = (await ada.get(f"{url}/logs")).json()
+    assert ([entry["message"] for entry in told["logs"]], told["older"]) == ([str(n) for n in range(LINES_MAX)], True)
+    del lab.verification.log_lines[job_id][3:]
     await ada.post(f"{url}/cancel")
     followed = await ada.get(f"{url}/logs?follow=true&tail=3")
     assert [json.loads(line)["message"] for line in followed.text.splitlines()] == ["two", "three", "four"]
     assert followed.headers["content-type"].startswith("application/x-ndjson")
     assert lab.shared.seats == {}, "the seat is free again"
-    for number in range(lab.settings.websockets_max):
-        lab.shared.seats[UUID(int=number)] = ("ada", lab.clock.at + timedelta(seconds=30))
-    full = await ada.get(f"{url}/logs?follow=true")
-    assert (refusal(full)[0], refusal(full)[2]["reason"]) == (429, "too_many_websockets")
+
+
+async def test_followed_logs_have_a_limit_of_their_own() -> None:
+    """They hold up nobody's requests, and an owner's first keep none of his WebSockets from him."""
+    lab = Lab(requests_in_flight_max=1, websockets_max=1)
+    async with lab.client() as ada:
+        url = (await submit(ada, await make(ada, FILES))).json()["url"]
+        async with asyncio.timeout(10), lab.services.seats.seat("ada"):
+            following = asyncio.create_task(ada.get(f"{url}/logs?follow=true"))
+            for _ in range(500):
+                if len(lab.shared.seats) == 2:
+                    break
+                await asyncio.sleep(0.01)
+            status, code, details = refusal(await ada.get(f"{url}/logs?follow=true"))
+            assert (status, code, details["reason"]) == (429, "RATE_LIMITED", "rate_limited")
+            assert (await ada.head(f"{url}/logs?follow=true")).status_code == 429
+            assert (await ada.post(f"{url}/cancel")).status_code == 200
+            assert (await following).status_code == 200
+            assert (await ada.head(f"{url}/logs?follow=true")).status_code == 200
+            assert len(lab.shared.seats) == 1
 
 
 async def test_the_stream_tells_the_contract_messages_and_goes_on_where_it_was(
@@ -457,6 +604,16 @@ async def test_jobs_that_do_not_exist(ada: httpx.AsyncClient, ident: str) -> Non
     assert (await ada.get(f"/api/v1/jobs/{ident}")).status_code == 404
     assert (await ada.get(f"/api/v1/jobs/{ident}/results")).status_code == 404
     assert (await ada.post(f"/api/v1/jobs/{ident}/cancel")).status_code == 404
+
+
+async def test_a_job_of_either_kind_is_deleted_at_one_path_and_named_where_it_is_not(ada: httpx.AsyncClient) -> None:
+    url = (await submit(ada, await make(ada, FILES))).json()["url"]
+    for path in (url.removeprefix("/api/v1"), f"{url}/result", f"{url}/log"):
+        answer = await ada.get(path)
+        assert (answer.status_code, "/results" in answer.text) == (404, True), path
+    assert (await ada.delete(url)).status_code == 204
+    assert (await ada.get(url)).json()["status"] == "cancelled"
+    assert refusal(await ada.delete(url))[:2] == (409, "CONFLICT")
 
 
 async def test_errors_have_one_form_whatever_the_id_is(ada: httpx.AsyncClient) -> None:

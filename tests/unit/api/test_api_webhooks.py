@@ -54,19 +54,30 @@ def own(lab: Lab, owner: str = "ada", **more: Any) -> UUID:
 
 
 async def test_registering_as_in_the_seed(lab: Lab) -> None:
-    secret = "a webhook secret of enough bytes"
+    secret = "your-webhook-secret"
+    project = {"name": "ntt-butterfly", "top_module": "ntt_butterfly", "target_pdk": "sky130"}
     async with lab.client(ADA) as client:
-        answer = await client.post("/api/v1/webhooks", json={**NEW, "secret": secret, "project_id": "proj_abc123"})
+        project_id = (await client.post("/api/v1/projects", json=project)).json()["id"]
+        answer = await client.post("/api/v1/webhooks", json={**NEW, "secret": secret, "project_id": project_id})
     assert answer.status_code == 201, answer.text
     told = answer.json()
     assert (told["url"], told["events"], told["active"]) == (NEW["url"], NEW["events"], True)
     command = lab.last(w.RegisterWebhook)
     assert str(command.webhook_id) == told["webhook_id"]
-    assert command.wanted == w.WebhookFilter(
-        topics=(w.Topic.JOB_COMPLETED, w.Topic.JOB_FAILED), project_id="proj_abc123"
-    )
+    assert command.wanted == w.WebhookFilter(topics=(w.Topic.JOB_COMPLETED, w.Topic.JOB_FAILED), project_id=project_id)
     assert secret not in str(command)
     assert Vault(KEY).open(command.webhook_id, command.secret_box) == secret == told["secret"]
+
+
+async def test_a_project_that_is_not_there_is_no_filter(lab: Lab) -> None:
+    """Nothing would ever be delivered."""
+    project = {"name": "secret", "top_module": "top", "target_pdk": "sky130"}
+    async with lab.client(ADA) as client, lab.client(BOB) as bob:
+        theirs = (await bob.post("/api/v1/projects", json=project)).json()["id"]
+        for project_id, problem in (("proj_abc123", (404, "project_not_found")), (theirs, (403, "not_your_project"))):
+            answer = await client.post("/api/v1/webhooks", json={**NEW, "project_id": project_id})
+            assert reason_of(answer) == problem
+    assert not any(isinstance(sent.body, w.RegisterWebhook) for sent in lab.commands.sent)
 
 
 async def test_a_repeated_registration_shows_the_same_secret(lab: Lab) -> None:
@@ -82,7 +93,7 @@ async def test_a_repeated_registration_shows_the_same_secret(lab: Lab) -> None:
 @pytest.mark.parametrize(
     ("change", "status", "code", "field"),
     [
-        ({"secret": "your-webhook-secret"}, 400, "invalid_secret", "secret"),
+        ({"secret": "fifteen bytes.."}, 400, "invalid_secret", "secret"),
         ({"url": "http://169.254.169.254/latest"}, 400, "invalid_url", "url"),
         ({"url": "http://localhost:8000/"}, 400, "invalid_url", "url"),
         ({"events": []}, 400, "validation_error", "events"),

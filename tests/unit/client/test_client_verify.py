@@ -44,6 +44,7 @@ class Lab:
         self.asked: list[str] = []
         self.verdict = "failed"
         self.refusal: httpx.Response | None = None
+        self.synthesis: dict[str, Any] = {}
         self._looks = 0
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -84,7 +85,9 @@ class Lab:
                 return httpx.Response(200, json=job, headers={"ETag": f'"{self._looks}"'})
             case "GET /jobs/job_1/logs":
                 line = {"timestamp": "2026-01-15T10:35:03Z", "stage": "lint", "level": "INFO", "message": "reading"}
-                return {"logs": [line] * self._looks}
+                if request.url.params.get("follow") == "true":
+                    return httpx.Response(200, content=f"{json.dumps(line)}\n".encode() * 4)
+                return {"logs": [line], "older": False}
             case "POST /jobs/job_1/cancel":
                 return self._job("cancelled")
             case "GET /jobs/job_1/results":
@@ -95,6 +98,13 @@ class Lab:
                 return {"job_id": "job_1", "details": LINT}
             case "GET /jobs/job_1/results/simulation":
                 return {"job_id": "job_1", "details": TESTS if self.verdict == "failed" else {}}
+            case "GET /jobs/job_1/results/synthesis":
+                return {"job_id": "job_1", **self.synthesis}
+            case "GET /jobs/job_1/artifacts":
+                left = [("trace.fst", "simulation"), ("junit.xml", "simulation"), ("netlist.json", "synthesis")]
+                return {"artifacts": [{"name": name, "stage": stage} for name, stage in left]}
+            case "GET /jobs/job_1/artifacts/trace.fst" | "GET /jobs/job_1/artifacts/netlist.json":
+                return httpx.Response(200, content=f"{route.rpartition('/')[2]} {request.url.params['stage']}".encode())
             case "GET /jobs/job_0/compare/job_1":
                 coverage = {"area": "coverage", "what": "rtl/fifo.v", "before": [18], "after": []}
                 finding = {"area": "findings", "what": "rtl/fifo.v:3 WIDTH", "before": "too wide", "after": None}
@@ -111,6 +121,7 @@ class Lab:
         progress = {
             "lint": {"status": "passed", "duration": "0.6s"},
             "simulation": {"status": status, **({"progress": "7/10 tests"} if running else {"duration": "3.1s"})},
+            **({"synthesis": {"status": status}} if self.synthesis else {}),
         }
         return {"job_id": "job_1", "status": status, "progress": progress, "submitted_at": "2026-01-15T10:35:00Z"}
 
@@ -210,6 +221,78 @@ def test_short_forms_ask_for_one_stage(lab: Lab, folder: Path) -> None:
     )
 
 
+def test_waveforms_are_saved_where_no_upload_takes_them(lab: Lab, folder: Path) -> None:
+    stale = folder / ".lutlab" / "waves" / "trace-of-old.fst"
+    stale.parent.mkdir(parents=True)
+    stale.write_bytes(b"old")
+    assert run("sim", folder, "--waves")[0] == 1  # a failed run's waveform is the one that is wanted
+    assert lab.submitted["config_overrides"] == {"verification.simulation.waves": True}
+    assert {path.name: path.read_bytes() for path in stale.parent.iterdir()} == {"trace.fst": b"trace.fst simulation"}
+    lab.asked.clear()
+    assert run("sim", folder, "--no-waves")[0] == 1
+    assert lab.submitted["config_overrides"] == {"verification.simulation.waves": False}
+    assert set(lab.uploaded) == {"lutlab.yaml", "rtl/fifo.v", "tb/test_fifo.py"}
+    assert "GET /jobs/job_1/artifacts" not in lab.asked
+
+
+def test_a_netlist_is_saved(lab: Lab, folder: Path, tmp_path: Path) -> None:
+    err = run("synth", folder, "--output", tmp_path / "out" / "here")[2]
+    assert [path.name for path in (tmp_path / "out" / "here").iterdir()] == ["netlist.json"]
+    assert f"wrote {tmp_path}/out/here/netlist.json" in err
+
+
+PLACED = {
+    "device": "LFE5U-25F",
+    "utilisation": [
+        {"name": "LUTs", "used": 62, "available": 24288},
+        {"name": "PLLs", "used": 0, "available": 2},
+    ],
+    "clocks": [{"name": "clk", "fmax_mhz": 88.25, "target_mhz": 100.0, "met": False}],
+    "critical_path": {
+        "delay_ns": 11.3,
+        "clock": "clk",
+        "steps": [{"kind": "logic", "from": "a", "to": "b", "at_ns": 1.5, "sources": ["rtl/fifo.v:3"]}],
+    },
+}
+
+
+def test_timing_and_area_are_shown_as_asked(lab: Lab, folder: Path) -> None:
+    lab.verdict = "passed"
+    lab.synthesis = {"status": "passed", "details": PLACED}
+    code, both, _ = run("analyze", folder, "--target", "lfe5u-25f")
+    assert (code, lab.submitted["stages"]) == (0, ["synthesis"])
+    assert lab.submitted["config_overrides"] == {"project.target_pdk": "lfe5u-25f"}
+    rows = [line.split() for line in both.splitlines()]
+    area = [["area", "used", "of", "LFE5U-25F"], ["LUTs", "62", "24288"]]
+    timing = [
+        ["clock", "fmax", "MHz", "aimed", "at", "met"],
+        ["clk", "88.25", "100.0", "no"],
+        ["longest", "path:", "11.3", "ns,", "clock", "clk"],
+        ["at", "ns", "through", "to", "source"],
+        ["1.5", "logic", "b", "rtl/fifo.v:3"],
+    ]
+    assert rows == area + timing
+    for option, wanted in (("--area", area), ("--timing", timing)):
+        assert [line.split() for line in run("analyze", folder, option)[1].splitlines()] == wanted
+    assert json.loads(run("analyze", folder, "--json")[1])["details"] == PLACED
+
+
+def test_an_estimate_is_called_one_and_power_is_for_the_lab_to_refuse(lab: Lab, folder: Path) -> None:
+    lab.verdict = "passed"
+    details = {"estimate": True, "note": "An estimate: generic gates.", "cells": [{"name": "NAND", "count": 3}]}
+    lab.synthesis = {"status": "passed", "gate_equivalents": 7.5, "area_um2": 28.2, "details": details}
+    _, out, err = run("analyze", folder)
+    assert [line.split() for line in out.splitlines()] == [
+        ["area", "cells"], ["NAND", "3"], ["7.5", "gate", "equivalents,", "28.2", "um2"],
+    ]  # fmt: skip
+    assert "An estimate" in err
+    assert "no timing" in err
+    lab.refusal = httpx.Response(422, json={"error": {"code": "TOOL_ERROR", "message": "no tool here estimates power"}})
+    with pytest.raises(Exception, match="estimates power"):
+        run("analyze", folder, "--power")
+    assert lab.submitted["config_overrides"] == {"analysis.power.tool": "openroad"}
+
+
 def test_detached_prints_the_id_and_does_not_wait(lab: Lab, folder: Path) -> None:
     assert run("verify", folder, "--detach")[:2] == (0, "job_1\n")
     assert "GET /jobs/job_1" not in lab.asked
@@ -252,10 +335,12 @@ def test_jobs_are_compared_and_a_project_has_a_trend(lab: Lab) -> None:
     assert run("project", "trend", "fifo")[1].splitlines()[1].split() == ["job_1", "passed", "0", *"------", "96.4"]
 
 
-def test_logs_and_cancel_know_a_verification_job_by_its_id(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lutlab.commands.jobs.FOLLOW_EVERY_S", 0.0)
+def test_logs_and_cancel_know_a_verification_job_by_its_id(lab: Lab) -> None:
     lab.verdict = "passed"
     assert run("logs", "job_1", "--follow")[1] == "lint       INFO    reading\n" * 4
+    assert run("logs", "job_1")[1] == "lint       INFO    reading\n"
+    lab._looks = 4  # it has ended: nothing is left out
+    assert run("logs", "job_1")[1] == "lint       INFO    reading\n" * 4
     assert run("cancel", "job_1")[0] == 0
     assert lab.asked[-1] == "POST /jobs/job_1/cancel"
 
@@ -288,6 +373,20 @@ def test_reports_are_saved_under_a_fitting_name(lab: Lab, tmp_path: Path) -> Non
     asked = json.loads((tmp_path / "reports" / "job_1.html").read_bytes().removeprefix(b"<html>"))
     assert asked["include"] == ["lint", "formal"]
     assert run("report", "job_1", "--format", "pdf")[0] == 2
+
+
+def test_commands_are_about_this_folder_unless_told_otherwise(
+    lab: Lab, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    with pytest.raises(Exception, match="'fifo' has no job"):
+        run("report", "--format", "html")
+    assert run("lint")[0] == 1
+    assert set(lab.uploaded) == {"lutlab.yaml", "rtl/fifo.v", "tb/test_fifo.py"}
+    assert run("verify", "--all")[0] == 1
+    code, _, err = run("report", "--format", "html", "--output", "reports/")
+    assert (code, "fifo: job job_1, passed" in err) == (0, True)
+    assert (folder / "reports" / "job_1.html").exists()
 
 
 def test_a_first_configuration_is_written_once(folder: Path) -> None:

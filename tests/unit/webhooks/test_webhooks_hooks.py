@@ -104,14 +104,15 @@ def test_urls_that_are_taken() -> None:
 
 
 def test_secrets() -> None:
-    with pytest.raises(SecretRefused, match="24 to 128 bytes; this one has 19"):
-        check_secret("your-webhook-secret")
-    with pytest.raises(SecretRefused):
+    check_secret("your-webhook-secret")  # the contract's example
+    with pytest.raises(SecretRefused, match="16 to 128 bytes; this one has 15"):
+        check_secret("fifteen bytes..")
+    with pytest.raises(SecretRefused, match="24 to 128 bytes; this one has 23"):
         check_secret("whsec_" + base64.b64encode(bytes(23)).decode())
     with pytest.raises(SecretRefused, match="base64"):
         check_secret("whsec_not base64 at all, whatever its length")
     check_secret(spelled(bytes(32)))
-    check_secret("a secret of twenty-four b")
+    check_secret("sixteen bytes...")
 
 
 def test_a_sealed_secret_opens_for_its_endpoint_and_key_only() -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from lutlab.commands import audit, boards, demo, init, jobs, pins, service, storage, tools, up, verify
+from lutlab.commands import analyze, audit, boards, demo, init, jobs, pins, service, storage, tools, up, verify
 from lutlab.commands.common import note, out
 from lutlab.commands.config import config
 from lutlab.commands.keys import keys
@@ -69,6 +69,7 @@ app.command()(verify.lint)
 app.command()(verify.sim)
 app.command()(verify.formal)
 app.command()(verify.synth)
+app.command()(analyze.analyze)
 app.command()(verify.report)
 app.command()(verify.compare)
 app.command()(tools.tools)

@@ -380,6 +380,18 @@ class Client:
         """As `request`, with the answer as a value. Raises: LutlabError."""
         return _decoded(self.request(method, path, **arguments), kind)
 
+    def lines(self, path: str, **arguments: Any) -> Iterator[str]:
+        """The lines of an answer as they come, however long there is none. Raises: Refused, Unreachable."""
+        timeout = httpx.Timeout(TIMEOUT_S, read=None)
+        try:
+            with self._http.stream("GET", path, timeout=timeout, **arguments) as response:
+                if not response.is_success:
+                    response.read()
+                    raise _refused(response)
+                yield from response.iter_lines()
+        except httpx.TransportError as error:
+            raise Unreachable(f"{self.endpoint.api_url} went away: {error}") from error
+
     @staticmethod
     def decode(data: bytes, kind: type[T]) -> T:
         """A value the lab sent. Raises: LutlabError."""

@@ -20,7 +20,7 @@ from typing import Any, Protocol, TypeVar
 import httpx
 import msgspec
 
-from lutlab.errors import TimedOut
+from lutlab.errors import LutlabError, TimedOut
 from lutlab.models import Model
 
 T = TypeVar("T")
@@ -118,6 +118,10 @@ class Http(Protocol):
         """As `request`, with the answer as a value. Raises: LutlabError."""
         ...
 
+    def lines(self, path: str, **arguments: Any) -> Iterator[str]:
+        """The lines of an answer as they come. Raises: Refused, Unreachable."""
+        ...
+
     def decode(self, data: bytes, kind: type[T]) -> T:
         """A value the lab sent. Raises: LutlabError."""
         ...
@@ -139,13 +143,12 @@ class VerificationClient:
     def projects(self, *, name: str | None = None, sort: str = "updated_at") -> Iterator[Project]:
         """Your projects; with `name`, those whose name contains it."""
         params: dict[str, Any] = {"per_page": PER_PAGE, "sort": sort} | ({"name": name} if name else {})
-        seen = 0
-        for page in range(1, PAGES_MAX + 1):
-            found = self._http.typed("GET", "/api/v1/projects", _Page, params=params | {"page": page})
+        for _ in range(PAGES_MAX):
+            found = self._http.typed("GET", "/api/v1/projects", _Page, params=params)
             yield from found.projects
-            seen += len(found.projects)
-            if not found.projects or seen >= found.total:
+            if found.next_cursor is None:
                 return
+            params |= {"cursor": found.next_cursor}
 
     def find(self, name: str) -> Project | None:
         """Your project of this name, if there is one."""
@@ -205,14 +208,13 @@ class VerificationClient:
 
     def jobs(self, project: str) -> Iterator[VerificationJob]:
         """A project's jobs, newest first."""
-        seen = 0
-        for page in range(1, PAGES_MAX + 1):
-            params: dict[str, int] = {"page": page, "per_page": PER_PAGE}
+        params: dict[str, Any] = {"per_page": PER_PAGE}
+        for _ in range(PAGES_MAX):
             found = self._http.typed("GET", f"/api/v1/projects/{project}/jobs", _Jobs, params=params)
             yield from found.jobs
-            seen += len(found.jobs)
-            if not found.jobs or seen >= found.total:
+            if found.next_cursor is None:
                 return
+            params |= {"cursor": found.next_cursor}
 
     def cancel(self, job: str) -> None:
         """Stop a job that has not ended."""
@@ -256,6 +258,16 @@ class VerificationClient:
         wanted = {name: value for name, value in params.items() if value is not None}
         return self._http.typed("GET", f"/api/v1/jobs/{job}/logs", _Logs, params=wanted).logs
 
+    def follow(self, job: str, *, stage: str | None = None, tail: int | None = None) -> Iterator[LogLine]:
+        """A job's log from its beginning, or from its last `tail` lines, as it comes, until the job has ended."""
+        params: dict[str, Any] = {"follow": "true", "stage": stage, "tail": tail}
+        wanted = {name: value for name, value in params.items() if value is not None}
+        for line in self._http.lines(f"/api/v1/jobs/{job}/logs", params=wanted):
+            if line.startswith('{"error"'):
+                told = self._http.decode(line.encode(), _Broken).error
+                raise LutlabError(f"the log is not followed any more: {told.get('message')}")
+            yield self._http.decode(line.encode(), LogLine)
+
     # -- results -----------------------------------------------------------------------------------
 
     def results(self, job: str, area: str | None = None) -> dict[str, Any]:
@@ -267,9 +279,10 @@ class VerificationClient:
         """What its stages left."""
         return self._http.typed("GET", f"/api/v1/jobs/{job}/artifacts", _Artifacts).artifacts
 
-    def download(self, job: str, name: str) -> bytes:
-        """One artifact."""
-        return self._http.request("GET", f"/api/v1/jobs/{job}/artifacts/{name}").content
+    def download(self, job: str, name: str, *, stage: str | None = None) -> bytes:
+        """One artifact; of this stage, where several left the name."""
+        params = {"stage": stage} if stage else {}
+        return self._http.request("GET", f"/api/v1/jobs/{job}/artifacts/{name}", params=params).content
 
     def report(
         self,
@@ -298,12 +311,12 @@ class _Trend(Model, frozen=True, kw_only=True):
 
 class _Page(Model, frozen=True, kw_only=True):
     projects: list[Project]
-    total: int
+    next_cursor: str | None = None
 
 
 class _Jobs(Model, frozen=True, kw_only=True):
     jobs: list[VerificationJob]
-    total: int
+    next_cursor: str | None = None
 
 
 class _Upload(Model, frozen=True, kw_only=True):
@@ -312,6 +325,10 @@ class _Upload(Model, frozen=True, kw_only=True):
 
 class _Logs(Model, frozen=True, kw_only=True):
     logs: list[LogLine]
+
+
+class _Broken(Model, frozen=True, kw_only=True):
+    error: dict[str, Any]
 
 
 class _Artifacts(Model, frozen=True, kw_only=True):

@@ -31,6 +31,7 @@ from lutlab_api.adapters.queue import PostgresQueues
 from lutlab_api.adapters.shared import PostgresShared
 from lutlab_api.adapters.storage import PostgresStorage
 from lutlab_api.adapters.verification import PostgresVerification
+from lutlab_api.app.auth import ANONYMOUS
 from lutlab_api.app.background import kept_running
 from lutlab_api.app.cancelling import end
 from lutlab_api.settings import Settings
@@ -199,6 +200,8 @@ def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=settings.api_shutdown_s,
     )
     log.info("api_started", host=settings.api_host, port=settings.api_port, site=settings.site, version=VERSION)
+    if not settings.auth_enabled:
+        log.warning("no_key_is_asked_for", host=settings.api_host, acts_as=ANONYMOUS.owner)
     # uvicorn stops gracefully at these signals, then raises them again for whoever was there before: this.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)

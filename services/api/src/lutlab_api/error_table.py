@@ -24,7 +24,9 @@ for another meaning; messages are for people and may change. `details` is an obj
 
 Projects, verification jobs (`job_...`) and webhooks answer the verification contract's codes (`VALIDATION_ERROR`,
 `NOT_FOUND`, `CONFLICT` ...), with the code of this table in `details.reason`; what is 422 here is 400 there, except
-`tool_error`.
+`tool_error`. So do paths under `/api/v1` at which there is nothing.
+
+HEAD is answered wherever GET is, with the same status and headers.
 
 Every 429 and 503, and the codes marked below, carry `Retry-After` ({RETRY_AFTER_S} s if nothing else is known).
 A repetition with the same `Idempotency-Key` is safe.

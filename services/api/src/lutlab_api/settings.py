@@ -30,6 +30,11 @@ class Settings(BaseSettings):
     api_host: str = Field("127.0.0.1", description="address to listen on")
     api_port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
     api_shutdown_s: int = Field(10, ge=0, description="how long requests may take to end when the API is stopped")
+    auth_enabled: bool = Field(
+        True,
+        description="keys are asked for; without, whoever sends none acts as the member `anonymous`: for one's own "
+        "machine only",
+    )
     public_reads: bool = Field(False, description="boards, and jobs by id, are readable without a key")
     bootstrap_key: SecretStr | None = Field(None, min_length=8, description="makes this API key known as an admin's")
     bootstrap_owner: str = Field("admin", min_length=1, max_length=64, description="whose the bootstrap key is")
@@ -66,7 +71,7 @@ class Settings(BaseSettings):
     owner_bytes_max: int = Field(
         OWNER_BYTES_MAX, ge=1, description="most bytes an owner may have stored; the same number as the scheduler's"
     )
-    websockets_max: int = Field(10, ge=1, description="WebSockets an owner may have open")
+    websockets_max: int = Field(10, ge=1, description="WebSockets, and followed logs, an owner may have open")
     requests_in_flight_max: int = Field(1000, ge=1, description="requests at once; those beyond are answered 503")
     client_stalled_s: float = Field(
         60.0, gt=0, description="a connection whose client takes nothing for so long is cut"

@@ -193,18 +193,9 @@ def logs(
 
 def _verification_logs(lab: Client, job_id: str, *, follow: bool) -> None:
     """Each line with its stage."""
-    printed = 0
-    while True:
-        ended = (
-            not follow or lab.verification.job(job_id).ended
-        )  # before the log, so that the last lines are not missed
-        lines = lab.verification.logs(job_id)
-        for line in lines[printed:]:
-            out(f"{line.stage:10} {line.level:7} {line.message}")
-        printed = len(lines)
-        if ended:
-            return
-        time.sleep(FOLLOW_EVERY_S)
+    whole = follow or lab.verification.job(job_id).ended  # then following ends at once, and leaves no line out
+    for line in lab.verification.follow(job_id) if whole else lab.verification.logs(job_id):
+        out(f"{line.stage:10} {line.level:7} {line.message}")
 
 
 def _print_new(text: str, shown: str) -> str:

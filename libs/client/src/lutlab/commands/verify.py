@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lutlab.client import Client
-from lutlab.commands.common import ApiKey, ApiUrl, AsJson, DataDir, JobId, client, goes_on, note, out, out_json
+from lutlab.commands.common import ApiKey, ApiUrl, AsJson, DataDir, client, goes_on, note, out, out_json
 from lutlab.commands.config import EXIT_WRONG, Folder, Overrides, complain
 from lutlab.errors import LutlabError, Refused
 from lutlab.text import clock_time, or_dash, table
@@ -26,18 +28,33 @@ NAMES = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.+@=-]*")
 """Names of files and folders that a lab takes."""
 SUFFIXES = {"html": "html", "json": "json", "sarif": "sarif", "junit": "xml", "markdown": "md"}
 
+WAVES = ".lutlab/waves"
+"""Below the project's folder; what is hidden is not uploaded."""
+Show = Callable[[Client, VerificationJob, bool], None]
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What of a stage's artifacts is saved where: those whose names begin so."""
+
+    stage: str
+    folder: Path
+    prefix: str = ""
+
+
 Stages = Annotated[
     str | None,
     typer.Option("--stages", help=f"With commas: {','.join(STAGES)}. Default: what the configuration has."),
 ]
 Seed = Annotated[int | None, typer.Option("--seed", help="Of whatever is random. Default: a new one.", min=0)]
 Detach = Annotated[bool, typer.Option("--detach", "-d", help="Submit, print the job's id, and do not wait.")]
+NewestJob = Annotated[str | None, typer.Argument(metavar="[JOB]", help="The job's id. Default: the newest here.")]
 Format = Annotated[str, typer.Option("--format", "-f", help=", ".join(SUFFIXES))]
 
 
 def verify(
     *,
-    folder: Folder,
+    folder: Folder = Path(),
     stages: Stages = None,
     only_sim: Annotated[bool, typer.Option("--sim", help="Simulate; such options add up.")] = False,
     only_formal: Annotated[bool, typer.Option("--formal", help="Prove.")] = False,
@@ -60,14 +77,14 @@ def verify(
     wanted = (
         list(STAGES[:4]) if everything else [*named, *(stage for stage in asked if asked[stage] and stage not in named)]
     )
-    checked, overrides = _checked(folder, override)
+    checked, overrides = checked_folder(folder, override)
     with client(api_url, api_key, data_dir) as lab:
-        _run(lab, folder, checked, overrides, stages=wanted or None, seed=seed, detach=detach, as_json=as_json)
+        run_stages(lab, folder, checked, overrides, stages=wanted or None, seed=seed, detach=detach, as_json=as_json)
 
 
 def lint(
     *,
-    folder: Folder,
+    folder: Folder = Path(),
     override: Overrides = None,
     as_json: AsJson = False,
     api_url: ApiUrl = None,
@@ -75,17 +92,24 @@ def lint(
     data_dir: DataDir = None,
 ) -> None:
     """Lint a folder: `lutlab verify DIR --stages lint`."""
-    checked, overrides = _checked(folder, override)
+    checked, overrides = checked_folder(folder, override)
     with client(api_url, api_key, data_dir) as lab:
-        _run(lab, folder, checked, overrides, stages=["lint"], as_json=as_json)
+        run_stages(lab, folder, checked, overrides, stages=["lint"], as_json=as_json)
 
 
 def sim(
     *,
-    folder: Folder,
+    folder: Folder = Path(),
     tool: Annotated[str | None, typer.Option("--tool", help="verilator, icarus or ghdl.")] = None,
     coverage: Annotated[bool | None, typer.Option("--coverage/--no-coverage", help="Collect coverage.")] = None,
     timeout: Annotated[int | None, typer.Option("--timeout", help="Seconds a test bench may take.", min=1)] = None,
+    waves: Annotated[
+        bool | None,
+        typer.Option(
+            "--waves/--no-waves",
+            help=f"Save the waveforms in DIR/{WAVES}; or record none, which is quicker. Default: they stay in the lab.",
+        ),
+    ] = None,
     seed: Seed = None,
     override: Overrides = None,
     as_json: AsJson = False,
@@ -94,16 +118,17 @@ def sim(
     data_dir: DataDir = None,
 ) -> None:
     """Simulate a folder's test benches: `lutlab verify DIR --stages simulation`."""
-    options = {"tool": tool, "coverage": coverage, "timeout_seconds": timeout}
+    options = {"tool": tool, "coverage": coverage, "timeout_seconds": timeout, "waves": waves}
     given = {f"verification.simulation.{name}": value for name, value in options.items() if value is not None}
-    checked, overrides = _checked(folder, override, given)
+    checked, overrides = checked_folder(folder, override, given)
     with client(api_url, api_key, data_dir) as lab:
-        _run(lab, folder, checked, overrides, stages=["simulation"], seed=seed, as_json=as_json)
+        saved = Saved("simulation", folder / WAVES, "trace") if waves else None
+        run_stages(lab, folder, checked, overrides, stages=["simulation"], seed=seed, as_json=as_json, saved=saved)
 
 
 def formal(
     *,
-    folder: Folder,
+    folder: Folder = Path(),
     depth: Annotated[int | None, typer.Option("--depth", help="Clock cycles that are looked into.", min=1)] = None,
     override: Overrides = None,
     as_json: AsJson = False,
@@ -113,18 +138,21 @@ def formal(
 ) -> None:
     """Prove a folder's properties: `lutlab verify DIR --stages formal`."""
     given = {} if depth is None else {"verification.formal.depth": depth}
-    checked, overrides = _checked(folder, override, given)
+    checked, overrides = checked_folder(folder, override, given)
     with client(api_url, api_key, data_dir) as lab:
-        _run(lab, folder, checked, overrides, stages=["formal"], as_json=as_json)
+        run_stages(lab, folder, checked, overrides, stages=["formal"], as_json=as_json)
 
 
 def synth(
     *,
-    folder: Folder,
+    folder: Folder = Path(),
     target: Annotated[
         str | None, typer.Option("--target", help="What it is made for, e.g. lfe5u-25f. Default: the configuration's.")
     ] = None,
     top: Annotated[str | None, typer.Option("--top", help="The top module. Default: the configuration's.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="DIR", help="Save the netlist and the timing report there.")
+    ] = None,
     override: Overrides = None,
     as_json: AsJson = False,
     api_url: ApiUrl = None,
@@ -134,14 +162,15 @@ def synth(
     """Tell a folder's size and speed: `lutlab verify DIR --stages synthesis`."""
     options = {"target_pdk": target, "top_module": top}
     given = {f"project.{name}": value for name, value in options.items() if value is not None}
-    checked, overrides = _checked(folder, override, given)
+    checked, overrides = checked_folder(folder, override, given)
     with client(api_url, api_key, data_dir) as lab:
-        _run(lab, folder, checked, overrides, stages=["synthesis"], as_json=as_json)
+        saved = None if output is None else Saved("synthesis", output)
+        run_stages(lab, folder, checked, overrides, stages=["synthesis"], as_json=as_json, saved=saved)
 
 
 def report(
     *,
-    job_id: JobId,
+    job_id: NewestJob = None,
     format: Format = "html",  # noqa: A002 - the option's name
     output: Annotated[
         str | None,
@@ -153,11 +182,12 @@ def report(
     api_key: ApiKey = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Save a verification job's report."""
+    """Save a verification job's report; without JOB, that of the newest job of the project in this folder."""
     if format not in SUFFIXES:
         raise typer.BadParameter(f"{format!r} is not one of {', '.join(SUFFIXES)}", param_hint="--format")
     stages = [stage.strip() for stage in include.split(",")] if include else None
     with client(api_url, api_key, data_dir) as lab:
+        job_id = job_id or _newest(lab)
         body = lab.verification.report(job_id, format, include=stages, template=template)
     if output == "-":
         sys.stdout.buffer.write(body)
@@ -168,6 +198,17 @@ def report(
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(body)
     note(f"wrote {path}")
+
+
+def _newest(lab: Client) -> str:
+    """The newest job of the project that this folder's configuration names. Raises: LutlabError."""
+    name = checked_folder(Path(), None)[0].config.project.name
+    found = lab.verification.find(name)
+    job = None if found is None else next(lab.verification.jobs(found.id), None)
+    if job is None:
+        raise LutlabError(f"project {name!r} has no job in this lab; run `lutlab verify` first, or name a job")
+    note(f"{name}: job {job.job_id}, {job.status}")
+    return job.job_id
 
 
 def compare(
@@ -300,7 +341,7 @@ def _states(job: VerificationJob) -> str:
 # -- one run ---------------------------------------------------------------------------------------------------
 
 
-def _checked(
+def checked_folder(
     folder: Path, texts: list[str] | None, given: dict[str, Any] | None = None
 ) -> tuple[Checked, dict[str, Any]]:
     """The project as its configuration says, checked before anything is sent."""
@@ -314,7 +355,7 @@ def _checked(
         raise typer.Exit(EXIT_WRONG) from None
 
 
-def _run(
+def run_stages(
     lab: Client,
     folder: Path,
     checked: Checked,
@@ -324,8 +365,10 @@ def _run(
     seed: int | None = None,
     detach: bool = False,
     as_json: bool = False,
+    show: Show | None = None,
+    saved: Saved | None = None,
 ) -> None:
-    """Upload, submit, follow, show. Raises: typer.Exit with the code for how it went."""
+    """Upload, submit, follow, show, and save what is wanted. Raises: typer.Exit with the code for how it went."""
     from lutlab_verify.config import stages_of  # noqa: PLC0415 - slow to load
 
     wanted = stages or [stage.value for stage in stages_of(checked.config)]
@@ -346,7 +389,9 @@ def _run(
     note(f"{found.name}: {len(files)} files, {', '.join(wanted)}, job {job.job_id}")
     with goes_on(job.job_id), watch() as live:
         ended = lab.verification.wait(job.job_id, on_change=live.show)
-    _show(lab, ended, as_json=as_json)
+    (show or _show)(lab, ended, as_json)
+    if saved is not None:
+        _save(lab, ended.job_id, saved)
     if ended.status != "passed":
         raise typer.Exit(EXIT_FAILED)
 
@@ -392,7 +437,21 @@ def _explain(error: Refused) -> None:
         note(f"did you mean {error.details['suggestion']!r}?")
 
 
-def _show(lab: Client, job: VerificationJob, *, as_json: bool) -> None:
+def _save(lab: Client, job_id: str, saved: Saved) -> None:
+    saved.folder.mkdir(parents=True, exist_ok=True)
+    for old in saved.folder.glob(f"{saved.prefix}*") if saved.prefix else ():
+        old.unlink()  # of the run before, whose test benches may have had other names
+    artifacts = [one for one in lab.verification.artifacts(job_id) if one.stage == saved.stage]
+    wanted = [one.name for one in artifacts if one.name.startswith(saved.prefix)]
+    for name in wanted:
+        path = saved.folder / name.replace("/", "_")
+        path.write_bytes(lab.verification.download(job_id, name, stage=saved.stage))
+        note(f"wrote {path}")
+    if not wanted:
+        note(f"the {saved.stage} stage left nothing to save")
+
+
+def _show(lab: Client, job: VerificationJob, as_json: bool) -> None:
     results = lab.verification.results(job.job_id)
     if as_json:
         out_json(results)

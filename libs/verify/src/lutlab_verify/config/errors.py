@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+MESSAGE_CHARS_MAX = 600
+
 
 @dataclass(frozen=True)
 class Problem:
     """One thing that is wrong.
 
     Attributes:
-        message: a sentence without its end, in words of the file.
+        message: a sentence without its end, in words of the file; of a long one the beginning and the end.
         field: the dotted path, empty for the file as a whole.
         line: in the file, from 1; None where the value came from an override or is missing altogether.
         suggestion: the dotted path or the value that was probably meant.
@@ -22,6 +24,12 @@ class Problem:
     field: str = ""
     line: int | None = None
     suggestion: str | None = None
+
+    def __post_init__(self) -> None:
+        """What is wrong may be as long as the file; which rule it breaks stands at the end."""
+        if len(self.message) > MESSAGE_CHARS_MAX:
+            half = MESSAGE_CHARS_MAX // 2
+            object.__setattr__(self, "message", f"{self.message[:half]} ... {self.message[-half:]}")
 
 
 class ConfigError(Exception):

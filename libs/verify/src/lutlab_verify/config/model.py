@@ -138,6 +138,8 @@ class SimulationSection(Section):
     """Seconds that one test bench may take."""
     seed: int | None = Field(default=None, ge=0, le=2**31 - 1)
     """The seed of random stimuli; a new one each run if there is none. Results name it."""
+    waves: bool = True
+    """Whether waveforms are kept. Without them a run is quicker; `fsm` coverage records them all the same."""
     allow_other_tool: bool = True
     """Whether another simulator may stand in where the one asked for is not installed."""
 
@@ -171,7 +173,7 @@ class ConstantTimeSection(Section):
 
 
 class SideChannelSection(Section):
-    """Power side channels (TVLA)."""
+    """Power side channels (TVLA). No tool here does it, and the crypto stage refuses to."""
 
     enabled: bool = False
     """Whether it is checked."""
@@ -184,7 +186,7 @@ class SideChannelSection(Section):
 
 
 class EntropySection(Section):
-    """Paths from entropy sources to sinks."""
+    """Paths from entropy sources to sinks. No tool here does it, and the crypto stage refuses to."""
 
     sources: Texts = ()
     """Signals where entropy enters."""
@@ -216,7 +218,7 @@ def _fips_level(value: Any) -> Any:
 
 
 class FipsSection(Section):
-    """Machine-checkable parts of FIPS 140-3."""
+    """Machine-checkable parts of FIPS 140-3. No tool here does it, and the crypto stage refuses to."""
 
     enabled: bool = False
     """Whether it is checked."""
@@ -227,7 +229,7 @@ class FipsSection(Section):
 
 
 class NttSection(Section):
-    """Number-theoretic transforms against FIPS 203 and 204."""
+    """Number-theoretic transforms against FIPS 203 and 204. No tool here does it, and the crypto stage refuses to."""
 
     SPELLINGS: ClassVar[dict[str, str]] = {"exhaustive_test": "exhaustive"}
 

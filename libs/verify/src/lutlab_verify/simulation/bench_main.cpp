@@ -1,5 +1,6 @@
 // Runs a test bench: until $finish, until an error, until nothing is left to happen, or until +lutlab_seconds=N are
-// over; the last two are errors too, with exit codes of their own. The trace is complete in every case.
+// over; the last two are errors too, with exit codes of their own. The trace is complete in every case; with
+// +lutlab_untraced there is none.
 #include <chrono>
 #include <cstdlib>
 #include <memory>
@@ -23,16 +24,19 @@ int main(int argc, char** argv) {
   context->traceEverOn(true);
   context->commandArgs(argc, argv);
   const auto bench = std::make_unique<Vtop>(context.get(), "");
+  const bool traced = *context->commandArgsPlusMatch("lutlab_untraced") == '\0';
   Trace trace;
-  bench->trace(&trace, 99);
-  trace.open(kTraceFile);
+  if (traced) {
+    bench->trace(&trace, 99);
+    trace.open(kTraceFile);
+  }
   const char* const seconds = context->commandArgsPlusMatch("lutlab_seconds=");
   const auto deadline =
       std::chrono::steady_clock::now() + std::chrono::seconds(std::atoi(seconds + sizeof("+lutlab_seconds=") - 1));
   int code = 0;
   for (unsigned step = 0; !context->gotFinish() && !context->gotError(); ++step) {
     bench->eval();
-    trace.dump(context->time());
+    if (traced) trace.dump(context->time());
     if (context->gotFinish() || context->gotError()) break;
     if (!bench->eventsPending()) {
       code = 3;
@@ -45,7 +49,7 @@ int main(int argc, char** argv) {
     context->time(bench->nextTimeSlot());
   }
   bench->final();
-  trace.close();
+  if (traced) trace.close();
   context->coveragep()->write("coverage.dat");
   return context->gotError() ? 1 : code;
 }

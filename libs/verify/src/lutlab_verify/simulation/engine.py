@@ -98,7 +98,7 @@ async def run(context: StageContext) -> StageResult:
     simulators = await build_all(context, units, choice.tool, choice.coverage)
     at_once = min(RUNS_AT_ONCE_MAX, os.cpu_count() or 1)
 
-    session = Session(context, choice.tool, seed, progress.count)
+    session = Session(context, choice.tool, seed, section.waves or "fsm" in choice.coverage, progress.count)
 
     async def one(unit: Unit) -> UnitRun:
         done = await run_unit(session, unit, simulators[unit.name])
@@ -186,6 +186,8 @@ async def _states(context: StageContext, runs: Sequence[UnitRun], description: J
 
 
 def _result(session: Session, choice: Choice, runs: Sequence[UnitRun], coverage: Coverage | None) -> StageResult:
+    if not session.context.project.config.verification.simulation.waves:  # recorded for coverage only, if at all
+        runs = [replace(run, trace=None) for run in runs]
     traces = _traces(session.context.work, runs)
     tests = [test for run in runs for test in with_trace(run, traces.get(run.unit.name))]
     counts = {status: sum(test.status == status for test in tests) for status in (PASSED, FAILED, SKIPPED)}

@@ -58,12 +58,14 @@ class Session:
 
     Attributes:
         seed: of every random number in them.
+        traced: whether waveforms are recorded.
         on_count: hears how many of how many tests of a unit are through.
     """
 
     context: StageContext
     tool: str
     seed: int
+    traced: bool
     on_count: Callable[[Unit, int, int], None]
 
 
@@ -159,12 +161,14 @@ def _simulator_argv(session: Session, unit: Unit, simulator: Simulator) -> list[
             from cocotb_tools import config  # noqa: PLC0415 - benches run without cocotb
 
             argv += ["-m", str(config.lib_entry("vpi", "icarus"))]
-        return [*argv, f"../../{simulator.path}", "-fst", f"+seed={seed}"]
+        return [*argv, f"../../{simulator.path}", "-fst" if session.traced else "-none", f"+seed={seed}"]
     argv = [simulator.path, f"+verilator+seed+{seed}"]
     if unit.kind is UnitKind.COCOTB:
-        return [*argv, "--trace", "--trace-file", "trace.fst", "+verilator+coverage+file+coverage.dat"]
+        trace = ["--trace", "--trace-file", "trace.fst"] if session.traced else []
+        return [*argv, *trace, "+verilator+coverage+file+coverage.dat"]
     limit_s = session.context.project.config.verification.simulation.timeout_seconds
-    return [*argv, f"+seed={seed}", f"+lutlab_seconds={limit_s}"]
+    untraced = [] if session.traced else ["+lutlab_untraced"]
+    return [*argv, f"+seed={seed}", f"+lutlab_seconds={limit_s}", *untraced]
 
 
 def cocotb_environment(unit: Unit, seed: int) -> dict[str, str]:

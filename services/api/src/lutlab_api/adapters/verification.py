@@ -17,14 +17,7 @@ from lutlab_api.app.verification_ports import ProjectFilter, VerificationFilter
 from lutlab_api.domain.verification import ProjectView, StageLine, StageView, VerificationView
 from lutlab_events.verification import FileRef, ProjectStatus, StageOutcome, VerificationStatus
 
-ORDERS = {
-    "updated_at": "updated_at desc, project_id",
-    "created_at": "created_at desc, project_id",
-    "name": "name, project_id",
-    "-updated_at": "updated_at, project_id",
-    "-created_at": "created_at, project_id",
-    "-name": "name desc, project_id",
-}
+SORTED_BY = frozenset({"updated_at", "created_at", "name"})
 PROJECTS = (
     "select project_id, owner, name, top_module, target_pdk, description, status, files, created_at, updated_at "
     "from projects"
@@ -83,8 +76,14 @@ class PostgresVerification:
         if wanted.name is not None:
             where.add("position(lower(?) in lower(name)) > 0", wanted.name)
         total = await self._fetch(f"select count(*) from projects{where.text()}", *where.values)  # noqa: S608
-        query = where.query(PROJECTS, ORDERS[wanted.sort], wanted.limit, wanted.offset)
-        rows = await self._postgres.rows(query)
+        column = wanted.column
+        assert column in SORTED_BY, "it becomes SQL"
+        if wanted.after is not None:
+            value, last = wanted.after
+            behind = "<" if wanted.falling else ">"
+            where.add(f"({column} {behind} ? or ({column} = ? and project_id > ?))", value, value, last)
+        order = f"{column} {'desc' if wanted.falling else 'asc'}, project_id"
+        rows = await self._postgres.rows(where.query(PROJECTS, order, wanted.limit, wanted.offset))
         return [project_view(row) for row in rows], int(total[0][0])
 
     async def verification(self, job_id: UUID) -> VerificationView | None:
@@ -99,6 +98,8 @@ class PostgresVerification:
         if wanted.status is not None:
             where.add("status = ?", wanted.status.value)
         total = await self._fetch(f"select count(*) from verifications{where.text()}", *where.values)  # noqa: S608
+        if wanted.before is not None:
+            where.add("number < (select number from verifications where job_id = ?)", wanted.before)
         query = where.query("select * from verifications", "number desc", wanted.limit, wanted.offset)
         rows = await self._postgres.rows(query)
         return [verification_view(row) for row in rows], int(total[0][0])

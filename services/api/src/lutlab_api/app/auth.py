@@ -13,10 +13,18 @@ from lutlab_api.app.throttle import Throttle
 from lutlab_api.app.usage import KeyUsage
 from lutlab_api.domain.errors import Code, NotAllowed, NotAuthenticated
 from lutlab_api.domain.views import Caller, KeyView
-from lutlab_events.ids import digest
-from lutlab_events.values import Scope
+from lutlab_events.ids import derived, digest
+from lutlab_events.values import ROLE_SCOPES, Role, Scope
 
 T = TypeVar("T")
+
+ANONYMOUS = Caller(
+    owner="anonymous",
+    role=Role.MEMBER,
+    key_id=derived("key", "anonymous"),
+    scopes=ROLE_SCOPES[Role.MEMBER],
+)
+"""Who sends no key, where none is asked for."""
 
 REMEMBERED_MAX = 4096
 PROVEN_MAX = 4096
@@ -35,6 +43,7 @@ class Authenticator:
     """Looks keys up; a revoked one is refused at once where its event is heard (`forget`), else `memory_s` later.
 
     Args:
+        nobody: as whom those act who send no key; None where a key is asked for.
         throttle: counts failures by address. An address with too many of them is refused without a look-up, except for
             keys that were good here before, so that a stranger behind the same proxy locks nobody out.
     """
@@ -48,7 +57,9 @@ class Authenticator:
         memory_s: float,
         throttle: Throttle,
         usage: KeyUsage,
+        nobody: Caller | None = None,
     ) -> None:
+        self.nobody = nobody
         self._ledger = ledger
         self._monotonic = monotonic
         self._clock = clock
@@ -66,6 +77,8 @@ class Authenticator:
             TooMany: `too_many_attempts` from this address.
         """
         if not secret:
+            if self.nobody is not None:
+                return self.nobody
             raise NotAuthenticated(
                 Code.MISSING_API_KEY, "send your API key in the X-API-Key header (or Authorization: Bearer ...)"
             )

@@ -14,7 +14,7 @@ import structlog
 from lutlab_api.app.asking import Asking, Request
 from lutlab_api.app.auth import Authenticator, require_admin
 from lutlab_api.app.ports import Clock, Commands, Ids, Ledger
-from lutlab_api.domain.errors import Code, Invalid, Missing, NotAllowed, Unavailable
+from lutlab_api.domain.errors import Code, Invalid, Missing, NotAllowed, NotAuthenticated, Unavailable
 from lutlab_api.domain.views import Caller, KeyView
 from lutlab_events.commands import IssueKey, RevokeKey, RotateKey
 from lutlab_events.ids import derived, digest
@@ -63,6 +63,12 @@ class RotatedKey:
     previous_until: datetime
 
 
+def _require_key(own_secret: str) -> None:
+    """A new secret follows from the caller's own. Raises: NotAuthenticated, if there is none."""
+    if not own_secret:
+        raise NotAuthenticated(Code.MISSING_API_KEY, "keys are made by those who have one: send it in X-API-Key")
+
+
 class Keys:
     """Issues, lists, rotates and revokes keys."""
 
@@ -83,6 +89,7 @@ class Keys:
             NotAllowed, Invalid: it may not be, or makes no sense.
             Refused, Unavailable: as for every command.
         """
+        _require_key(own_secret)
         check_grant(request.caller, wish)
         self._check_expiry(wish.expires_at)
         return await self.grant(request, own_secret, wish)
@@ -121,6 +128,7 @@ class Keys:
 
     async def rotate(self, request: Request, own_secret: str, key_id: UUID, grace_s: int) -> RotatedKey:
         """Give a key another secret: one's own, or any as an admin. Raises: NotAllowed, Refused, Unavailable."""
+        _require_key(own_secret)
         key = await self._check_mine(request.caller, key_id)
         if key is not None:
             _check_no_gain(request.caller, key.expires_at, key.team)

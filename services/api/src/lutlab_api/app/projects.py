@@ -9,7 +9,7 @@ from lutlab_api.app.ports import Blobs, Ledger
 from lutlab_api.app.storage import Storage
 from lutlab_api.app.verification_ports import ProjectFilter, VerificationStore
 from lutlab_api.domain.errors import NotAllowed
-from lutlab_api.domain.verification import ProjectView, check_folders, parse_project, project_not_found
+from lutlab_api.domain.verification import ProjectView, check_tree, parse_project, project_not_found
 from lutlab_api.domain.views import Caller
 from lutlab_events.ids import derived, digest
 from lutlab_events.rejections import Rejection
@@ -87,14 +87,14 @@ class Projects:
 
         Raises:
             Missing, NotAllowed, Unavailable.
-            Invalid: a file is the folder of another.
+            Invalid: a path is the folder of another.
             Refused: `project_full`, `storage_full`.
             TooMany: `storage_full`, before anything was stored.
         """
         project = await self.get(text, request.caller)
         if project.owner != request.caller.owner and not request.caller.is_admin:  # a team reads; it brings nothing
             raise NotAllowed(Rejection.NOT_YOUR_PROJECT, f"project {project.shown} belongs to somebody else")
-        check_folders(files.keys() if replace else project.files.keys() | files.keys())
+        check_tree(list(files) if replace else [*project.files, *files])
         refs = {path: FileRef(digest=digest(data), size_bytes=len(data)) for path, data in files.items()}
         command_id = self._asking.command_id(request)
         sizes = {ref.digest: ref.size_bytes for ref in refs.values()}

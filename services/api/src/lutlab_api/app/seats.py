@@ -1,4 +1,4 @@
-"""How many WebSockets an owner has open and logs followed, over all API processes: a seat each, kept while it lives."""
+"""How many WebSockets and followed logs an owner has open, over all API processes: a seat each, kept while it lives."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from enum import StrEnum
 from uuid import UUID
 
 from lutlab_api.app.cancelling import end
@@ -16,6 +17,13 @@ from lutlab_api.domain.errors import Code, TooMany, Unavailable
 KEEP_EVERY_S = 10.0
 SEAT_S = 30.0
 """A seat of a process that died is free after this long."""
+
+
+class Kind(StrEnum):
+    """What somebody sits there for."""
+
+    WEBSOCKET = "WebSocket"
+    LOG = "followed log"
 
 
 class Seats:
@@ -28,15 +36,16 @@ class Seats:
         self._seats_max = seats_max
 
     @asynccontextmanager
-    async def seat(self, owner: str) -> AsyncIterator[None]:
-        """One of `owner`'s seats for the time of the block. Raises: TooMany, Unavailable."""
+    async def seat(self, owner: str, kind: Kind = Kind.WEBSOCKET) -> AsyncIterator[None]:
+        """One of `owner`'s seats of a kind for the time of the block. Raises: TooMany, Unavailable."""
         holder = self._ids.new()
         now = self._clock.now()
         until = now + timedelta(seconds=SEAT_S)
-        if not await self._shared.take_seat(owner, holder, now=now, until=until, seats_max=self._seats_max):
+        whose = owner if kind is Kind.WEBSOCKET else f"{kind} {owner}"  # no owner's name has a blank
+        if not await self._shared.take_seat(whose, holder, now=now, until=until, seats_max=self._seats_max):
             raise TooMany(
-                Code.TOO_MANY_WEBSOCKETS,
-                f"{owner!r} has {self._seats_max} WebSockets open or logs followed; close one first",
+                Code.TOO_MANY_WEBSOCKETS if kind is Kind.WEBSOCKET else Code.RATE_LIMITED,
+                f"{owner!r} has {self._seats_max} {kind}s open; close one first",
                 retry_after_s=int(KEEP_EVERY_S),
             )
         keeping = asyncio.create_task(self._keep(holder))

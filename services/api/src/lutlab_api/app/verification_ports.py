@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -22,6 +23,7 @@ class ProjectFilter:
         owner: whose; None for everybody's.
         sort: `updated_at` and `created_at`, newest first, or `name`; a `-` before it turns the order round.
         name: only projects whose name contains this.
+        after: only projects behind this place in the order: the value that is sorted by, and the id.
     """
 
     owner: str | None
@@ -30,16 +32,28 @@ class ProjectFilter:
     status: ProjectStatus | None = None
     name: str | None = None
     sort: str = "updated_at"
+    after: tuple[datetime | str, UUID] | None = None
+
+    @property
+    def column(self) -> str:
+        """What is sorted by."""
+        return self.sort.removeprefix("-")
+
+    @property
+    def falling(self) -> bool:
+        """Whether greater values come first."""
+        return (self.column != "name") != self.sort.startswith("-")
 
 
 @dataclass(frozen=True, kw_only=True)
 class VerificationFilter:
-    """Which jobs of a project to list, newest first."""
+    """Which jobs of a project to list, newest first; with `before` only those submitted before this one."""
 
     project_id: UUID
     limit: int
     offset: int = 0
     status: VerificationStatus | None = None
+    before: UUID | None = None
 
 
 class VerificationStore(Protocol):

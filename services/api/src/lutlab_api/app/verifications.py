@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,8 +33,10 @@ from lutlab_events.verification import JOB_PREFIX, ArtifactRef, CancelVerificati
 SEED_MAX = 2**31 - 1
 UNKNOWN_SECONDS = {"lint": 2.0, "simulation": 20.0, "formal": 15.0, "crypto": 15.0, "synthesis": 20.0}
 """What a stage is taken to last before any did."""
-PIECES_MAX = 2000
-"""Pieces of a log that are looked through for its last lines."""
+PIECES_MAX = 20_000
+"""Pieces of a log that are looked through for its last lines; a stage that prints all the time leaves ten a second."""
+LINES_MAX = 20_000
+"""Lines of a log that are told at once if nobody says how many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,11 +207,19 @@ class Verifications:
             raise Missing(Code.ARTIFACT_NOT_FOUND, f"{name} of job {job.shown} is not in the ledger's store (any more)")
         return Download(artifact=fitting[0], data=data)
 
-    async def logs(self, job_id: UUID, stage: str | None, tail: int | None) -> list[LogLine]:
-        """The last `tail` lines of a job's log, or all there are (at most `PIECES_MAX` pieces)."""
+    async def logs(self, job_id: UUID, stage: str | None, tail: int | None) -> tuple[list[LogLine], bool]:
+        """The last `tail` lines of a job's log, and whether there are older ones."""
         pieces = await self._store.last_lines(job_id, stage, PIECES_MAX)
-        lines = [line for piece in pieces for line in lines_of(piece)]
-        return lines if tail is None else lines[len(lines) - min(tail, len(lines)) :]
+        wanted = LINES_MAX if tail is None else tail
+        newest: deque[list[LogLine]] = deque()
+        count = 0
+        for piece in reversed(pieces):
+            if count > wanted:
+                break
+            newest.appendleft(lines_of(piece))
+            count += len(newest[0])
+        lines = [line for each in newest for line in each]
+        return lines[max(0, count - wanted) :], count > wanted or len(pieces) == PIECES_MAX
 
     async def start_of_tail(self, job_id: UUID, stage: str | None, tail: int | None) -> Cursor:
         """Where to begin to follow a log so that only the last `tail` of the lines there are come first."""

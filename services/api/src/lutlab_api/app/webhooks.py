@@ -210,7 +210,7 @@ class Webhooks:
                 return check_secret(given)
             except SecretRefused as error:
                 raise Invalid(Code.INVALID_SECRET, str(error), details={"field": "secret"}) from None
-        if request.idempotency_key is None:
+        if request.idempotency_key is None or not own_secret:
             return spelled(self._random())
         return spelled(hmac.digest(own_secret.encode(), f"webhook secret {command_id}".encode(), "sha256"))
 

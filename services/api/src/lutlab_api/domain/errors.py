@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from lutlab_events.verification import JOB_PREFIX
+
 
 class Code(StrEnum):
     """Stable codes the API itself decides on; those of the scheduler are in `lutlab_events.rejections`."""
@@ -56,6 +58,7 @@ class Code(StrEnum):
     # -- what is not there, or not so
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
+    UPGRADE_REQUIRED = "upgrade_required"
     FPGA_NOT_FOUND = "fpga_not_found"
     FPGA_NOT_RESERVED = "fpga_not_reserved"
     FPGA_BUSY = "fpga_busy"
@@ -160,4 +163,7 @@ class BoardFailure(ApiError):
 
 def job_not_found(job_id: str | UUID) -> Missing:
     """The answer for a job that does not exist, or not there."""
-    return Missing(Code.JOB_NOT_FOUND, f"there is no job {str(job_id)[:64]!r} here; list yours with GET /jobs")
+    way_out = "list yours with GET /jobs"
+    if str(job_id).startswith(JOB_PREFIX):
+        way_out = "verification jobs are at /api/v1/jobs/{job_id}, with /logs, /results and /cancel below it"
+    return Missing(Code.JOB_NOT_FOUND, f"there is no job {str(job_id)[:64]!r} here; {way_out}")

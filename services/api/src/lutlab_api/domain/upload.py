@@ -171,7 +171,7 @@ def _check_zip(name: str, data: bytes) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, IndexError) as error:  # an empty name
         raise _bad_zip(f"{name!r} is not a readable zip: {error}") from error
     if len(entries) > ZIP_FILES_MAX:
         raise _bad_zip(f"{name!r} holds {len(entries)} files; a project may have {ZIP_FILES_MAX}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import lzma
 import re
 import stat
 import tarfile
@@ -48,6 +49,19 @@ ZIP_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 TAR_OVERHEAD_BYTES = 8 << 20
 """What a tar may have beside the files themselves: heads, padding, long names."""
 _GZIP_MAGIC = b"\x1f\x8b"
+UNREADABLE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    NotImplementedError,
+    ValueError,
+    IndexError,
+)
+"""What reading a damaged archive can raise; names that are no text are a ValueError, empty ones an IndexError."""
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@=-]*|\.[A-Za-z0-9_][A-Za-z0-9_.+@=-]*")
 
 
@@ -208,18 +222,16 @@ def check_path(path: str) -> str:
     return "/".join(parts)
 
 
-def check_folders(paths: Collection[str]) -> None:
-    """Pass files that can lie beside each other: none is the folder of another. Raises: Invalid."""
-    files = frozenset(paths)
+def check_tree(paths: Collection[str]) -> None:
+    """Pass paths that can stand in one folder. Raises: Invalid, if one is the folder of another."""
+    every = frozenset(paths)
     for path in paths:
-        parts = path.split("/")
-        for depth in range(1, len(parts)):
-            folder = "/".join(parts[:depth])
-            if folder in files:
+        for end, letter in enumerate(path):
+            if letter == "/" and path[:end] in every:
                 raise Invalid(
                     Code.VALIDATION_ERROR,
-                    f"{folder!r} is a file of the project and the folder of {path!r}; rename one, or upload with "
-                    "replace=true to leave old files out",
+                    f"{path[:end][:80]!r} cannot be a file and the folder of {path[:80]!r}; upload with ?replace=true "
+                    "to put the files in place of those there are",
                     details={"field": "files[]", "file": path},
                 )
 
@@ -264,16 +276,7 @@ class Uploaded:
                 self._unzip(data)
             else:
                 self._untar(data)
-        except (
-            zipfile.BadZipFile,
-            tarfile.TarError,
-            zlib.error,
-            EOFError,
-            OSError,
-            RuntimeError,
-            NotImplementedError,
-            ValueError,
-        ) as error:
+        except UNREADABLE as error:
             raise Invalid(
                 Code.VALIDATION_ERROR, f"{name[:80]!r} cannot be unpacked: {error}", details={"field": "files[]"}
             ) from error

@@ -9,10 +9,12 @@ from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lutlab_api.app.ports import Ids
 from lutlab_api.web import (
     errors,
+    located,
     pages,
     routes_audit,
     routes_boards,
@@ -34,9 +36,11 @@ from lutlab_api.web import (
 from lutlab_api.web.asked import Api
 from lutlab_api.web.documented import unreadable
 from lutlab_api.web.edge import BodyLimits, Edge
+from lutlab_api.web.head import Head
 from lutlab_api.web.hot import Hot
 from lutlab_api.web.limits import Limits
 from lutlab_api.web.models import Health
+from lutlab_api.web.paths import Paths
 from lutlab_api.web.services import Services
 
 VERSION = version("lutlab")
@@ -69,14 +73,15 @@ Submit a design, get a programmed board, talk Wishbone to it.
    32-bit byte address; words - a read carries one, the number of words wanted) and is answered by one binary message
    (0, or 1 for an error; 24-bit word count; words). It is closed with 4409 if another connection has the board, with
    4401 if your key is no longer good, with 4502 if the board's link failed or the session ended, with 1003 after a
-   text message. It is refused before the
-   upgrade with 401, 403, 404, 409, 422 or 503 and the usual error body.
+   text message. It is refused before the upgrade with 401, 403, 404, 409, 422, 429, 502, 503 or 504 and the usual
+   error body.
 4. `POST /fpga/{fpga_id}/session/release`.
 
 Every error has the body `{"detail": {"error": "<stable code>", "message": "<for a person>"}}`, with `job_id` where
-there is one; under `/api/v1` it is `{"error": {"code", "message", "details"}}`. A 503 carries `Retry-After`; a POST
-with an `Idempotency-Key` can be repeated safely. `X-Request-ID` is sent back, and if it is a UUID it is the correlation
-id of what it caused (`/api/v1/events`). `X-Session-ID` is ignored.
+there is one; under `/api/v1` it is `{"error": {"code", "message", "details"}}`. A 429 or 503 carries `Retry-After`, a
+201 or 202 `Location`; HEAD is answered wherever GET is; a POST with an `Idempotency-Key` can be repeated safely.
+`X-Request-ID` is sent back, and if it is a UUID it is the correlation id of what it caused (`/api/v1/events`).
+`X-Session-ID` is ignored.
 """
 
 
@@ -122,11 +127,12 @@ def create_app(
     errors.install(app)
     app.add_api_route("/health", health, methods=["GET"], tags=["health"], summary="Is the lab all right?")
     app.add_api_route("/api/v1/health", health, methods=["GET"], tags=["health"], summary="Is the lab all right?")
-    for path in ("/health", "/api/v1/health"):  # some load balancers ask so
-        app.add_api_route(path, health, methods=["HEAD"], include_in_schema=False)
     for module in ROUTES:
         app.include_router(module.router)
     app.include_router(routes_v1_projects.schemas)
+    routers = [app.router, *(module.router for module in ROUTES), routes_v1_projects.schemas]
+    app.state.paths = Paths(route for router in routers for route in router.routes)
+    app.router.default = partial(_serve_nothing, app.router.default)
     settings = services.settings
     limits = BodyLimits(
         upload_bytes_max=settings.upload_bytes_max,
@@ -135,9 +141,18 @@ def create_app(
     )
     app.add_middleware(Hot)
     app.add_middleware(Limits, services=services)
+    app.add_middleware(Head)
     app.add_middleware(Edge, ids=ids, limits=limits)
     app.add_middleware(routes_ops.Measure)
     return app
+
+
+async def _serve_nothing(otherwise: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """What is at no route; a WebSocket, too, is refused with words."""
+    if scope["type"] == "websocket":
+        await errors.unknown("a WebSocket at this path", scope["path"])(scope, receive, send)
+    else:
+        await otherwise(scope, receive, send)
 
 
 def _document(app: FastAPI) -> dict[str, Any]:
@@ -148,6 +163,8 @@ def _document(app: FastAPI) -> dict[str, Any]:
             for operation in methods.values():
                 if "HTTPValidationError" in str(operation["responses"].get("422")):
                     del operation["responses"]["422"]
+                for status in located.MADE & operation["responses"].keys():
+                    operation["responses"][status]["headers"] = located.DOCUMENTED
                 if "application/json" in operation.get("requestBody", {}).get("content", {}):
                     operation["responses"].setdefault("400", unreadable(path))
         for name in ("HTTPValidationError", "ValidationError"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from fastapi import Depends, Header, Path, Request
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
@@ -13,7 +14,7 @@ from starlette.types import Scope
 
 from lutlab_api.app.asking import Request as AppRequest
 from lutlab_api.app.auth import require_scope
-from lutlab_api.domain.errors import ApiError
+from lutlab_api.domain.errors import ApiError, Code, NotAuthenticated
 from lutlab_api.domain.views import Caller
 from lutlab_api.web.services import Services
 from lutlab_events.values import Scope as KeyScope
@@ -67,11 +68,27 @@ async def identify(scope: Scope, secret: str | None) -> Caller | ApiError:
     if known is None:
         services: Services = scope["app"].state.services
         try:
+            if not secret and services.authenticator.nobody is not None:
+                _refuse_strange_pages(Headers(scope=scope))
             known = await services.authenticator.caller(secret, address_of(scope))
         except ApiError as error:
             known = error
         scope[IDENTITY] = known
     return known
+
+
+def _refuse_strange_pages(headers: Headers) -> None:
+    """Where no key is asked for, pages of other sites, which a browser here shows, must not act. Raises: ApiError."""
+    origin = headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+        raise NotAuthenticated(
+            Code.MISSING_API_KEY, f"a page of {origin[:80]!r} asks; pages of other sites need an API key"
+        )
+
+
+def may_be_nobody(services: Services, secret: str | None) -> bool:
+    """Whether a reader need not be known, and is not."""
+    return secret is None and services.settings.public_reads and services.authenticator.nobody is None
 
 
 async def _caller(secret: Annotated[str | None, Depends(_secret)], request: Request) -> Caller:
@@ -88,7 +105,7 @@ async def _reading(caller: Annotated[Caller, Depends(_caller)]) -> Caller:
 
 async def _reader(secret: Annotated[str | None, Depends(_secret)], request: Request) -> Caller | None:
     """Who reads; None for nobody in particular, where reads are public. A wrong key is refused even there."""
-    if secret is None and services_of(request).settings.public_reads:
+    if may_be_nobody(services_of(request), secret):
         return None
     return await _reading(await _caller(secret, request))
 

@@ -1,16 +1,30 @@
-"""How a download is to be saved, said so that every name arrives whole and none leaves its header."""
+"""Files to download: named in the browser, conditional, and never shown as a page."""
 
 from __future__ import annotations
 
 import re
 from urllib.parse import quote
 
-_NOT_PLAIN = re.compile(r'[^\x20-\x7e]|["\\]')
+from fastapi import Response
+
+from lutlab_api.web.polling import PRIVATE, Poll, tag_of
+
+UNSAFE = re.compile(r"[^A-Za-z0-9_.+@=, ()-]")
+"""What a quoted file name cannot have, or what clients do not agree about."""
 
 
-def attachment(filename: str) -> str:
-    """The Content-Disposition of a file to save under this name (RFC 6266): headers carry ASCII, so that other names
-    are sent a second time, in UTF-8."""
-    plain = _NOT_PLAIN.sub("_", filename)
+def headers_of(filename: str) -> dict[str, str]:
+    """What every download says of itself. A name beyond ASCII is told twice, as RFC 6266 has it."""
+    plain = UNSAFE.sub("_", filename)
     told = f'attachment; filename="{plain}"'
-    return told if plain == filename else f"{told}; filename*=UTF-8''{quote(filename, safe='', errors='replace')}"
+    if plain != filename:
+        told += f"; filename*=UTF-8''{quote(filename, safe='', errors='replace')}"
+    return {"Content-Disposition": told, "X-Content-Type-Options": "nosniff"}
+
+
+def download(data: bytes, media_type: str, filename: str, poll: Poll) -> Response:
+    """200 with the file, or 304 where the client has it."""
+    headers = {"ETag": tag_of(data), **PRIVATE, **headers_of(filename)}
+    if poll.has(data):
+        return Response(status_code=304, headers=headers)
+    return Response(data, media_type=media_type, headers=headers)

@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 REQUEST_ID = "X-Request-ID"
 LIMIT_HEADERS = "lutlab.limit_headers"
 """Where a request's scope keeps the rate limit's headers; see `lutlab_api.web.limits`."""
+FOLLOWS = "lutlab.follows"
+"""Where a request's scope keeps what an answer without an end calls when it begins: other limits hold for it."""
 CUT = "lutlab.cut"
 """Where a connection's scope keeps what ends it at once, whatever is still to be sent; set by the server's protocol."""
 SHOWABLE = re.compile(r"[\x21-\x7e]{1,128}")
@@ -30,7 +32,9 @@ MULTIPART_OVERHEAD_BYTES = 64 << 10
 PROJECT_UPLOAD = re.compile(r"/api/v1/projects/[^/]+/upload")
 QUIET_PATHS = frozenset({"/health", "/api/v1/health", "/ready", "/metrics"})
 """Asked every second by supervisors: logged only when something is wrong."""
-FAILED = 500
+SWITCHING_PROTOCOLS, FAILED = 101, 500
+ANSWERS = frozenset({"websocket.accept", "websocket.http.response.start"})
+"""How a WebSocket's handshake is answered."""
 BODY_PATIENCE_S = 30.0
 """How long a body may take to arrive, and a second more for each `BODY_BYTES_PER_S` of it: whoever sends the beginning
 of many requests and never the end would keep everybody else out."""
@@ -47,11 +51,10 @@ class BodyLimits:
 
     def of(self, content_type: str, path: str) -> int:
         """The limit for a body of this content type on this path."""
-        if content_type.startswith("multipart/") and PROJECT_UPLOAD.fullmatch(path):
-            return self.project_upload_bytes_max + MULTIPART_OVERHEAD_BYTES
-        if content_type.startswith("multipart/"):
-            return self.upload_bytes_max + MULTIPART_OVERHEAD_BYTES
-        return self.json_bytes_max
+        if not content_type.lower().startswith("multipart/"):
+            return self.json_bytes_max
+        most = self.project_upload_bytes_max if PROJECT_UPLOAD.fullmatch(path) else self.upload_bytes_max
+        return most + MULTIPART_OVERHEAD_BYTES
 
 
 class Edge:
@@ -77,7 +80,7 @@ class Edge:
         structlog.contextvars.bind_contextvars(correlation_id=str(correlation_id))
         try:
             if scope["type"] == "websocket":
-                await self._app(scope, receive, send)
+                await self._app(scope, receive, _marking(scope, shown, send))
                 return
             body_bytes_max = self._limits.of(headers.get("content-type", ""), scope["path"])
             exchange = _Exchange(self._app, scope, shown, body_bytes_max)
@@ -113,6 +116,25 @@ class Edge:
         return str(correlation_id), correlation_id
 
 
+def _marking(scope: Scope, request_id: str, send: Send) -> Send:
+    """`send`, with what every answer has, whether a WebSocket is accepted or refused."""
+
+    async def marked(message: Message) -> None:
+        if message["type"] in ANSWERS:
+            message.setdefault("headers", [])
+            _mark(message, scope, request_id)
+            log.info("websocket_answered", path=scope["path"], status=message.get("status", SWITCHING_PROTOCOLS))
+        await send(message)
+
+    return marked
+
+
+def _mark(message: Message, scope: Scope, request_id: str) -> None:
+    headers = MutableHeaders(scope=message)
+    headers[REQUEST_ID] = request_id
+    headers.update(scope.get(LIMIT_HEADERS, {}))
+
+
 class _Exchange:
     """One HTTP request and its response."""
 
@@ -138,9 +160,7 @@ class _Exchange:
         async def noted(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self._status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers[REQUEST_ID] = self._request_id
-                headers.update(self._scope.get(LIMIT_HEADERS, {}))
+                _mark(message, self._scope, self._request_id)
             await send(message)
 
         async def declared() -> Message:

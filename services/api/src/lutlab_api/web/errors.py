@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -14,10 +15,11 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from lutlab_api.domain.errors import RETRY_AFTER_S, ApiError, Code
-from lutlab_api.web.models import NO_NUL, OWNER, PRINTABLE
+from lutlab_api.web.models import OWNER, PRINTABLE, TEXT
 from lutlab_api.web.models_run import BATCH_FORM, ONE_FORM
 from lutlab_api.web.models_verification import NAME, PDK, TOP
 from lutlab_api.web.paging import known_fields
+from lutlab_api.web.paths import Paths
 from lutlab_api.web.status import contract_of, status_of
 from lutlab_events.rejections import Rejection
 
@@ -32,17 +34,18 @@ RETRYABLE = frozenset(
         Code.REQUEST_IN_PROGRESS,
     }
 )
-V1 = "/api/v1/"
+V1 = "/api/v1"
 CONTRACT = re.compile(
     r"/api/v1/((projects|webhooks)(/|$)|jobs/job_|jobs/[^/]+/(cancel|logs|results|reports|compare)(/|$))"
 )
 INPUT_CHARS_MAX = 80
+PATH_CHARS_MAX = 200
 PROBLEMS_MAX = 5
 SIMILARITY_MIN = 0.5
 WORDS = {
     OWNER: "use letters, digits and `_ . @ -`, at most 64, the first a letter or digit",
+    TEXT: "leave the NUL character out",
     PRINTABLE: "use characters that can be printed",
-    NO_NUL: "use any characters but NUL (U+0000)",
     NAME: "use letters, digits and hyphens, at most 64, the first no hyphen",
     TOP: "use the name of a module: letters, digits, `_` and `$`, the first a letter or `_`",
     PDK: "use letters, digits and `_ . -`, at most 64, the first a letter or digit",
@@ -50,7 +53,7 @@ WORDS = {
 """What patterns of fields mean to a person."""
 _PLACES = frozenset({"body", "path", "query", "header", "cookie", ONE_FORM, BATCH_FORM})
 """Parts of a problem's place that are no names of fields."""
-_STATUS_CODES = {400: Code.MALFORMED_BODY, 404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED, 413: Code.BODY_TOO_LARGE}
+_STATUS_CODES = {400: Code.MALFORMED_BODY, 413: Code.BODY_TOO_LARGE}
 
 
 def body_of(code: str, message: str, job_id: object = None) -> dict[str, Any]:
@@ -68,7 +71,7 @@ def v1_body_of(code: str, message: str, details: Mapping[str, Any]) -> dict[str,
 
 def is_v1(path: str) -> bool:
     """Whether errors of this path have the form of /api/v1."""
-    return path.startswith(V1)
+    return path == V1 or path.startswith(f"{V1}/")
 
 
 def is_contract(path: str) -> bool:
@@ -130,7 +133,7 @@ def describe(problems: Sequence[Mapping[str, Any]]) -> str:
     """Field, value and rule of each problem pydantic found, at most `PROBLEMS_MAX` of them."""
     sentences = []
     for problem in problems[:PROBLEMS_MAX]:
-        field = ".".join(str(part) for part in problem["loc"] if part not in _PLACES) or "the body"
+        field = _field(problem) or "the body"
         rule = str(problem["msg"])
         rule = rule[:1].lower() + rule[1:]
         near = hint(problem).get("suggestion")
@@ -148,40 +151,58 @@ def describe(problems: Sequence[Mapping[str, Any]]) -> str:
     return "; ".join(sentences) + " (see /docs for what this request takes)"
 
 
+def _field(problem: Mapping[str, Any]) -> str:
+    """Where a problem is; a name that was sent may be of any length."""
+    return ".".join(str(part)[:INPUT_CHARS_MAX] for part in problem["loc"] if part not in _PLACES)
+
+
 def hint(problem: Mapping[str, Any]) -> dict[str, Any]:
     """The field a problem is about, and the nearest valid value or name, where one is near."""
-    field = ".".join(str(part) for part in problem["loc"] if part not in _PLACES)
+    field = _field(problem)
     details: dict[str, Any] = {"field": field} if field else {}
     expected = str(problem.get("ctx", {}).get("expected", ""))
     choices = re.findall(r"'([^']+)'", expected)
-    given = str(problem.get("input"))
+    given = problem.get("input")
     if problem["type"] == "extra_forbidden":
-        given, choices = str(problem["loc"][-1]), known_fields()
-    near = difflib.get_close_matches(given, choices, 1, SIMILARITY_MIN)
-    if near:
+        given, choices = problem["loc"][-1], known_fields()
+    # What is longer than any name is near none, and comparing it would take its time.
+    if choices and (near := difflib.get_close_matches(str(given)[:INPUT_CHARS_MAX], choices, 1, SIMILARITY_MIN)):
         details["suggestion"] = near[0]
     return details
 
 
 async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, StarletteHTTPException)
+    path: str = request.scope["path"]
     detail: Any = error.detail
-    is_new = is_v1(request.scope["path"])
-    if is_contract(request.scope["path"]):
-        code = (
-            detail["error"] if isinstance(detail, dict) else _STATUS_CODES.get(error.status_code, Code.INTERNAL_ERROR)
-        )
-        message = detail["message"] if isinstance(detail, dict) else f"{request.method} {request.url.path}: {detail}"
-        return JSONResponse(contract_body_of(code, message, {}), status_code=error.status_code, headers=error.headers)
     if isinstance(detail, dict):  # raised by this package, already in the older form
-        body = v1_body_of(detail["error"], detail["message"], {}) if is_new else {"detail": detail}
-        return JSONResponse(body, status_code=error.status_code, headers=error.headers)
+        return _answer(path, error.status_code, detail["error"], detail["message"], error.headers)
+    what = f"{request.method} {request.url.path[:PATH_CHARS_MAX]}"
+    paths: Paths = request.app.state.paths
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        if paths.is_websocket(path):
+            message = f"{what} is a WebSocket: ask for an upgrade to it"
+            return _answer(path, HTTPStatus.UPGRADE_REQUIRED, Code.UPGRADE_REQUIRED, message, {"Upgrade": "websocket"})
+        return unknown(what, path)
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = ", ".join(paths.methods(path))
+        message = f"{what} is not possible, but {allowed}; see /docs for what is"
+        return _answer(path, error.status_code, Code.METHOD_NOT_ALLOWED, message, {"Allow": allowed})
     code = _STATUS_CODES.get(error.status_code, Code.INTERNAL_ERROR)
-    what = f"{request.method} {request.url.path}"
-    messages = {
-        Code.NOT_FOUND: f"there is no {what}; see /docs for what there is",
-        Code.METHOD_NOT_ALLOWED: f"{what} is not possible; see /docs for what is",
-    }
-    message = messages.get(code, str(error.detail))
-    body = v1_body_of(code, message, {}) if is_new else body_of(code, message)
-    return JSONResponse(body, status_code=error.status_code, headers=error.headers)
+    return _answer(path, error.status_code, code, str(detail), error.headers)
+
+
+def unknown(what: str, path: str) -> JSONResponse:
+    """The answer for a path that nothing is served at; under /api/v1 with the verification contract's code."""
+    message = f"there is no {what}; see /docs for what there is"
+    if is_v1(path):
+        return JSONResponse(contract_body_of(Code.NOT_FOUND, message, {}), status_code=HTTPStatus.NOT_FOUND)
+    return _answer(path, HTTPStatus.NOT_FOUND, Code.NOT_FOUND, message, None)
+
+
+def _answer(path: str, status: int, code: str, message: str, headers: Mapping[str, str] | None) -> JSONResponse:
+    if is_contract(path):
+        body = contract_body_of(code, message, {})
+    else:
+        body = v1_body_of(code, message, {}) if is_v1(path) else body_of(code, message)
+    return JSONResponse(body, status_code=status, headers=headers)

@@ -1,4 +1,4 @@
-"""Rate limits and overload, in front of every HTTP route; the three headers on every answer."""
+"""Rate limits and overload, in front of every route, WebSockets' too; the three headers on every answer."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
@@ -17,7 +18,7 @@ from lutlab_api.domain.errors import ApiError, Code, TooMany
 from lutlab_api.domain.views import Caller
 from lutlab_api.settings import Settings
 from lutlab_api.web.asked import IDENTITY, address_of, identify, secret_in
-from lutlab_api.web.edge import LIMIT_HEADERS
+from lutlab_api.web.edge import FOLLOWS, LIMIT_HEADERS
 from lutlab_api.web.errors import response_of
 from lutlab_api.web.services import Services
 
@@ -74,35 +75,38 @@ class Limits:
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Serve one request, or answer 429 or 503."""
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         problem = await self._problem(scope)
         if problem is not None:
             await response_of(problem, scope["path"])(scope, receive, send)
             return
-        if self._is_followed(scope):  # the follower has a limit of its own
+        if scope["type"] == "websocket":  # they have a limit of their own
             await self._app(scope, receive, send)
             return
-        one = _whose(scope)
+        under_way = self._under_way(scope)
+        scope[FOLLOWS] = under_way.close
+        with under_way:
+            await self._app(scope, receive, send)
+
+    def _under_way(self, scope: AsgiScope) -> ExitStack:
+        """Count a request as being under way until this is closed: when it ends, or turns out to follow something."""
         counts = [self._of_one, self._heavy] if _is_heavy(scope) else [self._of_one]
+        one = _whose(scope)
         self._in_flight += 1
         for count in counts:
             count[one] += 1
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            self._in_flight -= 1
-            for count in counts:
-                count[one] -= 1
-                if not count[one]:
-                    del count[one]
+        under_way = ExitStack()
+        under_way.callback(self._ended, one, counts)
+        return under_way
 
-    @staticmethod
-    def _is_followed(scope: AsgiScope) -> bool:
-        if scope["path"] == "/api/v1/events":
-            return "text/event-stream" in Headers(scope=scope).get("accept", "")
-        return bool(scope["path"] == "/api/v1/events/stream")
+    def _ended(self, one: str, counts: list[Counter[str]]) -> None:
+        self._in_flight -= 1
+        for count in counts:
+            count[one] -= 1
+            if not count[one]:
+                del count[one]
 
     async def _problem(self, scope: AsgiScope) -> ApiError | None:
         path: str = scope["path"]
@@ -110,8 +114,9 @@ class Limits:
             scope[LIMIT_HEADERS] = _headers(await self._take(self._others, f"open:{address_of(scope)}", alone=True))
             return None
         secret = secret_in(Headers(scope=scope))
-        found = None if secret is None else await identify(scope, secret)
-        rule, who = self._rule(scope["method"], path, found if isinstance(found, Caller) else None, scope)
+        is_nobody = secret is None and self._services.authenticator.nobody is None
+        found = None if is_nobody else await identify(scope, secret)
+        rule, who = self._rule(scope.get("method", "GET"), path, found if isinstance(found, Caller) else None, scope)
         grant = await self._take(rule, who)
         scope[LIMIT_HEADERS] = _headers(grant)
         if not grant.allowed:

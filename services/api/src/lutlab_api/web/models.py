@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, Strict
+from pydantic import BaseModel, ConfigDict, Field, Strict
 
 from lutlab_api.app.asking import Accepted as AcceptedValue
 from lutlab_api.app.health import Health as HealthValue
@@ -15,25 +15,15 @@ from lutlab_api.app.keys import IssuedKey as IssuedKeyValue
 from lutlab_api.app.keys import KeyWish
 from lutlab_api.app.reads import Result as ResultValue
 from lutlab_api.domain.views import BoardView, EventView, Failure, JobDetail, JobView, KeyView, SessionView
+from lutlab_api.web.moments import Moment
 from lutlab_events.values import JobStatus, JobType, Role, Scope
 from lutlab_events.work import BuilderHeartbeat
 
 StrictInt = Annotated[int, Strict()]
 OWNER = r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$"
+TEXT = r"^[^\x00]*$"
+"""Postgres takes no NUL."""
 PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
-
-
-def _in_utc(value: datetime) -> datetime:
-    try:
-        return value.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("it lies beyond the years 1 to 9999 in UTC") from None
-
-
-Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
-"""A moment in UTC: Postgres refuses others, offsets of 16 hours and more, and what lies before the year 1 in UTC."""
-NO_NUL = r"^[^\x00]*$"
-"""Text that Postgres can hold; a command with other text would be set aside as a dead letter."""
 FpgaState = Literal["idle", "queued", "building", "programming", "reserved", "error"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -9,8 +10,8 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_validator, mode
 
 from lutlab_api.app.verifications import SEED_MAX, LogLine, Submitted
 from lutlab_api.domain.verification import ProjectView, VerificationView, duration, shown_project
-from lutlab_api.web.models import NO_NUL, Model
-from lutlab_api.web.paging import PER_PAGE_DEFAULT, Strict
+from lutlab_api.web.models import TEXT, Model
+from lutlab_api.web.paging import Page, PageQuery, Strict
 from lutlab_events.verification import ArtifactRef, ProjectStatus, VerificationStatus
 from lutlab_events.work import StageProgress
 
@@ -18,11 +19,14 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$"
 TOP = r"^[A-Za-z_][A-Za-z0-9_$]{0,127}$"
 PDK = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 DESCRIPTION_CHARS_MAX = 4000
-PER_PAGE_MAX = 1000
+OVERRIDE_CHARS_MAX = 200
 TAIL_MAX = 100_000
 
 StageName = Literal["lint", "simulation", "formal", "crypto", "synthesis"]
 Sort = Literal["updated_at", "created_at", "name", "-updated_at", "-created_at", "-name"]
+
+
+Description = Annotated[str, Field(max_length=DESCRIPTION_CHARS_MAX, pattern=TEXT)]
 
 
 class NewProject(Strict):
@@ -31,7 +35,7 @@ class NewProject(Strict):
     name: str = Field(pattern=NAME, description="letters, digits and hyphens; unique", examples=["ntt-butterfly"])
     top_module: str = Field(pattern=TOP, examples=["ntt_butterfly"])
     target_pdk: str = Field(pattern=PDK, examples=["sky130"])
-    description: str = Field("", max_length=DESCRIPTION_CHARS_MAX, pattern=NO_NUL)
+    description: Description = ""
 
 
 class ProjectChanges(Strict):
@@ -40,7 +44,7 @@ class ProjectChanges(Strict):
     name: str | None = Field(None, pattern=NAME)
     top_module: str | None = Field(None, pattern=TOP)
     target_pdk: str | None = Field(None, pattern=PDK)
-    description: str | None = Field(None, max_length=DESCRIPTION_CHARS_MAX, pattern=NO_NUL)
+    description: Description | None = None
 
 
 class Project(Model):
@@ -76,33 +80,18 @@ class Project(Model):
         )
 
 
-class PagedQuery(Strict):
-    """Which part of a list."""
-
-    page: int = Field(1, ge=1, le=1_000_000, description="from 1")
-    per_page: int = Field(PER_PAGE_DEFAULT, ge=1, le=PER_PAGE_MAX, description="most entries to list")
-
-    @property
-    def offset(self) -> int:
-        """How many entries lie before the page."""
-        return (self.page - 1) * self.per_page
-
-
-class ProjectsQuery(PagedQuery):
+class ProjectsQuery(PageQuery):
     """Which projects to list."""
 
     status: Literal["created", "active"] | None = Field(None, description="only projects in this status")
     sort: Sort = Field("updated_at", description="times newest first, names A to Z; `-` turns it round")
-    name: str | None = Field(None, max_length=64, pattern=NO_NUL, description="only projects whose name contains this")
+    name: str | None = Field(None, max_length=64, pattern=TEXT, description="only projects whose name contains this")
 
 
-class Projects(Model):
+class Projects(Page):
     """A page of projects."""
 
     projects: list[Project]
-    total: int
-    page: int
-    per_page: int
 
 
 class ProjectFile(Model):
@@ -148,6 +137,19 @@ class NewVerification(Strict):
         examples=[{"verification.simulation.coverage": True}],
     )
     seed: int | None = Field(None, ge=0, le=SEED_MAX, description="of whatever is random; left out: a new one")
+
+    @field_validator("config_overrides")
+    @classmethod
+    def _is_json(cls, overrides: dict[str, Any]) -> dict[str, Any]:
+        """What Python reads beyond JSON cannot be written into the log."""
+        longest = max(overrides, key=len, default="")
+        if len(longest) > OVERRIDE_CHARS_MAX:
+            raise ValueError(f"names a path of {len(longest)} characters; {OVERRIDE_CHARS_MAX} are allowed")
+        try:
+            json.dumps(overrides, ensure_ascii=False, allow_nan=False).encode()
+        except (ValueError, RecursionError):
+            raise ValueError("holds NaN, an infinity, half a character, or is nested too deeply") from None
+        return overrides
 
     @field_validator("stages")
     @classmethod
@@ -262,16 +264,13 @@ def _state(job: VerificationView, stage: str, progress: StageProgress | None) ->
     )
 
 
-class Verifications(Model):
+class Verifications(Page):
     """A page of jobs, newest first."""
 
     jobs: list[Verification]
-    total: int
-    page: int
-    per_page: int
 
 
-class VerificationsQuery(PagedQuery):
+class VerificationsQuery(PageQuery):
     """Which jobs to list."""
 
     status: VerificationStatus | None = Field(None, description="only jobs in this status")
@@ -303,6 +302,7 @@ class Logs(Model):
     """A job's log."""
 
     logs: list[LogEntry]
+    older: bool = Field(description="whether there are older lines: ask for more with `tail`, or for all with `follow`")
 
 
 class Results(Model):

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
-from typing import TypeVar
+import json
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from lutlab_api.domain.errors import Code, Invalid
+from lutlab_api.web.moments import in_utc
 
 T = TypeVar("T")
 PER_PAGE_DEFAULT = 20
 PER_PAGE_MAX = 1000
 PAGE_MAX = 1_000_000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Strict(BaseModel):
@@ -78,7 +83,7 @@ def _bad(cursor: str) -> Invalid:
 
 
 def job_before(cursor: str | None) -> UUID | None:
-    """The job a cursor of a list of jobs stands after. Raises: Invalid."""
+    """The job a cursor of a list of jobs, of either kind, stands after. Raises: Invalid."""
     if cursor is None:
         return None
     try:
@@ -87,19 +92,67 @@ def job_before(cursor: str | None) -> UUID | None:
         raise _bad(cursor) from None
 
 
-def page_of(entries: Sequence[T], query: PageQuery) -> tuple[Sequence[T], dict[str, object]]:
-    """A page of a list that is there as a whole, and the fields of `Page`. Raises: Invalid."""
+Place = tuple[int | str, ...]
+"""Where an entry stands in its list: what comes later has a greater place, and nothing else has the same one."""
+
+
+def newest_first(at: datetime | None, ident: UUID) -> Place:
+    """The place in a list whose newest entry comes first."""
+    return -(((at or EPOCH) - EPOCH) // timedelta(microseconds=1)), str(ident)
+
+
+def value_before(cursor: str | None, sort: str) -> tuple[datetime | str, UUID] | None:
+    """The value and the id a cursor of a list sorted by `sort` stands after; see `cursor_after`. Raises: Invalid."""
+    if cursor is None:
+        return None
+    try:
+        by, value, ident = _place_in(cursor)
+        if by != sort:
+            raise ValueError("it is of another order")
+        if not (isinstance(value, str) and value.isascii() and value.isprintable()):
+            raise ValueError("it is no name and no moment")
+        return value if sort.endswith("name") else in_utc(datetime.fromisoformat(value)), UUID(str(ident))
+    except ValueError:
+        raise _bad(cursor) from None
+
+
+def cursor_after(sort: str, value: datetime | str, ident: UUID) -> str:
+    """The cursor of a page whose last entry has this value in what the list is sorted by."""
+    return cursor_of(json.dumps([sort, value if isinstance(value, str) else value.isoformat(), ident.hex]))
+
+
+def page_of(entries: Iterable[T], query: PageQuery, place: Callable[[T], Place]) -> tuple[Sequence[T], dict[str, Any]]:
+    """A page of a list that is there as a whole, in the order of `place`, and the fields of `Page`.
+
+    A cursor holds the place of the page's last entry, not a number of entries: what is added to or goes from the list
+    meanwhile is neither left out nor told twice.
+
+    Raises:
+        Invalid: the cursor was not made here.
+    """
+    ordered = sorted(entries, key=place)
     start = query.offset
     if query.cursor is not None:
-        text = _decoded(query.cursor)
-        if not (text.isascii() and text.isdecimal() and len(text) < 10):
-            raise _bad(query.cursor)
-        start = int(text)
+        after = _place_in(query.cursor)
+        try:
+            start = bisect_right(ordered, after, key=place)
+        except TypeError:  # it is of another list
+            raise _bad(query.cursor) from None
     end = start + query.per_page
-    following = cursor_of(str(end)) if end < len(entries) else None
-    return entries[start:end], {
-        "total": len(entries),
+    following = cursor_of(json.dumps(place(ordered[end - 1]))) if end < len(ordered) else None
+    return ordered[start:end], {
+        "total": len(ordered),
         "page": start // query.per_page + 1,
         "per_page": query.per_page,
         "next_cursor": following,
     }
+
+
+def _place_in(cursor: str) -> Place:
+    try:
+        found = json.loads(_decoded(cursor))
+    except ValueError:
+        raise _bad(cursor) from None
+    if not isinstance(found, list) or not all(type(part) in (int, str) for part in found):
+        raise _bad(cursor)
+    return tuple(found)

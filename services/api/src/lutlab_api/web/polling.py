@@ -17,6 +17,8 @@ from lutlab_api.web.asked import services_of
 TAG_BYTES = 12
 WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?", re.IGNORECASE)
 NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "unchanged since the given `If-None-Match`"}}
+PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "X-API-Key, Authorization"}
+"""For caches on the way: an answer is for whoever asked."""
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -38,7 +40,7 @@ class Poll:
 
     def answer(self, body: bytes) -> Response:
         """200 with the body, or 304."""
-        headers = {"ETag": tag_of(body), "Cache-Control": "private, no-cache", "Vary": "X-API-Key, Authorization"}
+        headers = {"ETag": tag_of(body), **PRIVATE}
         if self.wait_s:
             headers["Preference-Applied"] = f"wait={self.wait_s}"
         if self.has(body):

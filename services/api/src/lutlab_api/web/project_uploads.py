@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from lutlab_api.domain.errors import Code, Invalid
 from lutlab_api.domain.verification import FILES_MAX, Uploaded, is_archive
+from lutlab_api.web.uploads import is_form
 
 PART_NAMES = ("files[]", "files", "file")
 FIELDS_MAX = 16
@@ -45,7 +46,7 @@ async def read_files(request: Request, bytes_max: int) -> dict[str, bytes]:
         Invalid: there are none, a path leads out of the project, or they are too many or too large.
         HTTPException: 413 for a body that is too large.
     """
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+    if not is_form(request):
         raise _none("the request is not multipart/form-data")
     try:
         form = await request.form(max_files=FILES_MAX, max_fields=FIELDS_MAX)

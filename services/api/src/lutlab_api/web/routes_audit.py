@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Header, Path, Query, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
@@ -20,9 +20,10 @@ from lutlab_api.app.audit import PAGE_MAX, AuditFilter, AuditRow, CommandFilter,
 from lutlab_api.domain.errors import Code, Invalid, Missing
 from lutlab_api.web.asked import Api, Asked, Reading
 from lutlab_api.web.documented import ASK, READ, errors_v1
-from lutlab_api.web.models import NO_NUL, Model, Moment
+from lutlab_api.web.models import TEXT, Model
 from lutlab_api.web.models_v1 import RECORDED, Recorded
-from lutlab_api.web.routes_live import FOLLOWING, follow_events
+from lutlab_api.web.moments import Moment
+from lutlab_api.web.routes_live import FOLLOWING, POSITION_DIGITS_MAX, follow_events
 from lutlab_events.queries import StateAnswer, StateQuery
 from lutlab_events.rejections import Rejection
 
@@ -33,11 +34,9 @@ CSV_COLUMNS = (*RECORDED, "data")
 SECRETS = frozenset({"key_sha256", "previous_sha256", "digests", "secret_box", "previous_box"})
 """Fields of states that are shown to nobody."""
 MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
-POSITION_DIGITS_MAX = 40
-"""Python reads no number of thousands of digits; one of so many is beyond the end of any log."""
 
-Text = Annotated[str, Field(max_length=200, pattern=NO_NUL)]
-"""Something to compare with; Postgres takes no NUL."""
+Text = Annotated[str, Field(max_length=200, pattern=TEXT)]
+"""Something to compare with."""
 
 router = APIRouter(prefix="/api/v1", tags=["audit"])
 
@@ -265,7 +264,7 @@ async def follow(
     responses=errors_v1(*READ, Code.VALIDATION_ERROR, Code.NOT_FOUND, Code.ADMIN_ONLY, Rejection.NOT_YOUR_JOB),
 )
 async def state(
-    stream: str,
+    stream: Annotated[str, Path(pattern=TEXT, max_length=200, examples=["board-3"])],
     api: Api,
     caller: Reading,
     at: Annotated[str | None, Query(description="a position, or a moment with its zone; default: now")] = None,
@@ -282,8 +281,8 @@ async def state(
 def _moment(stream: str, at: str | None) -> StateQuery:
     if at is None:
         return StateQuery(stream=stream)
-    if at.isdecimal() and len(at) <= POSITION_DIGITS_MAX:
-        return StateQuery(stream=stream, position=min(int(at), POSITION_MAX))
+    if at.isdecimal():
+        return StateQuery(stream=stream, position=int(at) if len(at) <= POSITION_DIGITS_MAX else POSITION_MAX)
     try:
         # A `+` in a query string arrives as a blank unless it was escaped.
         return StateQuery(stream=stream, at=MOMENT.validate_python(at.strip().replace(" ", "+")))

@@ -8,6 +8,7 @@ from lutlab_api.domain.errors import Code
 from lutlab_api.web import jobs
 from lutlab_api.web.asked import Api, FpgaId, Reader, Running, Submitting, reader_of, services_of
 from lutlab_api.web.documented import ASK, BOARD, READ, errors
+from lutlab_api.web.located import Located
 from lutlab_api.web.models import Accepted, CaptureBody, Fpga, Pin, PinLevels, Session, SignalShape
 from lutlab_api.web.models_run import RunOrBatch
 from lutlab_api.web.polling import NOT_MODIFIED, POLLED, tags_of
@@ -84,13 +85,15 @@ async def get_fpga(fpga_id: FpgaId, request: Request) -> Response:
     openapi_extra=UPLOAD_BODY,
     responses=errors(*ASK, *BOARD, *UPLOAD_ERRORS, Rejection.FPGA_NOT_IDLE),
 )
-async def submit_to_fpga(fpga_id: FpgaId, request: Request, api: Api, asked: Submitting) -> Accepted:
+async def submit_to_fpga(fpga_id: FpgaId, request: Request, api: Api, asked: Submitting, location: Located) -> Accepted:
     """Build a design and program this board with it (older generation).
 
     The board must be idle; it is set aside at once and goes `queued`, `building`, `programming`, `reserved`.
     `POST /submit` needs no idle board and queues instead.
     """
-    return await jobs.submit_design(request, api, asked, fpga_id)
+    accepted = await jobs.submit_design(request, api, asked, fpga_id)
+    location.is_job(accepted.job_id, fpga_id)
+    return accepted
 
 
 @router.get("/{fpga_id}/pins", summary="Look at the pins", responses=errors(*READ, *BOARD, *PINS_ERRORS))
@@ -136,7 +139,7 @@ async def capture(fpga_id: FpgaId, body: CaptureBody, api: Api, asked: Running) 
     summary="Run a bus transaction or a batch",
     responses=errors(*ASK, *BOARD, *RUN_ERRORS),
 )
-async def run(fpga_id: FpgaId, body: RunOrBatch, api: Api, asked: Running) -> Accepted:
+async def run(fpga_id: FpgaId, body: RunOrBatch, api: Api, asked: Running, location: Located) -> Accepted:
     """Read or write words of the design on a board you have reserved, or do several such things in one bus round.
 
     The transaction has been carried out when this answers: the job is already over and
@@ -147,7 +150,9 @@ async def run(fpga_id: FpgaId, body: RunOrBatch, api: Api, asked: Running) -> Ac
     A batch (`ops`) also takes modify, poll and fixed-address reads. It is one job; its result has `ops` with how each
     operation went. One that failed does not stop those behind it.
     """
-    return Accepted.of(await api.run.run(asked, fpga_id, body.wanted()))
+    accepted = Accepted.of(await api.run.run(asked, fpga_id, body.wanted()))
+    location.is_job(accepted.job_id, fpga_id)
+    return accepted
 
 
 @router.post(
@@ -156,9 +161,11 @@ async def run(fpga_id: FpgaId, body: RunOrBatch, api: Api, asked: Running) -> Ac
     summary="Reset a board",
     responses=errors(*ASK, *BOARD, Rejection.FPGA_NOT_RESETTABLE, Rejection.NOT_YOUR_SESSION),
 )
-async def reset(fpga_id: FpgaId, api: Api, asked: Running) -> Accepted:
+async def reset(fpga_id: FpgaId, api: Api, asked: Running, location: Located) -> Accepted:
     """Load the lab's base design into a reserved or failed board and make it idle; ends the session on it."""
-    return Accepted.of(await api.control.reset(asked, fpga_id))
+    accepted = Accepted.of(await api.control.reset(asked, fpga_id))
+    location.is_job(accepted.job_id, fpga_id)
+    return accepted
 
 
 @router.get(
@@ -177,6 +184,8 @@ async def get_session(fpga_id: FpgaId, api: Api, reader: Reader) -> Session:
     summary="Give a board back",
     responses=errors(*ASK, *BOARD, Rejection.NO_ACTIVE_SESSION, Rejection.NOT_YOUR_SESSION),
 )
-async def release(fpga_id: FpgaId, api: Api, asked: Running) -> Accepted:
+async def release(fpga_id: FpgaId, api: Api, asked: Running, location: Located) -> Accepted:
     """End your session; the board is reset (that is the job answered here) and then idle for others."""
-    return Accepted.of(await api.control.release(asked, fpga_id))
+    accepted = Accepted.of(await api.control.release(asked, fpga_id))
+    location.is_job(accepted.job_id, fpga_id)
+    return accepted

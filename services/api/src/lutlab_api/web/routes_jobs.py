@@ -13,6 +13,7 @@ from lutlab_api.domain.errors import Code
 from lutlab_api.web import jobs
 from lutlab_api.web.asked import Api, FpgaId, JobId, Reader, Reading, Submitting
 from lutlab_api.web.documented import ASK, BOARD, JOB, READ, errors
+from lutlab_api.web.located import Located
 from lutlab_api.web.models import OWNER, Accepted, Job, JobWithReport, Result
 from lutlab_api.web.polling import NOT_MODIFIED, POLLED
 from lutlab_api.web.routes_boards import UPLOAD_ERRORS
@@ -46,14 +47,16 @@ class JobsQuery(BaseModel):
     openapi_extra=UPLOAD_BODY,
     responses=errors(*ASK, *UPLOAD_ERRORS),
 )
-async def submit(request: Request, api: Api, asked: Submitting) -> Accepted:
+async def submit(request: Request, api: Api, asked: Submitting, location: Located) -> Accepted:
     """Build a design and program any board with it.
 
     The build takes no board; once it is built the job gets the first free board of its profile, by its owner's share
     and then in the order of submission, and you have that board reserved when the job is complete. Poll
     `GET /jobs/{job_id}`.
     """
-    return await jobs.submit_design(request, api, asked)
+    accepted = await jobs.submit_design(request, api, asked)
+    location.is_job(accepted.job_id)
+    return accepted
 
 
 @router.get("/jobs", summary="List jobs", responses=errors(*READ, Code.VALIDATION_ERROR, Code.ADMIN_ONLY))

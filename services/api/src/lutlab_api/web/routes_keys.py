@@ -10,6 +10,7 @@ from lutlab_api.domain.errors import Code
 from lutlab_api.web.asked import Api, Asked, IdempotencyKey, Secret, address_of
 from lutlab_api.web.asked import Key as Caller
 from lutlab_api.web.documented import ANY, ASK, errors
+from lutlab_api.web.located import Located
 from lutlab_api.web.models import GithubToken, IssuedKey, Key, LoggedIn, NewKey
 from lutlab_events.rejections import Rejection
 
@@ -43,10 +44,12 @@ router = APIRouter(prefix="/auth", tags=["keys"])
     summary="Issue an API key",
     responses=errors(*ASK, *ISSUE),
 )
-async def issue_key(body: NewKey, api: Api, asked: Asked, secret: Secret) -> IssuedKey:
+async def issue_key(body: NewKey, api: Api, asked: Asked, secret: Secret, location: Located) -> IssuedKey:
     """Make a key: an admin for anyone, a member for oneself. It is shown once and stored nowhere; only its SHA-256 is
     kept. A key cannot make one that may do more than itself."""
-    return IssuedKey.of(await api.keys.issue(asked, secret or "", body.wish()))
+    issued = IssuedKey.of(await api.keys.issue(asked, secret or "", body.wish()))
+    location.is_at(f"/api/v1/keys/{issued.key_id}")
+    return issued
 
 
 @router.get("/keys", summary="List API keys", responses=errors(*ASK, Code.ADMIN_ONLY))

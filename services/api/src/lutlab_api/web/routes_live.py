@@ -23,9 +23,9 @@ from lutlab_api.app.stream import CLOSE_KEY, clip
 from lutlab_api.domain.errors import ApiError, Code, Invalid, Unavailable
 from lutlab_api.domain.verification import parse_verification
 from lutlab_api.domain.views import Caller
-from lutlab_api.web.asked import address_of, secret_in, services_of
+from lutlab_api.web.asked import address_of, may_be_nobody, secret_in, services_of
 from lutlab_api.web.documented import READ, errors_v1
-from lutlab_api.web.edge import CUT
+from lutlab_api.web.edge import CUT, FOLLOWS
 from lutlab_api.web.errors import response_of
 from lutlab_api.web.models_v1 import Recorded
 from lutlab_api.web.routes_v1_verification import known
@@ -96,6 +96,7 @@ class EventStream(StreamingResponse):
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Send until the client is gone or does not keep up."""
+        scope[FOLLOWS]()
 
         async def bounded(message: Message) -> None:
             async with asyncio.timeout(self._slow_s):
@@ -204,7 +205,7 @@ async def _messages(
 
 
 async def _reader(websocket: WebSocket, services: Services) -> Caller | None:
-    if secret_in(websocket.headers) is None and services.settings.public_reads:
+    if may_be_nobody(services, secret_in(websocket.headers)):
         return None
     return await socket_caller(websocket, Scope.READ)
 

@@ -76,7 +76,6 @@ def metrics_of(app: FastAPI) -> Metrics:
     return metrics
 
 
-@router.head("/ready", include_in_schema=False)  # some load balancers ask so
 @router.get(
     "/ready",
     summary="Can requests be served?",

@@ -12,6 +12,7 @@ from lutlab_api.domain.errors import Code
 from lutlab_api.domain.views import Caller
 from lutlab_api.web.asked import Api, FpgaId, Key, Reader, Reading, Running
 from lutlab_api.web.documented import ASK, BOARD, READ, errors_v1
+from lutlab_api.web.located import Located
 from lutlab_api.web.models import Accepted, Fpga, Session
 from lutlab_api.web.models_run import RunOrBatchV1
 from lutlab_api.web.models_v1 import Agent, Agents, Boards, BridgeWay, Queue, QueueEntry, Sessions
@@ -32,7 +33,7 @@ router = APIRouter(prefix="/api/v1", tags=["v1 boards"])
 @router.get("/boards", summary="List the boards", responses=errors_v1(*READ, *LISTED))
 async def list_boards(api: Api, reader: Reader, query: Paged) -> Boards:
     """Every board of the lab, by number."""
-    boards, page = page_of(await api.reads.boards(), query)
+    boards, page = page_of(await api.reads.boards(), query, lambda board: (board.fpga_id,))
     return Boards.model_validate({"boards": [Fpga.of(board) for board in boards], **page})
 
 
@@ -57,9 +58,11 @@ async def get_board(fpga_id: FpgaId, api: Api, reader: Reader, request: Request,
     summary="Run a bus transaction or a batch",
     responses=errors_v1(*ASK, *BOARD, *RUN_ERRORS),
 )
-async def run(fpga_id: FpgaId, body: RunOrBatchV1, api: Api, asked: Running) -> Accepted:
+async def run(fpga_id: FpgaId, body: RunOrBatchV1, api: Api, asked: Running, location: Located) -> Accepted:
     """Read or write words of the design on a board you have reserved, or run a batch; over when this answers."""
-    return Accepted.of(await api.run.run(asked, fpga_id, body.wanted()))
+    accepted = Accepted.of(await api.run.run(asked, fpga_id, body.wanted()))
+    location.is_job(accepted.job_id)
+    return accepted
 
 
 @router.post(
@@ -93,7 +96,7 @@ router.post(
 @router.get("/sessions", summary="List sessions", responses=errors_v1(*READ, *LISTED))
 async def list_sessions(api: Api, reader: Reader, query: Paged) -> Sessions:
     """Who has which board and until when, by board."""
-    sessions, page = page_of(await api.reads.sessions(), query)
+    sessions, page = page_of(await api.reads.sessions(), query, lambda session: (session.fpga_id,))
     return Sessions.model_validate({"sessions": [Session.of(each) for each in sessions], **page})
 
 
@@ -120,17 +123,20 @@ async def get_session(session_id: UUID, api: Api, reader: Reader) -> Session:
         Rejection.NOT_YOUR_SESSION,
     ),
 )
-async def end_session(session_id: UUID, api: Api, asked: Running) -> Accepted:
+async def end_session(session_id: UUID, api: Api, asked: Running, location: Located) -> Accepted:
     """Give the board back; it is reset (that is the job answered here) and then idle for others."""
     session = await api.reads.session_by_id(session_id)
-    return Accepted.of(await api.control.release(asked, session.fpga_id))
+    accepted = Accepted.of(await api.control.release(asked, session.fpga_id))
+    location.is_job(accepted.job_id)
+    return accepted
 
 
 @router.get("/queue", summary="Look at the queue", responses=errors_v1(*READ, *LISTED))
 async def get_queue(api: Api, caller: Reading, query: Paged) -> Queue:
     """Builds that have not ended, whosever, first in line first."""
-    entries, page = page_of([QueueEntry.of(place, job) for place, job in enumerate(await api.reads.queue(), 1)], query)
-    return Queue.model_validate({"queue": list(entries), **page})
+    standing = list(enumerate(await api.reads.queue(), 1))
+    shown, page = page_of(standing, query, lambda each: (each[1].number,))
+    return Queue.model_validate({"queue": [QueueEntry.of(place, job) for place, job in shown], **page})
 
 
 async def _agent_reader(caller: Key) -> Caller:
@@ -144,7 +150,7 @@ AgentReader = Annotated[Caller, Depends(_agent_reader)]
 @router.get("/agents", summary="List agents", responses=errors_v1(*READ, *LISTED))
 async def list_agents(api: Api, caller: AgentReader, query: Paged) -> Agents:
     """The processes beside the boards; for keys with the scope `agent`."""
-    agents, page = page_of(await api.reads.agents(), query)
+    agents, page = page_of(await api.reads.agents(), query, lambda agent: (agent.agent_id,))
     return Agents.model_validate({"agents": [Agent.of(agent) for agent in agents], **page})
 
 

@@ -12,17 +12,17 @@ from lutlab_api.app.reads import parse_job_id
 from lutlab_api.domain.errors import Code
 from lutlab_api.domain.verification import parse_verification
 from lutlab_api.domain.views import Caller
-from lutlab_api.web import jobs, routes_v1_verification
+from lutlab_api.web import downloads, jobs, routes_v1_verification
 from lutlab_api.web.asked import FPGA_ID_MAX, Api, JobId, Reader, Reading, Submitting
 from lutlab_api.web.documented import ASK, JOB, READ, errors_v1
-from lutlab_api.web.downloads import attachment
+from lutlab_api.web.located import Located
 from lutlab_api.web.models import OWNER, Accepted, Job, JobDetails
 from lutlab_api.web.models_v1 import Artifact, Artifacts, Jobs
 from lutlab_api.web.models_verification import StageArtifacts, Verification
 from lutlab_api.web.paging import PageQuery, Strict, cursor_of, job_before
-from lutlab_api.web.polling import NOT_MODIFIED, Polled, answer_news, tag_of
+from lutlab_api.web.polling import NOT_MODIFIED, Polled, answer_news
 from lutlab_api.web.routes_boards import UPLOAD_ERRORS
-from lutlab_api.web.routes_jobs import cancel, get_logs, get_result
+from lutlab_api.web.routes_jobs import get_logs, get_result
 from lutlab_api.web.services import Services
 from lutlab_api.web.uploads import UPLOAD_BODY
 from lutlab_events.ids import job_stream
@@ -76,20 +76,20 @@ async def _page(api: Services, caller: Caller, query: ListQuery, kind: JobType |
     wanted = jobs.wanted(
         caller,
         owner=query.owner,
-        limit=query.per_page,
+        limit=query.per_page + 1,  # one more, to know whether there is another page
         job_status=query.status,
         kind=kind,
         before=before,
         offset=query.offset if before is None else 0,
     )
     found, total = await api.reads.counted(caller, wanted)
-    is_full = len(found) == query.per_page
+    shown = found[: query.per_page]
     return Jobs(
-        jobs=[Job.of(job) for job in found],
+        jobs=[Job.of(job) for job in shown],
         total=total,
         page=query.page,
         per_page=query.per_page,
-        next_cursor=cursor_of(str(found[-1].job_id)) if is_full else None,
+        next_cursor=cursor_of(str(shown[-1].job_id)) if len(found) > len(shown) else None,
     )
 
 
@@ -106,9 +106,13 @@ async def list_jobs(api: Api, caller: Reading, query: Annotated[JobsQuery, Query
     openapi_extra=UPLOAD_BODY,
     responses=errors_v1(*ASK, *UPLOAD_ERRORS, Code.VALIDATION_ERROR, Rejection.FPGA_NOT_IDLE, Rejection.FPGA_NOT_FOUND),
 )
-async def submit(request: Request, api: Api, asked: Submitting, query: Annotated[SubmitQuery, Query()]) -> Accepted:
+async def submit(
+    request: Request, api: Api, asked: Submitting, query: Annotated[SubmitQuery, Query()], location: Located
+) -> Accepted:
     """Build a design and program a board with it: the one named, or the first free one."""
-    return await jobs.submit_design(request, api, asked, query.fpga_id, PARTS)
+    accepted = await jobs.submit_design(request, api, asked, query.fpga_id, PARTS)
+    location.is_job(accepted.job_id)
+    return accepted
 
 
 @router.get("/builds", summary="List builds", responses=errors_v1(*READ, *LISTED))
@@ -139,13 +143,21 @@ async def get_job(job_id: JobId, api: Api, reader: Reader, request: Request, pol
     return await answer_news(request, poll, stream, read, lambda job: job.status in TERMINAL)
 
 
-# The older generation's, with errors in the form of this one.
-router.delete(
+@router.delete(
     "/jobs/{job_id}",
     status_code=status.HTTP_204_NO_CONTENT,
     summary="Cancel a job",
     responses=errors_v1(*ASK, *JOB, Rejection.JOB_NOT_CANCELLABLE),
-)(cancel)
+)
+async def cancel(job_id: JobId, api: Api, asked: Submitting) -> Response:
+    """Stop a job that has not ended, of either kind."""
+    if parse_verification(job_id) is None:
+        return await jobs.cancel_job(api, asked, job_id)
+    await api.verifications.cancel(asked, job_id)
+    return Response(status_code=status.HTTP_204_NO_CONTENT)
+
+
+# The older generation's, with errors in the form of this one.
 router.get(
     "/jobs/{job_id}/result",
     summary="Get a job's result",
@@ -193,11 +205,4 @@ async def download(
     if parse_verification(job_id) is not None:
         return await routes_v1_verification.download(job_id, name, stage, api=api, caller=reader, poll=poll)
     found = await api.artifacts.download(job_id, name, reader)
-    headers = {
-        "ETag": tag_of(found.data),
-        "Content-Disposition": attachment(found.filename),
-        "X-Content-Type-Options": "nosniff",
-    }
-    if poll.has(found.data):
-        return Response(status_code=304, headers=headers)
-    return Response(found.data, media_type=found.artifact.media_type, headers=headers)
+    return downloads.download(found.data, found.artifact.media_type, found.filename, poll)

@@ -12,9 +12,10 @@ from lutlab_api.domain.views import Caller as CallerView
 from lutlab_api.web.asked import Api, Asked, Secret
 from lutlab_api.web.asked import Key as Caller
 from lutlab_api.web.documented import ASK, errors_v1
+from lutlab_api.web.located import Located
 from lutlab_api.web.models import IssuedKey, Key
 from lutlab_api.web.models_v1 import Keys, NewKeyV1, RotatedKey, Rotation
-from lutlab_api.web.paging import PageQuery, page_of
+from lutlab_api.web.paging import PageQuery, newest_first, page_of
 from lutlab_api.web.routes_keys import ISSUE
 from lutlab_events.rejections import Rejection
 
@@ -38,14 +39,17 @@ def _key_id(text: str, caller: CallerView) -> UUID:
 @router.get("", summary="List keys", responses=errors_v1(*ASK, Code.VALIDATION_ERROR, Code.INVALID_CURSOR))
 async def list_keys(api: Api, caller: Caller, query: Annotated[PageQuery, Query()]) -> Keys:
     """Your keys, newest first; for an admin everybody's. The keys themselves are kept nowhere."""
-    keys, page = page_of(await api.keys.listed_for(caller), query)
+    found = await api.keys.listed_for(caller)
+    keys, page = page_of(found, query, lambda key: newest_first(key.created_at, key.key_id))
     return Keys.model_validate({"keys": [Key.of(key) for key in keys], **page})
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, summary="Issue a key", responses=errors_v1(*ASK, *ISSUE))
-async def issue_key(body: NewKeyV1, api: Api, asked: Asked, secret: Secret) -> IssuedKey:
+async def issue_key(body: NewKeyV1, api: Api, asked: Asked, secret: Secret, location: Located) -> IssuedKey:
     """Make a key: an admin for anyone, others for themselves. It is shown once; only its SHA-256 is kept."""
-    return IssuedKey.of(await api.keys.issue(asked, secret or "", body.wish()))
+    issued = IssuedKey.of(await api.keys.issue(asked, secret or "", body.wish()))
+    location.is_at(f"/api/v1/keys/{issued.key_id}")
+    return issued
 
 
 @router.get("/{key_id}", summary="Look at a key", responses=errors_v1(*ASK, Code.KEY_NOT_FOUND))

@@ -12,6 +12,7 @@ from lutlab_api.domain.errors import Code
 from lutlab_api.domain.verification import parse_project
 from lutlab_api.web.asked import Api, Reading, Submitting
 from lutlab_api.web.documented import ASK, READ, errors_contract
+from lutlab_api.web.located import Located
 from lutlab_api.web.models_verification import (
     NewProject,
     NewVerification,
@@ -28,6 +29,7 @@ from lutlab_api.web.models_verification import (
     Verifications,
     VerificationsQuery,
 )
+from lutlab_api.web.paging import cursor_after, cursor_of, job_before, value_before
 from lutlab_api.web.project_uploads import FILES_BODY, read_files
 from lutlab_events.rejections import Rejection
 from lutlab_events.verification import ProjectStatus
@@ -50,6 +52,8 @@ SUBMIT = (
     Rejection.STORAGE_FULL,
     Code.ARTIFACT_NOT_FOUND,
 )
+LISTED = (Code.VALIDATION_ERROR, Code.INVALID_CURSOR)
+"""What every route with pages can answer."""
 ProjectId = Annotated[str, Path(description="the project's id, as creating it answered")]
 
 router = APIRouter(prefix="/api/v1/projects", tags=["projects"])
@@ -63,28 +67,43 @@ router = APIRouter(prefix="/api/v1/projects", tags=["projects"])
         *ASK, Code.VALIDATION_ERROR, Code.MALFORMED_BODY, Rejection.PROJECT_EXISTS, Rejection.TOO_MANY_PROJECTS
     ),
 )
-async def create(new: NewProject, api: Api, asked: Submitting) -> Project:
+async def create(new: NewProject, api: Api, asked: Submitting, location: Located) -> Project:
     """Make a project; its name is unique among yours."""
-    made = await api.projects.create(
-        asked, name=new.name, top=new.top_module, pdk=new.target_pdk, description=new.description
+    made = Project.of(
+        await api.projects.create(
+            asked, name=new.name, top=new.top_module, pdk=new.target_pdk, description=new.description
+        )
     )
-    return Project.of(made)
+    location.is_at(made.url)
+    return made
 
 
-@router.get("", summary="List projects", responses=errors_contract(*READ, Code.VALIDATION_ERROR))
+@router.get("", summary="List projects", responses=errors_contract(*READ, *LISTED))
 async def list_projects(api: Api, caller: Reading, query: Annotated[ProjectsQuery, Query()]) -> Projects:
-    """Your projects."""
+    """Your projects. Pages by `cursor` are not shifted by what is made or deleted meanwhile; in the order of
+    `updated_at`, whatever is changed meanwhile goes to the front.
+    """
+    after = value_before(query.cursor, query.sort)
     wanted = ProjectFilter(
         owner=caller.owner,
-        limit=query.per_page,
-        offset=query.offset,
+        limit=query.per_page + 1,  # one more, to know whether there is another page
+        offset=query.offset if after is None else 0,
         status=None if query.status is None else ProjectStatus(query.status),
         name=query.name,
         sort=query.sort,
+        after=after,
     )
     found, total = await api.projects.listed(caller, wanted)
+    shown = found[: query.per_page]
+    following = None
+    if len(found) > len(shown):
+        following = cursor_after(query.sort, getattr(shown[-1], wanted.column), shown[-1].project_id)
     return Projects(
-        projects=[Project.of(view) for view in found], total=total, page=query.page, per_page=query.per_page
+        projects=[Project.of(view) for view in shown],
+        total=total,
+        page=query.page,
+        per_page=query.per_page,
+        next_cursor=following,
     )
 
 
@@ -148,27 +167,37 @@ async def files_of(project_id: ProjectId, api: Api, caller: Reading) -> ProjectF
     summary="Submit a verification job",
     responses=errors_contract(*ASK, *PROJECT, *SUBMIT, Code.MALFORMED_BODY),
 )
-async def submit(project_id: ProjectId, new: NewVerification, api: Api, asked: Submitting) -> VerificationAccepted:
+async def submit(
+    project_id: ProjectId, new: NewVerification, api: Api, asked: Submitting, location: Located
+) -> VerificationAccepted:
     """Check the configuration, then run stages over the project's files as they are now."""
     submitted = await api.verifications.submit(asked, project_id, new.stages, new.config_overrides, new.seed)
-    return VerificationAccepted.of(submitted)
+    accepted = VerificationAccepted.of(submitted)
+    location.is_at(accepted.url)
+    return accepted
 
 
-@router.get("/{project_id}/jobs", summary="List a project's jobs", responses=errors_contract(*READ, *PROJECT))
+@router.get("/{project_id}/jobs", summary="List a project's jobs", responses=errors_contract(*READ, *PROJECT, *LISTED))
 async def jobs_of(
     project_id: ProjectId, api: Api, caller: Reading, query: Annotated[VerificationsQuery, Query()]
 ) -> Verifications:
     """A project's jobs, newest first."""
+    before = job_before(query.cursor)
     wanted = VerificationFilter(
-        project_id=parse_project(project_id), limit=query.per_page, offset=query.offset, status=query.status
+        project_id=parse_project(project_id),
+        limit=query.per_page + 1,
+        offset=query.offset if before is None else 0,
+        status=query.status,
+        before=before,
     )
     found, total = await api.verifications.listed(project_id, caller, wanted)
-    live = api.verifications.live
+    live, shown = api.verifications.live, found[: query.per_page]
     return Verifications(
-        jobs=[Verification.of(job, live.progress(job.job_id)) for job in found],
+        jobs=[Verification.of(job, live.progress(job.job_id)) for job in shown],
         total=total,
         page=query.page,
         per_page=query.per_page,
+        next_cursor=cursor_of(str(shown[-1].job_id)) if len(found) > len(shown) else None,
     )
 
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response, StreamingResponse
-from starlette.types import Receive, Send
-from starlette.types import Scope as AsgiScope
+from starlette.types import Receive, Scope, Send
 
+from lutlab_api.app.seats import Kind, Seats
 from lutlab_api.domain.errors import ApiError, Code, Missing, NotAuthenticated
 from lutlab_api.domain.verification import STAGES, VerificationView
 from lutlab_api.domain.views import Caller
+from lutlab_api.web import downloads
 from lutlab_api.web.asked import Api, IdempotencyKey, JobId, Reading, Submitting
 from lutlab_api.web.documented import ASK, JOB, READ, errors_contract
-from lutlab_api.web.downloads import attachment
+from lutlab_api.web.edge import FOLLOWS
 from lutlab_api.web.models_verification import (
     LogEntry,
     Logs,
@@ -30,7 +30,7 @@ from lutlab_api.web.models_verification import (
     Verification,
     result_of,
 )
-from lutlab_api.web.polling import Poll, answer_news, tag_of
+from lutlab_api.web.polling import Poll, answer_news
 from lutlab_api.web.services import Services
 from lutlab_events.rejections import Rejection
 from lutlab_events.verification import verification_stream
@@ -79,14 +79,8 @@ async def download(
     """One artifact."""
     job = await api.verifications.get(job_id, known(caller))
     found = await api.verifications.download(job, name, stage)
-    headers = {
-        "ETag": tag_of(found.data),
-        "Content-Disposition": attachment(found.artifact.name.rpartition("/")[2]),
-        "X-Content-Type-Options": "nosniff",
-    }
-    if poll.has(found.data):
-        return Response(status_code=304, headers=headers)
-    return Response(found.data, media_type=found.artifact.media_type, headers=headers)
+    filename = found.artifact.name.rpartition("/")[2]
+    return downloads.download(found.data, found.artifact.media_type, filename, poll)
 
 
 # -- verification's own --------------------------------------------------------------------------------------
@@ -117,25 +111,26 @@ async def logs(
 ) -> Logs | StreamingResponse:
     """What the stages logged so far; with `follow`, one JSON object per line until the job has ended."""
     job = await api.verifications.get(job_id, caller)
-    lines = await api.verifications.logs(job.job_id, query.stage, query.tail)
     if not query.follow:
-        return Logs(logs=[LogEntry.of(line) for line in lines])
-    async with AsyncExitStack() as seat:
-        await seat.enter_async_context(api.seats.seat(caller.owner))
-        return Seated(_followed(api, job, query), seat.pop_all())
+        lines, older = await api.verifications.logs(job.job_id, query.stage, query.tail)
+        return Logs(logs=[LogEntry.of(line) for line in lines], older=older)
+    return FollowedLog(_followed(api, job, query), api.seats, caller.owner)
 
 
-class Seated(StreamingResponse):
-    """Lines as they come. Each follower looks at the database several times a second for as long as a job lasts, so it
-    takes one of its owner's seats, as WebSockets do."""
+class FollowedLog(StreamingResponse):
+    """Lines until the job has ended, to at most as many clients of an owner as may have WebSockets."""
 
-    def __init__(self, content: AsyncIterator[bytes], seat: AsyncExitStack) -> None:
-        super().__init__(content, media_type=NDJSON)
-        self._seat = seat
+    media_type = NDJSON
 
-    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        """Send, then give the seat back."""
-        async with self._seat:
+    def __init__(self, content: AsyncIterator[bytes], seats: Seats, owner: str) -> None:
+        super().__init__(content, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        self._seats = seats
+        self._owner = owner
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send until the end. Raises: TooMany, before anything was sent."""
+        async with self._seats.seat(self._owner, Kind.LOG):
+            scope[FOLLOWS]()
             await super().__call__(scope, receive, send)
 
 
@@ -169,8 +164,8 @@ async def results_of(job_id: JobId, area: Area, api: Api, caller: Reading) -> Re
     job = await api.verifications.get(job_id, caller)
     head = {"job_id": job.shown, "area": area}
     if area in job.stages:
-        details = await api.verifications.details_json(job, area)
-        return _json({**head, **result_of(job, area), "details": msgspec.Raw(details)})
+        encoded = await api.verifications.details_json(job, area)
+        return _json({**head, **result_of(job, area), "details": msgspec.Raw(encoded)})
     if area == COVERAGE and "simulation" in job.stages:
         details = await api.verifications.details(job, "simulation")
         if COVERAGE in details:
@@ -209,8 +204,7 @@ async def report(
     It changes nothing, so that asking again is safe with and without an Idempotency-Key.
     """
     made = await api.reports.render(job_id, caller, wanted.format, wanted.include, wanted.template)
-    headers = {"Content-Disposition": attachment(made.filename), "X-Content-Type-Options": "nosniff"}
-    return Response(made.body, media_type=made.media_type, headers=headers)
+    return Response(made.body, media_type=made.media_type, headers=downloads.headers_of(made.filename))
 
 
 @router.get(

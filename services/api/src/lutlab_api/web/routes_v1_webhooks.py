@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
+import msgspec
 from fastapi import APIRouter, Path, Query, Response, status
 from pydantic import BaseModel, Field
 
@@ -13,8 +15,9 @@ from lutlab_api.app.webhooks import AttemptView, DeliveryView, WebhookView, Webh
 from lutlab_api.domain.errors import Code, Missing
 from lutlab_api.web.asked import FPGA_ID_MAX, Api, Reading, Secret, Submitting
 from lutlab_api.web.documented import ASK, READ, errors_contract
-from lutlab_api.web.models import NO_NUL
-from lutlab_api.web.paging import Page, PageQuery, Strict, page_of
+from lutlab_api.web.located import Located
+from lutlab_api.web.models import TEXT
+from lutlab_api.web.paging import Page, PageQuery, Strict, newest_first, page_of
 from lutlab_events.rejections import Rejection
 from lutlab_events.webhooks import Topic, WebhookFilter
 
@@ -32,13 +35,15 @@ class NewWebhook(Strict):
     url: str = Field(max_length=2048, examples=["https://your-server.com/openforge-events"])
     events: tuple[Topic, ...] = Field(min_length=1, max_length=32, description="what to deliver")
     secret: str | None = Field(
-        None, max_length=256, description="at least 24 bytes, or `whsec_` and base64; leave it out to get one"
+        None, max_length=256, description="at least 16 bytes, or `whsec_` and base64 of 24; leave it out to get one"
     )
-    project_id: str | None = Field(None, max_length=64, pattern=NO_NUL, description="only jobs of this project")
+    project_id: str | None = Field(
+        None, max_length=64, description="only jobs of this project", examples=["proj_5a0e8e1c3df15f0a9d1c0e8a5d1b7c01"]
+    )
     fpga_id: int | None = Field(None, ge=0, le=FPGA_ID_MAX, description="only this board, and jobs on it")
     everyone: bool = Field(False, description="everybody's jobs (admins only)")
     ordered: bool = Field(False, description="what happens to one job or board strictly one after another")
-    description: str = Field("", max_length=200, pattern=NO_NUL)
+    description: str = Field("", max_length=200, pattern=TEXT)
 
     def wish(self) -> WebhookWish:
         """As the use case takes it."""
@@ -210,6 +215,10 @@ def _delivery_id(text: str) -> UUID:
         raise Missing(Code.DELIVERY_NOT_FOUND, f"there is no delivery {text[:64]!r}") from None
 
 
+def _url(webhook_id: UUID) -> str:
+    return f"{router.prefix}/{webhook_id}"
+
+
 WebhookId = Annotated[str, Path(description="the endpoint's id")]
 DeliveryId = Annotated[str, Path(description="the delivery's id")]
 
@@ -225,16 +234,25 @@ DeliveryId = Annotated[str, Path(description="the delivery's id")]
         Code.ADMIN_ONLY,
         Rejection.TOO_MANY_WEBHOOKS,
         Rejection.WEBHOOK_EXISTS,
+        Rejection.PROJECT_NOT_FOUND,
+        Rejection.NOT_YOUR_PROJECT,
     ),
 )
-async def register(body: NewWebhook, api: Api, asked: Submitting, secret: Secret) -> RegisteredWebhook:
+async def register(
+    body: NewWebhook, api: Api, asked: Submitting, secret: Secret, location: Located
+) -> RegisteredWebhook:
     """Have what happens from now on delivered to an URL.
 
     Each POST is signed: `webhook-id`, `webhook-timestamp`, `webhook-signature` (Standard Webhooks, v1) and
     `X-OpenForge-Signature` (`sha256=` and the hexadecimal HMAC-SHA256 of the body). Answer 2xx within 15 s. Anything
     else is tried again, ten times over 75 hours; 410 disables the endpoint, as do four days without a success.
     """
-    shown = await api.webhooks.register(asked, secret or "", body.wish())
+    wish = body.wish()
+    if body.project_id is not None:
+        project = await api.projects.get(body.project_id, asked.caller)
+        wish = replace(wish, wanted=msgspec.structs.replace(wish.wanted, project_id=project.shown))
+    shown = await api.webhooks.register(asked, secret or "", wish)
+    location.is_at(_url(shown.webhook_id))
     return RegisteredWebhook(
         webhook_id=shown.webhook_id, url=body.url, events=list(body.events), active=True, secret=shown.secret
     )
@@ -243,7 +261,8 @@ async def register(body: NewWebhook, api: Api, asked: Submitting, secret: Secret
 @router.get("", summary="List webhooks", responses=errors_contract(*READ, Code.VALIDATION_ERROR, Code.INVALID_CURSOR))
 async def listed(api: Api, caller: Reading, query: Annotated[PageQuery, Query()]) -> Webhooks:
     """Your endpoints, newest first; for an admin everybody's."""
-    found, page = page_of(await api.webhooks.listed(caller), query)
+    every = await api.webhooks.listed(caller)
+    found, page = page_of(every, query, lambda hook: newest_first(hook.created_at, hook.webhook_id))
     return Webhooks.model_validate({"webhooks": [Webhook.of(one) for one in found], **page})
 
 
@@ -292,9 +311,12 @@ async def enable(webhook_id: WebhookId, api: Api, asked: Submitting) -> Webhook:
     summary="Send a test",
     responses=errors_contract(*ASK, *MINE),
 )
-async def ping(webhook_id: WebhookId, api: Api, asked: Submitting) -> Sent:
+async def ping(webhook_id: WebhookId, api: Api, asked: Submitting, location: Located) -> Sent:
     """Deliver a `ping`; look at the delivery to see how it went."""
-    return Sent(delivery_id=await api.webhooks.ping(asked, _id(webhook_id)))
+    ident = _id(webhook_id)
+    sent = Sent(delivery_id=await api.webhooks.ping(asked, ident))
+    location.is_at(f"{_url(ident)}/deliveries/{sent.delivery_id}")
+    return sent
 
 
 @router.post(
@@ -303,10 +325,12 @@ async def ping(webhook_id: WebhookId, api: Api, asked: Submitting) -> Sent:
     summary="Replay a range",
     responses=errors_contract(*ASK, *BODY, *MINE, Code.INVALID_RANGE),
 )
-async def replay(webhook_id: WebhookId, body: Replay, api: Api, asked: Submitting) -> Webhook:
+async def replay(webhook_id: WebhookId, body: Replay, api: Api, asked: Submitting, location: Located) -> Webhook:
     """Deliver a range of the log once more, under the same ids; what was missed too."""
-    await api.webhooks.replay(asked.caller, _id(webhook_id), body.after, body.until)
-    return Webhook.of(await api.webhooks.one(asked.caller, _id(webhook_id)))
+    ident = _id(webhook_id)
+    await api.webhooks.replay(asked.caller, ident, body.after, body.until)
+    location.is_at(_url(ident))
+    return Webhook.of(await api.webhooks.one(asked.caller, ident))
 
 
 @router.get(
@@ -318,9 +342,10 @@ async def deliveries(
     webhook_id: WebhookId, api: Api, caller: Reading, query: Annotated[DeliveriesQuery, Query()]
 ) -> Deliveries:
     """What was and will be delivered, newest first; ended ones are kept for 30 days."""
-    found = await api.webhooks.deliveries(caller, _id(webhook_id), query.limit, query.status, query.before)
-    following = found[-1].delivery_id if len(found) == query.limit else None
-    return Deliveries(deliveries=[Delivery.model_validate(Delivery.of(one)) for one in found], next_before=following)
+    found = await api.webhooks.deliveries(caller, _id(webhook_id), query.limit + 1, query.status, query.before)
+    shown = found[: query.limit]
+    following = shown[-1].delivery_id if len(found) > len(shown) else None
+    return Deliveries(deliveries=[Delivery.model_validate(Delivery.of(one)) for one in shown], next_before=following)
 
 
 @router.get(
@@ -341,8 +366,11 @@ async def delivery(webhook_id: WebhookId, delivery_id: DeliveryId, api: Api, cal
     summary="Deliver again",
     responses=errors_contract(*ASK, *MINE, Code.DELIVERY_NOT_FOUND),
 )
-async def redeliver(webhook_id: WebhookId, delivery_id: DeliveryId, api: Api, asked: Submitting) -> Sent:
+async def redeliver(
+    webhook_id: WebhookId, delivery_id: DeliveryId, api: Api, asked: Submitting, location: Located
+) -> Sent:
     """Attempt a delivery once more, whatever became of it, under the same id."""
-    ident = _delivery_id(delivery_id)
-    await api.webhooks.redeliver(asked.caller, _id(webhook_id), ident)
+    endpoint, ident = _id(webhook_id), _delivery_id(delivery_id)
+    await api.webhooks.redeliver(asked.caller, endpoint, ident)
+    location.is_at(f"{_url(endpoint)}/deliveries/{ident}")
     return Sent(delivery_id=ident)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lutlab_api.app.artifacts import Artifacts
 from lutlab_api.app.asking import Asking
 from lutlab_api.app.audit import Audit, AuditLog, AuditRow, Post
-from lutlab_api.app.auth import Authenticator
+from lutlab_api.app.auth import ANONYMOUS, Authenticator
 from lutlab_api.app.bridges import Bridges
 from lutlab_api.app.control import Control
 from lutlab_api.app.follow import Follower, LogSource
@@ -124,6 +124,7 @@ def wire(settings: Settings, ports: Ports, tell: Callable[[AuditRow], bytes]) ->
         memory_s=settings.key_memory_s,
         throttle=throttle,
         usage=usage,
+        nobody=None if settings.auth_enabled else ANONYMOUS,
     )
     reads = Reads(ports.ledger, public_reads=settings.public_reads)
     secret = settings.bootstrap_key.get_secret_value() if settings.bootstrap_key else None

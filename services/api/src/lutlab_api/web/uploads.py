@@ -78,12 +78,17 @@ UPLOAD_BODY: dict[str, Any] = {
 }
 
 
+def is_form(request: Request) -> bool:
+    """Whether a request says that its body is multipart; names of media types have no case."""
+    return request.headers.get("content-type", "").lower().startswith("multipart/form-data")
+
+
 def check_fields(form: FormData, known: Sequence[str]) -> None:
     """Refuse parts that nobody reads. Raises: Invalid, with the nearest known name as a hint."""
     for name in form:
         if name in known:
             continue
-        near = difflib.get_close_matches(name, known, 1)
+        near = difflib.get_close_matches(name[:64], known, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         details = {"field": name[:64]} | ({"suggestion": near[0]} if near else {})
         raise Invalid(
@@ -104,7 +109,7 @@ async def read_upload(
         Invalid: what is missing or wrong.
         HTTPException: 400 for a broken body, 413 for one that is too large.
     """
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+    if not is_form(request):
         raise _missing_file("the request is not multipart/form-data")
     try:
         form = await request.form(max_files=FILES_MAX, max_fields=FIELDS_MAX, max_part_size=FIELD_BYTES_MAX)

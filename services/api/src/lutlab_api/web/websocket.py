@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -12,9 +13,12 @@ from lutlab_api.app.auth import require_scope
 from lutlab_api.app.stream import OpenStream
 from lutlab_api.domain.errors import ApiError, Code, Invalid, NotAllowed, NotAuthenticated
 from lutlab_api.domain.views import Caller
-from lutlab_api.web.asked import FPGA_ID_MAX, address_of, secret_in, services_of
+from lutlab_api.web.asked import FPGA_ID_MAX, address_of, identify, secret_in, services_of
 from lutlab_api.web.errors import response_of
 from lutlab_events.values import Scope
+
+BOARD_NUMBER = re.compile(r"[0-9]{1,4}")
+"""0 to `FPGA_ID_MAX`."""
 
 router = APIRouter()
 
@@ -41,16 +45,19 @@ async def stream(websocket: WebSocket, fpga_id: str) -> None:
 
 async def socket_caller(websocket: WebSocket, scope: Scope) -> Caller:
     """Whose WebSocket this is. Raises: ApiError if the key is missing, wrong, or not good for it."""
-    secret = secret_in(websocket.headers)
-    caller = await services_of(websocket).authenticator.caller(secret, address_of(websocket.scope))
-    require_scope(caller, scope)
-    return caller
+    found = await identify(websocket.scope, secret_in(websocket.headers))
+    if isinstance(found, ApiError):
+        raise found
+    require_scope(found, scope)
+    return found
 
 
 async def refusal_of(websocket: WebSocket, scope: Scope) -> str | None:
     """Why an open WebSocket may not go on: its key is no longer good. None while it is, or while nobody can tell."""
-    try:
-        await socket_caller(websocket, scope)
+    try:  # not by what `identify` remembers of the handshake
+        authenticator = services_of(websocket).authenticator
+        caller = await authenticator.caller(secret_in(websocket.headers), address_of(websocket.scope))
+        require_scope(caller, scope)
     except (NotAuthenticated, NotAllowed) as error:
         return error.message
     except ApiError:
@@ -60,7 +67,7 @@ async def refusal_of(websocket: WebSocket, scope: Scope) -> str | None:
 
 async def _open(websocket: WebSocket, caller: Caller, fpga_text: str) -> OpenStream:
     services = services_of(websocket)
-    if not (fpga_text.isascii() and fpga_text.isdecimal() and int(fpga_text) <= FPGA_ID_MAX):
+    if BOARD_NUMBER.fullmatch(fpga_text) is None:
         raise Invalid(
             Code.VALIDATION_ERROR, f"fpga_id {fpga_text[:40]!r} must be the number of a board, 0 to {FPGA_ID_MAX}"
         )
