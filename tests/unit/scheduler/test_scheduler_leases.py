@@ -13,7 +13,7 @@ import scheduler_given as g
 from lutlab_events import events as e
 from lutlab_events.ids import derived
 from lutlab_events.work import AgentHeartbeat, LogChunk
-from lutlab_scheduler.app.dispatch import Carrier
+from lutlab_scheduler.app.carrier import Carrier
 from lutlab_scheduler.app.leases import Leases
 from lutlab_scheduler.app.logs import LogIngest
 from lutlab_scheduler.app.ports import BlobUnavailable

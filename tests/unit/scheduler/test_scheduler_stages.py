@@ -8,15 +8,17 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from test_scheduler_leases import MemoryArchive, MemoryBlobs
+from test_scheduler_leases import ManualClock, MemoryArchive, MemoryBlobs
 from test_scheduler_verification import JOB, Lab
 
 from lutlab_events import verification as v
 from lutlab_events.envelope import CommandEnvelope
 from lutlab_events.ids import derived
 from lutlab_events.work import BuildCancelled, Control, StageWork, Work
-from lutlab_scheduler.app.dispatch import Carrier, Dispatcher
+from lutlab_scheduler.app.carrier import Carrier
+from lutlab_scheduler.app.dispatch import Dispatcher
 from lutlab_scheduler.app.intake import Intake
+from lutlab_scheduler.app.postponed import Postponed
 from lutlab_scheduler.domain.policies import Due
 
 ARTIFACT = v.ArtifactRef(name="a", digest="artifact", size_bytes=1, media_type="text/plain")
@@ -63,14 +65,32 @@ class Inside:
 
 
 class Rig:
-    def __init__(self, *archived: str) -> None:
+    """A dispatcher over memory.
+
+    Attributes:
+        told: what was written into the logs of jobs.
+    """
+
+    def __init__(self, *archived: str, postponed: Postponed | None = None) -> None:
         self.lab = Lab().with_project().with_job("lint", "formal")
         self.bus, self.inside = Bus(), Inside()
         self.archive, self.blobs = Archive(*archived), Blobs()
         self.carrier = Carrier(self.archive, self.blobs)
-        parts: dict[str, Any] = {"bus": self.bus, "carrier": self.carrier, "inside": self.inside}
-        self.dispatcher = Dispatcher(world=self.lab.world, rules=self.lab.rules, **parts)
+        self.told: list[str] = []
+        parts: dict[str, Any] = {"bus": self.bus, "carrier": self.carrier, "inside": self.inside, "tell": self._tell}
+        if postponed is None:
+            postponed = Postponed(clock=ManualClock(), owe=self._owe, make_room=self._make_room)
+        self.dispatcher = Dispatcher(world=self.lab.world, rules=self.lab.rules, postponed=postponed, **parts)
         self.read = 0
+
+    async def _tell(self, job: Any, line: str) -> None:
+        self.told.append(line)
+
+    async def _owe(self, number: int) -> None:
+        raise AssertionError("there is room for everything")
+
+    async def _make_room(self) -> None:
+        raise AssertionError("there is room for everything")
 
     async def follow(self) -> Sequence[StageWork]:
         """Let the dispatcher see what happened since; the work it sent."""

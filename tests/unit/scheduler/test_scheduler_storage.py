@@ -20,7 +20,7 @@ from lutlab_events import verification as v
 from lutlab_events.envelope import Answer
 from lutlab_events.ids import derived
 from lutlab_scheduler.adapters.memory import MemoryDatabase
-from lutlab_scheduler.app.dispatch import Carrier
+from lutlab_scheduler.app.carrier import Carrier
 from lutlab_scheduler.app.intake import Intake
 from lutlab_scheduler.app.ports import AppendConflict, StoreUnavailable, Unstorable
 from lutlab_scheduler.app.storage import Storage, brings, instead

@@ -1,0 +1,63 @@
+"""The carrier: what work needs travels from Postgres, which keeps it, to NATS, which only carries it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import msgspec
+
+from lutlab_events import verification as v
+from lutlab_scheduler.app.ports import Archive, Blobs
+
+KNOWN_BLOBS_MAX = 16_384
+KNOWN_FILE_SETS_MAX = 256
+
+
+class Carrier:
+    """Makes sure that a blob is in NATS before work that needs it is sent."""
+
+    def __init__(self, archive: Archive, blobs: Blobs) -> None:
+        self._archive = archive
+        self._blobs = blobs
+        self._known: OrderedDict[str, None] = OrderedDict()
+        self._file_sets: OrderedDict[str, list[str]] = OrderedDict()
+
+    def forget(self) -> None:
+        """NATS may have lost its blobs."""
+        self._known.clear()
+
+    def knows(self, digest: str) -> bool:
+        """Whether somebody may be sent to this blob in NATS."""
+        return digest in self._known
+
+    def note(self, digest: str) -> None:
+        """This blob is in NATS."""
+        self._known[digest] = None
+        while len(self._known) > KNOWN_BLOBS_MAX:
+            self._known.popitem(last=False)
+
+    async def arriving(self, digests: set[str]) -> set[str]:
+        """Those of these blobs in NATS that Postgres does not have yet: nobody could provide them again."""
+        return digests - await self._archive.held(digests) if digests else set()
+
+    async def provide(self, digest: str) -> None:
+        """Put the blob from Postgres into NATS unless it is there.
+
+        Raises:
+            BusUnavailable: not now.
+            BlobUnavailable: it is nowhere.
+        """
+        if digest in self._known:
+            return
+        if not await self._blobs.exists(digest):
+            await self._blobs.put(await self._archive.get(digest))
+        self.note(digest)
+
+    async def files_of(self, files_digest: str) -> list[str]:
+        """The digests of a file set's files. Raises: BlobUnavailable."""
+        if files_digest not in self._file_sets:
+            files = msgspec.json.decode(await self._archive.get(files_digest), type=dict[str, v.FileRef])
+            self._file_sets[files_digest] = sorted({file.digest for file in files.values()})
+            while len(self._file_sets) > KNOWN_FILE_SETS_MAX:
+                self._file_sets.popitem(last=False)
+        return self._file_sets[files_digest]
