@@ -112,7 +112,16 @@ class Lab:
 
     def courier(self, **more: Any) -> Courier:
         store = PostgresStore(self.pool)
-        return Courier(store=store, sender=self, disabler=self, vault=VAULT, clock=self, jitter=lambda: 0.5, **more)
+        return Courier(
+            store=store,
+            sender=self,
+            disabler=self,
+            vault=VAULT,
+            clock=self,
+            jitter=lambda: 0.5,
+            attempted=Counter(),
+            **more,
+        )
 
     async def work(self, courier: Courier) -> None:
         """Tick until a tick attempts nothing."""

@@ -1,4 +1,4 @@
-"""What happens to a command from outside before it is decided: bitstreams it speaks of are brought to safety.
+"""What happens to a command from outside before it is decided: the blobs it speaks of are brought to safety.
 
 A report that a bitstream exists is only decided once the bitstream is in Postgres. So whatever the ledger knows to be
 built can be loaded into a board even if NATS is wiped the moment after. If the bitstream is not in NATS, NATS was wiped
