@@ -22,7 +22,6 @@ from lutlab_board_agent.settings import AgentSettings
 from lutlab_builder.settings import Settings as BuilderSettings
 from lutlab_events import commands, verification, webhooks
 from lutlab_scheduler.settings import Settings as SchedulerSettings
-from lutlab_transport.settings import variables_of
 from lutlab_webhooks.settings import Settings as WebhooksSettings
 
 accounts = load_accounts()
@@ -48,7 +47,11 @@ TEXTS[Path("../docs/deploy.md")] = (REPO / "docs" / "deploy.md").read_text()
 
 def variables(settings: type[BaseSettings]) -> set[str]:
     """Names of the environment variables a settings class reads."""
-    return set(variables_of(settings))
+    prefix = settings.model_config.get("env_prefix", "")
+    return {
+        field.validation_alias if isinstance(field.validation_alias, str) else f"{prefix}{name}".upper()
+        for name, field in settings.model_fields.items()
+    }
 
 
 KNOWN = {"LUTLAB_TOOLS"}.union(*map(variables, SETTINGS.values()))  # the tools folder of lutlab_verify.catalogue

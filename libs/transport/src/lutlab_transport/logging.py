@@ -8,12 +8,8 @@ import sys
 import structlog
 
 
-def setup_logging(service: str, *, level: str) -> None:
-    """Configure structlog for this process; `service` is bound to every line, on standard error.
-
-    Args:
-        level: the least that is written, by its name in `logging`.
-    """
+def setup_logging(service: str, *, level: str = "INFO") -> None:
+    """Configure structlog for this process; `service` is bound to every line, on standard error."""
     renderer: structlog.typing.Processor
     renderer = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
     structlog.configure(
@@ -25,7 +21,7 @@ def setup_logging(service: str, *, level: str) -> None:
             structlog.processors.format_exc_info,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )

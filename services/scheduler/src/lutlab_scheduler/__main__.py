@@ -1,6 +1,6 @@
 """`lutlab-scheduler`: the only writer of the event log; matches jobs to boards, dispatches work, keeps deadlines.
 
-Several may run on one database: one leads, the
+Reads its settings from LUTLAB_... environment variables, see --help. Several may run on one database: one leads, the
 others stand by and take over when its connection to Postgres ends.
 """
 
@@ -45,7 +45,6 @@ from lutlab_transport.clock import SteadyClock
 from lutlab_transport.connection import connect
 from lutlab_transport.logging import setup_logging
 from lutlab_transport.metrics import serve_metrics
-from lutlab_transport.settings import SettingsInvalid, described, read_settings
 from lutlab_transport.stopping import until_signal
 from lutlab_transport.tracing import start_tracing, stop_tracing
 
@@ -72,7 +71,7 @@ async def serve(settings: Settings, clock: Clock | None = None) -> None:
             settings.nats_url,
             name="lutlab-scheduler",
             nkey_seed_file=settings.nats_nkey_seed_file,
-            token=settings.nats_token_text,
+            token=settings.nats_token,
             reconnected=reconnected.set,
         )
         try:
@@ -182,19 +181,23 @@ async def _work(leadership: Leadership, writer: Writer, link: NatsLink, *keeping
             tasks.create_task(chore)
 
 
+def _describe_settings() -> str:
+    lines = ["settings (environment variables):"]
+    for name, field in Settings.model_fields.items():
+        lines.append(f"  LUTLAB_{name.upper():24} default {field.default}")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Parse the command line and serve."""
     parser = argparse.ArgumentParser(
         prog="lutlab-scheduler",
         description=__doc__,
-        epilog=described(Settings),
+        epilog=_describe_settings(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.parse_args()
-    try:
-        settings = read_settings(Settings)
-    except SettingsInvalid as error:
-        sys.exit(f"lutlab-scheduler: {error}")
+    settings = Settings()
     setup_logging("scheduler", level=settings.log_level)
     start_tracing("scheduler", settings.otlp_endpoint)
     refusal = ""

@@ -16,14 +16,13 @@ from datetime import timedelta
 
 import structlog
 import uvloop
+from pydantic import ValidationError
 
 from lutlab_hooks.addresses import networks
 from lutlab_hooks.secrets import Vault
 from lutlab_transport.clock import RandomIds, SystemClock
 from lutlab_transport.logging import setup_logging
-from lutlab_transport.settings import SettingsInvalid, described, read_settings
 from lutlab_transport.stopping import until_signal
-from lutlab_transport.tracing import start_tracing, stop_tracing
 from lutlab_webhooks.adapters.http import HttpSender
 from lutlab_webhooks.adapters.metrics import serve_attempts
 from lutlab_webhooks.adapters.nats_link import NatsLink
@@ -44,13 +43,9 @@ GRACE_S = 3.0
 async def serve(settings: Settings) -> None:
     """Deliver until cancelled."""
     clock, ids = SystemClock(), RandomIds()
+    token = settings.nats_token.get_secret_value() if settings.nats_token else None
     link = NatsLink(
-        settings.nats_url,
-        site=settings.site,
-        clock=clock,
-        ids=ids,
-        seed_file=settings.nats_nkey_seed_file,
-        token=settings.nats_token_text,
+        settings.nats_url, site=settings.site, clock=clock, ids=ids, seed_file=settings.nats_nkey_seed_file, token=token
     )
     attempted: Counter[str] = Counter()
     serve_attempts(attempted, settings.webhooks_metrics_port)
@@ -96,27 +91,28 @@ async def _deliver(courier: Courier, store: PostgresStore, link: NatsLink, setti
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line and deliver until SIGTERM or SIGINT."""
+    fields = [
+        f"  LUTLAB_{name.upper()}\n      {field.description} (default: {field.default})"
+        for name, field in Settings.model_fields.items()
+    ]
     parser = argparse.ArgumentParser(
         prog="lutlab-webhooks",
         description=__doc__,
-        epilog=described(Settings),
+        epilog="environment:\n" + "\n".join(fields),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.parse_args(arguments)
     try:
-        settings = read_settings(Settings)
+        settings = Settings(**{})
         networks(settings.webhooks_allow_networks)
-    except SettingsInvalid as error:
-        sys.exit(f"lutlab-webhooks: {error}")
+    except ValidationError as error:
+        problems = "; ".join(f"LUTLAB_{str(p['loc'][0]).upper()}: {p['msg']}" for p in error.errors())
+        sys.exit(f"lutlab-webhooks: {problems}")
     except ValueError as error:
         sys.exit(f"lutlab-webhooks: LUTLAB_WEBHOOKS_ALLOW_NETWORKS: {error}")
     setup_logging("webhooks", level=settings.log_level)
-    start_tracing("webhooks", settings.otlp_endpoint)
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(until_signal(serve(settings)))
-    finally:
-        stop_tracing()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(until_signal(serve(settings)))
 
 
 if __name__ == "__main__":
