@@ -112,16 +112,7 @@ class Lab:
 
     def courier(self, **more: Any) -> Courier:
         store = PostgresStore(self.pool)
-        return Courier(
-            store=store,
-            sender=self,
-            disabler=self,
-            vault=VAULT,
-            clock=self,
-            jitter=lambda: 0.5,
-            attempted=Counter(),
-            **more,
-        )
+        return Courier(store=store, sender=self, disabler=self, vault=VAULT, clock=self, jitter=lambda: 0.5, **more)
 
     async def work(self, courier: Courier) -> None:
         """Tick until a tick attempts nothing."""

@@ -61,11 +61,12 @@ class HttpSender:
 
     Args:
         allowed: networks beside the public ones that may be called.
+        context: how TLS is checked; None for the system's authorities.
     """
 
-    def __init__(self, allowed: tuple[Network, ...] = ()) -> None:
+    def __init__(self, allowed: tuple[Network, ...] = (), *, context: ssl.SSLContext | None = None) -> None:
         self._allowed = allowed
-        self._context = ssl.create_default_context()
+        self._context = context or ssl.create_default_context()
 
     async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
         """One POST. Never raises: what goes wrong is in the reply."""

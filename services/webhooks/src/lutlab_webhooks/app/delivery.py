@@ -59,14 +59,9 @@ class Courier:
         vault: Vault,
         clock: Clock,
         jitter: Callable[[], float],
-        attempted: Counter[str],
         disable_after: timedelta = DISABLE_AFTER,
+        attempted: Counter[str] | None = None,
     ) -> None:
-        """
-        Args:
-            attempted: counts attempts by outcome, for the metrics.
-            disable_after: an endpoint that failed for so long is disabled.
-        """
         self._store = store
         self._sender = sender
         self._disabler = disabler
@@ -78,7 +73,8 @@ class Courier:
         self._under_way: dict[UUID, Delivery] = {}
         self._ended: set[UUID] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._attempted = attempted
+        self.attempted: Counter[str] = Counter() if attempted is None else attempted
+        """Attempts by outcome, for the metrics."""
         self.woken = asyncio.Event()
         """Set when there may be something to do."""
 
@@ -184,7 +180,7 @@ class Courier:
         now = self._clock.now()
         status, next_at = self._verdict(delivery, reply, now)
         await self._store.record(delivery, attempt, status=status, next_at=next_at, now=now)
-        self._attempted["delivered" if status == "delivered" else "failed"] += 1
+        self.attempted["delivered" if status == "delivered" else "failed"] += 1
         log.info(
             "webhook_attempted",
             webhook_id=str(endpoint.webhook_id),
