@@ -27,9 +27,9 @@ from lutlab_events import subjects
 from lutlab_transport.clock import RandomIds, SteadyClock
 from lutlab_transport.commands import CommandClient
 from lutlab_transport.connection import connect
+from lutlab_transport.ending import stop_event, unless
 from lutlab_transport.logging import setup_logging
 from lutlab_transport.metrics import serve_metrics
-from lutlab_transport.stopping import stop_event, unless
 from lutlab_transport.tracing import start_tracing, stop_tracing
 
 log = structlog.get_logger(__name__)

@@ -38,9 +38,9 @@ from lutlab_profiles import UnknownProfile
 from lutlab_transport.clock import RandomIds, SystemClock
 from lutlab_transport.commands import CommandClient
 from lutlab_transport.connection import connect
+from lutlab_transport.ending import stop_event, unless
 from lutlab_transport.logging import setup_logging
 from lutlab_transport.metrics import serve_metrics
-from lutlab_transport.stopping import stop_event, unless
 from lutlab_transport.tracing import start_tracing, stop_tracing
 from lutlab_verify.config import load
 from lutlab_verify.engines import engine

@@ -43,9 +43,9 @@ from lutlab_scheduler.collector import calm
 from lutlab_scheduler.settings import Settings
 from lutlab_transport.clock import SteadyClock
 from lutlab_transport.connection import connect
+from lutlab_transport.ending import until_signal
 from lutlab_transport.logging import setup_logging
 from lutlab_transport.metrics import serve_metrics
-from lutlab_transport.stopping import until_signal
 from lutlab_transport.tracing import start_tracing, stop_tracing
 
 log = structlog.get_logger(__name__)

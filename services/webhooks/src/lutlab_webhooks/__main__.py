@@ -21,8 +21,8 @@ from pydantic import ValidationError
 from lutlab_hooks.addresses import networks
 from lutlab_hooks.secrets import Vault
 from lutlab_transport.clock import RandomIds, SystemClock
+from lutlab_transport.ending import until_signal
 from lutlab_transport.logging import setup_logging
-from lutlab_transport.stopping import until_signal
 from lutlab_webhooks.adapters.http import HttpSender
 from lutlab_webhooks.adapters.metrics import serve_attempts
 from lutlab_webhooks.adapters.nats_link import NatsLink

@@ -11,7 +11,7 @@ import pytest
 
 from lutlab_transport import connection
 from lutlab_transport.connection import connect
-from lutlab_transport.stopping import stop_event, unless, until_signal
+from lutlab_transport.ending import stop_event, unless, until_signal
 
 
 async def test_a_signal_ends_waiting_for_a_server_that_is_not_there() -> None:
