@@ -179,7 +179,7 @@ async def test_readers_see_only_what_is_committed() -> None:
     async with bench() as b:
         b.store.gate.clear()
         ticket = await b.submit(build(g.JOB), "submit")
-        await asyncio.sleep(0.01)
+        await b.store.appending.wait()
         assert b.writer.world.job(g.JOB) is None and b.tail.position == 0
         b.store.gate.set()
         await ticket.done
