@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, Strict, field_validator
+from pydantic import BaseModel, ConfigDict, Field, Strict
 
 from lutlab_api.app.asking import Accepted as AcceptedValue
 from lutlab_api.app.health import Health as HealthValue
-from lutlab_api.app.keys import IssuedKey as IssuedKeyValue
-from lutlab_api.app.keys import KeyWish
 from lutlab_api.app.reads import Result as ResultValue
-from lutlab_api.domain.views import BoardView, EventView, Failure, JobDetail, JobView, KeyView, SessionView
-from lutlab_events.values import JobStatus, JobType, Role, Scope
+from lutlab_api.domain.views import BoardView, EventView, Failure, JobDetail, JobView, SessionView
+from lutlab_events.values import JobStatus, JobType
 from lutlab_events.work import BuilderHeartbeat
 
 StrictInt = Annotated[int, Strict()]
@@ -315,169 +313,6 @@ class Result(Model):
         return Result(ok=result.ok, data=list(result.data), error=Problem.of(result.failure), ops=ops or None)
 
 
-class Pin(Model):
-    """A pin of a design that runs on a board without hardware."""
-
-    name: str = Field(
-        description="`tx`, `rx`, `led0`, `button0`, `switch0` ..., or as the package calls it", examples=["led0"]
-    )
-    pin: str = Field(description="as the package calls it", examples=["B2"])
-    way: str = Field(description="`in` or `out` of the chip")
-    level: int = Field(description="0 or 1")
-
-
-class SignalShape(Model):
-    """Something that can be recorded."""
-
-    name: str = Field(description="as `capture` takes it", examples=["count"])
-    bits: int = Field(description="how wide it is")
-
-
-class PinLevels(Model):
-    """Levels to set."""
-
-    model_config = ConfigDict(frozen=True, json_schema_extra={"examples": [{"pins": {"button0": 1}}]})
-
-    pins: dict[str, Annotated[StrictInt, Field(ge=0, le=1)]] = Field(
-        description="by name or pin; inputs of the design other than rx and clk", max_length=64
-    )
-
-
-class TriggerBody(Model):
-    """Where a recording starts."""
-
-    signal: str = Field(max_length=100)
-    level: StrictInt = Field(
-        ge=0, lt=1 << 63, description="when the signal changes to this: 0 or 1, or a number for one of several bits"
-    )
-
-
-class CaptureBody(Model):
-    """What to record."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        json_schema_extra={
-            "examples": [{"cycles": 400, "signals": ["rx", "tx"], "trigger": {"signal": "tx", "level": 0}}]
-        },
-    )
-
-    cycles: StrictInt = Field(ge=1, le=100_000, description="of the board's clock")
-    signals: list[Annotated[str, Field(max_length=100)]] = Field(
-        default_factory=list,
-        max_length=256,
-        description="as `GET .../signals` names them: pins, the design's own signals, registers by their place such as "
-        "`R12C5 SLICEA register 0`; all pins if left out",
-    )
-    trigger: TriggerBody | None = Field(None, description="when to start; at once if left out")
-    wait_s: float = Field(5.0, ge=0, le=30, description="how long to wait for the trigger")
-
-
-class NewKey(Model):
-    """Whose key to issue."""
-
-    model_config = ConfigDict(frozen=True, json_schema_extra={"examples": [{"owner": "ada", "label": "laptop"}]})
-
-    owner: str = Field(pattern=OWNER, description="on whose behalf the key acts")
-    role: Role = Field(Role.MEMBER, description="an admin's key also manages keys and acts for anyone")
-    label: str = Field("", max_length=100, pattern=PRINTABLE, description="to recognise the key by")
-    scopes: list[Scope] | None = Field(None, description="what it is good for; left out: everything its role allows")
-    team: str | None = Field(None, pattern=OWNER, description="whose jobs its owner may read beside the own ones")
-    expires_at: AwareDatetime | None = Field(None, description="when it stops working; left out: never")
-
-    @field_validator("expires_at")
-    @classmethod
-    def _in_utc(cls, value: datetime | None) -> datetime | None:
-        """In UTC: Postgres refuses offsets of 16 hours and more, which ISO 8601 allows."""
-        if value is None:
-            return None
-        try:
-            return value.astimezone(UTC)
-        except OverflowError:
-            raise ValueError("it lies beyond the years 1 to 9999 in UTC") from None
-
-    def wish(self) -> KeyWish:
-        """For the use case."""
-        return KeyWish(
-            owner=self.owner,
-            role=self.role,
-            label=self.label,
-            scopes=None if self.scopes is None else tuple(sorted(set(self.scopes))),
-            team=self.team,
-            expires_at=self.expires_at,
-        )
-
-
-class IssuedKey(Model):
-    """A new key, shown this once."""
-
-    api_key: str
-    key_id: UUID
-    owner: str
-    role: Role
-    label: str
-    scopes: list[Scope]
-    team: str | None
-    expires_at: datetime | None
-
-    @staticmethod
-    def of(issued: IssuedKeyValue) -> IssuedKey:
-        """From the use case."""
-        wish = issued.wish
-        return IssuedKey(
-            api_key=issued.secret,
-            key_id=issued.key_id,
-            owner=wish.owner,
-            role=wish.role,
-            label=wish.label,
-            scopes=sorted(wish.granted),
-            team=wish.team,
-            expires_at=wish.expires_at,
-        )
-
-
-class LoggedIn(Model):
-    """A key got by logging in, shown this once."""
-
-    api_key: str
-    github_username: str
-    owner: str
-    expires_at: datetime | None
-
-
-class Key(Model):
-    """A key, without the key."""
-
-    key_id: UUID
-    owner: str
-    role: Role
-    label: str
-    scopes: list[Scope]
-    team: str | None
-    created_at: datetime | None
-    expires_at: datetime | None
-    last_used_at: datetime | None = Field(description="to within a few seconds")
-    rotated_until: datetime | None = Field(description="until when the secret before the last rotation works")
-    revoked_at: datetime | None
-
-    @staticmethod
-    def of(key: KeyView) -> Key:
-        """From the ledger's view."""
-        return Key(
-            key_id=key.key_id,
-            owner=key.owner,
-            role=key.role,
-            label=key.label,
-            scopes=sorted(key.scopes),
-            team=key.team,
-            created_at=key.created_at,
-            expires_at=key.expires_at,
-            last_used_at=key.last_used_at,
-            rotated_until=key.previous_until,
-            revoked_at=key.revoked_at,
-        )
-
-
 class Event(Model):
     """Something that happened."""
 
@@ -515,60 +350,3 @@ class Events(Model):
     def of(events: list[EventView], after: int) -> Events:
         """From the ledger."""
         return Events(events=[Event.of(event) for event in events], next_after=events[-1].position if events else after)
-
-
-class LatencyTimer(Model):
-    """A USB serial adapter's latency timer."""
-
-    found_ms: int
-    now_ms: int
-    problem: str = Field(description="why it is still long, empty if it is not")
-
-
-class LinkDevice(Model):
-    """What the running bitstream told in its answer to hello."""
-
-    build_id: int
-    clk_hz: int
-    bus_timeout_cycles: int
-    divider: int = Field(description="clock cycles a serial bit")
-    address_bits: int
-    data_bits: int
-    receive_ring_bytes: int
-    reply_ring_bytes: int
-    window: int
-
-
-class LinkCounters(Model):
-    """Totals of a board's line since its agent started."""
-
-    frames: int
-    operations: int
-    retries: int = Field(description="requests that were sent again")
-    crc_failures: int = Field(description="damaged frames that arrived")
-    naks: int = Field(description="times the board told that it missed a request")
-    stale: int
-    protocol_faults: int
-    resyncs: int = Field(description="sessions begun, openings included")
-    timeouts: int
-    bytes_sent: int
-    bytes_received: int
-    bytes_dropped: int
-    round_trip: list[int] = Field(description="histogram; bucket n: 2^(n-1) up to 2^n microseconds")
-
-
-class BoardLink(Model):
-    """How a board's serial line does."""
-
-    open: bool
-    in_step: bool = Field(description="nothing is unanswered")
-    device: LinkDevice | None
-    line_baud: int | None
-    latency_timer: LatencyTimer | None
-    counters: LinkCounters
-
-
-class GithubToken(Model):
-    """What the reference's login sends."""
-
-    github_token: str = Field(min_length=1, max_length=512)
