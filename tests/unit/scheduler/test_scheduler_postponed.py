@@ -6,8 +6,8 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from test_scheduler_leases import ManualClock
-from test_scheduler_stages import Rig
+from scheduler_fakes import ManualClock
+from scheduler_rig import Rig
 
 from lutlab_events import verification as v
 from lutlab_events.work import StageWork

@@ -12,8 +12,7 @@ from uuid import UUID
 import msgspec
 import pytest
 import scheduler_given as g
-from test_scheduler_leases import MemoryArchive, MemoryBlobs
-from test_scheduler_writer import CountingStore, ManualClock, envelope
+from scheduler_fakes import CountingStore, ManualClock, MemoryArchive, MemoryBlobs, envelope
 
 from lutlab_events import commands as c
 from lutlab_events import verification as v
