@@ -161,6 +161,7 @@ async def serve_command(settings: Settings) -> int:
 
 
 async def serve(nc: Client, room: Room, settings: Settings, stop: asyncio.Event, bases_wanted: asyncio.Event) -> None:
+    """Take work until `stop` is set; the work in hand then goes back. `bases_wanted`: NATS may have lost the bases."""
     clock, ids = SystemClock(), RandomIds()
     builder_id = f"{settings.id}-{ids.new().hex[:8]}"
     sender = CommandClient(nc, site=settings.site, actor=f"builder:{builder_id}", clock=clock, ids=ids)
