@@ -12,8 +12,7 @@ from lutlab_api.app.artifacts import Artifact as ArtifactValue
 from lutlab_api.app.audit import AuditRow
 from lutlab_api.app.keys import RotatedKey as RotatedKeyValue
 from lutlab_api.domain.views import AgentView, JobView
-from lutlab_api.web.models import Fpga, Job, Model, Session
-from lutlab_api.web.models_keys import Key, NewKey
+from lutlab_api.web.models import Fpga, Job, Key, Model, NewKey, Session
 from lutlab_api.web.paging import Page, Strict
 from lutlab_events.busmsg import BridgeWay as BridgeWayValue
 from lutlab_events.values import JobStatus

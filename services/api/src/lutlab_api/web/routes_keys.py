@@ -10,7 +10,7 @@ from lutlab_api.domain.errors import Code
 from lutlab_api.web.asked import Api, Asked, IdempotencyKey, Secret, address_of
 from lutlab_api.web.asked import Key as Caller
 from lutlab_api.web.documented import ANY, ASK, errors
-from lutlab_api.web.models_keys import GithubToken, IssuedKey, Key, LoggedIn, NewKey
+from lutlab_api.web.models import GithubToken, IssuedKey, Key, LoggedIn, NewKey
 from lutlab_events.rejections import Rejection
 
 ISSUE = (

@@ -12,7 +12,7 @@ from lutlab_api.domain.views import Caller as CallerView
 from lutlab_api.web.asked import Api, Asked, Secret
 from lutlab_api.web.asked import Key as Caller
 from lutlab_api.web.documented import ASK, errors_v1
-from lutlab_api.web.models_keys import IssuedKey, Key
+from lutlab_api.web.models import IssuedKey, Key
 from lutlab_api.web.models_v1 import Keys, NewKeyV1, RotatedKey, Rotation
 from lutlab_api.web.paging import PageQuery, page_of
 from lutlab_api.web.routes_keys import ISSUE
