@@ -75,6 +75,7 @@ async def create(new: NewProject, api: Api, asked: Submitting) -> Project:
 async def list_projects(api: Api, caller: Reading, query: Annotated[ProjectsQuery, Query()]) -> Projects:
     """Your projects."""
     wanted = ProjectFilter(
+        owner=caller.owner,
         limit=query.per_page,
         offset=query.offset,
         status=None if query.status is None else ProjectStatus(query.status),
