@@ -24,9 +24,9 @@ from lutlab_events.designs import (
     ZIP_FILES_MAX,
     ZIP_NAME,
 )
+from lutlab_events.values import LABEL
 
 SUFFIXES = (".py", ".v", ".zip")
-LABEL = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 LABELS_MAX = 16
 PRIORITY_MIN, PRIORITY_MAX = -10, 10
 PROFILE = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
