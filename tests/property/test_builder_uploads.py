@@ -11,9 +11,9 @@ from pathlib import PurePosixPath
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lutlab_builder.domain import bundle
 from lutlab_builder.domain.bundle import Bundle, read_upload
 from lutlab_builder.domain.errors import BuildFailure
+from lutlab_events.designs import ZIP_EXPANDED_BYTES_MAX, ZIP_FILES_MAX, ZIP_NAME
 
 
 def _zip(files: list[tuple[str, bytes]], manifest: object) -> bytes:
@@ -43,10 +43,10 @@ def check(filename: str, data: bytes) -> Bundle | None:
     paths = [file.path for file in found.files]
     assert found.entrypoint in paths
     assert set(found.verilog_sources) <= set(paths)
-    assert len({path.lower() for path in paths}) == len(paths) <= bundle.FILES_MAX
-    assert sum(len(file.data) for file in found.files) <= bundle.EXPANDED_BYTES_MAX
+    assert len({path.lower() for path in paths}) == len(paths) <= ZIP_FILES_MAX
+    assert sum(len(file.data) for file in found.files) <= ZIP_EXPANDED_BYTES_MAX
     for path in paths:
-        assert bundle.NAME.fullmatch(path)
+        assert ZIP_NAME.fullmatch(path)
         assert not path.startswith("/")
         assert ".." not in PurePosixPath(path).parts
     return found

@@ -7,8 +7,8 @@ import json
 from uuid import uuid4
 
 import pytest
+from builder_scheduler import SITE, Scheduler, running_builder
 from nats.aio.client import Client
-from test_builder_nats import SITE, Scheduler, nc, running_builder, scheduler  # noqa: F401 - fixtures
 
 from lutlab_builder import __main__ as builder_main
 from lutlab_builder.__main__ import Room
@@ -63,8 +63,8 @@ async def order(lab: Scheduler, stage: str) -> StageWork:
 
 
 async def test_a_stage_is_carried_out_and_another_one_cancelled(
-    scheduler: Scheduler,  # noqa: F811
-    nc: Client,  # noqa: F811
+    scheduler: Scheduler,
+    nc: Client,
     nats_url: str,
     room: Room,
     settings: Settings,

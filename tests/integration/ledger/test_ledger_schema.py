@@ -8,17 +8,20 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from lutlab_ledger.migrate import async_url, migrate
+from lutlab_ledger.migrate import migrate
 from lutlab_ledger.tables import metadata
 
 INSERT = """
 insert into events values (1, gen_random_uuid(), 'board-0', 1, 'board.reset.v1', '{}', gen_random_uuid(),
   gen_random_uuid(), 'test', 'main', now(), '\\x00')
 """
+RELATIONS = (
+    "select oid, relname, relnatts, relchecks from pg_class where relnamespace = 'public'::regnamespace order by 1"
+)
 
 
 async def test_migrations_make_the_declared_tables(postgres_url: str) -> None:
-    engine = create_async_engine(async_url(postgres_url))
+    engine = create_async_engine(postgres_url.replace("postgresql://", "postgresql+asyncpg://"))
     async with engine.connect() as connection:
         differences = await connection.run_sync(lambda c: compare_metadata(MigrationContext.configure(c), metadata))
     await engine.dispose()
@@ -27,7 +30,13 @@ async def test_migrations_make_the_declared_tables(postgres_url: str) -> None:
 
 
 async def test_migrating_again_changes_nothing(postgres_url: str) -> None:
-    await migrate(postgres_url)
+    connection = await asyncpg.connect(postgres_url)
+    try:
+        before = await connection.fetch(RELATIONS)
+        await migrate(postgres_url)
+        assert before and await connection.fetch(RELATIONS) == before
+    finally:
+        await connection.close()
 
 
 @pytest.mark.parametrize(

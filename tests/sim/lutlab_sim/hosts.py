@@ -20,6 +20,7 @@ from lutlab_builder.app.ports import Stage
 from lutlab_builder.domain.errors import BuildFailure, Code
 from lutlab_events.ids import digest
 from lutlab_scheduler import __main__ as scheduler
+from lutlab_scheduler.adapters.gauges import Gauges
 from lutlab_scheduler.settings import Settings
 from lutlab_sim.boards import SimHost
 from lutlab_sim.loop import Process, SimClock, current
@@ -98,7 +99,8 @@ class SchedulerHost(Host):
         reconnected = asyncio.Event()
         client = self.connect(reconnected.set)
         settings: Settings = self.world.settings
-        await scheduler._terms(settings, SimClock(self.process), client, reconnected)  # type: ignore[arg-type]
+        around = scheduler.Around(client, reconnected, Gauges())  # type: ignore[arg-type]
+        await scheduler._terms(settings, SimClock(self.process), around)
 
 
 def plant_ledger(database: SimDatabase) -> Callable[[str], Any]:

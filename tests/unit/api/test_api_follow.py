@@ -125,16 +125,24 @@ async def test_a_follower_hears_what_it_wants_whether_it_catches_up_or_not(
     await end([running])
 
 
+async def reads(source: FakeLogSource, more: int) -> None:
+    """Wait until the log was read so many times more."""
+    enough = source.reads + more
+    async with asyncio.timeout(5):
+        while source.reads < enough:  # noqa: ASYNC110 - there is no event for tests
+            await asyncio.sleep(0.001)
+
+
 async def test_following_outlives_a_database_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follow, "LOOK_EVERY_S", 0.01)
     source = FakeLogSource()
     follower = Follower(source, FakeChanges(), lambda e: b"")
     running = asyncio.create_task(follower.run())
     following = asyncio.create_task(collect(follower, 0, 3))
-    await asyncio.sleep(0.02)
+    await reads(source, 1)
     source.is_down = True
     source.events = [Followed(event(p), None) for p in range(1, 4)]
-    await asyncio.sleep(0.03)
+    await reads(source, 2)
     assert not following.done()
     source.is_down = False
     assert await asyncio.wait_for(following, 5) == [1, 2, 3]

@@ -15,6 +15,7 @@ from api_fakes import BOB, ROOT, Lab, board, error_of, job
 from lutlab_api.domain.errors import Invalid
 from lutlab_api.domain.upload import check_file
 from lutlab_events.commands import CancelJob, ReleaseSession, ResetBoard, SubmitBuild
+from lutlab_events.designs import SOURCE_BYTES_MAX
 from lutlab_events.ids import digest
 from lutlab_events.rejections import Rejection
 
@@ -154,6 +155,13 @@ async def test_bad_files(name: str, data: bytes, status: int, code: str, word: s
 def test_zips_that_are_too_much(files: dict[str, bytes], word: str) -> None:
     with pytest.raises(Invalid, match=word):
         check_file("project.zip", zipped(files), 16 << 20)
+
+
+def test_a_source_is_no_larger_than_a_builder_takes() -> None:
+    check_file("design.v", b"/" * SOURCE_BYTES_MAX, 16 << 20)
+    with pytest.raises(Invalid) as refused:
+        check_file("design.v", b"/" * (SOURCE_BYTES_MAX + 1), 16 << 20)
+    assert refused.value.code == "file_too_large" and str(SOURCE_BYTES_MAX) in refused.value.message
 
 
 @pytest.mark.parametrize("name", ["a\x01b.py", "a\x00.py", "a\udc80.py", "a\nb.py"])

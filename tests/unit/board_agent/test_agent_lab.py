@@ -89,6 +89,10 @@ def test_both_kinds_of_cable() -> None:
     ("old", "new", "line", "words"),
     [
         ('labels = ["fast", "fan"]', 'lables = ["fast"]', 4, ["unknown field `lables`"]),
+        ('"fan"]', '"two fans"]', 4, ["bench-0", "no job can ask for 'two fans'"]),
+        ('"fan"]', '"a,b"]', 4, ["no job can ask for 'a,b'"]),
+        ('"fan"]', '""]', 4, ["no job can ask for ''"]),
+        ('["fast", "fan"]', str([f"l{i}" for i in range(33)]), 4, ["33 labels", "at most 32"]),
         ("port = 3721", "prot = 3721", 8, ["unknown field `prot`"]),
         ("port = 3721", 'port = "3721"', 8, ["Expected `int`, got `str`", "board[0].cable.port"]),
         ("port = 3721", "port = 70000", 8, ["bench-0", "70000 is no TCP port"]),

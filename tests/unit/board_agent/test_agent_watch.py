@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from agent_rig import ALICE, Rig, rig
 
 from lutlab_board_agent.app import bus_lane, watch_board
+from lutlab_board_agent.domain.errors import SerialUnavailable
+from lutlab_board_agent.fake import FakeLine
 from lutlab_bus import Read
 from lutlab_bus.fake import FakeBridge
 from lutlab_events.busmsg import BusStatus, BusVerb
@@ -147,7 +150,7 @@ async def test_a_new_board_that_appears_registers_the_agent_again() -> None:
         assert isinstance(register, RegisterAgent) and len(register.boards) == 1
 
 
-async def test_a_line_in_use_is_tried_again_then_reported_as_it_is() -> None:
+async def test_a_line_in_use_is_tried_again_then_reported_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     async with rig() as r:
         await serving(r)
         bridge = r.board.bridge
@@ -155,7 +158,19 @@ async def test_a_line_in_use_is_tried_again_then_reported_as_it_is() -> None:
         await sent(r, 1)
         r.board.bridge, r.board.present = bridge, True
         r.board.line = other = await r.host.open("/dev/fake0", 1, lambda: None)
-        await asyncio.sleep(0.05)
+        refused = asyncio.Event()
+        open_line = r.host.open
+
+        async def observed(path: str, baud: int, on_gone: Callable[[], None]) -> FakeLine:
+            try:
+                return await open_line(path, baud, on_gone)
+            except SerialUnavailable:
+                refused.set()
+                raise
+
+        monkeypatch.setattr(r.host, "open", observed)
+        async with asyncio.timeout(5):
+            await refused.wait()
         other.close()
         _, found = await sent(r, 2)
         assert isinstance(found, ReportBoardFound) and found.report.running_build_id == 0xABC

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from lutlab_builder.domain import bundle
 from lutlab_builder.domain.bundle import Language, read_upload
 from lutlab_builder.domain.errors import BuildFailure, Code
+from lutlab_events.designs import SOURCE_BYTES_MAX, ZIP_BYTES_MAX, ZIP_FILES_MAX
 
 MANIFEST = {"version": 1, "entrypoint": "design.v", "verilog_sources": ["rtl/a.v"]}
 FILES = {
@@ -62,9 +62,9 @@ def test_a_name_the_tools_could_stumble_over_is_replaced() -> None:
         ("design.vhd", b"entity e is", Code.UNSUPPORTED_SUFFIX),
         ("design.py", b"\xff\xfe", Code.NOT_TEXT),
         ("design.py", b"x = 1\0", Code.NOT_TEXT),
-        ("design.py", b"#" * (bundle.SINGLE_BYTES_MAX + 1), Code.SOURCE_TOO_LARGE),
+        ("design.py", b"#" * (SOURCE_BYTES_MAX + 1), Code.SOURCE_TOO_LARGE),
         ("project.zip", b"PK not a zip", Code.BAD_ZIP),
-        ("project.zip", b"\0" * (bundle.ZIP_BYTES_MAX + 1), Code.ZIP_TOO_LARGE),
+        ("project.zip", b"\0" * (ZIP_BYTES_MAX + 1), Code.ZIP_TOO_LARGE),
     ],
 )
 def test_bad_uploads_are_refused(filename: str, data: bytes, code: Code) -> None:
@@ -126,15 +126,15 @@ def test_a_file_cannot_be_a_folder_too() -> None:
 
 
 def test_too_many_files() -> None:
-    many = {f"rtl/f{i}.v": b"// x" for i in range(bundle.FILES_MAX)}
+    many = {f"rtl/f{i}.v": b"// x" for i in range(ZIP_FILES_MAX)}
     failure = refused("p.zip", make_zip({**FILES, **many}))
     assert failure.code is Code.ZIP_TOO_MANY_FILES
-    assert str(bundle.FILES_MAX) in failure.message
+    assert str(ZIP_FILES_MAX) in failure.message
 
 
 def test_a_zip_bomb_stops_inflating_at_the_limit() -> None:
     bomb = make_zip({**FILES, "rtl/bomb.hex": b"0" * (64 << 20)})
-    assert len(bomb) < bundle.ZIP_BYTES_MAX
+    assert len(bomb) < ZIP_BYTES_MAX
     assert refused("p.zip", bomb).code is Code.ZIP_EXPANDS_TOO_LARGE
 
 

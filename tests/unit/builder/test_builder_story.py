@@ -20,6 +20,7 @@ from lutlab_builder.domain.bundle import BASE_BUNDLE
 from lutlab_builder.domain.errors import BuildFailure, Code
 from lutlab_builder.domain.plan import Plan
 from lutlab_builder.domain.request import BuildRequest, Options
+from lutlab_events.designs import BUILD_STAGES
 from lutlab_events.values import BitstreamRef
 from lutlab_events.work import BuildWork
 
@@ -267,3 +268,7 @@ async def test_a_bitstream_without_room_fails_the_build_by_name() -> None:
     with pytest.raises(BuildFailure, match="transit_full"):
         await service(FakeBuilder(), world, heard).provide_base("lfe5u-25f", story)
     await story.abandon()
+
+
+def test_stages_have_the_names_that_everybody_knows() -> None:
+    assert tuple(Stage) == BUILD_STAGES

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import Any
 
 import pytest
-from test_scheduler_leases import ManualClock
-from test_scheduler_stages import Rig
+from scheduler_fakes import ManualClock
+from scheduler_rig import Rig
 
 from lutlab_events import verification as v
 from lutlab_events.work import StageWork
@@ -55,10 +54,10 @@ async def test_what_waits_is_sent_in_its_order_when_there_is_room() -> None:
     assert line.owed == [1, 1, 1], "remembered before the work behind it is looked at"
     line.room = 2
     await line.postponed.look()
-    assert (line.sent, len(line.postponed), line.owed[-1]) == (["a", "b"], 1, 1)
+    assert (line.sent, line.postponed.waiting, line.owed[-1]) == (["a", "b"], 1, 1)
     line.room = 1
     await line.postponed.look()
-    assert (line.sent, len(line.postponed), line.owed[-1]) == (["a", "b", "c"], 0, 0)
+    assert (line.sent, line.postponed.waiting, line.owed[-1]) == (["a", "b", "c"], 0, 0)
 
 
 async def test_what_waits_too_long_is_given_up_and_asking_again_does_not_begin_anew() -> None:
@@ -71,7 +70,7 @@ async def test_what_waits_too_long_is_given_up_and_asking_again_does_not_begin_a
     assert not line.given_up
     line.clock.advance(30)
     await line.postponed.look()
-    assert (line.given_up, len(line.postponed), line.owed[-1]) == (["a"], 1, 1)
+    assert (line.given_up, line.postponed.waiting, line.owed[-1]) == (["a"], 1, 1)
 
 
 async def test_room_is_made_while_anything_waits_and_only_then(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,13 +92,8 @@ async def test_room_is_made_while_anything_waits_and_only_then(monkeypatch: pyte
 
 
 async def test_a_stage_without_room_waits_and_is_given_up_with_its_own_code() -> None:
-    rig, line = Rig("cd" * 32, "file"), Line()
-    told: list[str] = []
-
-    async def tell(job: Any, text: str) -> None:
-        told.append(text)
-
-    rig.dispatcher._postponed, rig.dispatcher._tell = line.postponed, tell
+    line = Line()
+    rig = Rig("cd" * 32, "file", postponed=line.postponed)
     put, full = rig.blobs.put, True
 
     async def refuse(data: bytes) -> None:
@@ -109,19 +103,19 @@ async def test_a_stage_without_room_waits_and_is_given_up_with_its_own_code() ->
 
     rig.blobs.put = refuse  # type: ignore[method-assign]
     assert not await rig.follow()
-    assert len(line.postponed) == 1 and "no room" in told[0]
+    assert line.postponed.waiting == 1 and "no room" in rig.told[0]
     line.clock.advance(3600)
     await line.postponed.look()
     (due,) = rig.inside.due
     assert isinstance(due.command, v.ReportStageCompleted)
     assert (due.command.stage, due.command.outcome.code) == ("lint", "transit_full")
-    assert not len(line.postponed)
+    assert not line.postponed.waiting
     rig.lab.ended("lint", due.command.outcome)
     assert not await rig.follow()
     line.clock.advance(60)
     await line.postponed.look()
-    assert len(line.postponed) == 1, "the next stage waits for itself"
+    assert line.postponed.waiting == 1, "the next stage waits for itself"
     full = False
     await line.postponed.look()
     (sent,) = [work for _, work in rig.bus.work if isinstance(work, StageWork)]
-    assert sent.stage == "formal" and not len(line.postponed)
+    assert sent.stage == "formal" and not line.postponed.waiting

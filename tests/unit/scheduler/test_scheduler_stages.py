@@ -2,83 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from test_scheduler_leases import MemoryArchive, MemoryBlobs
-from test_scheduler_verification import JOB, Lab
+from scheduler_fakes import MemoryArchive, MemoryBlobs
+from scheduler_rig import Rig
+from scheduler_verification_lab import JOB, Lab
 
 from lutlab_events import verification as v
 from lutlab_events.envelope import CommandEnvelope
 from lutlab_events.ids import derived
-from lutlab_events.work import BuildCancelled, Control, StageWork, Work
-from lutlab_scheduler.app.dispatch import Carrier, Dispatcher
+from lutlab_events.work import BuildCancelled
+from lutlab_scheduler.app.carrier import Carrier
 from lutlab_scheduler.app.intake import Intake
-from lutlab_scheduler.domain.policies import Due
 
 ARTIFACT = v.ArtifactRef(name="a", digest="artifact", size_bytes=1, media_type="text/plain")
-MANIFEST = json.dumps({"a.v": {"digest": "file", "size_bytes": 1}})
-
-
-class Bus:
-    """Remembers what is sent."""
-
-    def __init__(self) -> None:
-        self.work: list[tuple[str, Work]] = []
-        self.control_: list[Control] = []
-
-    async def publish_work(self, subject: str, message_id: str, work: Work) -> None:
-        self.work.append((message_id, work))
-
-    async def control(self, subject: str, message: Control) -> None:
-        self.control_.append(message)
-
-
-class Archive(MemoryArchive):
-    """Whose file sets are JSON."""
-
-    async def get(self, digest: str) -> bytes:
-        await super().get(digest)
-        return MANIFEST.encode() if digest == "cd" * 32 else digest.encode()
-
-
-class Blobs(MemoryBlobs):
-    """Whose file sets are JSON."""
-
-    async def put(self, data: bytes) -> None:
-        self.digests.add("cd" * 32 if data.startswith(b"{") else data.decode())
-
-
-class Inside:
-    """Remembers what the scheduler asks of itself."""
-
-    def __init__(self) -> None:
-        self.due: list[Due] = []
-
-    async def carry_out(self, due: Due) -> None:
-        self.due.append(due)
-
-
-class Rig:
-    def __init__(self, *archived: str) -> None:
-        self.lab = Lab().with_project().with_job("lint", "formal")
-        self.bus, self.inside = Bus(), Inside()
-        self.archive, self.blobs = Archive(*archived), Blobs()
-        self.carrier = Carrier(self.archive, self.blobs)
-        parts: dict[str, Any] = {"bus": self.bus, "carrier": self.carrier, "inside": self.inside}
-        self.dispatcher = Dispatcher(world=self.lab.world, rules=self.lab.rules, **parts)
-        self.read = 0
-
-    async def follow(self) -> Sequence[StageWork]:
-        """Let the dispatcher see what happened since; the work it sent."""
-        before = len(self.bus.work)
-        for envelope in self.lab.log[self.read :]:
-            await self.dispatcher.on_event(envelope)
-        self.read = len(self.lab.log)
-        return [work for _, work in self.bus.work[before:] if isinstance(work, StageWork)]
 
 
 async def test_each_stage_is_sent_when_the_one_before_has_its_outcome_and_its_files_travel_first() -> None:

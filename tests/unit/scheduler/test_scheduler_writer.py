@@ -5,65 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 import scheduler_given as g
+from scheduler_fakes import CountingStore, ManualClock, envelope
 
 from lutlab_events import commands as c
-from lutlab_events.envelope import Answer, CommandEnvelope
+from lutlab_events.envelope import Answer
 from lutlab_events.ids import derived
-from lutlab_scheduler.adapters.memory import MemoryDatabase, MemoryStore
+from lutlab_scheduler.adapters.memory import MemoryDatabase
 from lutlab_scheduler.app import handlers
-from lutlab_scheduler.app.ports import AppendConflict, Batch, Head, StoreUnavailable, Unstorable
+from lutlab_scheduler.app.ports import AppendConflict, Batch, Head, StoreUnavailable
 from lutlab_scheduler.app.tail import Tail
 from lutlab_scheduler.app.writer import Ticket, Undecidable, Writer, recover
-
-
-class ManualClock:
-    def __init__(self) -> None:
-        self.time = g.T0
-
-    def now(self) -> datetime:
-        return self.time
-
-
-class CountingStore(MemoryStore):
-    """Counts batches, and refuses what it is told to."""
-
-    def __init__(self, database: MemoryDatabase) -> None:
-        super().__init__(database)
-        self.batches: list[Batch] = []
-        self.poison: set[UUID] = set()
-        self.broken: Exception | None = None
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.appending = asyncio.Event()
-
-    async def append(self, batch: Batch, head: Head) -> Head:
-        self.appending.set()
-        await self.gate.wait()
-        if self.broken is not None:
-            raise self.broken
-        if any(command.envelope.command_id in self.poison for command in batch.commands):
-            raise Unstorable("nul character")
-        self.batches.append(batch)
-        return await super().append(batch, head)
-
-
-def envelope(body: c.Command, name: str, fingerprint: str = "") -> CommandEnvelope:
-    ident = derived(name)
-    return CommandEnvelope(
-        command_id=ident,
-        body=body,
-        actor="ada",
-        site="main",
-        correlation_id=ident,
-        issued_at=g.T0,
-        fingerprint=fingerprint,
-    )
 
 
 class Bench:
@@ -179,7 +136,7 @@ async def test_readers_see_only_what_is_committed() -> None:
     async with bench() as b:
         b.store.gate.clear()
         ticket = await b.submit(build(g.JOB), "submit")
-        await asyncio.sleep(0.01)
+        await b.store.appending.wait()
         assert b.writer.world.job(g.JOB) is None and b.tail.position == 0
         b.store.gate.set()
         await ticket.done

@@ -133,7 +133,7 @@ class Audit:
 
 
 def pretty(value: Any) -> str:
-    """A value as indented JSON."""
+    """A value as indented JSON. Raises: LutlabError."""
     try:
         return json.dumps(value, indent=2, ensure_ascii=False)
     except TypeError as error:

@@ -71,7 +71,7 @@ def fresh_source(path: Path) -> tuple[str, bytes]:
 
 
 def build_both(lab: Client, examples: Path, console: Console) -> tuple[Placed, Placed]:
-    """Submit both designs, follow them live, show their reports."""
+    """Submit both designs, follow them live, show their reports. Raises: DemoFailed."""
     names = (ECHO, COUNTER)
     ids = [lab.submit(fresh_source(examples / name)).job_id for name in names]
     for name, job_id in zip(names, ids, strict=True):
@@ -156,7 +156,10 @@ def _singles_per_second(stream: BoardStream) -> float:
 
 
 def check_counter(lab: Client, counter: Placed, console: Console) -> None:
-    """Let the counter run, see that it counts to its limit and starts again, and that it stops when told."""
+    """Let the counter run, see that it counts to its limit and starts again, and that it stops when told.
+
+    Raises: DemoFailed.
+    """
     with lab.stream(counter.board) as stream:
         stream.write(CONTROL, [CLEAR])
         stream.write(LIMIT, [COUNTER_LIMIT])

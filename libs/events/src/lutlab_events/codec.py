@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 import msgspec
 
 from lutlab_events.envelope import Answer, CommandEnvelope, EventEnvelope, Recorded
 from lutlab_events.events import Event
 from lutlab_events.work import AgentHeartbeat, BuilderHeartbeat, Control, LogChunk, StageProgress, Work
-
-T = TypeVar("T")
 
 
 class Undecodable(ValueError):

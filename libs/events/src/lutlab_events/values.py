@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Any
 
 import msgspec
 
 Json = dict[str, Any]
+
+LABEL = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+"""A label of a board, which jobs can ask for."""
 
 
 class Frozen(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -18,7 +18,6 @@ SECRET_BYTES_MIN = 16
 KEY_BYTES_MIN = 24
 """Of base64 after `whsec_`, as Standard Webhooks has it."""
 SECRET_BYTES_MAX = 128
-NEW_SECRET_BYTES = 32
 
 
 class SecretRefused(ValueError):
@@ -88,7 +87,7 @@ def signatures(message_id: str, timestamp_s: int, body: bytes, secrets: Iterable
     """The headers that prove where a message comes from.
 
     `webhook-signature` has one `v1` signature for each secret, newest first (Standard Webhooks 1.0);
-    `X-OpenForge-Signature` is the newest's `sha256=` HMAC over the body, for receivers made for the seed.
+    `X-OpenForge-Signature` is the newest's `sha256=` HMAC over the body, for receivers made for the reference system.
     """
     keys = list(secrets)
     content = f"{message_id}.{timestamp_s}.".encode() + body

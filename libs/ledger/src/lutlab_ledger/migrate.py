@@ -16,11 +16,6 @@ MIGRATION_LOCK = 0x6C75746C
 """Advisory lock key held while migrating."""
 
 
-def async_url(database_url: str) -> str:
-    """The URL in SQLAlchemy's asyncpg form; without libpq's parameters such as `sslmode`, see `migrate`."""
-    return database_url.replace("postgresql://", "postgresql+asyncpg://", 1)
-
-
 def config() -> Config:
     """Alembic's configuration, pointing at the migrations inside this package."""
     cfg = Config()

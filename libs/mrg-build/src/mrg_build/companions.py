@@ -7,8 +7,9 @@ import json
 import zipfile
 from pathlib import Path
 
+from lutlab_events.designs import ZIP_FILES_MAX
+
 SUFFIXES = frozenset({".py", ".v", ".vh", ".mem", ".hex"})
-FILES_MAX = 128
 LOOKED_AT_MAX = 2000
 FILE_BYTES_MAX = 4 << 20
 
@@ -38,7 +39,7 @@ def _companions(design: Path) -> list[Path]:
     while texts:
         text = texts.pop()
         for path in candidates:
-            if path in found or len(found) >= FILES_MAX - 1 or not _is_named(path, text):
+            if path in found or len(found) >= ZIP_FILES_MAX - 1 or not _is_named(path, text):
                 continue
             found.append(path)
             texts.append(path.read_text(encoding="utf-8", errors="replace"))

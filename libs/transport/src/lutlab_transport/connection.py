@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
 import nats
+import nats.errors
 import structlog
 from nats.aio.client import Client
 
@@ -13,6 +15,8 @@ log = structlog.get_logger(__name__)
 
 RECONNECT_WAIT_S = 0.25
 CONNECT_TIMEOUT_S = 5
+CONNECT_WAITS_S = (0.25, 0.5, 1.0, 2.0, 5.0)
+"""Between attempts at a first connection, where a server is there but does not let us in."""
 PENDING_BYTES_MAX = 64 << 20
 
 
@@ -30,7 +34,9 @@ async def connect(
     inbox: str = "_INBOX",
     reconnected: Callable[[], None] | None = None,
 ) -> Client:
-    """A client that reconnects for ever; published messages are buffered up to `PENDING_BYTES_MAX` meanwhile.
+    """A client, however long it takes; cancel it to give up.
+
+    It reconnects for ever; published messages are buffered up to `PENDING_BYTES_MAX` meanwhile.
 
     Args:
         url: `nats://host:port`, or several separated by commas.
@@ -40,9 +46,6 @@ async def connect(
         inbox: prefix of this client's reply subjects; a server that keeps clients apart asks for an own one
             (`lutlab_events.subjects.inbox`).
         reconnected: called after each reconnection; the server may be another one, or wiped.
-
-    Raises:
-        nats.errors.NoServersError, OSError: no server answers at the first attempt.
     """
 
     async def on_error(error: Exception) -> None:
@@ -56,20 +59,29 @@ async def connect(
         if reconnected is not None:
             reconnected()
 
-    return await nats.connect(
-        servers=[u.strip() for u in url.split(",")],
-        name=name,
-        connect_timeout=CONNECT_TIMEOUT_S,
-        reconnect_time_wait=RECONNECT_WAIT_S,
-        max_reconnect_attempts=-1,
-        pending_size=PENDING_BYTES_MAX,
-        nkeys_seed=str(nkey_seed_file) if nkey_seed_file else None,
-        token=token,
-        inbox_prefix=inbox,
-        error_cb=on_error,
-        disconnected_cb=on_disconnect,
-        reconnected_cb=on_reconnect,
-    )
+    attempt = 0
+    while True:
+        try:
+            # While nobody listens there, this tries for ever by itself; what else is wrong comes out of it.
+            return await nats.connect(
+                servers=[u.strip() for u in url.split(",")],
+                name=name,
+                connect_timeout=CONNECT_TIMEOUT_S,
+                reconnect_time_wait=RECONNECT_WAIT_S,
+                max_reconnect_attempts=-1,
+                pending_size=PENDING_BYTES_MAX,
+                nkeys_seed=str(nkey_seed_file) if nkey_seed_file else None,
+                token=token,
+                inbox_prefix=inbox,
+                error_cb=on_error,
+                disconnected_cb=on_disconnect,
+                reconnected_cb=on_reconnect,
+            )
+        except (nats.errors.Error, OSError) as error:
+            wait_s = CONNECT_WAITS_S[min(attempt, len(CONNECT_WAITS_S) - 1)]
+            attempt += 1
+            log.warning("nats_awaited", server=public(url), error=repr(error), retry_in_s=wait_s)
+            await asyncio.sleep(wait_s)
 
 
 async def settled(client: Client) -> None:

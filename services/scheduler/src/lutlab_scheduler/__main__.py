@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import signal
 import sys
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-import nats.errors
 import structlog
 import uvloop
 from nats.aio.client import Client
@@ -28,7 +26,8 @@ from lutlab_scheduler.adapters.nats_link import POSTPONED, NatsLink
 from lutlab_scheduler.adapters.nats_sync import UnsafeSync
 from lutlab_scheduler.adapters.postgres import Leadership, Ledger, PostgresLetters
 from lutlab_scheduler.adapters.postgres_attic import PostgresAttic
-from lutlab_scheduler.app.dispatch import Carrier, Dispatcher
+from lutlab_scheduler.app.carrier import Carrier
+from lutlab_scheduler.app.dispatch import Dispatcher
 from lutlab_scheduler.app.housekeeping import keep_house
 from lutlab_scheduler.app.inside import Inside
 from lutlab_scheduler.app.intake import Intake
@@ -43,7 +42,8 @@ from lutlab_scheduler.app.writer import Writer, recover
 from lutlab_scheduler.collector import calm
 from lutlab_scheduler.settings import Settings
 from lutlab_transport.clock import SteadyClock
-from lutlab_transport.connection import connect, public
+from lutlab_transport.connection import connect
+from lutlab_transport.ending import until_signal
 from lutlab_transport.logging import setup_logging
 from lutlab_transport.metrics import serve_metrics
 from lutlab_transport.tracing import start_tracing, stop_tracing
@@ -67,39 +67,23 @@ async def serve(settings: Settings, clock: Clock | None = None) -> None:
     reconnected, gauges = asyncio.Event(), Gauges()
     stop_metrics = serve_metrics(settings.scheduler_metrics_port, gauges.read)
     try:
-        nc = await _connect(settings, reconnected)
+        nc = await connect(
+            settings.nats_url,
+            name="lutlab-scheduler",
+            nkey_seed_file=settings.nats_nkey_seed_file,
+            token=settings.nats_token,
+            reconnected=reconnected.set,
+        )
         try:
-            await _terms(settings, clock or SteadyClock(), nc, reconnected, gauges)
+            await _terms(settings, clock or SteadyClock(), Around(nc, reconnected, gauges))
         finally:
             await nc.close()
     finally:
         stop_metrics()
 
 
-async def _connect(settings: Settings, reconnected: asyncio.Event) -> Client:
-    """A NATS client, however long it takes."""
-    attempt = 0
-    while True:
-        try:
-            return await connect(
-                settings.nats_url,
-                name="lutlab-scheduler",
-                nkey_seed_file=settings.nats_nkey_seed_file,
-                token=settings.nats_token,
-                reconnected=reconnected.set,
-            )
-        except (nats.errors.Error, OSError, TimeoutError) as error:
-            wait_s = RETRY_WAITS_S[min(attempt, len(RETRY_WAITS_S) - 1)]
-            attempt += 1
-            log.warning("nats_awaited", server=public(settings.nats_url), error=repr(error), retry_in_s=wait_s)
-            await asyncio.sleep(wait_s)
-
-
-async def _terms(
-    settings: Settings, clock: Clock, nc: Client, reconnected: asyncio.Event, gauges: Gauges | None = None
-) -> None:
+async def _terms(settings: Settings, clock: Clock, around: Around) -> None:
     """One term of leadership after another; each begins with what the log says."""
-    around = Around(nc, reconnected, gauges or Gauges())
     ledger = Ledger(settings.database_url)
     attempt = 0
     while True:
@@ -197,17 +181,6 @@ async def _work(leadership: Leadership, writer: Writer, link: NatsLink, *keeping
             tasks.create_task(chore)
 
 
-async def _until_signal(settings: Settings) -> None:
-    task = asyncio.ensure_future(serve(settings))
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
-    try:
-        await task
-    except asyncio.CancelledError:
-        log.info("stopped")
-
-
 def _describe_settings() -> str:
     lines = ["settings (environment variables):"]
     for name, field in Settings.model_fields.items():
@@ -230,7 +203,7 @@ def main() -> None:
     refusal = ""
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_until_signal(settings))
+            runner.run(until_signal(serve(settings)))
     except* UnsafeSync as group:
         refusal = first_reason(group)
     finally:

@@ -9,7 +9,6 @@ import argparse
 import asyncio
 import contextlib
 import random
-import signal
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from pydantic import ValidationError
 from lutlab_hooks.addresses import networks
 from lutlab_hooks.secrets import Vault
 from lutlab_transport.clock import RandomIds, SystemClock
+from lutlab_transport.ending import until_signal
 from lutlab_transport.logging import setup_logging
 from lutlab_webhooks.adapters.http import HttpSender
 from lutlab_webhooks.adapters.metrics import serve_attempts
@@ -91,17 +91,6 @@ async def _deliver(courier: Courier, store: PostgresStore, link: NatsLink, setti
         await asyncio.gather(waking, return_exceptions=True)
 
 
-async def _until_signal(settings: Settings) -> None:
-    task = asyncio.ensure_future(serve(settings))
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
-    try:
-        await task
-    except asyncio.CancelledError:
-        log.info("stopped")
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line and deliver until SIGTERM or SIGINT."""
     fields = [
@@ -125,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"lutlab-webhooks: LUTLAB_WEBHOOKS_ALLOW_NETWORKS: {error}")
     setup_logging("webhooks", level=settings.log_level)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_until_signal(settings))
+        runner.run(until_signal(serve(settings)))
 
 
 if __name__ == "__main__":

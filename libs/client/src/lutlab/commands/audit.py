@@ -22,7 +22,6 @@ from lutlab_ledger.verify import Noted, verify
 from lutlab_stack.layout import Layout, default_data_dir
 
 EXIT_DAMAGED = 1
-EXIT_REPLAY_FAILED = 2
 REASON_CHARS_MAX = 80
 
 DatabaseUrl = Annotated[

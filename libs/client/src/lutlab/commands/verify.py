@@ -18,12 +18,13 @@ from lutlab.errors import LutlabError, Refused
 from lutlab.text import clock_time, or_dash, table
 from lutlab.verification import UPLOAD_BYTES_MAX, Project, VerificationJob
 from lutlab.verifying import show_results, watch
+from lutlab_verify.stage import Stage
 
 if TYPE_CHECKING:
     from lutlab_verify.project import Project as Checked
 
 EXIT_FAILED = 1
-STAGES = ("lint", "simulation", "formal", "crypto", "synthesis")
+STAGES = tuple(stage.value for stage in Stage)
 NAMES = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.+@=-]*")
 """Names of files and folders that a lab takes."""
 SUFFIXES = {"html": "html", "json": "json", "sarif": "sarif", "junit": "xml", "markdown": "md"}

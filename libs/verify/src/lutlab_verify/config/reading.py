@@ -126,13 +126,13 @@ def resolve(
     return Project(root, config, sources, testbenches, properties, tuple(dict.fromkeys(includes)))
 
 
-def constraint_files(project: Project, names: Collection[str] | None = None) -> tuple[str, ...]:
+def constraint_files(project: Project) -> tuple[str, ...]:
     """The constraint files that the configuration names, in its order."""
     config = project.config
     patterns = config.design.constraints
     if config.analysis is not None and config.analysis.timing is not None:
         patterns += config.analysis.timing.sdc_files
-    return _Finder(names if names is not None else project_files(project.root), {}).find("", patterns, CONSTRAINTS)
+    return _Finder(project_files(project.root), {}).find("", patterns, CONSTRAINTS)
 
 
 def project_files(root: Path) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from lutlab_verify.catalogue import installed, tool_version
+from lutlab_verify.config import FILE_NAMES
 from lutlab_verify.config.model import Language
 from lutlab_verify.lint.findings import ERROR, WARNING, Finding, merge, waive
 from lutlab_verify.lint.sarif import sarif
@@ -32,7 +33,6 @@ artifacts: `lint.sarif`.
 FINDINGS_MAX = 1000
 LOGGED_MAX = 50
 REPORT_BYTES_MAX = 32 << 20
-CONFIG_FILE = "lutlab.yaml"
 LIMITS = ToolLimits(wall_s=60.0, output_bytes=1 << 20)
 
 _SLANG_STANDARD = {Language.V2005: "1364-2005", Language.SV2012: "1800-2017", Language.SV2017: "1800-2017"}
@@ -69,8 +69,7 @@ async def _lint_verilog(context: StageContext) -> tuple[str, list[Finding]]:
 
 
 def _config_file(project: Project) -> str:
-    names = (CONFIG_FILE, "openforge.yaml")
-    return next((name for name in names if (project.root / name).is_file()), CONFIG_FILE)
+    return next((name for name in FILE_NAMES if (project.root / name).is_file()), FILE_NAMES[0])
 
 
 def _result(context: StageContext, findings: Sequence[Finding], structure: str, seconds: float) -> StageResult:

@@ -14,8 +14,6 @@ Json = dict[str, Any]
 SCHEMA = "lutlab.report/1"
 """The version of the JSON form; readers refuse what they do not know."""
 
-ENDED = ("passed", "failed", "skipped", "error", "cancelled")
-
 
 class BadRecord(ValueError):
     """A JSON value is no job's record; the message says where."""

@@ -175,7 +175,10 @@ class _Builder:
 
 
 def expand(context: Context, wire: Wire, net: Net) -> None:
-    """Build the ALU that drives `net`, an output of it, and drive all outputs that are known."""
+    """Build the ALU that drives `net`, an output of it, and drive all outputs that are known.
+
+    Raises: UnsupportedCell.
+    """
     cell = _Cell(context, wire)
     name = wire.name.removeprefix("J").removesuffix("_ALU54")
     if cell.choice("MODE") != "ALU54B":

@@ -82,7 +82,7 @@ class _Cell:
 
 
 def expand(context: Context, wire: Wire, net: Net) -> None:
-    """Build the block RAM that drives `net`, and drive all its outputs."""
+    """Build the block RAM that drives `net`, and drive all its outputs. Raises: UnsupportedCell."""
     cell = _Cell(context, wire)
     if cell.mode == "DP16KD":
         ports = [_port(cell, "A"), _port(cell, "B")]

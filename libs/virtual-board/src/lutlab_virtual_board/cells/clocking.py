@@ -46,7 +46,10 @@ def require_clock(context: Context, wire: Wire, where: str) -> int:
 
 
 def require_clock_at(context: Context, wire: int, where: str) -> int:
-    """The number of the clock at a cell's clock input, by the wire's number; see `require_clock`."""
+    """The number of the clock at a cell's clock input, by the wire's number; see `require_clock`.
+
+    Raises: UnsupportedCell.
+    """
     source = context.routing.source_key(wire)
     if source < 0:
         raise UnsupportedCell("cell without a running clock", where, "its clock input is constant")

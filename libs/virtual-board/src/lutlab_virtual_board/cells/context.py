@@ -174,7 +174,7 @@ def place(wire: Wire, cell: str) -> str:
 
 
 def number(name: str) -> int:
-    """The first number in a wire's name."""
+    """The first number in a wire's name. Raises: UnsupportedConfiguration."""
     match = re.search(r"\d+", name)
     if match is None:
         raise UnsupportedConfiguration(f"wire name {name!r} has no number")

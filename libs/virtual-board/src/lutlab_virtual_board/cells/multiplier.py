@@ -22,7 +22,6 @@ _FIRST = {"MIB_DSP0": 0, "MIB_DSP1": 1, "MIB_DSP4": 4, "MIB_DSP5": 5}
 """Which multiplier of a DSP block has its wires in a tile."""
 
 _FACTOR_BITS = 18
-_PRODUCT_BITS = 36
 _CONTROLS = 4
 
 

@@ -64,7 +64,7 @@ class PadLogic:
     # -- registers ------------------------------------------------------------------------------------------------
 
     def single(self, d: Net, way: str, setting: str, net: Net) -> None:
-        """Let the register of a direction (`I`, `O`) drive a net."""
+        """Let the register of a direction (`I`, `O`) drive a net. Raises: UnsupportedCell."""
         if self.choice(f"{setting}.{'INREGMODE' if way == 'I' else 'OUTREGMODE'}") == "LATCH":
             raise UnsupportedCell(f"{self.suffix} latch", self.where)
         clock, falling = self.clock(way)
@@ -83,7 +83,10 @@ class PadLogic:
         add_register(self.context, net, register, reset if asynchronous else ZERO, chip_wide)
 
     def clock(self, way: str) -> tuple[int, bool]:
-        """The number of a direction's clock, and whether its registers act on the falling edge."""
+        """The number of a direction's clock, and whether its registers act on the falling edge.
+
+        Raises: UnsupportedCell.
+        """
         mux = self.choice(f"CLK{way}MUX")
         if mux in (None, "0"):
             raise UnsupportedCell(self.suffix, self.where, "its register has no clock")
@@ -109,7 +112,10 @@ class PadLogic:
         return d
 
     def pair_clock(self, way: str) -> tuple[int, bool]:
-        """The clock of double data rate registers, whose resets are not modelled and must not be used."""
+        """The clock of double data rate registers, whose resets are not modelled and must not be used.
+
+        Raises: UnsupportedCell.
+        """
         if self._reset(way) != ZERO:
             raise UnsupportedCell(f"{self.suffix} ({PAIR})", self.where, "its reset is driven by logic")
         if self.choice("GSR") != "DISABLED" and chip_reset(self.context) is not None:

@@ -97,7 +97,10 @@ def _is_complement(context: Context, x: int, y: int, letter: str) -> bool:
 
 
 def expand_input(context: Context, wire: Wire, net: Net) -> None:
-    """What the design reads from a pad: the board's level, its own output, or the pull of an open pin."""
+    """What the design reads from a pad: the board's level, its own output, or the pull of an open pin.
+
+    Raises: UnsupportedCell.
+    """
     letter = wire.name[6]
     pin = context.pin_at(wire)
     if pin is None:

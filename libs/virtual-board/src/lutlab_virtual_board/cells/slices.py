@@ -161,7 +161,7 @@ def _mode(context: Context, at: int, index: int) -> str:
 
 
 def expand_lut(context: Context, source: int, net: Net) -> None:
-    """A LUT's output, by its number: logic, the sum of a carry cell, or a RAM's data."""
+    """A LUT's output, by its number: logic, the sum of a carry cell, or a RAM's data. Raises: UnsupportedCell."""
     at, index = source & PLACE_MASK, _INDEX_OF[source >> NAME_SHIFT]
     choices, words = context.configuration.settings(at)
     mode = choices.get(_MODES[index], "LOGIC")

@@ -67,6 +67,7 @@ def commands_query(wanted: CommandFilter) -> Query:
 
 
 def event(row: Any) -> AuditRow:
+    """A row of `events`."""
     data: dict[str, Any] = json.loads(row["data"])
     return AuditRow(
         position=row["position"],

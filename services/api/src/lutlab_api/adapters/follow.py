@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from lutlab_api.adapters.audit import audit_query, event
 from lutlab_api.adapters.postgres import Postgres
 from lutlab_api.app.audit import AuditFilter
 from lutlab_api.app.follow import Followed, LogPiece
-
-if TYPE_CHECKING:
-    from lutlab_api.adapters.postgres import Connection
 
 SQL_HEAD = "select coalesce(max(position), 0) as position from events"
 SELECT = """select position, event_id, stream, version, type, data, causation_id, correlation_id, actor, site, at, hash,
@@ -36,7 +32,7 @@ class PostgresFollow:
 
     async def head(self) -> int:
         """The end of the log."""
-        return int((await self._fetch(SQL_HEAD))[0]["position"])
+        return int((await self._postgres.fetch(SQL_HEAD))[0]["position"])
 
     async def after(self, wanted: AuditFilter) -> Sequence[Followed]:
         """Events, oldest first."""
@@ -45,11 +41,5 @@ class PostgresFollow:
 
     async def lines_after(self, job_id: UUID, attempt: int, seq: int, limit: int) -> Sequence[LogPiece]:
         """Pieces of a job's log."""
-        found = await self._fetch(SQL_LINES, job_id, attempt, seq, limit)
+        found = await self._postgres.fetch(SQL_LINES, job_id, attempt, seq, limit)
         return [LogPiece(**dict(row)) for row in found]
-
-    async def _fetch(self, text: str, *values: object) -> list[Any]:
-        async def work(connection: Connection) -> list[Any]:
-            return await connection.fetch(text, *values)
-
-        return await self._postgres.run(work)

@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from lutlab_api.adapters.postgres import Postgres
 from lutlab_api.app.webhooks import AttemptView, DeliveryView, WebhookView
-
-if TYPE_CHECKING:
-    from lutlab_api.adapters.postgres import Connection
 
 PENDING_COUNTED_MAX = 10_000
 ATTEMPTS_SHOWN_MAX = 100
@@ -20,7 +17,7 @@ ATTEMPTS_SHOWN_MAX = 100
 SQL_WEBHOOKS = """
 select w.*, coalesce(p.position, w.start_position) as position, p.failing_since,
   (select count(*) from (select 1 from webhook_deliveries d
-     where d.webhook_id = w.webhook_id and d.status = 'pending' limit 10000) n) as pending
+     where d.webhook_id = w.webhook_id and d.status = 'pending' limit $3) n) as pending
 from webhooks w left join webhook_progress p using (webhook_id)
 where w.state <> 'deleted' and ($1::text is null or w.owner = $1) and ($2::uuid is null or w.webhook_id = $2)
 order by w.created_at desc, w.webhook_id
@@ -32,7 +29,7 @@ select * from webhook_deliveries d where webhook_id = $1 and ($2::text is null o
 order by created_at desc, delivery_id desc limit $4
 """
 SQL_DELIVERY = "select * from webhook_deliveries where webhook_id = $1 and delivery_id = $2"
-SQL_ATTEMPTS = "select * from webhook_attempts where delivery_id = $1 order by at desc limit 100"
+SQL_ATTEMPTS = "select * from webhook_attempts where delivery_id = $1 order by at desc limit $2"
 SQL_SEND = """
 insert into webhook_deliveries
   (delivery_id, webhook_id, position, subject, topic, body, status, attempts, next_at, created_at, updated_at)
@@ -56,44 +53,38 @@ class PostgresHooks:
 
     async def webhooks(self, owner: str | None) -> Sequence[WebhookView]:
         """Endpoints that are not deleted, newest first."""
-        return [_webhook(row) for row in await self._fetch(SQL_WEBHOOKS, owner, None)]
+        return [_webhook(row) for row in await self._postgres.fetch(SQL_WEBHOOKS, owner, None, PENDING_COUNTED_MAX)]
 
     async def webhook(self, webhook_id: UUID) -> WebhookView | None:
         """One endpoint."""
-        rows = await self._fetch(SQL_WEBHOOKS, None, webhook_id)
+        rows = await self._postgres.fetch(SQL_WEBHOOKS, None, webhook_id, PENDING_COUNTED_MAX)
         return _webhook(rows[0]) if rows else None
 
     async def deliveries(
         self, webhook_id: UUID, limit: int, status: str | None, before: UUID | None
     ) -> Sequence[DeliveryView]:
         """Deliveries, newest first."""
-        return [_delivery(row) for row in await self._fetch(SQL_DELIVERIES, webhook_id, status, before, limit)]
+        return [_delivery(row) for row in await self._postgres.fetch(SQL_DELIVERIES, webhook_id, status, before, limit)]
 
     async def delivery(self, webhook_id: UUID, delivery_id: UUID) -> tuple[DeliveryView, Sequence[AttemptView]] | None:
         """A delivery with its attempts, oldest first."""
-        rows = await self._fetch(SQL_DELIVERY, webhook_id, delivery_id)
+        rows = await self._postgres.fetch(SQL_DELIVERY, webhook_id, delivery_id)
         if not rows:
             return None
-        attempts = await self._fetch(SQL_ATTEMPTS, delivery_id)
+        attempts = await self._postgres.fetch(SQL_ATTEMPTS, delivery_id, ATTEMPTS_SHOWN_MAX)
         return _delivery(rows[0]), [_attempt(row) for row in reversed(attempts)]
 
     async def send(self, webhook_id: UUID, delivery_id: UUID, topic: str, body: str, now: datetime) -> None:
         """Leave a message for the delivery service."""
-        await self._fetch(SQL_SEND, delivery_id, webhook_id, topic, body, now)
+        await self._postgres.fetch(SQL_SEND, delivery_id, webhook_id, topic, body, now)
 
     async def redeliver(self, delivery_id: UUID, now: datetime) -> None:
         """Have a delivery attempted again."""
-        await self._fetch(SQL_REDELIVER, delivery_id, now)
+        await self._postgres.fetch(SQL_REDELIVER, delivery_id, now)
 
     async def replay(self, webhook_id: UUID, after: int, until: int) -> None:
         """Have a range of the log delivered again."""
-        await self._fetch(SQL_REPLAY, webhook_id, after, until)
-
-    async def _fetch(self, text: str, *values: object) -> list[Any]:
-        async def work(connection: Connection) -> list[Any]:
-            return await connection.fetch(text, *values)
-
-        return await self._postgres.run(work)
+        await self._postgres.fetch(SQL_REPLAY, webhook_id, after, until)
 
 
 def _webhook(row: Any) -> WebhookView:

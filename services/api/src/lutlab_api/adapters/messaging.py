@@ -27,7 +27,6 @@ from lutlab_transport.connection import connect
 
 log = structlog.get_logger(__name__)
 
-CONNECT_WAIT_S = 1.0
 HEALTH_TIMEOUT_S = 1.0
 SCHEDULER_LOOKS = 5
 SCHEDULER_LOOK_WAIT_S = 0.05
@@ -65,22 +64,13 @@ class NatsMessaging:
         self._connecting = asyncio.create_task(self._connect())
 
     async def _connect(self) -> None:
-        while True:
-            try:
-                client = await connect(
-                    self._url, name="lutlab-api", nkey_seed_file=self._nkey_seed_file, token=self._token
-                )
-            except (nats.errors.Error, OSError) as error:
-                log.info("nats_waited_for", error=repr(error), wait_s=CONNECT_WAIT_S)
-                await asyncio.sleep(CONNECT_WAIT_S)
-                continue
-            commands = CommandClient(client, site=self._site, actor="api", clock=self._clock, ids=self._ids)
-            await commands.start()
-            if self._on_connected is not None:
-                await self._on_connected(client)
-            self._client, self._commands = client, commands
-            log.info("nats_connected")
-            return
+        client = await connect(self._url, name="lutlab-api", nkey_seed_file=self._nkey_seed_file, token=self._token)
+        commands = CommandClient(client, site=self._site, actor="api", clock=self._clock, ids=self._ids)
+        await commands.start()
+        if self._on_connected is not None:
+            await self._on_connected(client)
+        self._client, self._commands = client, commands
+        log.info("nats_connected")
 
     async def stop(self) -> None:
         """Close the connection."""

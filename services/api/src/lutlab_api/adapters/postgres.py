@@ -98,30 +98,32 @@ class Postgres:
         log.warning("ledger_unavailable", error=repr(problem))
         raise Unavailable("the lab's database does not answer; try again in a few seconds") from problem
 
-    async def _rows(self, query: Query) -> list[asyncpg.Record]:
+    async def rows(self, query: Query) -> list[asyncpg.Record]:
+        """The rows of a query. Raises: Unavailable."""
+        return await self.fetch(query.text, *query.values)
+
+    async def fetch(self, text: str, *values: object) -> list[asyncpg.Record]:
+        """The rows of a statement. Raises: Unavailable."""
+
         async def work(connection: Connection) -> list[asyncpg.Record]:
-            return await connection.fetch(query.text, *query.values)
+            return await connection.fetch(text, *values)
 
         return await self.run(work)
 
-    async def rows(self, query: Query) -> list[asyncpg.Record]:
-        """The rows of a query of another adapter. Raises: Unavailable."""
-        return await self._rows(query)
-
     async def _row(self, text: str, *values: Any) -> asyncpg.Record | None:
-        found = await self._rows(Query(text, values))
+        found = await self.fetch(text, *values)
         return found[0] if found else None
 
     async def boards(self) -> list[BoardView]:
         """Every board, by number."""
-        return [rows.board(row) for row in await self._rows(Query(rows.BOARDS + rows.KNOWN + " order by fpga_id"))]
+        return [rows.board(row) for row in await self.fetch(rows.BOARDS + rows.KNOWN + " order by fpga_id")]
 
     async def board(self, fpga_id: int) -> BoardView | None:
         """One board."""
         return await self._boards.get(fpga_id)
 
     async def _read_boards(self, numbers: Sequence[int]) -> dict[int, BoardView]:
-        found = await self._rows(Query(rows.BOARDS + " where fpga_id = any($1::int[])", (numbers,)))
+        found = await self.fetch(rows.BOARDS + " where fpga_id = any($1::int[])", numbers)
         return {row["fpga_id"]: rows.board(row) for row in found}
 
     async def job(self, job_id: UUID) -> JobView | None:
@@ -134,35 +136,35 @@ class Postgres:
         return await self._details.get(job_id)
 
     async def _read_details(self, job_ids: Sequence[UUID]) -> dict[UUID, JobDetail]:
-        found = await self._rows(Query("select * from jobs where job_id = any($1::uuid[])", (job_ids,)))
+        found = await self.fetch("select * from jobs where job_id = any($1::uuid[])", job_ids)
         return {row["job_id"]: rows.job_detail(row) for row in found}
 
     async def jobs(self, wanted: JobFilter) -> list[JobView]:
         """Jobs, newest first."""
-        return [rows.job(row) for row in await self._rows(jobs_query(wanted))]
+        return [rows.job(row) for row in await self.rows(jobs_query(wanted))]
 
     async def count_jobs(self, wanted: JobFilter) -> int:
         """How many jobs there are, whatever `limit`, `before` and `offset` say."""
-        found = await self._rows(jobs_count_query(wanted))
+        found = await self.rows(jobs_count_query(wanted))
         return int(found[0][0])
 
     async def queue(self, limit: int) -> list[JobView]:
         """Builds that have not ended, oldest first."""
         where = " where status in ('queued', 'running') and type = 'build_and_program' order by number limit $1"
-        return [rows.job(row) for row in await self._rows(Query(rows.JOBS + where, (limit,)))]
+        return [rows.job(row) for row in await self.fetch(rows.JOBS + where, limit)]
 
     async def agents(self) -> list[AgentView]:
         """Every agent, by name."""
-        return [rows.agent(row) for row in await self._rows(Query("select * from agents order by agent_id"))]
+        return [rows.agent(row) for row in await self.fetch("select * from agents order by agent_id")]
 
     async def job_log(self, job_id: UUID) -> str:
         """The log's newest `LOG_BYTES_MAX` characters, in order."""
         text = "select text, attempt from job_logs where job_id = $1 order by attempt, seq"
-        return rows.log_text(await self._rows(Query(text, (job_id,))), LOG_BYTES_MAX)
+        return rows.log_text(await self.fetch(text, job_id), LOG_BYTES_MAX)
 
     async def events(self, wanted: EventFilter) -> list[EventView]:
         """Events, oldest first."""
-        return [rows.event(row) for row in await self._rows(events_query(wanted))]
+        return [rows.event(row) for row in await self.rows(events_query(wanted))]
 
     async def key(self, key_sha256: str) -> KeyView | None:
         """The key that has this digest, or had it before its last rotation; revoked or not."""
@@ -170,7 +172,7 @@ class Postgres:
 
     async def _read_keys(self, digests: Sequence[str]) -> dict[str, KeyView]:
         where = " where k.key_sha256 = any($1::text[]) or k.previous_sha256 = any($1::text[])"
-        found = [rows.key(row) for row in await self._rows(Query(rows.KEYS + where, (digests,)))]
+        found = [rows.key(row) for row in await self.fetch(rows.KEYS + where, digests)]
         before = {key.previous_sha256: key for key in found if key.previous_sha256 is not None}
         return before | {key.key_sha256: key for key in found}
 
@@ -178,7 +180,7 @@ class Postgres:
         """Keys, newest first; of one owner if given."""
         where = " where $2::text is null or k.owner = $2"
         text = f"{rows.KEYS}{where} order by k.created_at desc, k.key_id limit $1"
-        return [rows.key(row) for row in await self._rows(Query(text, (limit, owner)))]
+        return [rows.key(row) for row in await self.fetch(text, limit, owner)]
 
     async def key_by_id(self, key_id: UUID) -> KeyView | None:
         """A key, revoked or not."""

@@ -14,6 +14,7 @@ from lutlab_api.app.follow import Follower, LogPiece, LogSource
 from lutlab_api.app.ports import Changes, EventFilter, Ledger
 from lutlab_api.domain.errors import Code, Invalid
 from lutlab_api.domain.views import EventView
+from lutlab_events.designs import BUILD_STAGES
 from lutlab_events.ids import job_stream
 
 PIECES_MAX = 200
@@ -21,7 +22,6 @@ EVENTS_MAX = 200
 LOOK_EVERY_S = 0.25
 SETTLE_LOOKS = 3
 """Looks after the end: the last lines may be stored a moment later than the end itself."""
-STAGES = ("elaborate", "synthesize", "place-and-route", "pack")
 CURSOR = re.compile(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})\.(\d{1,9})")
 ENDS = {"job.completed.v1": "passed", "job.failed.v1": "failed", "job.cancelled.v1": "cancelled"}
 
@@ -118,8 +118,8 @@ def _of_event(event: EventView, stage: str | None, cursor: Cursor) -> list[Told]
         told.append({"type": "stage_complete", "stage": stage, "status": "passed", "after": after})
     if entered:
         name = str(event.data["stage"])
-        done = STAGES.index(name) if name in STAGES else 0
-        total = len(STAGES)
+        done = BUILD_STAGES.index(name) if name in BUILD_STAGES else 0
+        total = len(BUILD_STAGES)
         told.append({"type": "progress", "stage": name, "stages_complete": done, "stages_total": total, "after": after})
     if stage is not None and event.type == "job.failed.v1":
         told.append({"type": "stage_complete", "stage": stage, "status": "failed", "after": after})

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
+from uuid import UUID
 
 from lutlab_api.domain.errors import ApiError, BoardFailure, Code, Conflict, Missing, NotAllowed
 from lutlab_api.domain.views import BoardView, Caller
 from lutlab_events.busmsg import BusReply, BusStatus, Lease
 from lutlab_events.values import BoardState
+
+NOBODY = UUID(int=0)
+
+
+def without_session(board: BoardView) -> Lease:
+    """In a lease's place, for questions that need no session."""
+    return Lease(fpga_id=board.fpga_id, session_id=NOBODY, epoch=board.epoch)
 
 
 def lease_of(board: BoardView, caller: Caller, now: datetime) -> Lease:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from uuid import UUID
 
-from lutlab_api.app.leasing import bus_problem
+from lutlab_api.app.leasing import bus_problem, without_session
 from lutlab_api.app.ports import Bus
 from lutlab_api.app.reads import Reads
 from lutlab_api.domain.errors import BoardFailure, Code
-from lutlab_events.busmsg import BusHeaders, BusVerb, Lease
+from lutlab_events.busmsg import BusHeaders, BusVerb
 
 STATS_TIMEOUT_S = 2.0
-NOBODY = UUID(int=0)
 
 
 class Links:
@@ -30,8 +28,7 @@ class Links:
             Missing: no such board. BoardFailure: its agent does not answer, or nothing sensible.
         """
         board = await self._reads.board(fpga_id)
-        lease = Lease(fpga_id=fpga_id, session_id=NOBODY, epoch=board.epoch)
-        headers = BusHeaders(verb=BusVerb.STATS, lease=lease)
+        headers = BusHeaders(verb=BusVerb.STATS, lease=without_session(board))
         reply = await self._bus.request(board.agent_id, headers, b"", STATS_TIMEOUT_S)
         problem = bus_problem(fpga_id, reply)
         if isinstance(problem, BoardFailure):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from uuid import UUID
 
-from lutlab_api.app.leasing import bus_problem, lease_of
+from lutlab_api.app.leasing import bus_problem, lease_of, without_session
 from lutlab_api.app.ports import Bus, Clock
 from lutlab_api.app.reads import Reads
 from lutlab_api.domain.errors import BoardFailure, Code
@@ -16,8 +15,6 @@ from lutlab_events.busmsg import BusHeaders, BusVerb, Lease
 PINS_TIMEOUT_S = 5.0
 CAPTURE_TIMEOUT_S = 50.0
 """A recording may wait half a minute for its trigger."""
-
-NOBODY = UUID(int=0)
 
 
 class Pins:
@@ -35,14 +32,12 @@ class Pins:
             Missing: no such board. Conflict: it is real, or runs nothing. BoardFailure: its agent does not answer.
         """
         board = await self._reads.board(fpga_id)
-        lease = Lease(fpga_id=fpga_id, session_id=NOBODY, epoch=board.epoch)
-        return _pins(fpga_id, await self._ask(board, BusVerb.PINS, lease, {}, PINS_TIMEOUT_S))
+        return _pins(fpga_id, await self._ask(board, BusVerb.PINS, without_session(board), {}, PINS_TIMEOUT_S))
 
     async def signals(self, fpga_id: int) -> dict[str, int]:
         """What can be recorded, as widths in bits by name. Raises: as `look`."""
         board = await self._reads.board(fpga_id)
-        lease = Lease(fpga_id=fpga_id, session_id=NOBODY, epoch=board.epoch)
-        frame = await self._ask(board, BusVerb.SIGNALS, lease, {}, PINS_TIMEOUT_S)
+        frame = await self._ask(board, BusVerb.SIGNALS, without_session(board), {}, PINS_TIMEOUT_S)
         return dict(_decoded(fpga_id, frame))
 
     async def drive(self, caller: Caller, fpga_id: int, levels: dict[str, int]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from lutlab_api.app.asking import Asking, Request
 from lutlab_api.app.ports import Blobs, Ledger
@@ -69,8 +70,8 @@ class Projects:
             raise NotAllowed(Rejection.NOT_YOUR_PROJECT, f"{what} belongs to somebody else")
 
     async def listed(self, caller: Caller, wanted: ProjectFilter) -> tuple[Sequence[ProjectView], int]:
-        """The caller's projects, and how many there are in all."""
-        return await self._store.projects(wanted)
+        """The caller's own projects, whatever `wanted.owner` says, and how many there are in all."""
+        return await self._store.projects(replace(wanted, owner=caller.owner))
 
     async def update(self, request: Request, text: str, changes: Mapping[str, str | None]) -> ProjectView:
         """Change what is given. Raises: Missing, Refused (`project_exists`, `not_your_project`), Unavailable."""

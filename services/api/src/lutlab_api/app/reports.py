@@ -30,7 +30,6 @@ from lutlab_verify.report import (
 
 SOURCES_BYTES_MAX = 2 << 20
 """Source text in a report, beside its coverage."""
-TREND_JOBS_MAX = 200
 RENDERS_MAX = 2
 """Reports made at once: each may take a processor for seconds, and a gigabyte."""
 

@@ -19,7 +19,6 @@ from lutlab_api.app.projects import Projects
 from lutlab_api.app.verification_ports import Checker, Live, VerificationFilter, VerificationStore
 from lutlab_api.domain.errors import Code, Invalid, Missing
 from lutlab_api.domain.verification import (
-    CONFIG_NAMES,
     STAGES,
     ProjectView,
     StageLine,
@@ -29,6 +28,7 @@ from lutlab_api.domain.verification import (
 from lutlab_api.domain.views import Caller
 from lutlab_events.rejections import Rejection
 from lutlab_events.verification import JOB_PREFIX, ArtifactRef, CancelVerification, FileRef, SubmitVerification
+from lutlab_verify.config import FILE_NAMES
 
 SEED_MAX = 2**31 - 1
 UNKNOWN_SECONDS = {"lint": 2.0, "simulation": 20.0, "formal": 15.0, "crypto": 15.0, "synthesis": 20.0}
@@ -133,15 +133,15 @@ class Verifications:
                 details={"field": "files"},
             )
         configs: dict[str, bytes] = {}
-        for name in CONFIG_NAMES:
+        for name in FILE_NAMES:
             if name in files:
                 data = await self._blobs.get(files[name].digest)
                 if data is None:
                     raise Missing(Code.ARTIFACT_NOT_FOUND, f"{name} is not in the ledger's store; upload it again")
                 configs[name] = data
         if not configs:
-            configs[CONFIG_NAMES[0]] = data = default_config(project, files)
-            files[CONFIG_NAMES[0]] = FileRef(digest=await self._blobs.put(data), size_bytes=len(data))
+            configs[FILE_NAMES[0]] = data = default_config(project, files)
+            files[FILE_NAMES[0]] = FileRef(digest=await self._blobs.put(data), size_bytes=len(data))
         return files, configs
 
     def _tools(self) -> frozenset[str] | None:

@@ -22,7 +22,6 @@ from lutlab_events.rejections import Rejection
 from lutlab_hooks.addresses import Network, UrlRefused, check_url
 from lutlab_hooks.secrets import SecretRefused, Vault, check_secret, spelled
 
-DELIVERIES_LISTED_MAX = 1000
 PING = "ping"
 
 

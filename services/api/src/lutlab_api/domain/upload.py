@@ -11,26 +11,28 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from lutlab_api.domain.errors import Code, Invalid
+from lutlab_events.designs import (
+    FILE_NAME_CHARS_MAX,
+    MANIFESTS,
+    SOURCE_BYTES_MAX,
+    SYS_CLK_HZ_MAX,
+    SYS_CLK_HZ_MIN,
+    TIMING_TARGET_MHZ_MAX,
+    TOP,
+    ZIP_BYTES_MAX,
+    ZIP_EXPANDED_BYTES_MAX,
+    ZIP_FILES_MAX,
+    ZIP_NAME,
+)
+from lutlab_events.values import LABEL
 
 SUFFIXES = (".py", ".v", ".zip")
-FILENAME_CHARS_MAX = 200
-SYS_CLK_HZ_MIN = 10_000_000
-SYS_CLK_HZ_MAX = 200_000_000
-TIMING_TARGET_MHZ_MAX = 1000.0
-TOP = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,127}")
-LABEL = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 LABELS_MAX = 16
 PRIORITY_MIN, PRIORITY_MAX = -10, 10
 PROFILE = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
-MIB = 1 << 20
-ZIP_BYTES_MAX = 8 * MIB
-ZIP_FILES_MAX = 128
-ZIP_EXPANDED_BYTES_MAX = 16 * MIB
 ZIP_DIRECTORY_BYTES_MAX = 128 * 1024
 """Room for 128 entries with long names; bounds the work of listing a hostile zip."""
-ZIP_NAME = re.compile(r"[A-Za-z0-9_./-]+")
-MANIFESTS = ("mrg-project.json", "lutlab-project.json")
 
 _END = struct.Struct("<4s4H2LH")
 _END_MAGIC = b"PK\x05\x06"
@@ -69,17 +71,17 @@ def check_file(filename: str, data: bytes, bytes_max: int) -> str:
     if suffix not in SUFFIXES:
         raise Invalid(
             Code.UNSUPPORTED_SUFFIX,
-            f"{name[:FILENAME_CHARS_MAX]!r}: send a .py (Amaranth), a .v (Verilog) or a project .zip",
+            f"{name[:FILE_NAME_CHARS_MAX]!r}: send a .py (Amaranth), a .v (Verilog) or a project .zip",
         )
-    if len(name) > FILENAME_CHARS_MAX:
+    if len(name) > FILE_NAME_CHARS_MAX:
         raise Invalid(
-            Code.VALIDATION_ERROR, f"the file name has {len(name)} characters; use {FILENAME_CHARS_MAX} at most"
+            Code.VALIDATION_ERROR, f"the file name has {len(name)} characters; use {FILE_NAME_CHARS_MAX} at most"
         )
     if not name.isprintable():
         raise Invalid(Code.VALIDATION_ERROR, f"the file name {name!r} holds characters that cannot be printed")
     if not data:
         raise Invalid(Code.EMPTY_FILE, f"{name!r} is empty")
-    limit = min(bytes_max, ZIP_BYTES_MAX) if suffix == ".zip" else bytes_max
+    limit = min(bytes_max, ZIP_BYTES_MAX if suffix == ".zip" else SOURCE_BYTES_MAX)
     if len(data) > limit:
         raise Invalid(Code.FILE_TOO_LARGE, f"{name!r} has {len(data)} bytes; a {suffix} file may have {limit}")
     if suffix == ".zip":
@@ -178,7 +180,7 @@ def _check_zip(name: str, data: bytes) -> None:
     for entry in entries:
         if ZIP_NAME.fullmatch(entry.filename) is None or any(p in ("", ".", "..") for p in entry.filename.split("/")):
             raise _bad_zip(
-                f"{entry.filename[:FILENAME_CHARS_MAX]!r}: names in a project are relative, without `..`, and made of "
+                f"{entry.filename[:FILE_NAME_CHARS_MAX]!r}: names in a project are relative, without `..`, and made of "
                 "letters, digits and _./-"
             )
     expanded = sum(entry.file_size for entry in entries)

@@ -30,11 +30,10 @@ from lutlab_events.verification import (
     parse_shown,
     shown_id,
 )
+from lutlab_verify.stage import Stage
 
-STAGES = ("lint", "simulation", "formal", "crypto", "synthesis")
+STAGES = tuple(stage.value for stage in Stage)
 """What a job can ask for, in the order they run."""
-CONFIG_NAMES = ("lutlab.yaml", "openforge.yaml")
-"""The configuration's file name, ours and the reference's."""
 FILES_MAX = 2000
 FILE_BYTES_MAX = 32 << 20
 PATH_CHARS_MAX = 200
@@ -84,11 +83,6 @@ class ProjectView:
     def shown(self) -> str:
         """Its id as callers see it."""
         return shown_project(self.project_id)
-
-    @property
-    def config_name(self) -> str | None:
-        """The path of its configuration, None if it has none."""
-        return next((name for name in CONFIG_NAMES if name in self.files), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

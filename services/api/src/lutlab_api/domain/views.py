@@ -24,9 +24,6 @@ PUBLIC_STATES: Mapping[BoardState, str] = {
 }
 """The contract knows six states; ours have one of them each."""
 
-SESSION_STATES = frozenset({BoardState.RESERVED, BoardState.RESTORING, BoardState.LOST})
-"""States in which a session can be alive."""
-
 ADDRESS_WORDS_DEFAULT = 512
 
 

@@ -87,7 +87,7 @@ def contract_body_of(code: str, message: str, details: Mapping[str, Any]) -> dic
     return v1_body_of(contract_of(code)[1], message, {**details, "reason": str(code)})
 
 
-def response_of(error: ApiError, path: str = "") -> JSONResponse:
+def response_of(error: ApiError, path: str) -> JSONResponse:
     """The response to an error on this path."""
     headers: dict[str, str] = {}
     status = int(contract_of(error.code)[0] if is_contract(path) else status_of(error.code))

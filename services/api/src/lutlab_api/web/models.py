@@ -318,64 +318,6 @@ class Result(Model):
         return Result(ok=result.ok, data=list(result.data), error=Problem.of(result.failure), ops=ops or None)
 
 
-class Pin(Model):
-    """A pin of a design that runs on a board without hardware."""
-
-    name: str = Field(
-        description="`tx`, `rx`, `led0`, `button0`, `switch0` ..., or as the package calls it", examples=["led0"]
-    )
-    pin: str = Field(description="as the package calls it", examples=["B2"])
-    way: str = Field(description="`in` or `out` of the chip")
-    level: int = Field(description="0 or 1")
-
-
-class SignalShape(Model):
-    """Something that can be recorded."""
-
-    name: str = Field(description="as `capture` takes it", examples=["count"])
-    bits: int = Field(description="how wide it is")
-
-
-class PinLevels(Model):
-    """Levels to set."""
-
-    model_config = ConfigDict(frozen=True, json_schema_extra={"examples": [{"pins": {"button0": 1}}]})
-
-    pins: dict[str, Annotated[StrictInt, Field(ge=0, le=1)]] = Field(
-        description="by name or pin; inputs of the design other than rx and clk", max_length=64
-    )
-
-
-class TriggerBody(Model):
-    """Where a recording starts."""
-
-    signal: str = Field(max_length=100)
-    level: StrictInt = Field(
-        ge=0, lt=1 << 63, description="when the signal changes to this: 0 or 1, or a number for one of several bits"
-    )
-
-
-class CaptureBody(Model):
-    """What to record."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        json_schema_extra={
-            "examples": [{"cycles": 400, "signals": ["rx", "tx"], "trigger": {"signal": "tx", "level": 0}}]
-        },
-    )
-
-    cycles: StrictInt = Field(ge=1, le=100_000, description="of the board's clock")
-    signals: list[Annotated[str, Field(max_length=100)]] = Field(
-        default_factory=list,
-        max_length=256,
-        description="as `GET .../signals` names them: pins, the design's own signals, registers by their place such as "
-        "`R12C5 SLICEA register 0`; all pins if left out",
-    )
-    trigger: TriggerBody | None = Field(None, description="when to start; at once if left out")
-    wait_s: float = Field(5.0, ge=0, le=30, description="how long to wait for the trigger")
-
-
 class NewKey(Model):
     """Whose key to issue."""
 
@@ -507,57 +449,6 @@ class Events(Model):
     def of(events: list[EventView], after: int) -> Events:
         """From the ledger."""
         return Events(events=[Event.of(event) for event in events], next_after=events[-1].position if events else after)
-
-
-class LatencyTimer(Model):
-    """A USB serial adapter's latency timer."""
-
-    found_ms: int
-    now_ms: int
-    problem: str = Field(description="why it is still long, empty if it is not")
-
-
-class LinkDevice(Model):
-    """What the running bitstream told in its answer to hello."""
-
-    build_id: int
-    clk_hz: int
-    bus_timeout_cycles: int
-    divider: int = Field(description="clock cycles a serial bit")
-    address_bits: int
-    data_bits: int
-    receive_ring_bytes: int
-    reply_ring_bytes: int
-    window: int
-
-
-class LinkCounters(Model):
-    """Totals of a board's line since its agent started."""
-
-    frames: int
-    operations: int
-    retries: int = Field(description="requests that were sent again")
-    crc_failures: int = Field(description="damaged frames that arrived")
-    naks: int = Field(description="times the board told that it missed a request")
-    stale: int
-    protocol_faults: int
-    resyncs: int = Field(description="sessions begun, openings included")
-    timeouts: int
-    bytes_sent: int
-    bytes_received: int
-    bytes_dropped: int
-    round_trip: list[int] = Field(description="histogram; bucket n: 2^(n-1) up to 2^n microseconds")
-
-
-class BoardLink(Model):
-    """How a board's serial line does."""
-
-    open: bool
-    in_step: bool = Field(description="nothing is unanswered")
-    device: LinkDevice | None
-    line_baud: int | None
-    latency_timer: LatencyTimer | None
-    counters: LinkCounters
 
 
 class GithubToken(Model):

@@ -9,7 +9,8 @@ from lutlab_api.web import jobs
 from lutlab_api.web.asked import Api, FpgaId, Reader, Running, Submitting, reader_of, services_of
 from lutlab_api.web.documented import ASK, BOARD, READ, errors
 from lutlab_api.web.located import Located
-from lutlab_api.web.models import Accepted, CaptureBody, Fpga, Pin, PinLevels, Session, SignalShape
+from lutlab_api.web.models import Accepted, Fpga, Session
+from lutlab_api.web.models_pins import CaptureBody, Pin, PinLevels, SignalShape
 from lutlab_api.web.models_run import RunOrBatch
 from lutlab_api.web.polling import NOT_MODIFIED, POLLED, tags_of
 from lutlab_api.web.uploads import UPLOAD_BODY

@@ -12,7 +12,8 @@ from lutlab_api.app.audit import AuditFilter
 from lutlab_api.domain.errors import BoardFailure, Code
 from lutlab_api.web.asked import Api, FpgaId, Reader, Reading
 from lutlab_api.web.documented import BOARD, READ, errors_v1
-from lutlab_api.web.models import BoardLink, Events
+from lutlab_api.web.models import Events
+from lutlab_api.web.models_link import BoardLink
 from lutlab_api.web.routes_live import SSE, follow_events, wants_events
 
 EVENTS_LISTED_DEFAULT = 100

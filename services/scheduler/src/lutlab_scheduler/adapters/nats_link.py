@@ -19,7 +19,8 @@ from lutlab_scheduler.adapters.nats_letters import keep_letters
 from lutlab_scheduler.adapters.nats_logs import consume_logs
 from lutlab_scheduler.adapters.nats_queries import answer_queries
 from lutlab_scheduler.adapters.nats_sync import check_sync
-from lutlab_scheduler.app.dispatch import Carrier, Dispatcher
+from lutlab_scheduler.app.carrier import Carrier
+from lutlab_scheduler.app.dispatch import Dispatcher
 from lutlab_scheduler.app.leases import Leases, agrees
 from lutlab_scheduler.app.logs import LogIngest
 from lutlab_scheduler.app.ports import BusUnavailable, History, Letters, Positions, first_reason
@@ -134,7 +135,7 @@ class NatsLink:
 
     async def _dispatch(self) -> None:
         # What waits in this process waits on; of what waited in another only the log knows.
-        was_postponed = not len(self.postponed) and await self.positions.get(POSTPONED)
+        was_postponed = not self.postponed.waiting and await self.positions.get(POSTPONED)
         if await self.positions.get(OWED) or was_postponed:
             count = await self.dispatcher.send_all()
             await self.positions.set(OWED, 0)

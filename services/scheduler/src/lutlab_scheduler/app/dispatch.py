@@ -8,15 +8,10 @@ must hold up the work behind it.
 
 from __future__ import annotations
 
-import asyncio
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Iterator
-from contextlib import contextmanager
-from datetime import timedelta
+from collections.abc import Awaitable, Callable
 from functools import partial
 from uuid import UUID
 
-import msgspec
 import structlog
 
 from lutlab_events import commands as c
@@ -27,8 +22,9 @@ from lutlab_events.envelope import EventEnvelope
 from lutlab_events.ids import derived
 from lutlab_events.values import JobType
 from lutlab_events.work import BuildCancelled, BuildWork, ProgramWork, StageWork
+from lutlab_scheduler.app.carrier import Carrier
 from lutlab_scheduler.app.inside import Inside
-from lutlab_scheduler.app.ports import Archive, Blobs, BlobUnavailable, Bus
+from lutlab_scheduler.app.ports import BlobUnavailable, Bus
 from lutlab_scheduler.app.postponed import LOAD_WAITS, WORK_WAITS, Postponed
 from lutlab_scheduler.app.world import World
 from lutlab_scheduler.domain.board import Board
@@ -39,92 +35,11 @@ from lutlab_scheduler.domain.verification import Verification
 
 log = structlog.get_logger(__name__)
 
-KNOWN_BLOBS_MAX = 16_384
-KNOWN_FILE_SETS_MAX = 256
 SOURCE_MISSING = "source_missing"
 TRANSIT_FULL = "transit_full"
 """NATS had no room for what a build, a stage or a load needs, for too long."""
 BITSTREAM_MISSING = "bitstream_missing"
-
-
-class Carrier:
-    """Makes sure that a blob is in NATS before work that needs it is sent, and takes out what nobody needs.
-
-    One at a time: between the look whether a blob is needed and its end nobody may be told that it is there.
-    """
-
-    def __init__(self, archive: Archive, blobs: Blobs) -> None:
-        self._archive = archive
-        self._blobs = blobs
-        self._known: OrderedDict[str, None] = OrderedDict()
-        self._door = asyncio.Lock()
-        self._watched: list[set[str]] = []
-        self._file_sets: OrderedDict[str, list[str]] = OrderedDict()
-
-    def forget(self) -> None:
-        """NATS may have lost its blobs."""
-        self._known.clear()
-
-    async def take_over(self, digest: str) -> None:
-        """Take a blob that is archived out of NATS, unless somebody may be sent to it there. Raises: BusUnavailable."""
-        await self.take_out(digest, self._known)
-
-    def note(self, digest: str) -> None:
-        """This blob is in NATS."""
-        self._known[digest] = None
-        while len(self._known) > KNOWN_BLOBS_MAX:
-            self._known.popitem(last=False)
-
-    async def arriving(self, digests: set[str]) -> set[str]:
-        """Those of these blobs in NATS that Postgres does not have yet: nobody could provide them again."""
-        return digests - await self._archive.held(digests) if digests else set()
-
-    async def provide(self, digest: str) -> None:
-        """Put the blob from Postgres into NATS unless it is there.
-
-        Raises:
-            BusUnavailable: not now.
-            BlobUnavailable: it is nowhere.
-        """
-        for asked in self._watched:
-            asked.add(digest)
-        async with self._door:
-            if digest in self._known:
-                return
-            if not await self._blobs.exists(digest):
-                await self._blobs.put(await self._archive.get(digest))
-            self.note(digest)
-
-    @contextmanager
-    def watching(self) -> Iterator[set[str]]:
-        """The blobs that work is sent for while the block runs."""
-        asked: set[str] = set()
-        self._watched.append(asked)
-        try:
-            yield asked
-        finally:
-            self._watched.remove(asked)
-
-    async def take_out(self, digest: str, asked: Collection[str]) -> bool:
-        """Take a blob out of NATS, unless it is among those that were asked for; whether it went. Raises:
-        BusUnavailable."""
-        async with self._door:
-            if digest in asked:
-                return False
-            try:
-                await self._blobs.delete(digest)
-            finally:
-                self._known.pop(digest, None)  # also if `note` was called meanwhile, or nobody knows whether it went
-            return True
-
-    async def files_of(self, files_digest: str) -> list[str]:
-        """The digests of a file set's files. Raises: BlobUnavailable."""
-        if files_digest not in self._file_sets:
-            files = msgspec.json.decode(await self._archive.get(files_digest), type=dict[str, v.FileRef])
-            self._file_sets[files_digest] = sorted({file.digest for file in files.values()})
-            while len(self._file_sets) > KNOWN_FILE_SETS_MAX:
-                self._file_sets.popitem(last=False)
-        return self._file_sets[files_digest]
+NO_ROOM = "[lutlab] waits: the lab's message bus has no room for it now"
 
 
 class Dispatcher:
@@ -138,12 +53,12 @@ class Dispatcher:
         carrier: Carrier,
         inside: Inside,
         rules: Rules,
-        postponed: Postponed | None = None,
-        tell: Callable[[Job | Verification, str], Awaitable[None]] | None = None,
+        postponed: Postponed,
+        tell: Callable[[Job | Verification, str], Awaitable[None]],
     ) -> None:
         """
         Args:
-            postponed: where work waits that NATS has no room for; without it, such work is an error.
+            postponed: where work waits that NATS has no room for.
             tell: puts a line into a job's log.
         """
         self._postponed = postponed
@@ -186,22 +101,6 @@ class Dispatcher:
             await self._stage(verification.job_id, verification.correlation_id)
         return len(jobs) + len(boards) + len(verifications)
 
-    async def _now_or_later(
-        self,
-        name: str,
-        send: Callable[[], Awaitable[None]],
-        give_up: Callable[[str], Awaitable[None]],
-        waits: timedelta,
-    ) -> bool:
-        if self._postponed is None:
-            await send()
-            return True
-        return await self._postponed.now_or_later(name, send, give_up, waits)
-
-    async def _tell_wait(self, job: Job | Verification) -> None:
-        if self._tell is not None:
-            await self._tell(job, "[lutlab] waits: the lab's message bus has no room for it now")
-
     async def _build(self, job_id: UUID, correlation_id: UUID) -> None:
         async def give_up(reason: str) -> None:
             job = self._world.job(job_id)
@@ -213,8 +112,8 @@ class Dispatcher:
         if job is None:
             return
         send = partial(self._send_build, job_id, correlation_id)
-        if not await self._now_or_later(f"build-{job_id}-{job.attempt}", send, give_up, WORK_WAITS):
-            await self._tell_wait(job)
+        if not await self._postponed.now_or_later(_build_name(job), send, give_up, WORK_WAITS):
+            await self._tell(job, NO_ROOM)
 
     async def _send_build(self, job_id: UUID, correlation_id: UUID) -> None:
         job = self._world.job(job_id)
@@ -238,7 +137,7 @@ class Dispatcher:
             sys_clk_hz=job.sys_clk_hz,
             timing_target_mhz=job.timing_target_mhz,
         )
-        await self._bus.publish_work(subjects.build_work(job.site), f"build-{job_id}-{job.attempt}", work)
+        await self._bus.publish_work(subjects.build_work(job.site), _build_name(job), work)
         log.info("build_dispatched", job_id=str(job_id), attempt=job.attempt)
 
     async def _stop_build(self, job_id: UUID) -> None:
@@ -260,8 +159,8 @@ class Dispatcher:
         if job is None:
             return
         send = partial(self._send_stage, job_id, correlation_id)
-        if not await self._now_or_later(f"stage-{job_id}-{job.current}-{job.attempt}", send, give_up, WORK_WAITS):
-            await self._tell_wait(job)
+        if not await self._postponed.now_or_later(_stage_name(job), send, give_up, WORK_WAITS):
+            await self._tell(job, NO_ROOM)
 
     async def _send_stage(self, job_id: UUID, correlation_id: UUID) -> None:
         job = self._world.verification(job_id)
@@ -288,8 +187,7 @@ class Dispatcher:
             limit_s=self._rules.stage_limit.total_seconds(),
             config_overrides=job.config_overrides,
         )
-        message_id = f"stage-{job_id}-{job.current}-{job.attempt}"
-        await self._bus.publish_work(subjects.build_work(job.site), message_id, work)
+        await self._bus.publish_work(subjects.build_work(job.site), _stage_name(job), work)
         log.info("stage_dispatched", job_id=str(job_id), stage=job.stage, attempt=job.attempt)
 
     async def _stop_stage(self, job_id: UUID) -> None:
@@ -303,7 +201,7 @@ class Dispatcher:
             await self._inside.carry_out(Due(derived(TRANSIT_FULL, fpga_id, epoch), lost, correlation_id))
 
         send = partial(self._send_program, fpga_id, epoch, correlation_id)
-        await self._now_or_later(f"program-{fpga_id}-{epoch}", send, give_up, LOAD_WAITS)
+        await self._postponed.now_or_later(_load_name(fpga_id, epoch), send, give_up, LOAD_WAITS)
 
     async def _send_program(self, fpga_id: int, epoch: int, correlation_id: UUID) -> None:
         board = self._world.board(fpga_id)
@@ -327,10 +225,24 @@ class Dispatcher:
             session_id=session_id,
             session_ttl_s=self._rules.session_ttl.total_seconds() if session_id else 0.0,
         )
-        await self._bus.publish_work(
-            subjects.agent_work(board.site, board.agent_id), f"program-{fpga_id}-{epoch}", work
-        )
+        subject = subjects.agent_work(board.site, board.agent_id)
+        await self._bus.publish_work(subject, _load_name(fpga_id, epoch), work)
         log.info("load_dispatched", fpga_id=fpga_id, epoch=epoch, agent_id=board.agent_id)
+
+
+# Work has the same name whenever it is sent: NATS knows a repetition by it, and what waits is found by it.
+
+
+def _build_name(job: Job) -> str:
+    return f"build-{job.job_id}-{job.attempt}"
+
+
+def _stage_name(job: Verification) -> str:
+    return f"stage-{job.job_id}-{job.current}-{job.attempt}"
+
+
+def _load_name(fpga_id: int, epoch: int) -> str:
+    return f"program-{fpga_id}-{epoch}"
 
 
 def _to_build(job: Job) -> bool:

@@ -1,4 +1,4 @@
-"""What happens to a command from outside before it is decided: bitstreams it speaks of are brought to safety.
+"""What happens to a command from outside before it is decided: the blobs it speaks of are brought to safety.
 
 A report that a bitstream exists is only decided once the bitstream is in Postgres. So whatever the ledger knows to be
 built can be loaded into a board even if NATS is wiped the moment after. If the bitstream is not in NATS, NATS was wiped
@@ -15,7 +15,7 @@ from lutlab_events import commands as c
 from lutlab_events import verification as v
 from lutlab_events.commands import Command
 from lutlab_events.envelope import CommandEnvelope
-from lutlab_scheduler.app.dispatch import Carrier
+from lutlab_scheduler.app.carrier import Carrier
 from lutlab_scheduler.app.ports import Archive, Blobs, BlobUnavailable
 
 

@@ -63,7 +63,9 @@ class Postponed:
         self._news = asyncio.Event()
         self._owing = asyncio.Lock()
 
-    def __len__(self) -> int:
+    @property
+    def waiting(self) -> int:
+        """How much waits."""
         return len(self._waiting)
 
     async def now_or_later(

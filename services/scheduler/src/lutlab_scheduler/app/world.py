@@ -1,4 +1,4 @@
-"""The lab in memory, folded from the log: every board, agent, key and profile, every open job and the jobs used last.
+"""The lab in memory, folded from the log: everything but the jobs and projects that ended long ago.
 
 There is one writer, so between a take-over and its end memory and log are the same thing. A world changes while a batch
 of commands is decided; `undo` takes back what was not stored.
@@ -26,8 +26,8 @@ from lutlab_scheduler.domain.project import Project
 from lutlab_scheduler.domain.verification import Verification
 from lutlab_scheduler.domain.webhook import Webhook, WebhookState
 
-ENDED_JOBS_MAX = 4096
-"""How many ended jobs are kept in memory; older ones are loaded again when a command names them."""
+ENDED_MAX = 4096
+"""How many jobs and projects that ended are kept in memory; older ones are loaded again when a command names them."""
 
 State = Board | Job | Agent | Key | Profile | Webhook | Project | Verification
 
@@ -75,7 +75,7 @@ class World:
         self._builds: Counter[str] = Counter()
         self._timed_jobs: dict[UUID, Job] = {}
         self._waiting = Waiting()
-        self._ended_jobs: OrderedDict[str, None] = OrderedDict()
+        self._ended: OrderedDict[str, None] = OrderedDict()
         self._agents: dict[str, Agent] = {}
         self._digests: dict[str, UUID] = {}
         self._profiles: dict[str, Profile] = {}
@@ -223,8 +223,8 @@ class World:
     def settle(self) -> None:
         """Everything so far is stored; forget ended jobs and projects beyond the limit."""
         self._journal.clear()
-        while len(self._ended_jobs) > ENDED_JOBS_MAX:
-            stream, _ = self._ended_jobs.popitem(last=False)
+        while len(self._ended) > ENDED_MAX:
+            stream, _ = self._ended.popitem(last=False)
             del self._states[stream]
 
     def _put(self, stream: str, before: State | None, after: State | None) -> None:
@@ -271,9 +271,9 @@ class World:
 
     def _note_end(self, stream: str, *, ended: bool) -> None:
         if ended:
-            self._ended_jobs[stream] = None
+            self._ended[stream] = None
         else:
-            self._ended_jobs.pop(stream, None)
+            self._ended.pop(stream, None)
 
     def _put_key(self, before: State | None, after: Key) -> None:
         for digest in before.digests if isinstance(before, Key) else ():
@@ -318,7 +318,7 @@ class World:
                 self._index(before, None)
                 self._count(before, 0)
                 self._open_jobs.pop(before.job_id, None)
-                self._ended_jobs.pop(stream, None)
+                self._ended.pop(stream, None)
             case Agent():
                 del self._agents[before.agent_id]
             case Key():
@@ -330,7 +330,7 @@ class World:
                 del self._webhooks[stream]
             case Project():
                 self._name(before, None)
-                self._ended_jobs.pop(stream, None)
+                self._ended.pop(stream, None)
             case Verification():
                 self._verifications.pop(before.job_id, None)
-                self._ended_jobs.pop(stream, None)
+                self._ended.pop(stream, None)

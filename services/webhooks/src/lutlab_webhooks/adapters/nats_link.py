@@ -7,7 +7,6 @@ import contextlib
 from pathlib import Path
 
 import nats.errors
-import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
@@ -18,9 +17,6 @@ from lutlab_transport.commands import Clock, CommandClient, Ids
 from lutlab_transport.connection import connect
 from lutlab_webhooks.app.ports import Endpoint
 
-log = structlog.get_logger(__name__)
-
-CONNECT_WAIT_S = 1.0
 SEND_TIMEOUT_S = 5.0
 PENDING_MAX = 65_536
 
@@ -42,14 +38,9 @@ class NatsLink:
 
     async def run(self, woken: asyncio.Event) -> None:
         """Connect, however long it takes, and set `woken` at each event until cancelled."""
-        while self._client is None:
-            try:
-                self._client = await connect(
-                    self._url, name="lutlab-webhooks", nkey_seed_file=self._seed_file, token=self._token
-                )
-            except (nats.errors.Error, OSError) as error:
-                log.info("nats_awaited", error=repr(error), wait_s=CONNECT_WAIT_S)
-                await asyncio.sleep(CONNECT_WAIT_S)
+        self._client = await connect(
+            self._url, name="lutlab-webhooks", nkey_seed_file=self._seed_file, token=self._token
+        )
         self._commands = CommandClient(
             self._client, site=self._site, actor="webhooks", clock=self._clock, ids=self._ids
         )

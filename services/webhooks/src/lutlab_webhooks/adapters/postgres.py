@@ -96,7 +96,7 @@ delete from webhook_deliveries d where updated_at < $1 and (status <> 'pending'
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Foreign exceptions as this service's own."""
+    """Foreign exceptions as this service's own. Raises: StoreUnavailable."""
     try:
         yield
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -237,7 +237,7 @@ async def leading(url: str) -> AsyncIterator[PostgresStore]:
     holder.add_termination_listener(lambda _: lost.set())
     try:
         with translated():
-            while not await holder.fetchval("select pg_try_advisory_lock($1)", LOCK):  # noqa: ASYNC110
+            while not await holder.fetchval("select pg_try_advisory_lock($1)", LOCK):  # noqa: ASYNC110 - locks tell nobody
                 await asyncio.sleep(STANDBY_POLL_S)
             pool = await asyncpg.create_pool(url, min_size=0, max_size=POOL_MAX, command_timeout=TIMEOUT_S)
         try:

@@ -117,7 +117,10 @@ class Solver:
         self.tell(f"(assert {self.model.fact('t', before, after)})")
 
     def satisfiable(self, *formulas: str) -> bool:
-        """Whether everything told and the formulas can be true together. A model is then kept until `forget`."""
+        """Whether everything told and the formulas can be true together. A model is then kept until `forget`.
+
+        Raises: SolverFailed.
+        """
         self.tell("(push 1)", *(f"(assert {formula})" for formula in formulas), "(check-sat)")
         self.questions += 1
         answer = self._line()
@@ -133,7 +136,7 @@ class Solver:
         self.tell("(pop 1)")
 
     def values(self, terms: Iterable[str]) -> list[str]:
-        """Values of terms in the model: binary digits, the most significant first."""
+        """Values of terms in the model: binary digits, the most significant first. Raises: SolverFailed."""
         wanted = list(terms)
         found: list[str] = []
         for start in range(0, len(wanted), VALUES_AT_ONCE):
