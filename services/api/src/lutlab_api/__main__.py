@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import signal
 import socket
-import sys
 import time
 from collections.abc import Sequence
 from types import FrameType
@@ -15,7 +14,6 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 from nats.aio.client import Client
-from pydantic import ValidationError
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from lutlab_api.adapters.audit import NatsPost, PostgresAudit
@@ -39,6 +37,7 @@ from lutlab_api.web.routes_live import tell
 from lutlab_api.web.services import Ports, wire
 from lutlab_transport.clock import RandomIds, SteadyClock
 from lutlab_transport.logging import setup_logging
+from lutlab_transport.settings import explained, read
 from lutlab_transport.tracing import start_tracing, stop_tracing
 
 log = structlog.get_logger(__name__)
@@ -111,14 +110,10 @@ def build(settings: Settings) -> FastAPI:
 
 
 def _parser() -> argparse.ArgumentParser:
-    fields = [
-        f"  LUTLAB_{name.upper()}\n      {field.description} (default: {field.default})"
-        for name, field in Settings.model_fields.items()
-    ]
     parser = argparse.ArgumentParser(
         prog="lutlab-api",
         description="The lab's HTTP and WebSocket server. It needs Postgres, NATS and a scheduler, and waits for them.",
-        epilog="environment:\n" + "\n".join(fields),
+        epilog=explained(Settings),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--host", help="address to listen on (LUTLAB_API_HOST)")
@@ -131,11 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until SIGTERM or SIGINT."""
     options = _parser().parse_args(arguments)
     given = {"api_host": options.host, "api_port": options.port}
-    try:
-        settings = Settings(**{name: value for name, value in given.items() if value is not None})
-    except ValidationError as error:
-        problems = "; ".join(f"LUTLAB_{str(p['loc'][0]).upper()}: {p['msg']}" for p in error.errors())
-        sys.exit(f"lutlab-api: {problems}")
+    settings = read(Settings, "lutlab-api", **{name: value for name, value in given.items() if value is not None})
     setup_logging("api", level=settings.log_level)
     start_tracing("api", settings.otlp_endpoint)
     try:

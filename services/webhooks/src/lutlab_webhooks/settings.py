@@ -7,6 +7,8 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from lutlab_transport.settings import LogLevel
+
 
 class Settings(BaseSettings):
     """Settings of the delivery; each field is the environment variable `LUTLAB_` + its name in capitals."""
@@ -14,11 +16,11 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LUTLAB_", frozen=True, extra="ignore")
 
     site: str = Field("main", description="the lab's name")
-    nats_url: str = Field("nats://127.0.0.1:4222", description="where NATS is")
+    nats_url: str = Field("nats://127.0.0.1:4222", description="where NATS is; several servers separated by commas")
     nats_nkey_seed_file: Path | None = Field(None, description="file with the nkey seed, where NATS asks for one")
     nats_token: SecretStr | None = Field(None, description="NATS' token, where it asks for one")
     database_url: str = Field("postgresql://127.0.0.1:5432/lutlab", description="where the ledger is")
-    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+    log_level: LogLevel = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
     webhooks_key: SecretStr = Field(
         ..., min_length=16, description="what signing secrets are encrypted with; the same text as the API's"
     )
