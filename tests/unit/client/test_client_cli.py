@@ -74,6 +74,15 @@ def test_a_board_that_takes_no_jobs_says_why(lab: Lab) -> None:
     assert out.splitlines()[2].endswith("board_in_maintenance: new cable")
 
 
+def test_a_board_whose_reset_waits_says_what_for(lab: Lab) -> None:
+    waiting = BOARD | {"fpga_id": 1, "state": "resetting"}
+    more = {"error": {"code": "base_design_missing", "message": "no builder ...", "stage": None}}
+    lab(fpga=httpx.Response(200, json=[waiting]), api_v1_boards_1=httpx.Response(200, json=waiting | more))
+    assert run("boards")[1].splitlines()[1].endswith("base_design_missing: no builder ...")
+    lab(fpga=httpx.Response(200, json=[waiting]), api_v1_boards_1=httpx.Response(200, json=waiting | {"error": None}))
+    assert run("boards")[1].splitlines()[1].split() == ["1", "resetting", "yes", "-", "-", "-"]
+
+
 def test_storage_is_told_in_words_and_numbers(lab: Lab) -> None:
     used = {"owner": "ada", "used_bytes": 1 << 30, "limit_bytes": 4 << 30, "left_bytes": 3 << 30, "blobs": 7}
     lab(api_v1_storage=httpx.Response(200, json=used))

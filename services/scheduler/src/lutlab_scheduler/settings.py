@@ -21,7 +21,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="LUTLAB_", frozen=True, extra="ignore")
 
-    site: str = Field("main", description="the lab's name; its own commands carry it, those of all sites are served")
+    site: str = Field("main", description="the lab's name")
     nats_url: str = Field("nats://127.0.0.1:4222", description="where NATS is; several servers separated by commas")
     nats_token: str | None = Field(None, description="NATS' token, where it asks for one")
     nats_nkey_seed_file: Path | None = Field(None, description="file with the nkey seed, where NATS asks for one")

@@ -19,7 +19,7 @@ class Settings(BaseSettings):
     nats_url: str = Field("nats://127.0.0.1:4222", description="where NATS is; several servers separated by commas")
     nats_nkey_seed_file: Path | None = Field(None, description="file with the nkey seed, where NATS asks for one")
     nats_token: SecretStr | None = Field(None, description="NATS' token, where it asks for one")
-    database_url: str = Field("postgresql://127.0.0.1:5432/lutlab", description="where the ledger is")
+    database_url: str = Field("postgresql://postgres@127.0.0.1:5432/lutlab", description="where the ledger is")
     log_level: LogLevel = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
     webhooks_key: SecretStr = Field(
         ..., min_length=16, description="what signing secrets are encrypted with; the same text as the API's"

@@ -32,6 +32,8 @@ from lutlab.text import clock_time, or_dash, table
 WORD_BYTES = 4
 LOCAL = "127.0.0.1"
 DATA_CHARS_MAX = 100
+TELLING = ("error", "resetting")
+"""States for which there may be more to say."""
 
 Address = Annotated[str, typer.Argument(metavar="ADDRESS", help="Byte address, e.g. 0x10; a multiple of 4.")]
 
@@ -42,7 +44,8 @@ def boards(
     """List the boards: their state, and who has them."""
     with client(api_url, api_key, data_dir) as lab:
         found = lab.boards()
-        why = {board.fpga_id: lab.board_error(board.fpga_id) for board in found if board.state == "error"}
+        asked = {board.fpga_id: lab.board_error(board.fpga_id) for board in found if board.state in TELLING}
+    why = {number: error for number, error in asked.items() if error is not None}
     if as_json:
         out_json(found)
         return
