@@ -75,12 +75,12 @@ def test_a_board_that_takes_no_jobs_says_why(lab: Lab) -> None:
 
 
 def test_a_board_whose_reset_waits_says_what_for(lab: Lab) -> None:
-    waiting = BOARD | {"fpga_id": 1, "state": "resetting"}
+    waiting = BOARD | {"fpga_id": 1, "state": "programming"}
     more = {"error": {"code": "base_design_missing", "message": "no builder ...", "stage": None}}
     lab(fpga=httpx.Response(200, json=[waiting]), api_v1_boards_1=httpx.Response(200, json=waiting | more))
     assert run("boards")[1].splitlines()[1].endswith("base_design_missing: no builder ...")
     lab(fpga=httpx.Response(200, json=[waiting]), api_v1_boards_1=httpx.Response(200, json=waiting | {"error": None}))
-    assert run("boards")[1].splitlines()[1].split() == ["1", "resetting", "yes", "-", "-", "-"]
+    assert run("boards")[1].splitlines()[1].split() == ["1", "programming", "yes", "-", "-", "-"]
 
 
 def test_storage_is_told_in_words_and_numbers(lab: Lab) -> None:

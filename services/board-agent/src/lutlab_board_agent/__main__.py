@@ -57,7 +57,7 @@ A lab file:
 
 A cable can also be a Xilinx Virtual Cable server: kind = "xvc-client",
 host = "127.0.0.1", port = 3721.
-docs/deploy.md has the rest.
+docs/boards.md has the rest.
 """
 
 

@@ -32,7 +32,7 @@ from lutlab.text import clock_time, or_dash, table
 WORD_BYTES = 4
 LOCAL = "127.0.0.1"
 DATA_CHARS_MAX = 100
-TELLING = ("error", "resetting")
+TELLING = ("error", "programming")
 """States for which there may be more to say."""
 
 Address = Annotated[str, typer.Argument(metavar="ADDRESS", help="Byte address, e.g. 0x10; a multiple of 4.")]

@@ -42,7 +42,7 @@ def up(
         typer.Option(
             "--lab",
             help="A TOML file that declares the boards, virtual and real, instead of --boards and --profile "
-            "(docs/deploy.md).",
+            "(docs/boards.md).",
         ),
     ] = None,
     ready_file: Annotated[
