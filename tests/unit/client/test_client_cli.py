@@ -159,7 +159,11 @@ def test_every_command_has_help() -> None:
         code, out = run(name, "--help")
         assert code == 0
         assert len(out.splitlines()) > 5
-    assert "Exit codes" in run("--help")[1]
+    told = run("--help")[1]
+    assert "Exit codes" in told
+    assert not [line for line in told.splitlines()[1:] if line.endswith("...")], (
+        "a first sentence is too long for its line"
+    )
     assert cli.HELP
 
 

@@ -67,9 +67,10 @@ def up(
         bool, typer.Option("--public-reads/--no-public-reads", help="Whether looking at boards and jobs needs no key.")
     ] = True,
 ) -> None:
-    """Start the whole lab on this machine and keep it running: servers, services and virtual boards.
+    """Start the whole lab on this machine and keep it running.
 
-    Every part is a process of its own, restarted when it dies. Ctrl-C stops everything in order; nothing is lost.
+    Servers, services and virtual boards: every part is a process of its own, restarted when it dies. Ctrl-C stops
+    everything in order; nothing is lost.
     """
     get(profile)
     options = UpOptions(
