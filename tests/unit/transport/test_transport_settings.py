@@ -6,7 +6,7 @@ import pytest
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from lutlab_transport.settings import LogLevel, explained, read
+from lutlab_transport.settings import LogLevel, SeedFile, explained, read
 
 
 class Sample(BaseSettings):
@@ -15,6 +15,7 @@ class Sample(BaseSettings):
     port: int = Field(0, le=65535, description="where it listens")
     key: SecretStr = Field(min_length=16, description="what seals")
     level: LogLevel = Field("INFO", validation_alias="OTHER_LEVEL", description="how much is said")
+    seed: SeedFile | None = Field(None, description="how it logs in")
     quiet: bool = Field(False, description="whether nothing is said")
 
 
@@ -36,6 +37,8 @@ def test_the_environment_and_what_is_given_are_read(monkeypatch: pytest.MonkeyPa
         ("SAMPLE_KEY", "too short", "SAMPLE_KEY: Value should have at least 16"),
         ("OTHER_LEVEL", "loud", "OTHER_LEVEL: 'loud' is none of DEBUG, INFO, WARNING, ERROR"),
         ("SAMPLE_KEY", None, "SAMPLE_KEY is not set: what seals"),
+        ("SAMPLE_SEED", "/none", "SAMPLE_SEED: '/none' cannot be read: No such file"),
+        ("SAMPLE_SEED", __file__, f"SAMPLE_SEED: {__file__!r} holds no nkey seed"),
     ],
 )
 def test_a_mistake_is_one_sentence_without_secrets(

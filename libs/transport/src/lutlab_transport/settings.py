@@ -8,8 +8,10 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+import nkeys
 from pydantic import AfterValidator, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
@@ -30,6 +32,22 @@ def _known_level(value: str) -> str:
 
 LogLevel = Annotated[str, AfterValidator(_known_level)]
 """The name of a log level, in capitals."""
+
+
+def _readable_seed(path: Path) -> Path:
+    try:
+        nkeys.from_seed(bytearray(path.read_bytes().strip()))  # type: ignore[no-untyped-call]
+    except OSError as error:
+        raise ValueError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+    except (nkeys.NkeysError, ValueError) as error:
+        raise ValueError(
+            f"{str(path)!r} holds no nkey seed; deploy/nats/accounts.py writes one for each client"
+        ) from error
+    return path
+
+
+SeedFile = Annotated[Path, AfterValidator(_readable_seed)]
+"""A file with an nkey seed, looked at when a service starts: a wrong one would only show as logins that fail."""
 
 
 def variables(kind: type[BaseSettings]) -> Iterator[tuple[str, FieldInfo]]:

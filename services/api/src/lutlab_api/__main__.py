@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import signal
 import socket
+import sys
 import time
 from collections.abc import Sequence
 from types import FrameType
@@ -159,8 +160,20 @@ def bound(config: uvicorn.Config, stalled_s: float) -> socket.socket:
     """The socket to listen on, whose connections the kernel cuts where a client takes nothing for `stalled_s`.
 
     That ends whatever waits for such a client: a download, a job's stream over a WebSocket, a frame of a board's.
+
+    Raises:
+        SystemExit: the address cannot be had; says which and what to do.
     """
-    listening = config.bind_socket()
+    listening = socket.socket(socket.AF_INET6 if ":" in config.host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((config.host, config.port))
+    except OSError as error:
+        listening.close()
+        where = f"{config.host}, port {config.port}"
+        sys.exit(
+            f"lutlab-api: cannot listen on {where}: {error.strerror}; choose with LUTLAB_API_HOST and LUTLAB_API_PORT"
+        )
     option = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux; accepted connections inherit it
     if option is not None:
         listening.setsockopt(socket.IPPROTO_TCP, option, round(stalled_s * 1000))
@@ -185,12 +198,14 @@ def serve(settings: Settings) -> None:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=settings.api_shutdown_s,
     )
-    log.info("api_started", host=settings.api_host, port=settings.api_port, site=settings.site, version=VERSION)
+    listening = bound(config, settings.client_stalled_s)
+    port = listening.getsockname()[1]
+    log.info("api_started", host=settings.api_host, port=port, site=settings.site, version=VERSION)
     # uvicorn stops gracefully at these signals, then raises them again for whoever was there before: this.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
     try:
-        Server(config).run(sockets=[bound(config, settings.client_stalled_s)])
+        Server(config).run(sockets=[listening])
     finally:
         log.info("api_stopped")
 

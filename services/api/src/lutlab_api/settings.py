@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lutlab_bus.stream import REQUEST_BYTES_MAX
 from lutlab_events.values import Role
 from lutlab_ledger.storage import OWNER_BYTES_MAX
-from lutlab_transport.settings import LogLevel
+from lutlab_transport.settings import LogLevel, SeedFile
 
 
 class Settings(BaseSettings):
@@ -20,7 +18,7 @@ class Settings(BaseSettings):
 
     site: str = Field("main", description="the lab's name")
     nats_url: str = Field("nats://127.0.0.1:4222", description="where NATS is; several servers separated by commas")
-    nats_nkey_seed_file: Path | None = Field(None, description="file with the nkey seed, where NATS asks for one")
+    nats_nkey_seed_file: SeedFile | None = Field(None, description="file with the nkey seed, where NATS asks for one")
     nats_token: SecretStr | None = Field(None, description="NATS' token, where it asks for one")
     database_url: str = Field("postgresql://postgres@127.0.0.1:5432/lutlab", description="where the ledger is")
     otlp_endpoint: str = Field(

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lutlab_events.subjects import token
-from lutlab_transport.settings import LogLevel
+from lutlab_transport.settings import LogLevel, SeedFile
 
 
 def default_agent_id() -> str:
@@ -42,7 +42,7 @@ class AgentSettings(BaseSettings):
         validation_alias="LUTLAB_NATS_URL",
         description="where NATS is; several servers separated by commas",
     )
-    nats_nkey_file: Path | None = Field(
+    nats_nkey_file: SeedFile | None = Field(
         None,
         validation_alias="LUTLAB_NATS_NKEY_SEED_FILE",
         description="file with the nkey seed, where NATS asks for one",

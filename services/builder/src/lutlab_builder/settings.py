@@ -14,7 +14,7 @@ import lutlab_profiles
 from lutlab_builder.app.ports import Limits
 from lutlab_builder.app.stages import StageLimits
 from lutlab_events.subjects import token
-from lutlab_transport.settings import LogLevel
+from lutlab_transport.settings import LogLevel, SeedFile
 
 MIB = 1 << 20
 
@@ -46,7 +46,7 @@ class Settings(BaseSettings):
         validation_alias="LUTLAB_NATS_URL",
         description="where NATS is; several servers separated by commas",
     )
-    nats_nkey_file: Path | None = Field(
+    nats_nkey_file: SeedFile | None = Field(
         None,
         validation_alias="LUTLAB_NATS_NKEY_SEED_FILE",
         description="file with the nkey seed, where NATS asks for one",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -12,7 +11,7 @@ import lutlab_profiles
 from lutlab_ledger.storage import OWNER_BYTES_MAX
 from lutlab_scheduler.app.retention import Retention
 from lutlab_scheduler.domain.outcome import QUARANTINE_AFTER, Rules
-from lutlab_transport.settings import LogLevel
+from lutlab_transport.settings import LogLevel, SeedFile
 from lutlab_transport.streams import BLOB_BUCKET_BYTES_MAX
 
 
@@ -24,7 +23,7 @@ class Settings(BaseSettings):
     site: str = Field("main", description="the lab's name")
     nats_url: str = Field("nats://127.0.0.1:4222", description="where NATS is; several servers separated by commas")
     nats_token: str | None = Field(None, description="NATS' token, where it asks for one")
-    nats_nkey_seed_file: Path | None = Field(None, description="file with the nkey seed, where NATS asks for one")
+    nats_nkey_seed_file: SeedFile | None = Field(None, description="file with the nkey seed, where NATS asks for one")
     nats_monitor_url: str = Field(
         "",
         description="NATS' monitoring ports, separated by commas, e.g. http://127.0.0.1:8222; "
