@@ -154,6 +154,17 @@ def test_an_error_is_one_sentence_and_no_traceback(tmp_path: Path) -> None:
     assert len(ran.stderr.splitlines()) == 1
 
 
+def test_a_refusal_is_told_with_its_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def refused() -> None:
+        raise Refused("fpga_not_idle", "board 3 is reserved", status=409)
+
+    monkeypatch.setattr(cli, "app", refused)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == cli.EXIT_FAILED
+    assert capsys.readouterr().err == "lutlab: board 3 is reserved (fpga_not_idle)\n"
+
+
 def test_every_command_has_help() -> None:
     for name in ("up", "demo", "boards", "submit", "jobs", "job", "logs", "cancel", "read", "write", "release"):
         code, out = run(name, "--help")
