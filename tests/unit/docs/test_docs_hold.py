@@ -13,7 +13,8 @@ import pytest
 from typer.main import get_command
 
 from lutlab.cli import app
-from lutlab_builder.__main__ import parser as builder_parser
+from lutlab_board_agent.domain.loader import LoaderCode
+from lutlab_builder.domain.errors import Code
 from lutlab_stack import settings_page
 from lutlab_transport.settings import variables
 
@@ -103,7 +104,21 @@ def test_commands_and_their_options_exist(page: Path) -> None:
         assert given <= known | {"--help"}, f"lutlab {command.name} has no {given - known}"
 
 
+@pytest.mark.parametrize("page", TEXTS, ids=str)
+def test_rows_of_a_table_have_as_many_cells_as_its_head(page: Path) -> None:
+    head = 0
+    for line in prose(TEXTS[page]).splitlines():
+        cells = len(re.findall(r"(?<!\\)\|", re.sub(r"`[^`]*`", "", line))) if line.startswith("|") else 0
+        assert not head or not cells or cells == head, line
+        head = cells
+
+
+def test_every_reason_of_a_failed_build_or_load_is_explained() -> None:
+    for page, codes in (("designs", Code), ("boards", LoaderCode)):
+        text = (REPO / "docs" / f"{page}.md").read_text()
+        assert not [code.value for code in codes if f"`{code.value}`" not in text], page
+
+
 def test_the_settings_page_is_what_the_services_read() -> None:
     written = (REPO / "docs" / "settings.md").read_text()
     assert written == settings_page.page(), "python -m lutlab_stack.settings_page > docs/settings.md"
-    assert "lutlab-builder" in builder_parser().format_help()
