@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	bench-bus-faults bench-ledger bench-api bench-sse bench-verify
 
 help: ## list the targets
-	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/make \1#\2/p' $(MAKEFILE_LIST) | awk -F'#' '{ printf "  %-18s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/make \1#\2/p' $(MAKEFILE_LIST) | awk -F'#' '{ printf "  %-22s %s\n", $$1, $$2 }'
 
 demo: $(STAMP) ## start a lab with two virtual boards, build two designs, run them, show what happened
 	@$(BIN)/lutlab demo
@@ -23,6 +23,12 @@ up: $(STAMP) ## start a lab with two virtual boards on http://127.0.0.1:8000 and
 test: check ## run every check and every test
 	@$(BIN)/python -m lutlab_verify.get_tools || echo "going on without; tests that need it are skipped" >&2
 	$(BIN)/python -m pytest
+
+check: $(STAMP) ## lint, formatting, types, and which room may import which
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 tools: $(STAMP) ## get what no wheel has (Icarus Verilog, lz4 headers) into the user's cache folder, without root
 	@$(BIN)/python -m lutlab_verify.get_tools
@@ -39,12 +45,6 @@ chaos: $(STAMP) ## kill the processes of a whole lab under load, KILLS=n times (
 bench-ledger: $(STAMP) ## measure the ledger beside the eventsourcing library, on one Postgres, in one run
 	@$(BIN)/python -c 'import eventsourcing' 2>/dev/null || $(BIN)/python -m pip install --quiet --editable '.[bench]'
 	@$(BIN)/python benchmarks/ledger/bench_ledger.py
-
-check: $(STAMP) ## lint, formatting, types, and which room may import which
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
 
 fuzz-gateware: $(STAMP) ## a million random frames, many of them damaged, through the gateware as native code (needs g++)
 	LUTLAB_SIM_FRAMES=$${LUTLAB_SIM_FRAMES:-1000000} $(BIN)/python -m pytest --timeout 7200 tests/gateware/test_gateware_random.py
