@@ -19,6 +19,7 @@ from lutlab.cli import app, exit_code
 from lutlab.client import Client
 from lutlab.commands import common
 from lutlab.commands.keys import parse_expiry
+from lutlab.commands.up import called
 from lutlab.errors import JobFailed, NotConfigured, Refused, TimedOut, Unreachable
 from lutlab.models import BuildReport, Usage
 from lutlab.report import report_text
@@ -163,6 +164,16 @@ def test_a_refusal_is_told_with_its_code(monkeypatch: pytest.MonkeyPatch, capsys
         cli.main()
     assert ended.value.code == cli.EXIT_FAILED
     assert capsys.readouterr().err == "lutlab: board 3 is reserved (fpga_not_idle)\n"
+
+
+def test_next_steps_can_be_copied(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    own, other = tmp_path / "lutlab", tmp_path / "other"
+    own.touch()
+    other.touch()
+    monkeypatch.setattr(sys, "argv", [str(own)])
+    for found, name in ((None, str(own)), (str(other), str(own)), (str(own), "lutlab")):
+        monkeypatch.setattr("lutlab.commands.up.shutil.which", lambda _, found=found: found)
+        assert called() == name
 
 
 def test_every_command_has_help() -> None:

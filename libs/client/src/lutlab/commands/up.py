@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -101,10 +103,17 @@ def _next_steps(lab: Lab, options: UpOptions) -> str:
     own_folder = options.data_dir.absolute() != default_data_dir().absolute()
     where = f" --data-dir {options.data_dir}" if own_folder else ""
     key = "" if options.public_reads else f'-H "X-API-Key: {lab.api_key}" '
+    program = called()
     return f"""\
   API key    {lab.api_key}
   data       {options.data_dir.absolute()}  (logs in logs/)
-  next       lutlab boards{where}
-             lutlab submit examples/echo_memory/design.py --wait{where}
+  next       {program} boards{where}
+             {program} submit examples/echo_memory/design.py --wait{where}
              curl {key}{lab.api_url}/fpga
   stop       Ctrl-C"""
+
+
+def called() -> str:
+    """How a person calls this program here: by its name where that finds it, else by its path as it was given."""
+    found, own = shutil.which("lutlab"), Path(sys.argv[0])
+    return "lutlab" if found is not None and own.exists() and Path(found).samefile(own) else str(own)
