@@ -6,7 +6,7 @@ import pytest
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from lutlab_transport.settings import LogLevel, SeedFile, explained, read
+from lutlab_transport.settings import DatabaseUrl, LogLevel, NatsUrl, SeedFile, explained, read
 
 
 class Sample(BaseSettings):
@@ -16,6 +16,8 @@ class Sample(BaseSettings):
     key: SecretStr = Field(min_length=16, description="what seals")
     level: LogLevel = Field("INFO", validation_alias="OTHER_LEVEL", description="how much is said")
     seed: SeedFile | None = Field(None, description="how it logs in")
+    nats_url: NatsUrl = Field("nats://127.0.0.1:4222", description="where messages go")
+    database_url: DatabaseUrl = Field("postgresql://x", description="where events go")
     quiet: bool = Field(False, description="whether nothing is said")
 
 
@@ -29,6 +31,12 @@ def test_the_environment_and_what_is_given_are_read(monkeypatch: pytest.MonkeyPa
     assert (read(Sample, "sample").level, read(Sample, "sample", port=7).port) == ("DEBUG", 7)
 
 
+@pytest.mark.parametrize("url", ["nats://a:1,tls://b", "hub:4222", "nats://secret@127.0.0.1:4222", " nats://[::1]:1 "])
+def test_ways_to_nats(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("SAMPLE_NATS_URL", url)
+    assert read(Sample, "sample").nats_url == url
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "said"),
     [
@@ -37,6 +45,9 @@ def test_the_environment_and_what_is_given_are_read(monkeypatch: pytest.MonkeyPa
         ("SAMPLE_KEY", "too short", "SAMPLE_KEY: Value should have at least 16"),
         ("OTHER_LEVEL", "loud", "OTHER_LEVEL: 'loud' is none of DEBUG, INFO, WARNING, ERROR"),
         ("SAMPLE_KEY", None, "SAMPLE_KEY is not set: what seals"),
+        ("SAMPLE_NATS_URL", "http://too short:1", "SAMPLE_NATS_URL: http:// is no way to NATS: nats://, tls://"),
+        ("SAMPLE_NATS_URL", "nats://u:too short@x:y", "SAMPLE_NATS_URL: each server is nats://HOST:PORT"),
+        ("SAMPLE_DATABASE_URL", "u:too short@x/y", "SAMPLE_DATABASE_URL: a database is postgresql://"),
         ("SAMPLE_SEED", "/none", "SAMPLE_SEED: '/none' cannot be read: No such file"),
         ("SAMPLE_SEED", __file__, f"SAMPLE_SEED: {__file__!r} holds no nkey seed"),
     ],

@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
 
 import nkeys
 from pydantic import AfterValidator, ValidationError
@@ -19,6 +20,7 @@ from pydantic_settings import BaseSettings
 S = TypeVar("S", bound=BaseSettings)
 
 EXIT_USAGE = 2
+NATS_SCHEMES = ("nats", "tls", "ws", "wss")
 COLUMNS_MAX = 100
 INDENT = " " * 6
 SECRET = re.compile(r"SecretStr|SecretBytes")
@@ -32,6 +34,30 @@ def _known_level(value: str) -> str:
 
 LogLevel = Annotated[str, AfterValidator(_known_level)]
 """The name of a log level, in capitals."""
+
+
+def _servers(value: str) -> str:
+    for part in value.split(","):
+        scheme, separator, rest = part.strip().rpartition("://")
+        if separator and scheme not in NATS_SCHEMES:
+            raise ValueError(f"{scheme}:// is no way to NATS: {', '.join(f'{known}://' for known in NATS_SCHEMES)}")
+        try:
+            host = urlsplit(f"nats://{rest}")
+            if not host.hostname or host.port == 0:
+                raise ValueError
+        except ValueError:
+            raise ValueError("each server is nats://HOST:PORT, several are separated by commas") from None
+    return value
+
+
+def _database(value: str) -> str:
+    if not value.startswith(("postgresql://", "postgres://")):
+        raise ValueError("a database is postgresql://USER:PASSWORD@HOST:PORT/NAME")
+    return value
+
+
+NatsUrl = Annotated[str, AfterValidator(_servers)]
+DatabaseUrl = Annotated[str, AfterValidator(_database)]
 
 
 def _readable_seed(path: Path) -> Path:
@@ -92,7 +118,8 @@ def _mistake(variable: str, field: FieldInfo, item: Any) -> str:
     if item["type"] == "missing":
         return f"{variable} is not set: {field.description}"
     message, value = str(item["msg"]).removeprefix("Value error, "), repr(item["input"])
-    named = value in message or SECRET.search(str(field.annotation))
+    # A URL may have a password in it.
+    named = value in message or SECRET.search(str(field.annotation)) or variable.endswith("_URL")
     return f"{variable}{'' if named else f'={value}'}: {message}"
 
 

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lutlab_events.subjects import token
-from lutlab_transport.settings import LogLevel, SeedFile
+from lutlab_transport.settings import LogLevel, NatsUrl, SeedFile
 
 
 def default_agent_id() -> str:
@@ -37,7 +37,7 @@ class AgentSettings(BaseSettings):
         "127.0.0.1", description="the address at which boards with a `bridge_port` listen for raw TCP clients"
     )
     site: str = Field("main", validation_alias="LUTLAB_SITE", description="the lab's name")
-    nats_url: str = Field(
+    nats_url: NatsUrl = Field(
         "nats://127.0.0.1:4222",
         validation_alias="LUTLAB_NATS_URL",
         description="where NATS is; several servers separated by commas",

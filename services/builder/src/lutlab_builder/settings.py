@@ -14,7 +14,7 @@ import lutlab_profiles
 from lutlab_builder.app.ports import Limits
 from lutlab_builder.app.stages import StageLimits
 from lutlab_events.subjects import token
-from lutlab_transport.settings import LogLevel, SeedFile
+from lutlab_transport.settings import LogLevel, NatsUrl, SeedFile
 
 MIB = 1 << 20
 
@@ -41,7 +41,7 @@ class Settings(BaseSettings):
         description="folder for whatever can be made again",
     )
     site: str = Field("main", validation_alias="LUTLAB_SITE", description="the lab's name")
-    nats_url: str = Field(
+    nats_url: NatsUrl = Field(
         "nats://127.0.0.1:4222",
         validation_alias="LUTLAB_NATS_URL",
         description="where NATS is; several servers separated by commas",

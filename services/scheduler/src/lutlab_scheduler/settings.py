@@ -11,7 +11,7 @@ import lutlab_profiles
 from lutlab_ledger.storage import OWNER_BYTES_MAX
 from lutlab_scheduler.app.retention import Retention
 from lutlab_scheduler.domain.outcome import QUARANTINE_AFTER, Rules
-from lutlab_transport.settings import LogLevel, SeedFile
+from lutlab_transport.settings import DatabaseUrl, LogLevel, NatsUrl, SeedFile
 from lutlab_transport.streams import BLOB_BUCKET_BYTES_MAX
 
 
@@ -21,7 +21,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LUTLAB_", frozen=True, extra="ignore")
 
     site: str = Field("main", description="the lab's name")
-    nats_url: str = Field("nats://127.0.0.1:4222", description="where NATS is; several servers separated by commas")
+    nats_url: NatsUrl = Field("nats://127.0.0.1:4222", description="where NATS is; several servers separated by commas")
     nats_token: str | None = Field(None, description="NATS' token, where it asks for one")
     nats_nkey_seed_file: SeedFile | None = Field(None, description="file with the nkey seed, where NATS asks for one")
     nats_monitor_url: str = Field(
@@ -33,7 +33,7 @@ class Settings(BaseSettings):
         False, description="go on even if NATS acknowledges messages before they are on disk, or cannot be asked"
     )
     nats_replicas: int = Field(1, ge=1, le=5, description="copies of each stream; 3 in a cluster")
-    database_url: str = Field("postgresql://postgres@127.0.0.1:5432/lutlab", description="where the ledger is")
+    database_url: DatabaseUrl = Field("postgresql://postgres@127.0.0.1:5432/lutlab", description="where the ledger is")
     log_level: LogLevel = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
     session_ttl_s: float = Field(3600.0, gt=0, description="how long a session lasts without use")
     program_deadline_s: float = Field(90.0, gt=0, description="how long an agent may take to load a bitstream")

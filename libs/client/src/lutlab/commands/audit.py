@@ -80,7 +80,7 @@ def verify_log(
             verdict = asyncio.run(
                 verify(url, noted=before, on_progress=lambda done, total: live.progress("walking", done, total))
             )
-        except (OSError, asyncpg.PostgresError) as error:
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise LutlabError(f"the database cannot be read: {error}") from error
         if verdict.intact:
             live.done(f"{verdict.events} events in {verdict.streams} streams: no gap, every hash fits")
