@@ -95,6 +95,13 @@ $(STAMP): pyproject.toml
 	@if [ -z "$(PYTHON)" ]; then \
 		echo "lutlab needs Python 3.11 or newer, and none was found as python3.13, python3.12, python3.11 or python3." >&2; \
 		echo "Install one, or say where it is: make PYTHON=/path/to/python3" >&2; exit 1; fi
+	@if ! "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
+		echo "$(PYTHON) is no Python 3.11 or newer. Say where one is: make PYTHON=/path/to/python3" >&2; exit 1; fi
+	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info >= (3, 11))' 2>/dev/null; then \
+		echo "$(VENV) has $$($(BIN)/python --version), lutlab needs 3.11 or newer: delete it with make clean, then try again." >&2; \
+		exit 1; fi
+	@if [ "$$(uname -sm)" != "Linux x86_64" ]; then \
+		echo "warning: lutlab was tried on Linux x86_64 only, this is $$(uname -sm); pip may not find all wheels." >&2; fi
 	@if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
 		echo "making $(VENV) with $(PYTHON) ..."; \
 		"$(PYTHON)" -m venv $(VENV) || { rm -rf $(VENV); \
