@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	bench-bus-faults bench-ledger bench-api bench-sse bench-verify
 
 help: ## list the targets
-	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/make \1#\2/p' $(MAKEFILE_LIST) | awk -F'#' '{ printf "  %-18s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/make \1#\2/p' $(MAKEFILE_LIST) | awk -F'#' '{ printf "  %-22s %s\n", $$1, $$2 }'
 
 demo: $(STAMP) ## start a lab with two virtual boards, build two designs, run them, show what happened
 	@$(BIN)/lutlab demo
@@ -23,6 +23,12 @@ up: $(STAMP) ## start a lab with two virtual boards on http://127.0.0.1:8000 and
 test: check ## run every check and every test
 	@$(BIN)/python -m lutlab_verify.get_tools || echo "going on without; tests that need it are skipped" >&2
 	$(BIN)/python -m pytest
+
+check: $(STAMP) ## lint, formatting, types, and which room may import which
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 tools: $(STAMP) ## get what no wheel has (Icarus Verilog, lz4 headers) into the user's cache folder, without root
 	@$(BIN)/python -m lutlab_verify.get_tools
@@ -39,12 +45,6 @@ chaos: $(STAMP) ## kill the processes of a whole lab under load, KILLS=n times (
 bench-ledger: $(STAMP) ## measure the ledger beside the eventsourcing library, on one Postgres, in one run
 	@$(BIN)/python -c 'import eventsourcing' 2>/dev/null || $(BIN)/python -m pip install --quiet --editable '.[bench]'
 	@$(BIN)/python benchmarks/ledger/bench_ledger.py
-
-check: $(STAMP) ## lint, formatting, types, and which room may import which
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
 
 fuzz-gateware: $(STAMP) ## a million random frames, many of them damaged, through the gateware as native code (needs g++)
 	LUTLAB_SIM_FRAMES=$${LUTLAB_SIM_FRAMES:-1000000} $(BIN)/python -m pytest --timeout 7200 tests/gateware/test_gateware_random.py
@@ -95,11 +95,18 @@ $(STAMP): pyproject.toml
 	@if [ -z "$(PYTHON)" ]; then \
 		echo "lutlab needs Python 3.11 or newer, and none was found as python3.13, python3.12, python3.11 or python3." >&2; \
 		echo "Install one, or say where it is: make PYTHON=/path/to/python3" >&2; exit 1; fi
+	@if ! "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
+		echo "$(PYTHON) is no Python 3.11 or newer. Say where one is: make PYTHON=/path/to/python3" >&2; exit 1; fi
+	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info >= (3, 11))' 2>/dev/null; then \
+		echo "$(VENV) has $$($(BIN)/python --version), lutlab needs 3.11 or newer: delete it with make clean, then try again." >&2; \
+		exit 1; fi
+	@if [ "$$(uname -sm)" != "Linux x86_64" ]; then \
+		echo "warning: lutlab was tried on Linux x86_64 only, this is $$(uname -sm); pip may not find all wheels." >&2; fi
 	@if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
 		echo "making $(VENV) with $(PYTHON) ..."; \
 		"$(PYTHON)" -m venv $(VENV) || { rm -rf $(VENV); \
 		echo "$(PYTHON) cannot make virtual environments; on Debian and Ubuntu install its python3-venv package." >&2; \
 		exit 1; }; fi
-	@echo "installing lutlab and its tools into $(VENV) (about 600 MB, first time and when pyproject.toml changed) ..."
+	@echo "installing lutlab and its tools into $(VENV) (about 900 MB, first time and when pyproject.toml changed) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $(STAMP)

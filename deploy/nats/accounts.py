@@ -1,8 +1,8 @@
 """Write what NATS servers must know of your labs: an account per lab, a key per client, and what each key may do.
 
-    python deploy/nats/accounts.py deploy/nats/labs.toml --out deploy/nats/site
+    .venv/bin/python deploy/nats/accounts.py deploy/nats/labs.toml --out deploy/nats/site
 
-The folder then has, for `hub.conf` and `leaf.conf` to include:
+It needs a Python that has lutlab. The folder then has, for `hub.conf` and `leaf.conf` to include:
 
     accounts.conf, tls.conf                                 the hub's
     leaf-<leaf>/accounts.conf, leaf-<leaf>/remote.conf      of each leaf node; remote.conf holds its seed

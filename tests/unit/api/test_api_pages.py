@@ -43,3 +43,10 @@ async def test_behind_a_prefix_everything_has_it(lab: Lab) -> None:
     async with lab.client(None) as client:
         assert (await client.get("/")).headers["location"] == "/lab/docs"
         assert 'src="/lab/docs/assets/' in (await client.get("/docs")).text
+
+
+async def test_every_group_of_routes_is_explained(lab: Lab) -> None:
+    async with lab.client(None) as client:
+        document = (await client.get("/openapi.json")).json()
+    used = {tag for methods in document["paths"].values() for way in methods.values() for tag in way.get("tags", ["?"])}
+    assert used == {tag["name"] for tag in document["tags"]}

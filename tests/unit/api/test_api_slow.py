@@ -95,3 +95,11 @@ def test_who_reads_nothing_is_cut_and_who_reads_gets_everything(
         assert b"\nid: 1\n" in got and not got.endswith(b"0\r\n\r\n")
         assert got.count(b"\nid: ") < EVENTS
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_an_address_that_is_taken_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        config = uvicorn.Config("no.app", port=port)
+        with pytest.raises(SystemExit, match=f"cannot listen on 127.0.0.1, port {port}: Address already in use"):
+            bound(config, 60.0)

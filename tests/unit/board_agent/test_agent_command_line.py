@@ -36,11 +36,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("settings", "part"),
     [
-        ({}, "LUTLAB_AGENT_LAB_FILE: Field required"),
+        ({}, "LUTLAB_AGENT_LAB_FILE is not set: the TOML file"),
         ({"LUTLAB_AGENT_LAB_FILE": "none.toml"}, "cannot be read"),
         ({"LUTLAB_AGENT_LAB_FILE": "bad.toml"}, "bad.toml, line 3: Object contains unknown field `profil`"),
-        ({"LUTLAB_AGENT_LAB_FILE": "good.toml", "LUTLAB_SITE": "a b"}, "LUTLAB_SITE: Value error, 'a b' must be"),
-        ({"LUTLAB_AGENT_LAB_FILE": "good.toml", "LUTLAB_AGENT_ID": "a.b"}, "LUTLAB_AGENT_ID: Value error, 'a.b' must"),
+        ({"LUTLAB_AGENT_LAB_FILE": "good.toml", "LUTLAB_SITE": "a b"}, "LUTLAB_SITE: 'a b' must be"),
+        ({"LUTLAB_AGENT_LAB_FILE": "good.toml", "LUTLAB_AGENT_ID": "a.b"}, "LUTLAB_AGENT_ID: 'a.b' must"),
         ({"LUTLAB_AGENT_LAB_FILE": "good.toml", "LUTLAB_AGENT_LOADER": "/none"}, "no usable openFPGALoader: /none"),
     ],
 )

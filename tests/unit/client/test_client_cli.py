@@ -19,6 +19,7 @@ from lutlab.cli import app, exit_code
 from lutlab.client import Client
 from lutlab.commands import common
 from lutlab.commands.keys import parse_expiry
+from lutlab.commands.up import called
 from lutlab.errors import JobFailed, NotConfigured, Refused, TimedOut, Unreachable
 from lutlab.models import BuildReport, Usage
 from lutlab.report import report_text
@@ -72,6 +73,15 @@ def test_a_board_that_takes_no_jobs_says_why(lab: Lab) -> None:
     assert code == 0
     assert out.splitlines()[1].split() == ["0", "idle", "yes", "-", "-", "-", "-"]
     assert out.splitlines()[2].endswith("board_in_maintenance: new cable")
+
+
+def test_a_board_whose_reset_waits_says_what_for(lab: Lab) -> None:
+    waiting = BOARD | {"fpga_id": 1, "state": "programming"}
+    more = {"error": {"code": "base_design_missing", "message": "no builder ...", "stage": None}}
+    lab(fpga=httpx.Response(200, json=[waiting]), api_v1_boards_1=httpx.Response(200, json=waiting | more))
+    assert run("boards")[1].splitlines()[1].endswith("base_design_missing: no builder ...")
+    lab(fpga=httpx.Response(200, json=[waiting]), api_v1_boards_1=httpx.Response(200, json=waiting | {"error": None}))
+    assert run("boards")[1].splitlines()[1].split() == ["1", "programming", "yes", "-", "-", "-"]
 
 
 def test_storage_is_told_in_words_and_numbers(lab: Lab) -> None:
@@ -145,12 +155,37 @@ def test_an_error_is_one_sentence_and_no_traceback(tmp_path: Path) -> None:
     assert len(ran.stderr.splitlines()) == 1
 
 
+def test_a_refusal_is_told_with_its_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def refused() -> None:
+        raise Refused("fpga_not_idle", "board 3 is reserved", status=409)
+
+    monkeypatch.setattr(cli, "app", refused)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == cli.EXIT_FAILED
+    assert capsys.readouterr().err == "lutlab: board 3 is reserved (fpga_not_idle)\n"
+
+
+def test_next_steps_can_be_copied(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    own, other = tmp_path / "lutlab", tmp_path / "other"
+    own.touch()
+    other.touch()
+    monkeypatch.setattr(sys, "argv", [str(own)])
+    for found, name in ((None, str(own)), (str(other), str(own)), (str(own), "lutlab")):
+        monkeypatch.setattr("lutlab.commands.up.shutil.which", lambda _, found=found: found)
+        assert called() == name
+
+
 def test_every_command_has_help() -> None:
     for name in ("up", "demo", "boards", "submit", "jobs", "job", "logs", "cancel", "read", "write", "release"):
         code, out = run(name, "--help")
         assert code == 0
         assert len(out.splitlines()) > 5
-    assert "Exit codes" in run("--help")[1]
+    told = run("--help")[1]
+    assert "Exit codes" in told
+    assert not [line for line in told.splitlines()[1:] if line.endswith("...")], (
+        "a first sentence is too long for its line"
+    )
     assert cli.HELP
 
 

@@ -320,6 +320,20 @@ def test_the_chart_renders_to_valid_manifests(values: dict[str, Any]) -> None:
 # -- observing -----------------------------------------------------------------------------------
 
 
+def test_prometheus_asks_at_the_ports_that_the_example_sets() -> None:
+    sets = dict(
+        re.findall(r"^#?(LUTLAB_\w+_METRICS_PORT)=(\d+)$", TEXTS[Path("systemd/lutlab.env.example")], re.MULTILINE)
+    )
+    asked = re.findall(r"# (LUTLAB_\w+)=(\d+)\n.*?:(\d+)\"\]", TEXTS[Path("prometheus/prometheus.yml")])
+    assert {name: port for name, port, _ in asked} == sets
+    assert all(port == reached for _, port, reached in asked)
+
+
+def test_builders_make_the_base_design_of_the_boards_that_compose_starts() -> None:
+    profile = COMPOSE["services"]["board-agent"]["command"][-1]
+    assert profile in COMPOSE["services"]["builder"]["environment"]["LUTLAB_BUILDER_PROFILES"]
+
+
 def test_the_dashboard_asks_for_nothing_that_no_service_tells() -> None:
     dashboard = json.loads((DEPLOY / "grafana" / "lutlab.json").read_text())
     asked = " ".join(t["expr"] for panel in dashboard["panels"] for t in panel.get("targets", ()))

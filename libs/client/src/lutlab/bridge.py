@@ -1,6 +1,6 @@
 """The raw TCP bridge of a reserved board, and a local port in front of it for clients that know no token.
 
-The bytes are the stream's frames, one behind the other; docs/deploy.md says how the connection begins.
+The bytes are the stream's frames, one behind the other; docs/boards.md says how the connection begins.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from lutlab.commands import analyze, audit, boards, demo, init, jobs, pins, serv
 from lutlab.commands.common import note, out
 from lutlab.commands.config import config
 from lutlab.commands.keys import keys
-from lutlab.errors import LutlabError, NotConfigured, TimedOut, Unreachable
+from lutlab.errors import LutlabError, NotConfigured, Refused, TimedOut, Unreachable
 from lutlab_profiles import UnknownProfile
 from lutlab_stack.errors import StackError
 
@@ -93,7 +93,8 @@ def main() -> None:
     try:
         app()
     except (LutlabError, StackError, UnknownProfile) as error:
-        note(f"lutlab: {error}")
+        code = f" ({error.code})" if isinstance(error, Refused) else ""  # what docs/errors.md is sorted by
+        note(f"lutlab: {error}{code}")
         sys.exit(exit_code(error))
     except OSError as error:
         note(f"lutlab: {error}")

@@ -7,6 +7,9 @@ import asyncio
 import os
 import sys
 
+import asyncpg
+from sqlalchemy.exc import SQLAlchemyError
+
 from lutlab_ledger.migrate import migrate
 
 
@@ -24,8 +27,9 @@ def main() -> None:
         parser.error("say which database: --database-url, or LUTLAB_DATABASE_URL")
     try:
         asyncio.run(migrate(args.database_url, args.revision))
-    except OSError as error:
-        sys.exit(f"lutlab-migrate: the database cannot be reached: {error}")
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, SQLAlchemyError) as error:
+        reason = getattr(error, "orig", None) or error  # SQLAlchemy wraps the driver's own words
+        sys.exit(f"lutlab-migrate: the database cannot be reached, or refuses: {reason}")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 from nats.aio.client import Client
-from pydantic import ValidationError
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from lutlab_api.adapters.audit import NatsPost, PostgresAudit
@@ -41,6 +40,7 @@ from lutlab_api.web.routes_live import tell
 from lutlab_api.web.services import Ports, wire
 from lutlab_transport.clock import RandomIds, SteadyClock
 from lutlab_transport.logging import setup_logging
+from lutlab_transport.settings import explained, read
 from lutlab_transport.tracing import start_tracing, stop_tracing
 
 log = structlog.get_logger(__name__)
@@ -116,14 +116,10 @@ def build(settings: Settings) -> FastAPI:
 
 
 def _parser() -> argparse.ArgumentParser:
-    fields = [
-        f"  LUTLAB_{name.upper()}\n      {field.description} (default: {field.default})"
-        for name, field in Settings.model_fields.items()
-    ]
     parser = argparse.ArgumentParser(
         prog="lutlab-api",
         description="The lab's HTTP and WebSocket server. It needs Postgres, NATS and a scheduler, and waits for them.",
-        epilog="environment:\n" + "\n".join(fields),
+        epilog=explained(Settings),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--host", help="address to listen on (LUTLAB_API_HOST)")
@@ -136,11 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until SIGTERM or SIGINT."""
     options = _parser().parse_args(arguments)
     given = {"api_host": options.host, "api_port": options.port}
-    try:
-        settings = Settings(**{name: value for name, value in given.items() if value is not None})
-    except ValidationError as error:
-        problems = "; ".join(f"LUTLAB_{str(p['loc'][0]).upper()}: {p['msg']}" for p in error.errors())
-        sys.exit(f"lutlab-api: {problems}")
+    settings = read(Settings, "lutlab-api", **{name: value for name, value in given.items() if value is not None})
     setup_logging("api", level=settings.log_level)
     start_tracing("api", settings.otlp_endpoint)
     try:
@@ -173,8 +165,20 @@ def bound(config: uvicorn.Config, stalled_s: float) -> socket.socket:
     """The socket to listen on, whose connections the kernel cuts where a client takes nothing for `stalled_s`.
 
     That ends whatever waits for such a client: a download, a job's stream over a WebSocket, a frame of a board's.
+
+    Raises:
+        SystemExit: the address cannot be had; says which and what to do.
     """
-    listening = config.bind_socket()
+    listening = socket.socket(socket.AF_INET6 if ":" in config.host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((config.host, config.port))
+    except OSError as error:
+        listening.close()
+        where = f"{config.host}, port {config.port}"
+        sys.exit(
+            f"lutlab-api: cannot listen on {where}: {error.strerror}; choose with LUTLAB_API_HOST and LUTLAB_API_PORT"
+        )
     option = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux; accepted connections inherit it
     if option is not None:
         listening.setsockopt(socket.IPPROTO_TCP, option, round(stalled_s * 1000))
@@ -199,14 +203,16 @@ def serve(settings: Settings) -> None:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=settings.api_shutdown_s,
     )
-    log.info("api_started", host=settings.api_host, port=settings.api_port, site=settings.site, version=VERSION)
+    listening = bound(config, settings.client_stalled_s)
+    port = listening.getsockname()[1]
+    log.info("api_started", host=settings.api_host, port=port, site=settings.site, version=VERSION)
     if not settings.auth_enabled:
         log.warning("no_key_is_asked_for", host=settings.api_host, acts_as=ANONYMOUS.owner)
     # uvicorn stops gracefully at these signals, then raises them again for whoever was there before: this.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
     try:
-        Server(config).run(sockets=[bound(config, settings.client_stalled_s)])
+        Server(config).run(sockets=[listening])
     finally:
         log.info("api_stopped")
 

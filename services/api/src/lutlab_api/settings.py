@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lutlab_bus.stream import REQUEST_BYTES_MAX
 from lutlab_events.values import Role
 from lutlab_ledger.storage import OWNER_BYTES_MAX
+from lutlab_transport.settings import DatabaseUrl, LogLevel, NatsUrl, SeedFile
 
 
 class Settings(BaseSettings):
@@ -18,14 +17,14 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LUTLAB_", frozen=True, extra="ignore")
 
     site: str = Field("main", description="the lab's name")
-    nats_url: str = Field("nats://127.0.0.1:4222", description="where NATS is")
-    nats_nkey_seed_file: Path | None = Field(None, description="file with the nkey seed, where NATS asks for one")
+    nats_url: NatsUrl = Field("nats://127.0.0.1:4222", description="where NATS is; several servers separated by commas")
+    nats_nkey_seed_file: SeedFile | None = Field(None, description="file with the nkey seed, where NATS asks for one")
     nats_token: SecretStr | None = Field(None, description="NATS' token, where it asks for one")
-    database_url: str = Field("postgresql://127.0.0.1:5432/lutlab", description="where the ledger is")
+    database_url: DatabaseUrl = Field("postgresql://postgres@127.0.0.1:5432/lutlab", description="where the ledger is")
     otlp_endpoint: str = Field(
         "", description="where traces go by OTLP over HTTP, e.g. http://127.0.0.1:4318; empty: none are made"
     )
-    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+    log_level: LogLevel = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
 
     api_host: str = Field("127.0.0.1", description="address to listen on")
     api_port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 picks a free one")

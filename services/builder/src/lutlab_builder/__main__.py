@@ -41,6 +41,7 @@ from lutlab_transport.connection import connect
 from lutlab_transport.ending import stop_event, unless
 from lutlab_transport.logging import setup_logging
 from lutlab_transport.metrics import serve_metrics
+from lutlab_transport.settings import explained, read
 from lutlab_transport.tracing import start_tracing, stop_tracing
 from lutlab_verify.config import load
 from lutlab_verify.engines import engine
@@ -231,7 +232,8 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="lutlab-builder",
         description="Build designs in a sandbox. Without a command: serve build work from NATS.",
-        epilog="Settings are environment variables: LUTLAB_SITE, LUTLAB_NATS_URL, LUTLAB_CACHE_DIR, LUTLAB_BUILDER_...",
+        epilog=explained(Settings),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--warm", action="store_true", help="the same as the command `warm`")
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
@@ -259,7 +261,7 @@ async def run(args: argparse.Namespace, settings: Settings) -> int:
 def main() -> int:
     """Entry point."""
     args = parser().parse_args()
-    settings = Settings()
+    settings = read(Settings, "lutlab-builder")
     setup_logging("builder", level=settings.log_level)
     start_tracing("builder", settings.otlp_endpoint)
     try:

@@ -1,4 +1,4 @@
-"""What an operator can set: environment variables that begin with LUTLAB_BUILDER_."""
+"""What an operator can set, from `LUTLAB_...` environment variables."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import lutlab_profiles
 from lutlab_builder.app.ports import Limits
 from lutlab_builder.app.stages import StageLimits
 from lutlab_events.subjects import token
+from lutlab_transport.settings import LogLevel, NatsUrl, SeedFile
 
 MIB = 1 << 20
 
@@ -30,57 +31,77 @@ def default_builder_id() -> str:
 
 
 class Settings(BaseSettings):
-    """Read once, in `__main__`.
-
-    Attributes:
-        cache_dir: LUTLAB_CACHE_DIR, the folder for whatever can be made again.
-        site: LUTLAB_SITE, the lab's name.
-        nats_url: LUTLAB_NATS_URL, one or several servers separated by commas.
-        nats_nkey_file, nats_token: LUTLAB_NATS_NKEY_SEED_FILE, LUTLAB_NATS_TOKEN, where NATS asks for one.
-        log_level: LUTLAB_LOG_LEVEL.
-        id: LUTLAB_BUILDER_ID, this builder's name; every run adds something of its own to it.
-        concurrency: builds at once.
-        profiles: device profiles whose base design this builder provides, separated by commas, or `all`.
-        tools_dir: compiled tools; a folder in `cache_dir` if not set. May be shared by several builders of one host.
-        cache_mib_max: what finished builds may take on disk.
-        files_mib_max: what files of verification projects may take on disk, to have them at hand for the next job.
-        simulators_mib_max: what compiled simulators of verification projects may take on disk.
-        allow_unsandboxed: build user code with the builder's own rights on a host where no sandbox works.
-        seed: nextpnr's seed; fixed, so that builds repeat.
-        metrics_port: where Prometheus may ask, 0 for nowhere.
-        otlp_endpoint: LUTLAB_OTLP_ENDPOINT, where traces go by OTLP over HTTP; empty: none are made.
-        *_wall_s: seconds a stage may take; together less than the scheduler's LUTLAB_BUILD_DEADLINE_S, or it gives up
-            on a build whose builder still has time.
-        *_memory_mib: memory a stage may use.
-    """
+    """Read once, in `__main__`; the description of each field is in `lutlab-builder --help`."""
 
     model_config = SettingsConfigDict(env_prefix="LUTLAB_BUILDER_", frozen=True, extra="ignore", populate_by_name=True)
 
-    cache_dir: Path = Field(default_factory=default_cache_dir, validation_alias="LUTLAB_CACHE_DIR")
-    site: str = Field(default="main", validation_alias="LUTLAB_SITE")
-    nats_url: str = Field(default="nats://127.0.0.1:4222", validation_alias="LUTLAB_NATS_URL")
-    nats_nkey_file: Path | None = Field(default=None, validation_alias="LUTLAB_NATS_NKEY_SEED_FILE")
-    nats_token: str | None = Field(default=None, validation_alias="LUTLAB_NATS_TOKEN")
-    log_level: str = Field(default="INFO", validation_alias="LUTLAB_LOG_LEVEL")
-    id: str = Field(default_factory=default_builder_id)
-    concurrency: int = Field(default=2, ge=1, le=32)
-    profiles: str = lutlab_profiles.DEFAULT_PROFILE
-    tools_dir: Path | None = None
-    cache_mib_max: int = Field(default=2048, ge=16)
-    files_mib_max: int = Field(default=512, ge=16)
-    simulators_mib_max: int = Field(default=2048, ge=16)
-    allow_unsandboxed: bool = False
-    seed: int = Field(default=1, ge=1)
-    metrics_port: int = Field(default=0, ge=0, le=65535)
-    otlp_endpoint: str = Field(default="", validation_alias="LUTLAB_OTLP_ENDPOINT")
+    cache_dir: Path = Field(
+        default_factory=default_cache_dir,
+        validation_alias="LUTLAB_CACHE_DIR",
+        description="folder for whatever can be made again",
+    )
+    site: str = Field(default="main", validation_alias="LUTLAB_SITE", description="the lab's name")
+    nats_url: NatsUrl = Field(
+        default="nats://127.0.0.1:4222",
+        validation_alias="LUTLAB_NATS_URL",
+        description="where NATS is; several servers separated by commas",
+    )
+    nats_nkey_file: SeedFile | None = Field(
+        default=None,
+        validation_alias="LUTLAB_NATS_NKEY_SEED_FILE",
+        description="file with the nkey seed, where NATS asks for one",
+    )
+    nats_token: str | None = Field(
+        default=None, validation_alias="LUTLAB_NATS_TOKEN", description="NATS' token, where it asks for one"
+    )
+    log_level: LogLevel = Field(
+        default="INFO", validation_alias="LUTLAB_LOG_LEVEL", description="DEBUG, INFO, WARNING or ERROR"
+    )
+    id: str = Field(
+        default_factory=default_builder_id,
+        description="this builder's name, else the host's; every run adds something of its own to it",
+    )
+    concurrency: int = Field(default=2, ge=1, le=32, description="builds at once")
+    profiles: str = Field(
+        default=lutlab_profiles.DEFAULT_PROFILE,
+        description="device profiles whose base design this builder provides, separated by commas, or `all`",
+    )
+    tools_dir: Path | None = Field(
+        default=None,
+        description="compiled tools, else a folder in LUTLAB_CACHE_DIR; several builders of one host may share it",
+    )
+    cache_mib_max: int = Field(default=2048, ge=16, description="what finished builds may take on disk")
+    files_mib_max: int = Field(
+        default=512,
+        ge=16,
+        description="what files of verification projects may take on disk, to be at hand for the next job",
+    )
+    simulators_mib_max: int = Field(
+        default=2048, ge=16, description="what compiled simulators of verification projects may take on disk"
+    )
+    allow_unsandboxed: bool = Field(
+        default=False, description="build user code with the builder's own rights on a host where no sandbox works"
+    )
+    seed: int = Field(default=1, ge=1, description="nextpnr's seed; fixed, so that builds repeat")
+    metrics_port: int = Field(default=0, ge=0, le=65535, description="where Prometheus may ask; 0 for nowhere")
+    otlp_endpoint: str = Field(
+        default="",
+        validation_alias="LUTLAB_OTLP_ENDPOINT",
+        description="where traces go by OTLP over HTTP, e.g. http://127.0.0.1:4318; empty: none are made",
+    )
 
-    elaborate_wall_s: float = Field(default=120, gt=0)
-    elaborate_memory_mib: int = Field(default=1536, ge=256)
-    synthesize_wall_s: float = Field(default=1200, gt=0)
-    synthesize_memory_mib: int = Field(default=3072, ge=512)
-    place_and_route_wall_s: float = Field(default=1800, gt=0)
-    place_and_route_memory_mib: int = Field(default=3072, ge=512)
-    pack_wall_s: float = Field(default=180, gt=0)
+    elaborate_wall_s: float = Field(
+        default=120,
+        gt=0,
+        description="seconds the stage may take; all four together less than the scheduler's LUTLAB_BUILD_DEADLINE_S, "
+        "or it gives up on a build whose builder still has time",
+    )
+    elaborate_memory_mib: int = Field(default=1536, ge=256, description="memory the stage may use")
+    synthesize_wall_s: float = Field(default=1200, gt=0, description="seconds the stage may take")
+    synthesize_memory_mib: int = Field(default=3072, ge=512, description="memory the stage may use")
+    place_and_route_wall_s: float = Field(default=1800, gt=0, description="seconds the stage may take")
+    place_and_route_memory_mib: int = Field(default=3072, ge=512, description="memory the stage may use, and packing")
+    pack_wall_s: float = Field(default=180, gt=0, description="seconds the stage may take")
 
     @field_validator("site", "id")
     @classmethod

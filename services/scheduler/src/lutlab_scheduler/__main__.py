@@ -1,7 +1,6 @@
 """`lutlab-scheduler`: the only writer of the event log; matches jobs to boards, dispatches work, keeps deadlines.
 
-Reads its settings from LUTLAB_... environment variables, see --help. Several may run on one database: one leads, the
-others stand by and take over when its connection to Postgres ends.
+Several may run on one database: one leads, the others stand by and take over when its connection to Postgres ends.
 """
 
 from __future__ import annotations
@@ -46,6 +45,7 @@ from lutlab_transport.connection import connect
 from lutlab_transport.ending import until_signal
 from lutlab_transport.logging import setup_logging
 from lutlab_transport.metrics import serve_metrics
+from lutlab_transport.settings import explained, read
 from lutlab_transport.tracing import start_tracing, stop_tracing
 
 log = structlog.get_logger(__name__)
@@ -181,23 +181,18 @@ async def _work(leadership: Leadership, writer: Writer, link: NatsLink, *keeping
             tasks.create_task(chore)
 
 
-def _describe_settings() -> str:
-    lines = ["settings (environment variables):"]
-    for name, field in Settings.model_fields.items():
-        lines.append(f"  LUTLAB_{name.upper():24} default {field.default}")
-    return "\n".join(lines)
-
-
 def main() -> None:
     """Parse the command line and serve."""
     parser = argparse.ArgumentParser(
         prog="lutlab-scheduler",
-        description=__doc__,
-        epilog=_describe_settings(),
+        description="The only writer of the event log; matches jobs to boards, dispatches work,\n"
+        "keeps deadlines. Several may run on one database: one leads, the others stand by\n"
+        "and take over when its connection to Postgres ends.",
+        epilog=explained(Settings),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.parse_args()
-    settings = Settings()
+    settings = read(Settings, "lutlab-scheduler")
     setup_logging("scheduler", level=settings.log_level)
     start_tracing("scheduler", settings.otlp_endpoint)
     refusal = ""

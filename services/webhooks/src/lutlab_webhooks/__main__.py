@@ -16,13 +16,13 @@ from datetime import timedelta
 
 import structlog
 import uvloop
-from pydantic import ValidationError
 
 from lutlab_hooks.addresses import networks
 from lutlab_hooks.secrets import Vault
 from lutlab_transport.clock import RandomIds, SystemClock
 from lutlab_transport.ending import until_signal
 from lutlab_transport.logging import setup_logging
+from lutlab_transport.settings import explained, read
 from lutlab_webhooks.adapters.http import HttpSender
 from lutlab_webhooks.adapters.metrics import serve_attempts
 from lutlab_webhooks.adapters.nats_link import NatsLink
@@ -93,23 +93,17 @@ async def _deliver(courier: Courier, store: PostgresStore, link: NatsLink, setti
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line and deliver until SIGTERM or SIGINT."""
-    fields = [
-        f"  LUTLAB_{name.upper()}\n      {field.description} (default: {field.default})"
-        for name, field in Settings.model_fields.items()
-    ]
     parser = argparse.ArgumentParser(
         prog="lutlab-webhooks",
-        description=__doc__,
-        epilog="environment:\n" + "\n".join(fields),
+        description="Delivers what happened to the lab's subscribers. Several may run on one\n"
+        "database: one delivers, the others stand by.",
+        epilog=explained(Settings),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.parse_args(arguments)
+    settings = read(Settings, "lutlab-webhooks")
     try:
-        settings = Settings(**{})
         networks(settings.webhooks_allow_networks)
-    except ValidationError as error:
-        problems = "; ".join(f"LUTLAB_{str(p['loc'][0]).upper()}: {p['msg']}" for p in error.errors())
-        sys.exit(f"lutlab-webhooks: {problems}")
     except ValueError as error:
         sys.exit(f"lutlab-webhooks: LUTLAB_WEBHOOKS_ALLOW_NETWORKS: {error}")
     setup_logging("webhooks", level=settings.log_level)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from lutlab_transport.settings import DatabaseUrl, LogLevel, NatsUrl, SeedFile
 
 
 class Settings(BaseSettings):
@@ -14,11 +14,11 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LUTLAB_", frozen=True, extra="ignore")
 
     site: str = Field("main", description="the lab's name")
-    nats_url: str = Field("nats://127.0.0.1:4222", description="where NATS is")
-    nats_nkey_seed_file: Path | None = Field(None, description="file with the nkey seed, where NATS asks for one")
+    nats_url: NatsUrl = Field("nats://127.0.0.1:4222", description="where NATS is; several servers separated by commas")
+    nats_nkey_seed_file: SeedFile | None = Field(None, description="file with the nkey seed, where NATS asks for one")
     nats_token: SecretStr | None = Field(None, description="NATS' token, where it asks for one")
-    database_url: str = Field("postgresql://127.0.0.1:5432/lutlab", description="where the ledger is")
-    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+    database_url: DatabaseUrl = Field("postgresql://postgres@127.0.0.1:5432/lutlab", description="where the ledger is")
+    log_level: LogLevel = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
     webhooks_key: SecretStr = Field(
         ..., min_length=16, description="what signing secrets are encrypted with; the same text as the API's"
     )

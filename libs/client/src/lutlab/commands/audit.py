@@ -68,7 +68,7 @@ def verify_log(
     database: DatabaseUrl = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Walk the hash chain over the whole log, and show where it was tampered with. Prints the log's end."""
+    """Walk the log's hash chain; show where it was tampered with. Prints the log's end."""
     try:
         before = None if noted is None else Noted.parse(noted)
     except ValueError as error:
@@ -79,7 +79,7 @@ def verify_log(
             verdict = asyncio.run(
                 verify(url, noted=before, on_progress=lambda done, total: live.progress("walking", done, total))
             )
-        except (OSError, asyncpg.PostgresError) as error:
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise LutlabError(f"the database cannot be read: {error}") from error
         if verdict.intact:
             live.done(f"{verdict.events} events in {verdict.streams} streams: no gap, every hash fits")
@@ -131,7 +131,7 @@ def state(
     api_key: ApiKey = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Show what the lab believed at a moment: the stream folded up to there."""
+    """Show what the lab believed at a moment. It is the stream, folded up to there."""
     with client(api_url, api_key, data_dir) as lab:
         out(pretty(Audit(lab).state(stream, at)))
 
@@ -147,7 +147,7 @@ def commands(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """List what was asked of the lab and how it was answered, newest first."""
+    """List what was asked and how it was answered, newest first."""
     wanted = conditions_of(code=code, actor=actor, rejected="true" if rejected else None)
     with client(api_url, api_key, data_dir) as lab:
         found = Audit(lab).commands(wanted)
@@ -222,7 +222,7 @@ def replay(
     database: DatabaseUrl = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Rebuild a view from the first event on while the lab runs, and swap it in at once."""
+    """Rebuild a view from the log while the lab runs."""
     # The fold is the scheduler's; it runs as a process of its own, as every service does.
     argv = [sys.executable, "-m", "lutlab_scheduler.replay", projection, *(["--verify"] if check else [])]
     env = {**os.environ, "LUTLAB_DATABASE_URL": database_url(database, data_dir)}

@@ -32,6 +32,8 @@ from lutlab.text import clock_time, or_dash, table
 WORD_BYTES = 4
 LOCAL = "127.0.0.1"
 DATA_CHARS_MAX = 100
+TELLING = ("error", "programming")
+"""States for which there may be more to say."""
 
 Address = Annotated[str, typer.Argument(metavar="ADDRESS", help="Byte address, e.g. 0x10; a multiple of 4.")]
 
@@ -42,7 +44,8 @@ def boards(
     """List the boards: their state, and who has them."""
     with client(api_url, api_key, data_dir) as lab:
         found = lab.boards()
-        why = {board.fpga_id: lab.board_error(board.fpga_id) for board in found if board.state == "error"}
+        asked = {board.fpga_id: lab.board_error(board.fpga_id) for board in found if board.state in TELLING}
+    why = {number: error for number, error in asked.items() if error is not None}
     if as_json:
         out_json(found)
         return
@@ -108,7 +111,7 @@ def bridge(
     api_key: ApiKey = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Open a local port to the TCP bridge of a board you have reserved, for clients of the stream's frames."""
+    """Open a local port to the TCP bridge of your board. It is for clients of the stream's frames."""
     with client(api_url, api_key, data_dir) as lab, socket.create_server((LOCAL, port)) as listener:
         lab.bridge(board)  # a refusal is told now, not when somebody connects
         note(f"board {board} is at {LOCAL}:{port}; end with Ctrl-C")
@@ -123,7 +126,7 @@ def release(
     api_key: ApiKey = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Give a board back: ends your session and loads the base design."""
+    """Give a board back. Ends your session and loads the base design."""
     with client(api_url, api_key, data_dir) as lab:
         _finish(lab, lab.release(board), wait, f"board {board} is being released")
 
@@ -136,7 +139,7 @@ def reset(
     api_key: ApiKey = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Load the base design into a board you have reserved, or one in state error."""
+    """Load the base design into your board. Or into one in state error."""
     with client(api_url, api_key, data_dir) as lab:
         _finish(lab, lab.reset(board), wait, f"board {board} is being reset")
 
@@ -163,7 +166,7 @@ def events(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a board's whole history, as the lab's log keeps it; or follow the log live, resumable from a position."""
+    """Show a board's history from the log, or follow the log live. With --after a follower goes on from a position."""
     if board is None and not follow:
         raise typer.BadParameter("say which board, or --follow everything (`lutlab audit export` prints the whole log)")
     with client(api_url, api_key, data_dir) as lab:

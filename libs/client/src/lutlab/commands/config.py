@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 EXIT_WRONG = 2
 SOURCE_BYTES_MAX = 4 << 20
 
-config = typer.Typer(
-    no_args_is_help=True, help="lutlab.yaml: check it, write a first one, show its schema; keep a lab and a key."
-)
+config = typer.Typer(no_args_is_help=True, help="lutlab.yaml: check it, write one; keep a lab and a key.")
 
 Folder = Annotated[
     Path, typer.Argument(metavar="DIR", help="The project's folder.", exists=True, file_okay=False, show_default=True)
@@ -34,7 +32,7 @@ Overrides = Annotated[
 
 @config.callback()
 def group() -> None:
-    """lutlab.yaml: check it, write a first one, show its schema; keep a lab and a key."""
+    """lutlab.yaml: check it, write one; keep a lab and a key."""
 
 
 class Kept(StrEnum):
@@ -54,7 +52,7 @@ def set_(
     ] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Keep a lab's URL, or your key for a lab, so that other commands need no options."""
+    """Keep a lab's URL or your key, so commands need no options."""
     kept = stored()
     if name is Kept.API_URL:
         path = store(msgspec.structs.replace(kept, api_url=base_url(value) if value else None))

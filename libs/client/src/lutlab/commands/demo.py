@@ -40,7 +40,7 @@ def demo(
         Path | None, typer.Option("--examples", help="Folder with the example designs. Default: this checkout's.")
     ] = None,
 ) -> None:
-    """Build two designs, run them on virtual boards, check every word, give the boards back, show the log.
+    """Build two designs, run them, check every word, show the log.
 
     Starts a lab of its own in a temporary folder, unless --api-url names one. Ends with 0 only if all of it worked.
     """

@@ -36,7 +36,7 @@ def init(
         Path | None, typer.Option("--folder", help="Where; must be new or empty. Default: named like the project.")
     ] = None,
 ) -> None:
-    """Make a folder with a design, its checks and a lutlab.yaml, ready for `lutlab verify`."""
+    """Make a folder with a design and checks, for `lutlab verify`."""
     if NAME.fullmatch(name) is None:
         raise typer.BadParameter(f"{name!r} is no name for a project: use letters, digits and hyphens, at most 64")
     if TARGET.fullmatch(target) is None:

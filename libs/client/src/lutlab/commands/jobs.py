@@ -122,7 +122,7 @@ def job(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show one job: its state, why it failed, what its build yielded, or how its stages went."""
+    """Show one job: its state, why it failed, what it yielded."""
     with client(api_url, api_key, data_dir) as lab:
         if job_id.startswith(VERIFICATION_PREFIX):
             _show_verification(lab.verification.job(job_id), as_json=as_json)

@@ -71,7 +71,7 @@ def issue(
 
 @keys.command("list")
 def list_keys(*, api_url: ApiUrl = None, api_key: ApiKey = None, data_dir: DataDir = None) -> None:
-    """Your keys, for an admin everybody's: what each is good for, until when, when it was used last."""
+    """List your keys; for an admin everybody's. What each is good for, until when, when it was used last."""
     with client(api_url, api_key, data_dir) as lab:
         found = lab.keys()
     head = ("key", "owner", "role", "scopes", "team", "expires", "last used", "label")

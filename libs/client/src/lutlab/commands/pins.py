@@ -27,7 +27,7 @@ def pins(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a board's LEDs, buttons, switches and other pins; or set some first."""
+    """Show a board's LEDs, buttons, switches; or set some first."""
     wanted = dict(_assignment(text, 1) for text in levels or ())
     with client(api_url, api_key, data_dir) as lab:
         found = lab.set_pins(board, wanted) if wanted else lab.pins(board)
@@ -46,7 +46,7 @@ def signals(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """List what `capture` can record of the design on a board: pins, and the design's own registers by name."""
+    """List what `capture` can record: pins and named registers."""
     with client(api_url, api_key, data_dir) as lab:
         found = [signal for signal in lab.signals(board) if registers or REGISTER not in signal.name]
     if as_json:
@@ -76,7 +76,7 @@ def capture(
     api_key: ApiKey = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Record signals of the design on a board you have reserved, as a VCD for any waveform viewer."""
+    """Record signals of the design on your board, as a VCD."""
     start = _assignment(trigger, LEVEL_MAX) if trigger else None
     with client(api_url, api_key, data_dir) as lab:
         text = lab.capture(board, cycles, names or (), trigger=start, wait_s=wait_s)

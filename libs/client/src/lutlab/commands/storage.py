@@ -18,7 +18,7 @@ def storage(
     api_key: ApiKey = None,
     data_dir: DataDir = None,
 ) -> None:
-    """How much is stored for you, of how much may be: designs, bitstreams, projects, what jobs left."""
+    """Show how much is stored for you, of how much may be. Designs, bitstreams, projects, what jobs left."""
     with client(api_url, api_key, data_dir) as lab:
         found = lab.storage(owner)
     if as_json:

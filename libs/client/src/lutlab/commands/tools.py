@@ -11,7 +11,7 @@ EXIT_MISSING = 1
 
 
 def tools(*, as_json: AsJson = False, api_url: ApiUrl = None, api_key: ApiKey = None, data_dir: DataDir = None) -> None:
-    """List the tools of verification that the lab's builders have, and how to get those that are missing.
+    """List the lab's tools of verification. And how to get those that are missing.
 
     Ends with 1 if no builder tells of any.
     """

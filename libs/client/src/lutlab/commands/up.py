@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -42,7 +44,7 @@ def up(
         typer.Option(
             "--lab",
             help="A TOML file that declares the boards, virtual and real, instead of --boards and --profile "
-            "(docs/deploy.md).",
+            "(docs/boards.md).",
         ),
     ] = None,
     ready_file: Annotated[
@@ -67,9 +69,10 @@ def up(
         bool, typer.Option("--public-reads/--no-public-reads", help="Whether looking at boards and jobs needs no key.")
     ] = True,
 ) -> None:
-    """Start the whole lab on this machine and keep it running: servers, services and virtual boards.
+    """Start the whole lab on this machine and keep it running.
 
-    Every part is a process of its own, restarted when it dies. Ctrl-C stops everything in order; nothing is lost.
+    Servers, services and virtual boards: every part is a process of its own, restarted when it dies. Ctrl-C stops
+    everything in order; nothing is lost.
     """
     get(profile)
     options = UpOptions(
@@ -100,10 +103,17 @@ def _next_steps(lab: Lab, options: UpOptions) -> str:
     own_folder = options.data_dir.absolute() != default_data_dir().absolute()
     where = f" --data-dir {options.data_dir}" if own_folder else ""
     key = "" if options.public_reads else f'-H "X-API-Key: {lab.api_key}" '
+    program = called()
     return f"""\
   API key    {lab.api_key}
   data       {options.data_dir.absolute()}  (logs in logs/)
-  next       lutlab boards{where}
-             lutlab submit examples/echo_memory/design.py --wait{where}
+  next       {program} boards{where}
+             {program} submit examples/echo_memory/design.py --wait{where}
              curl {key}{lab.api_url}/fpga
   stop       Ctrl-C"""
+
+
+def called() -> str:
+    """How a person calls this program here: by its name where that finds it, else by its path as it was given."""
+    found, own = shutil.which("lutlab"), Path(sys.argv[0])
+    return "lutlab" if found is not None and own.exists() and Path(found).samefile(own) else str(own)

@@ -69,7 +69,7 @@ def verify(
     api_key: ApiKey = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Check a folder with a lutlab.yaml: upload it, run stages over it, show what they found.
+    """Check a folder with a lutlab.yaml. Uploads it, runs stages over it, shows what they found.
 
     Exit codes: 0 all stages passed (or were skipped); 1 one did not; 2 the configuration is wrong.
     """
@@ -92,7 +92,7 @@ def lint(
     api_key: ApiKey = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Lint a folder: `lutlab verify DIR --stages lint`."""
+    """Lint a folder. The same as `lutlab verify DIR --stages lint`."""
     checked, overrides = checked_folder(folder, override)
     with client(api_url, api_key, data_dir) as lab:
         run_stages(lab, folder, checked, overrides, stages=["lint"], as_json=as_json)
@@ -118,7 +118,7 @@ def sim(
     api_key: ApiKey = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Simulate a folder's test benches: `lutlab verify DIR --stages simulation`."""
+    """Simulate a folder's test benches. The same as `lutlab verify DIR --stages simulation`."""
     options = {"tool": tool, "coverage": coverage, "timeout_seconds": timeout, "waves": waves}
     given = {f"verification.simulation.{name}": value for name, value in options.items() if value is not None}
     checked, overrides = checked_folder(folder, override, given)
@@ -137,7 +137,7 @@ def formal(
     api_key: ApiKey = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Prove a folder's properties: `lutlab verify DIR --stages formal`."""
+    """Prove a folder's properties. The same as `lutlab verify DIR --stages formal`."""
     given = {} if depth is None else {"verification.formal.depth": depth}
     checked, overrides = checked_folder(folder, override, given)
     with client(api_url, api_key, data_dir) as lab:
@@ -160,7 +160,7 @@ def synth(
     api_key: ApiKey = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Tell a folder's size and speed: `lutlab verify DIR --stages synthesis`."""
+    """Tell a design's size and speed. The same as `lutlab verify DIR --stages synthesis`."""
     options = {"target_pdk": target, "top_module": top}
     given = {f"project.{name}": value for name, value in options.items() if value is not None}
     checked, overrides = checked_folder(folder, override, given)
@@ -221,7 +221,7 @@ def compare(
     api_key: ApiKey = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Show what got worse and better from one verification job to another."""
+    """Show what got worse and better between verification jobs."""
     with client(api_url, api_key, data_dir) as lab:
         found = lab.verification.compare(before, after)
     if as_json:

@@ -64,6 +64,17 @@ def _absence(row: Row) -> Failure | None:
     return Failure(code=code, message=row["service_reason"] or "")
 
 
+def _waiting(row: Row) -> Failure | None:
+    """Why a board cannot be reached, or cannot be reset yet: nobody has built what it is reset with."""
+    if row["state"] == BoardState.LOST:
+        return Failure(code="board_lost", message=f"agent {row['agent_id']} does not answer, or does not find it")
+    if row["state"] != BoardState.RESETTING or row["bitstream"] is not None:
+        return None
+    what = f"no builder has built the base design of {row['profile']} yet"
+    message = f"{what}; a builder does so if its LUTLAB_BUILDER_PROFILES names the profile"
+    return Failure(code="base_design_missing", message=message)
+
+
 def board(row: Row) -> BoardView:
     """A row of `boards`."""
     bitstream = _json(row["bitstream"]) or {}
@@ -79,7 +90,7 @@ def board(row: Row) -> BoardView:
         current_job_id=row["current_job_id"],
         current_job_created_at=row["current_job_created_at"],
         address_words=bitstream.get("address_words", ADDRESS_WORDS_DEFAULT),
-        error=_failure(row) or _absence(row),
+        error=_failure(row) or _absence(row) or _waiting(row),
         is_away=row["service"] is not None,
         updated_at=row["updated_at"],
     )

@@ -85,6 +85,24 @@ there is one; under `/api/v1` it is `{"error": {"code", "message", "details"}}`.
 """
 
 
+TAGS = {
+    "boards": "look at boards, read and write a design, give a board back, as the reference system has it",
+    "jobs": "submit a design, follow its job, as the reference system has it",
+    "keys": "log in, issue keys, as the reference system has it",
+    "v1 boards": "the same under /api/v1: boards, sessions, the queue, agents",
+    "v1 jobs": "the same under /api/v1: jobs, their logs and artifacts",
+    "v1 keys": "keys with scopes, teams and an end; what is stored for an owner",
+    "v1 webhooks": "be told of what happens",
+    "projects": "sources to verify, and their configuration",
+    "verification": "jobs of stages: lint, simulation, formal, crypto, synthesis",
+    "history": "what happened, from the log",
+    "audit": "the log itself: export, the state at a moment, refused commands, dead letters",
+    "service": "boards in and out of service, for admins",
+    "health": "is it there, is it well",
+}
+"""What the groups of /docs are, in their order."""
+
+
 def create_app(
     services: Services,
     ids: Ids,
@@ -115,6 +133,7 @@ def create_app(
         summary="An FPGA lab cloud",
         description=DESCRIPTION,
         version=VERSION,
+        openapi_tags=[{"name": name, "description": text} for name, text in TAGS.items()],
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         lifespan=lifespan,
         docs_url=None,

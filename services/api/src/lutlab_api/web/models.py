@@ -171,7 +171,7 @@ class Fpga(Model):
     profile: str = Field(description="device profile", examples=["lfe5u-25f"])
     online: bool = Field(description="it can be reached")
     labels: list[str]
-    error: Problem | None = Field(None, description="why it is in `error`")
+    error: Problem | None = Field(None, description="why it is in `error`, or what its reset waits for")
 
     @staticmethod
     def of(board: BoardView) -> Fpga:

@@ -8,7 +8,7 @@ labels = ["bench", "fan"]       # optional, what jobs can ask for
 # kind = "real"                 # optional, or "virtual"; `lutlab up --lab FILE` starts virtual boards by itself
 # device = "LFE5U-25F"          # optional, as is clk_hz: what the board is believed to have, held against the profile
 # clk_hz = 50_000_000
-# bridge_port = 1234            # optional, a TCP port for clients that speak the stream's frames (docs/deploy.md)
+# bridge_port = 1234            # optional, a TCP port for clients that speak the stream's frames (docs/boards.md)
 
 [board.cable]
 kind = "openfpgaloader"         # any cable openFPGALoader knows

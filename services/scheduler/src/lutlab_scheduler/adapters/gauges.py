@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from lutlab_events.values import Withdrawal
 from lutlab_scheduler.app.tail import Tail
 from lutlab_scheduler.app.world import World
 from lutlab_transport.metrics import Sample
@@ -33,8 +34,13 @@ class Gauges:
             return
         world, tail = self._led
         yield Sample("lutlab_log_position", tail.position, help="the end of the log")
-        for state, count in Counter(board.state.value for board in world.boards()).items():
-            yield Sample("lutlab_boards", count, {"state": state}, "boards by state")
+        away = {board.fpga_id: board.absence.why for board in world.boards() if board.absence}
+        known = [board for board in world.boards() if away.get(board.fpga_id) is not Withdrawal.REMOVED]
+        for state, count in Counter(board.state.value for board in known).items():
+            yield Sample("lutlab_boards", count, {"state": state}, "boards by state, without those that were forgotten")
+        for why in (Withdrawal.MAINTENANCE, Withdrawal.QUARANTINE):
+            count = sum(reason is why for reason in away.values())
+            yield Sample("lutlab_boards_out_of_service", count, {"why": why.value}, "boards that get no new jobs")
         for (kind, state), count in Counter((j.type.value, j.state.value) for j in world.open_jobs()).items():
             yield Sample("lutlab_jobs_open", count, {"type": kind, "state": state}, "jobs that have not ended")
         yield Sample("lutlab_agents", len(world.agents()), help="agents that ever registered")
