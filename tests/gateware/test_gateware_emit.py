@@ -68,6 +68,7 @@ def test_a_verilog_target_may_have_err_and_another_width():
 def test_a_pll_is_instantiated_with_its_dividers():
     text = emit_rtlil(soc(clk_hz=100_000_000, pll=Pll(50_000_000, 100_000_000)))
     assert "cell \\EHXPLLL" in text
+    assert 'attribute \\MFG_ENABLE_FILTEROPAMP "1"' in text and 'attribute \\MFG_GMCREF_SEL "2"' in text
     for name, value in {"CLKI_DIV": 1, "CLKFB_DIV": 2, "CLKOP_DIV": 4}.items():
         assert re.search(rf"parameter (signed )?\\{name} {value}\b", text)
 

@@ -105,7 +105,7 @@ def _candidates(input_hz: int, output_hz: int) -> list[PllDividers]:
                 vco_hz = Fraction(input_hz * multiplier, clki_div)
                 if not VCO_HZ_MIN <= vco_hz <= VCO_HZ_MAX:
                     continue
-                loop = _split(multiplier, output_div)
+                loop = _split(multiplier, output_div, vco_hz)
                 if loop is not None:
                     found.append(
                         PllDividers(
@@ -119,9 +119,12 @@ def _candidates(input_hz: int, output_hz: int) -> list[PllDividers]:
     return found
 
 
-def _split(multiplier: int, output_div: int) -> tuple[int, int] | None:
-    """`multiplier` as CLKFB_DIV x CLKOP_DIV, with CLKOP_DIV equal to `output_div` if that can be."""
-    preferred = [output_div, *range(1, OUTPUT_DIV_MAX + 1)]
+def _split(multiplier: int, output_div: int, vco_hz: Fraction) -> tuple[int, int] | None:
+    """`multiplier` as CLKFB_DIV x CLKOP_DIV, with CLKOP_DIV equal to `output_div` if that can be.
+
+    CLKOP only closes the loop otherwise, and has the limits of an output nevertheless.
+    """
+    preferred = [output_div, *range(-(-vco_hz // OUTPUT_HZ_MAX), OUTPUT_DIV_MAX + 1)]
     for clkop_div in preferred:
         if multiplier % clkop_div == 0 and 1 <= multiplier // clkop_div <= CLKFB_DIV_MAX:
             return multiplier // clkop_div, clkop_div
@@ -205,6 +208,9 @@ class Pll(Elaboratable):
             a_FREQUENCY_PIN_CLKI=f"{format_mhz(dividers.input_hz)}",
             a_ICP_CURRENT="12",
             a_LPF_RESISTOR="8",
+            # Without these the tools leave the amplifier of the loop's filter off (Project Trellis, `ecppll`).
+            a_MFG_ENABLE_FILTEROPAMP="1",
+            a_MFG_GMCREF_SEL="2",
             **parameters,
         )
         return m
