@@ -33,9 +33,9 @@ def analyze(
     api_key: ApiKey = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Tell a folder's timing, power and area; timing and area unless told otherwise.
+    """Tell a design's timing, power and area.
 
-    Timing is that of a placed and routed design, for our boards only; for other targets the area is an estimate. No
+    Timing and area, unless told otherwise. Timing is that of a placed and routed design, for our boards only; for other targets the area is an estimate. No
     builder estimates power so far: a lab refuses to.
     """
     given = {"project.target_pdk": target} if target else {}

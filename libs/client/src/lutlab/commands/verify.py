@@ -183,7 +183,10 @@ def report(
     api_key: ApiKey = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Save a verification job's report; without JOB, that of the newest job of the project in this folder."""
+    """Save a verification job's report.
+
+    Without JOB, that of the newest job of the project in this folder.
+    """
     if format not in SUFFIXES:
         raise typer.BadParameter(f"{format!r} is not one of {', '.join(SUFFIXES)}", param_hint="--format")
     stages = [stage.strip() for stage in include.split(",")] if include else None
