@@ -35,8 +35,8 @@ def analyze(
 ) -> None:
     """Tell a design's timing, power and area.
 
-    Timing and area, unless told otherwise. Timing is that of a placed and routed design, for our boards only; for other targets the area is an estimate. No
-    builder estimates power so far: a lab refuses to.
+    Timing and area, unless told otherwise. Timing is that of a placed and routed design, for our boards only; for other
+    targets the area is an estimate. No builder estimates power so far: a lab refuses to.
     """
     given = {"project.target_pdk": target} if target else {}
     if power:
