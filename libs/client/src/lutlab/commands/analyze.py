@@ -69,11 +69,11 @@ def _showing(*, timing: bool, area: bool) -> Show:
 
 def _show_area(found: Mapping[str, Any], details: Mapping[str, Any]) -> None:
     if "utilisation" in details:
-        rows = [(one["name"], one["used"], one["available"]) for one in details["utilisation"] if one["used"]]
-        out(table(("area", "used", f"of {details['device']}"), rows))
+        used = [(one["name"], one["used"], one["available"]) for one in details["utilisation"] if one["used"]]
+        out(table(("area", "used", f"of {details['device']}"), used))
         return
-    rows = [(one["name"], one["count"]) for one in details.get("cells", [])]
-    out(table(("area", "cells"), rows))
+    cells = [(one["name"], one["count"]) for one in details.get("cells", [])]
+    out(table(("area", "cells"), cells))
     if details.get("estimate"):
         size = "" if found.get("area_um2") is None else f", {found['area_um2']} um2"
         out(f"{found['gate_equivalents']} gate equivalents{size}")

@@ -42,6 +42,7 @@ INPUT_CHARS_MAX = 80
 PATH_CHARS_MAX = 200
 PROBLEMS_MAX = 5
 SIMILARITY_MIN = 0.6
+SOCKETS = {"Upgrade": "websocket", "Connection": "Upgrade"}
 UNREADABLE = "send JSON as UTF-8, nested less than 1,000 deep, its numbers shorter than 4,300 digits"
 """What JSON can be wrong with beside its grammar."""
 WORDS = {
@@ -199,7 +200,7 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
     if error.status_code == HTTPStatus.NOT_FOUND:
         if paths.is_websocket(path):
             message = f"{what} is a WebSocket: ask for an upgrade to it"
-            return _answer(path, HTTPStatus.UPGRADE_REQUIRED, Code.UPGRADE_REQUIRED, message, {"Upgrade": "websocket"})
+            return _answer(path, HTTPStatus.UPGRADE_REQUIRED, Code.UPGRADE_REQUIRED, message, SOCKETS)
         return unknown(what, path)
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = ", ".join(paths.methods(path))
