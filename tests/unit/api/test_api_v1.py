@@ -41,6 +41,12 @@ async def test_hints_name_the_field_and_the_nearest_valid_value(lab: Lab, ada: h
         ("POST", "/api/v1/keys", {"json": {"owner": "ada", "lable": "x"}}, {"field": "lable", "suggestion": "label"}),
         ("POST", "/api/v1/jobs", {"files": {"fiel": ("design.v", b"x")}}, {"field": "fiel", "suggestion": "file"}),
         ("GET", "/api/v1/boards/x", {}, {"field": "fpga_id"}),
+        (
+            "POST",
+            "/api/v1/boards/0/run",
+            {"json": {"ops": [{"op": 4, "address": 0, "vlaue": 1}]}},
+            {"field": "ops.0.vlaue", "suggestion": "value"},
+        ),
         ("GET", "/api/v1/jobs?per_page=0", {}, {"field": "per_page"}),
         ("GET", "/api/v1/jobs?cursor=!!", {}, {"field": "cursor"}),
     ]
@@ -50,6 +56,22 @@ async def test_hints_name_the_field_and_the_nearest_valid_value(lab: Lab, ada: h
         if "suggestion" in details:
             assert details["suggestion"] in found["message"], found
     assert lab.commands.sent == []
+
+
+async def test_hints_are_about_this_request(ada: httpx.AsyncClient) -> None:
+    """Not about what some other one knows, least of all by the same name."""
+    for method, path, body in (
+        ("POST", "/api/v1/projects", {"op": 1}),
+        ("POST", "/api/v1/keys", {"owner": "ada", "name": "x"}),
+        ("GET", "/api/v1/projects?foo=1", None),
+    ):
+        found = await error(ada, method, path, json=body)
+        assert "did you mean" not in found["message"]
+        assert "suggestion" not in found["details"]
+    for content in (b"[" * 5000, b"\xff", b'{"name": ' + b"9" * 5000 + b"}"):
+        answer = await ada.post("/api/v1/projects", content=content, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 400
+        assert "POST /api/v1/projects cannot be read" in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("path", ["/api/v1/keys", "/api/v1/projects", "/api/v1/boards/0/run"])

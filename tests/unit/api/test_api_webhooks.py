@@ -77,7 +77,11 @@ async def test_a_project_that_is_not_there_is_no_filter(lab: Lab) -> None:
         for project_id, problem in (("proj_abc123", (404, "project_not_found")), (theirs, (403, "not_your_project"))):
             answer = await client.post("/api/v1/webhooks", json={**NEW, "project_id": project_id})
             assert reason_of(answer) == problem
-    assert not any(isinstance(sent.body, w.RegisterWebhook) for sent in lab.commands.sent)
+        async with lab.client(ROOT) as root:
+            for wish, status in (({}, 403), ({"everyone": True}, 201)):
+                assert not any(isinstance(sent.body, w.RegisterWebhook) for sent in lab.commands.sent)
+                answer = await root.post("/api/v1/webhooks", json={**NEW, **wish, "project_id": theirs})
+                assert answer.status_code == status, answer.text
 
 
 async def test_a_repeated_registration_shows_the_same_secret(lab: Lab) -> None:

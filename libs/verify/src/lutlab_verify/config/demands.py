@@ -105,9 +105,9 @@ def _crypto(config: Config) -> Iterator[Unsupported]:
     }
     for name in (name for name, wanted in asked.items() if wanted):
         area, _, field = name.partition(".")
+        way_out = f"set {name!r} to false" if field == "enabled" else f"leave {name!r} empty"
         yield Unsupported(
-            f"no tool here does {area!r}; {'set it to false' if field == 'enabled' else 'leave it empty'}, or leave "
-            "'crypto' out of the job's stages",
+            f"no tool here does {area!r}; {way_out}, or leave 'crypto' out of the job's stages",
             field=f"verification.crypto_verification.{name}",
         )
 

@@ -169,7 +169,7 @@ def create_app(
 async def _serve_nothing(otherwise: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
     """What is at no route; a WebSocket, too, is refused with words."""
     if scope["type"] == "websocket":
-        await errors.unknown("a WebSocket at this path", scope["path"])(scope, receive, send)
+        await errors.unknown(f"WebSocket {scope['path'][: errors.PATH_CHARS_MAX]}", scope["path"])(scope, receive, send)
     else:
         await otherwise(scope, receive, send)
 

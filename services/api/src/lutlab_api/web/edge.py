@@ -125,6 +125,9 @@ def _marking(scope: Scope, request_id: str, send: Send) -> Send:
             _mark(message, scope, request_id)
             log.info("websocket_answered", path=scope["path"], status=message.get("status", SWITCHING_PROTOCOLS))
         await send(message)
+        if message["type"] == "websocket.http.response.body":
+            # uvicorn takes an application that ends before the refused connection is closed for a broken one.
+            await asyncio.sleep(0)
 
     return marked
 

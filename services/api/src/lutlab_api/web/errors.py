@@ -18,7 +18,7 @@ from lutlab_api.domain.errors import RETRY_AFTER_S, ApiError, Code
 from lutlab_api.web.models import OWNER, PRINTABLE, TEXT
 from lutlab_api.web.models_run import BATCH_FORM, ONE_FORM
 from lutlab_api.web.models_verification import NAME, PDK, TOP
-from lutlab_api.web.paging import known_fields
+from lutlab_api.web.paging import fields_of
 from lutlab_api.web.paths import Paths
 from lutlab_api.web.status import contract_of, status_of
 from lutlab_events.rejections import Rejection
@@ -41,7 +41,10 @@ CONTRACT = re.compile(
 INPUT_CHARS_MAX = 80
 PATH_CHARS_MAX = 200
 PROBLEMS_MAX = 5
-SIMILARITY_MIN = 0.5
+SIMILARITY_MIN = 0.6
+SOCKETS = {"Upgrade": "websocket", "Connection": "Upgrade"}
+UNREADABLE = "send JSON as UTF-8, nested less than 1,000 deep, its numbers shorter than 4,300 digits"
+"""What JSON can be wrong with beside its grammar."""
 WORDS = {
     OWNER: "use letters, digits and `_ . @ -`, at most 64, the first a letter or digit",
     TEXT: "leave the NUL character out",
@@ -123,20 +126,30 @@ async def _on_validation_error(request: Request, error: Exception) -> JSONRespon
     if any(problem["type"] == "json_invalid" for problem in problems):
         message = f"the body is not JSON: {problems[0].get('ctx', {}).get('error', 'it cannot be parsed')}"
         return response_of(ApiError(Code.VALIDATION_ERROR, message), request.scope["path"])
-    hints = [hint(problem) for problem in problems[:PROBLEMS_MAX]]
+    fields = _known_fields(request)
+    hints = [hint(problem, fields) for problem in problems[:PROBLEMS_MAX]]
     details = next((each for each in hints if "suggestion" in each), hints[0])  # the one that helps most
-    error = ApiError(Code.VALIDATION_ERROR, describe(problems), details=details)
+    error = ApiError(Code.VALIDATION_ERROR, describe(problems, fields), details=details)
     return response_of(error, request.scope["path"])
 
 
-def describe(problems: Sequence[Mapping[str, Any]]) -> str:
+def _known_fields(request: Request) -> list[str]:
+    """The fields that this very request may have, in its query and in its body."""
+    dependant = getattr(request.scope.get("route"), "dependant", None)
+    if dependant is None:
+        return []
+    parts = (*dependant.query_params, *dependant.body_params)
+    return sorted(set().union(*(fields_of(part.field_info.annotation) for part in parts)))
+
+
+def describe(problems: Sequence[Mapping[str, Any]], fields: Sequence[str] = ()) -> str:
     """Field, value and rule of each problem pydantic found, at most `PROBLEMS_MAX` of them."""
     sentences = []
     for problem in problems[:PROBLEMS_MAX]:
         field = _field(problem) or "the body"
         rule = str(problem["msg"])
         rule = rule[:1].lower() + rule[1:]
-        near = hint(problem).get("suggestion")
+        near = hint(problem, fields).get("suggestion")
         if problem["type"] == "extra_forbidden":
             sentences.append(f"{field} is not known here" + (f"; did you mean {near}?" if near else ""))
         elif problem["type"] == "missing":
@@ -156,15 +169,20 @@ def _field(problem: Mapping[str, Any]) -> str:
     return ".".join(str(part)[:INPUT_CHARS_MAX] for part in problem["loc"] if part not in _PLACES)
 
 
-def hint(problem: Mapping[str, Any]) -> dict[str, Any]:
-    """The field a problem is about, and the nearest valid value or name, where one is near."""
+def hint(problem: Mapping[str, Any], fields: Sequence[str] = ()) -> dict[str, Any]:
+    """The field a problem is about, and the nearest valid value or name, where one is near.
+
+    Args:
+        fields: the names that are known.
+    """
     field = _field(problem)
     details: dict[str, Any] = {"field": field} if field else {}
     expected = str(problem.get("ctx", {}).get("expected", ""))
     choices = re.findall(r"'([^']+)'", expected)
     given = problem.get("input")
     if problem["type"] == "extra_forbidden":
-        given, choices = problem["loc"][-1], known_fields()
+        given = problem["loc"][-1]
+        choices = [name for name in fields if name != given]
     # What is longer than any name is near none, and comparing it would take its time.
     if choices and (near := difflib.get_close_matches(str(given)[:INPUT_CHARS_MAX], choices, 1, SIMILARITY_MIN)):
         details["suggestion"] = near[0]
@@ -182,14 +200,15 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
     if error.status_code == HTTPStatus.NOT_FOUND:
         if paths.is_websocket(path):
             message = f"{what} is a WebSocket: ask for an upgrade to it"
-            return _answer(path, HTTPStatus.UPGRADE_REQUIRED, Code.UPGRADE_REQUIRED, message, {"Upgrade": "websocket"})
+            return _answer(path, HTTPStatus.UPGRADE_REQUIRED, Code.UPGRADE_REQUIRED, message, SOCKETS)
         return unknown(what, path)
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = ", ".join(paths.methods(path))
         message = f"{what} is not possible, but {allowed}; see /docs for what is"
         return _answer(path, error.status_code, Code.METHOD_NOT_ALLOWED, message, {"Allow": allowed})
     code = _STATUS_CODES.get(error.status_code, Code.INTERNAL_ERROR)
-    return _answer(path, error.status_code, code, str(detail), error.headers)
+    message = f"the body of {what} cannot be read: {UNREADABLE}" if code is Code.MALFORMED_BODY else str(detail)
+    return _answer(path, error.status_code, code, message, error.headers)
 
 
 def unknown(what: str, path: str) -> JSONResponse:

@@ -8,7 +8,7 @@ import json
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -29,15 +29,12 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def known_fields() -> list[str]:
-    """Every field that some request under /api/v1 knows."""
-    found: set[str] = set()
-    left = list(Strict.__subclasses__())
-    while left:
-        model = left.pop()
-        found.update(model.model_fields)
-        left.extend(model.__subclasses__())
-    return sorted(found)
+def fields_of(annotation: Any) -> set[str]:
+    """Every field that a type of requests knows, those of its parts included."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        parts = [field.annotation for field in annotation.model_fields.values()]
+        return set(annotation.model_fields).union(*map(fields_of, parts))
+    return set().union(*map(fields_of, get_args(annotation)))
 
 
 class PageQuery(Strict):

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Path, Query, Response, status
 from pydantic import BaseModel, Field
 
 from lutlab_api.app.webhooks import AttemptView, DeliveryView, WebhookView, WebhookWish
-from lutlab_api.domain.errors import Code, Missing
+from lutlab_api.domain.errors import Code, Missing, NotAllowed
 from lutlab_api.web.asked import FPGA_ID_MAX, Api, Reading, Secret, Submitting
 from lutlab_api.web.documented import ASK, READ, errors_contract
 from lutlab_api.web.located import Located
@@ -250,6 +250,9 @@ async def register(
     wish = body.wish()
     if body.project_id is not None:
         project = await api.projects.get(body.project_id, asked.caller)
+        if project.owner != asked.caller.owner and not body.everyone:  # one's own jobs only: it would hear nothing
+            message = f"project {project.shown} belongs to {project.owner}; only `everyone` hears of jobs of others"
+            raise NotAllowed(Rejection.NOT_YOUR_PROJECT, message)
         wish = replace(wish, wanted=msgspec.structs.replace(wish.wanted, project_id=project.shown))
     shown = await api.webhooks.register(asked, secret or "", wish)
     location.is_at(_url(shown.webhook_id))
