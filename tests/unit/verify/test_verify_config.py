@@ -316,9 +316,6 @@ def test_edit_distance() -> None:
     assert distance("kitten", "sitting") == 3
 
 
-CRYPTO = "verification.crypto_verification"
-
-
 @pytest.mark.parametrize(
     ("overrides", "stages", "field"),
     [
@@ -328,11 +325,6 @@ CRYPTO = "verification.crypto_verification"
         ({"verification.simulation.tool": "ghdl"}, {Stage.SIMULATION}, "verification.simulation.tool"),
         ({"verification.formal.engines": ["abc pdr"]}, {Stage.FORMAL}, "verification.formal.engines.0"),
         ({"analysis.power": {}}, {Stage.SYNTHESIS}, "analysis.power"),
-        *(
-            ({f"{CRYPTO}.{name}": True}, {Stage.CRYPTO}, f"{CRYPTO}.{name}")
-            for name in ("side_channel.enabled", "fips_compliance.enabled", "ntt_validation.enabled")
-        ),
-        ({f"{CRYPTO}.entropy_analysis.sinks": ["key"]}, {Stage.CRYPTO}, f"{CRYPTO}.entropy_analysis.sinks"),
     ],
 )
 def test_what_nobody_here_can_do_is_refused_with_its_field(
@@ -353,14 +345,8 @@ def test_what_is_wrong_is_not_repeated_whole(field: str) -> None:
 
 
 def test_what_no_stage_asks_for_is_not_refused() -> None:
-    overrides = {
-        "analysis.power": {},
-        "verification.formal.engines": ["aiger"],
-        f"{CRYPTO}.side_channel.enabled": True,
-    }
-    refuse_unsupported(project(overrides=overrides).config, {Stage.LINT, Stage.SIMULATION}, tools={"verilator"})
-    settings = {f"{CRYPTO}.side_channel.num_traces": 50000, f"{CRYPTO}.fips_compliance.level": 2}
-    refuse_unsupported(project(overrides=settings).config, {Stage.CRYPTO})  # not enabled: the stage says so
+    config = project(overrides={"analysis.power": {}, "verification.formal.engines": ["aiger"]}).config
+    refuse_unsupported(config, {Stage.LINT, Stage.SIMULATION}, tools={"verilator"})
 
 
 def test_the_published_schema_accepts_what_is_read_and_refuses_what_is_not() -> None:

@@ -40,8 +40,6 @@ def unsupported(
         yield from _simulation(config, tools)
     if Stage.FORMAL in stages:
         yield from _formal(config)
-    if Stage.CRYPTO in stages:
-        yield from _crypto(config)
     if Stage.SYNTHESIS in stages:
         yield from _synthesis(config)
 
@@ -90,26 +88,6 @@ def _formal(config: Config) -> Iterator[Unsupported]:
                 f"{pattern!r}: PSL is not read here; write the properties in SystemVerilog",
                 field=f"verification.formal.properties.{at}",
             )
-
-
-def _crypto(config: Config) -> Iterator[Unsupported]:
-    """Areas without an engine: a job that passed would look as if they had been checked."""
-    crypto = config.verification.crypto_verification
-    entropy = crypto.entropy_analysis
-    asked = {
-        "side_channel.enabled": crypto.side_channel.enabled,
-        "fips_compliance.enabled": crypto.fips_compliance.enabled,
-        "ntt_validation.enabled": crypto.ntt_validation.enabled,
-        "entropy_analysis.sources": bool(entropy.sources),
-        "entropy_analysis.sinks": bool(entropy.sinks),
-    }
-    for name in (name for name, wanted in asked.items() if wanted):
-        area, _, field = name.partition(".")
-        way_out = f"set {name!r} to false" if field == "enabled" else f"leave {name!r} empty"
-        yield Unsupported(
-            f"no tool here does {area!r}; {way_out}, or leave 'crypto' out of the job's stages",
-            field=f"verification.crypto_verification.{name}",
-        )
 
 
 def _synthesis(config: Config) -> Iterator[Unsupported]:

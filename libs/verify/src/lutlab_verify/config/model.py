@@ -173,7 +173,7 @@ class ConstantTimeSection(Section):
 
 
 class SideChannelSection(Section):
-    """Power side channels (TVLA). No tool here does it, and the crypto stage refuses to."""
+    """Power side channels (TVLA)."""
 
     enabled: bool = False
     """Whether it is checked."""
@@ -186,7 +186,7 @@ class SideChannelSection(Section):
 
 
 class EntropySection(Section):
-    """Paths from entropy sources to sinks. No tool here does it, and the crypto stage refuses to."""
+    """Paths from entropy sources to sinks."""
 
     sources: Texts = ()
     """Signals where entropy enters."""
@@ -218,7 +218,7 @@ def _fips_level(value: Any) -> Any:
 
 
 class FipsSection(Section):
-    """Machine-checkable parts of FIPS 140-3. No tool here does it, and the crypto stage refuses to."""
+    """Machine-checkable parts of FIPS 140-3."""
 
     enabled: bool = False
     """Whether it is checked."""
@@ -229,7 +229,7 @@ class FipsSection(Section):
 
 
 class NttSection(Section):
-    """Number-theoretic transforms against FIPS 203 and 204. No tool here does it, and the crypto stage refuses to."""
+    """Number-theoretic transforms against FIPS 203 and 204."""
 
     SPELLINGS: ClassVar[dict[str, str]] = {"exhaustive_test": "exhaustive"}
 
