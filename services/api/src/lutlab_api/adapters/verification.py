@@ -82,7 +82,7 @@ class PostgresVerification:
             where.add("status = ?", wanted.status.value)
         if wanted.name is not None:
             where.add("position(lower(?) in lower(name)) > 0", wanted.name)
-        total = await self._fetch(f"select count(*) from projects{where.text()}", *where.values)  # noqa: S608 - our own words
+        total = await self._fetch(f"select count(*) from projects{where.text()}", *where.values)  # noqa: S608
         query = where.query(PROJECTS, ORDERS[wanted.sort], wanted.limit, wanted.offset)
         rows = await self._postgres.rows(query)
         return [project_view(row) for row in rows], int(total[0][0])
@@ -98,7 +98,7 @@ class PostgresVerification:
         where.add("project_id = ?", wanted.project_id)
         if wanted.status is not None:
             where.add("status = ?", wanted.status.value)
-        total = await self._fetch(f"select count(*) from verifications{where.text()}", *where.values)  # noqa: S608 - our own words
+        total = await self._fetch(f"select count(*) from verifications{where.text()}", *where.values)  # noqa: S608
         query = where.query("select * from verifications", "number desc", wanted.limit, wanted.offset)
         rows = await self._postgres.rows(query)
         return [verification_view(row) for row in rows], int(total[0][0])
