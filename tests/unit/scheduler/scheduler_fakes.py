@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -13,7 +12,7 @@ from lutlab_events import commands as c
 from lutlab_events.envelope import CommandEnvelope
 from lutlab_events.ids import derived
 from lutlab_scheduler.adapters.memory import MemoryDatabase, MemoryStore
-from lutlab_scheduler.app.ports import Batch, BlobUnavailable, Head, Unstorable
+from lutlab_scheduler.app.ports import Batch, Head, Unstorable
 
 
 class ManualClock:
@@ -28,60 +27,6 @@ class ManualClock:
     def advance(self, seconds: float) -> datetime:
         self.time += timedelta(seconds=seconds)
         return self.time
-
-
-class MemoryBlobs:
-    """The port `Blobs`; a blob's digest is its text.
-
-    Attributes:
-        asked: how often it was asked whether a blob exists.
-        young: blobs that were put there just now.
-    """
-
-    def __init__(self, *digests: str) -> None:
-        self.digests = set(digests)
-        self.asked = 0
-        self.young: set[str] = set()
-
-    async def has(self, digest: str) -> bool:
-        return digest in self.digests
-
-    async def exists(self, digest: str) -> bool:
-        self.asked += 1
-        return digest in self.digests
-
-    async def get(self, digest: str) -> bytes:
-        if digest not in self.digests:
-            raise BlobUnavailable(digest)
-        return digest.encode()
-
-    async def put(self, data: bytes) -> None:
-        self.digests.add(data.decode())
-
-    async def delete(self, digest: str) -> None:
-        self.digests.discard(digest)
-
-    async def stored_bytes(self) -> int:
-        return sum(map(len, self.digests))
-
-    async def held(self, digests: Iterable[str]) -> set[str]:
-        return set(digests) & self.digests
-
-    async def recent(self, since: datetime) -> set[str]:
-        return self.young & self.digests
-
-    async def prune(self, bytes_max: int, needed: frozenset[str]) -> int:
-        assert await self.stored_bytes() > bytes_max
-        before = len(self.digests)
-        self.digests &= needed
-        return before - len(self.digests)
-
-
-class MemoryArchive(MemoryBlobs):
-    """The port `Archive`."""
-
-    async def put(self, digest: str, data: bytes) -> None:  # type: ignore[override]
-        self.digests.add(digest)
 
 
 class CountingStore(MemoryStore):

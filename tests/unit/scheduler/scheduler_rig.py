@@ -6,12 +6,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from scheduler_fakes import ManualClock, MemoryArchive, MemoryBlobs
+from scheduler_fakes import ManualClock
 from scheduler_verification_lab import Lab
+from test_scheduler_leases import MemoryArchive, MemoryBlobs
 
 from lutlab_events.work import Control, StageWork, Work
-from lutlab_scheduler.app.carrier import Carrier
-from lutlab_scheduler.app.dispatch import Dispatcher
+from lutlab_scheduler.app.dispatch import Carrier, Dispatcher
 from lutlab_scheduler.app.postponed import Postponed
 from lutlab_scheduler.domain.policies import Due
 

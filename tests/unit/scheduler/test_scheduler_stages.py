@@ -6,15 +6,15 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from scheduler_fakes import MemoryArchive, MemoryBlobs
 from scheduler_rig import Rig
 from scheduler_verification_lab import JOB, Lab
+from test_scheduler_leases import MemoryArchive, MemoryBlobs
 
 from lutlab_events import verification as v
 from lutlab_events.envelope import CommandEnvelope
 from lutlab_events.ids import derived
 from lutlab_events.work import BuildCancelled
-from lutlab_scheduler.app.carrier import Carrier
+from lutlab_scheduler.app.dispatch import Carrier
 from lutlab_scheduler.app.intake import Intake
 
 ARTIFACT = v.ArtifactRef(name="a", digest="artifact", size_bytes=1, media_type="text/plain")

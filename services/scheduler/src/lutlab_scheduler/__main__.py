@@ -26,8 +26,7 @@ from lutlab_scheduler.adapters.nats_link import POSTPONED, NatsLink
 from lutlab_scheduler.adapters.nats_sync import UnsafeSync
 from lutlab_scheduler.adapters.postgres import Leadership, Ledger, PostgresLetters
 from lutlab_scheduler.adapters.postgres_attic import PostgresAttic
-from lutlab_scheduler.app.carrier import Carrier
-from lutlab_scheduler.app.dispatch import Dispatcher
+from lutlab_scheduler.app.dispatch import Carrier, Dispatcher
 from lutlab_scheduler.app.housekeeping import keep_house
 from lutlab_scheduler.app.inside import Inside
 from lutlab_scheduler.app.intake import Intake

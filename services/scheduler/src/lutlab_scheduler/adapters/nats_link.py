@@ -19,8 +19,7 @@ from lutlab_scheduler.adapters.nats_letters import keep_letters
 from lutlab_scheduler.adapters.nats_logs import consume_logs
 from lutlab_scheduler.adapters.nats_queries import answer_queries
 from lutlab_scheduler.adapters.nats_sync import check_sync
-from lutlab_scheduler.app.carrier import Carrier
-from lutlab_scheduler.app.dispatch import Dispatcher
+from lutlab_scheduler.app.dispatch import Carrier, Dispatcher
 from lutlab_scheduler.app.leases import Leases, agrees
 from lutlab_scheduler.app.logs import LogIngest
 from lutlab_scheduler.app.ports import BusUnavailable, History, Letters, Positions, first_reason

@@ -8,10 +8,12 @@ must hold up the work behind it.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from functools import partial
 from uuid import UUID
 
+import msgspec
 import structlog
 
 from lutlab_events import commands as c
@@ -22,9 +24,8 @@ from lutlab_events.envelope import EventEnvelope
 from lutlab_events.ids import derived
 from lutlab_events.values import JobType
 from lutlab_events.work import BuildCancelled, BuildWork, ProgramWork, StageWork
-from lutlab_scheduler.app.carrier import Carrier
 from lutlab_scheduler.app.inside import Inside
-from lutlab_scheduler.app.ports import BlobUnavailable, Bus
+from lutlab_scheduler.app.ports import Archive, Blobs, BlobUnavailable, Bus
 from lutlab_scheduler.app.postponed import LOAD_WAITS, WORK_WAITS, Postponed
 from lutlab_scheduler.app.world import World
 from lutlab_scheduler.domain.board import Board
@@ -35,11 +36,63 @@ from lutlab_scheduler.domain.verification import Verification
 
 log = structlog.get_logger(__name__)
 
+KNOWN_BLOBS_MAX = 16_384
+KNOWN_FILE_SETS_MAX = 256
 SOURCE_MISSING = "source_missing"
 TRANSIT_FULL = "transit_full"
 """NATS had no room for what a build, a stage or a load needs, for too long."""
 BITSTREAM_MISSING = "bitstream_missing"
 NO_ROOM = "[lutlab] waits: the lab's message bus has no room for it now"
+
+
+class Carrier:
+    """Makes sure that a blob is in NATS before work that needs it is sent."""
+
+    def __init__(self, archive: Archive, blobs: Blobs) -> None:
+        self._archive = archive
+        self._blobs = blobs
+        self._known: OrderedDict[str, None] = OrderedDict()
+        self._file_sets: OrderedDict[str, list[str]] = OrderedDict()
+
+    def forget(self) -> None:
+        """NATS may have lost its blobs."""
+        self._known.clear()
+
+    def knows(self, digest: str) -> bool:
+        """Whether somebody may be sent to this blob in NATS."""
+        return digest in self._known
+
+    def note(self, digest: str) -> None:
+        """This blob is in NATS."""
+        self._known[digest] = None
+        while len(self._known) > KNOWN_BLOBS_MAX:
+            self._known.popitem(last=False)
+
+    async def arriving(self, digests: set[str]) -> set[str]:
+        """Those of these blobs in NATS that Postgres does not have yet: nobody could provide them again."""
+        return digests - await self._archive.held(digests) if digests else set()
+
+    async def provide(self, digest: str) -> None:
+        """Put the blob from Postgres into NATS unless it is there.
+
+        Raises:
+            BusUnavailable: not now.
+            BlobUnavailable: it is nowhere.
+        """
+        if digest in self._known:
+            return
+        if not await self._blobs.exists(digest):
+            await self._blobs.put(await self._archive.get(digest))
+        self.note(digest)
+
+    async def files_of(self, files_digest: str) -> list[str]:
+        """The digests of a file set's files. Raises: BlobUnavailable."""
+        if files_digest not in self._file_sets:
+            files = msgspec.json.decode(await self._archive.get(files_digest), type=dict[str, v.FileRef])
+            self._file_sets[files_digest] = sorted({file.digest for file in files.values()})
+            while len(self._file_sets) > KNOWN_FILE_SETS_MAX:
+                self._file_sets.popitem(last=False)
+        return self._file_sets[files_digest]
 
 
 class Dispatcher:

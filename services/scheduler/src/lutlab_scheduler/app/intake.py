@@ -15,7 +15,7 @@ from lutlab_events import commands as c
 from lutlab_events import verification as v
 from lutlab_events.commands import Command
 from lutlab_events.envelope import CommandEnvelope
-from lutlab_scheduler.app.carrier import Carrier
+from lutlab_scheduler.app.dispatch import Carrier
 from lutlab_scheduler.app.ports import Archive, Blobs, BlobUnavailable
 
 

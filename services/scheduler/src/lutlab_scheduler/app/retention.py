@@ -16,7 +16,7 @@ from functools import partial
 
 import structlog
 
-from lutlab_scheduler.app.carrier import Carrier
+from lutlab_scheduler.app.dispatch import Carrier
 from lutlab_scheduler.app.ports import Attic, Blobs, BlobUnavailable, BusUnavailable, Clock, StoreUnavailable
 from lutlab_scheduler.app.storage import Storage
 from lutlab_scheduler.app.world import World
