@@ -250,7 +250,7 @@ class Seeds:
         if path.exists():
             return path.read_text(encoding="ascii").strip()
         path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
-        seed: str = nkeys.encode_seed(secrets.token_bytes(32), nkeys.PREFIX_BYTE_USER).decode()  # type: ignore[no-untyped-call]
+        seed: str = nkeys.encode_seed(secrets.token_bytes(32), nkeys.PREFIX_BYTE_USER).decode()
         _write_secret(path, seed + "\n")
         if self.owner is not None:
             os.chown(path, self.owner, self.owner)
@@ -258,7 +258,7 @@ class Seeds:
 
     def public(self, lab: str, client: str) -> str:
         """The client's public key, as the server's configuration names it."""
-        pair = nkeys.from_seed(bytearray(self.seed(lab, client).encode()))  # type: ignore[no-untyped-call]
+        pair = nkeys.from_seed(bytearray(self.seed(lab, client).encode()))
         key: str = pair.public_key.decode()
         return key
 

@@ -64,8 +64,8 @@ def test_what_cannot_be_built_says_why(tmp_path: Path) -> None:
 def test_files_that_a_design_names_go_along(tmp_path: Path) -> None:
     include = tmp_path / "include"
     include.mkdir()
-    (include / "values.vh").write_text('`define ANSWER 32\'d42\n`include "deeper.vh"\n')
-    (include / "deeper.vh").write_text("`define DEEPER 1\n")
+    (include / "values.vh").write_text('`define ANSWER 32\'d42\n`include "deeper.svh"\n')
+    (include / "deeper.svh").write_text("`define DEEPER 1\n")
     (tmp_path / "unnamed.v").write_text("module unnamed; endmodule\n")
     design = tmp_path / "design.v"
     ports = COUNTER.read_text().partition(");")[0].partition("(")[2]

@@ -7,9 +7,9 @@ import json
 import zipfile
 from pathlib import Path
 
+from lutlab_builder.domain.bundle import SUFFIXES
 from lutlab_events.designs import ZIP_FILES_MAX
 
-SUFFIXES = frozenset({".py", ".v", ".vh", ".mem", ".hex"})
 LOOKED_AT_MAX = 2000
 FILE_BYTES_MAX = 4 << 20
 

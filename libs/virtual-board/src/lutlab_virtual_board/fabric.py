@@ -85,7 +85,7 @@ class Fabric:
         """Unload the code. The object must not be used afterwards."""
         if self._library is not None:
             _ctypes.dlclose(self._library._handle)
-            self._library = None  # type: ignore[assignment]
+            self._library = None  # type: ignore[assignment]  # whoever uses it from here on fails
             os.close(self._descriptor)
 
     def take_over(self, other: Fabric) -> None:

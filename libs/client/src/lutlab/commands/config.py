@@ -68,7 +68,7 @@ def set_(
 def validate(*, folder: Folder = Path(), override: Overrides = None) -> None:
     """Check the configuration and that its patterns match files."""
     from lutlab_verify.config import ConfigError, load, override_of, stages_of  # noqa: PLC0415 - slow to load
-    from lutlab_verify.config.demands import unsupported  # noqa: PLC0415
+    from lutlab_verify.config.demands import unsupported  # noqa: PLC0415 - slow to load
 
     try:
         project = load(folder, dict(override_of(text) for text in override or ()))

@@ -30,7 +30,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import json
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -168,8 +168,8 @@ def _check_secrets(question: Question, taint: Json) -> None:
         raise Unsupported("only outputs are named as secrets; name the inputs, too", field=f"{FIELD}.secrets")
 
 
-def _near(name: str, names: object) -> str:
-    near = difflib.get_close_matches(name, list(names), 1)  # type: ignore[call-overload]
+def _near(name: str, names: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(names), 1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 

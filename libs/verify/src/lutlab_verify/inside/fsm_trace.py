@@ -43,7 +43,7 @@ def main(output: str, registers_file: str, traces: list[str]) -> None:
     unread = []
     for trace in traces:
         try:
-            wave = pywellen.Waveform(trace)  # type: ignore[attr-defined]
+            wave = pywellen.Waveform(trace)  # type: ignore[attr-defined]  # not in its stubs
         except Exception as error:  # whatever a broken trace does to the reader
             unread.append(f"{trace}: {error}")
             continue

@@ -12,7 +12,7 @@ import json
 import sys
 from pathlib import Path
 
-from pyslang import Diagnostic, SourceManager
+from pyslang import Diagnostic, SourceLocation, SourceManager
 from pyslang.driver import Driver
 
 from lutlab_verify.inside.places import project_path
@@ -20,9 +20,9 @@ from lutlab_verify.inside.places import project_path
 FINDINGS_MAX = 2000
 
 
-def outside_buffers(manager: SourceManager) -> dict[object, object]:
+def outside_buffers(manager: SourceManager) -> dict[object, SourceLocation]:
     """Buffers of files outside of the project, each with the place that includes it."""
-    found: dict[object, object] = {}
+    found: dict[object, SourceLocation] = {}
     for buffer in manager.getAllBuffers():
         path = str(manager.getFullPath(buffer))
         if Path(path).is_file() and project_path(path) is None:
@@ -30,9 +30,9 @@ def outside_buffers(manager: SourceManager) -> dict[object, object]:
     return found
 
 
-def place(manager: SourceManager, location: object) -> dict[str, object]:
+def place(manager: SourceManager, location: SourceLocation) -> dict[str, object]:
     """File, line and column of a location; macros resolve to where they are used."""
-    expanded = manager.getFullyExpandedLoc(location)  # type: ignore[arg-type]
+    expanded = manager.getFullyExpandedLoc(location)
     line = manager.getLineNumber(expanded)
     if not line:
         return {"file": None, "line": None, "column": None}

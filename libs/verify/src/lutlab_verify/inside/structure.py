@@ -88,10 +88,11 @@ def from_check(lines: list[str], design: Design) -> list[dict[str, object]]:
     """Findings in the log of yosys' `check`."""
     found: list[dict[str, object]] = []
     for index, line in enumerate(lines):
-        drivers, loop = _DRIVERS.match(line), _LOOP.match(line)
-        if not (drivers or loop):
+        drivers = _DRIVERS.match(line)
+        what = drivers or _LOOP.match(line)
+        if what is None:
             continue
-        module = (drivers or loop)[1]  # type: ignore[index]
+        module = what[1]
         places, wires = _block(lines[index + 1 :], module, design)
         first = places[0] if places else {"file": None, "line": None, "column": None}
         at = sorted({f"{Path(str(place['file'])).name}:{place['line']}" for place in places})

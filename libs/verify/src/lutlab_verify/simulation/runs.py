@@ -175,7 +175,7 @@ def cocotb_environment(unit: Unit, seed: int) -> dict[str, str]:
     """Variables that make a simulator load cocotb and run a module's tests. Raises: ToolMissing."""
     try:
         import find_libpython  # noqa: PLC0415 - comes with cocotb
-        from cocotb_tools import config  # noqa: PLC0415
+        from cocotb_tools import config  # noqa: PLC0415 - comes with cocotb
     except ImportError as error:
         raise ToolMissing("cocotb is not installed here: pip install cocotb") from error
     library = find_libpython.find_libpython()

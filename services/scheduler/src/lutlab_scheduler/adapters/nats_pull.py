@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager, suppress
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.js.api import AckPolicy, ConsumerConfig
 from nats.js.errors import NotFoundError
 
 from lutlab_scheduler.adapters.nats_bus import translated
 from lutlab_transport.pull import Pull
+from lutlab_transport.streams import consumer_config
 
 
 class Batches:
@@ -35,15 +35,7 @@ async def pulling(
     Whoever pulled before us may have died with messages in hand. A new consumer delivers them at once, instead of after
     `ack_wait_s`; the stream keeps what is not acknowledged, so nothing is lost in between.
     """
-    config = ConsumerConfig(
-        name=durable,
-        durable_name=durable,
-        filter_subject=subject,
-        ack_policy=AckPolicy.EXPLICIT,
-        ack_wait=ack_wait_s,
-        max_deliver=-1,
-        max_ack_pending=max_ack_pending,
-    )
+    config = consumer_config(durable=durable, subject=subject, ack_wait_s=ack_wait_s, max_ack_pending=max_ack_pending)
     js = nc.jetstream()
     with translated():
         with suppress(NotFoundError):

@@ -147,8 +147,8 @@ class Rebuild:
         differing: dict[str, int] = {}
         differences: list[Difference] = []
         for view in self._views:
-            rows[view] = await self._connection.fetchval(f"select count(*) from rebuilt_{view}")  # noqa: S608
-            differing[view] = await self._connection.fetchval(f"select count(*) from {_unequal(view)}")  # noqa: S608
+            rows[view] = await self._connection.fetchval(f"select count(*) from rebuilt_{view}")  # noqa: S608 - our own table
+            differing[view] = await self._connection.fetchval(f"select count(*) from {_unequal(view)}")  # noqa: S608 - ours
             for record in await self._connection.fetch(_differences(view), DIFFERENCES_MAX):
                 live, rebuilt = (None if text is None else msgspec.json.decode(text) for text in record[1:])
                 differences.append(Difference(view, record[0], live, rebuilt))
@@ -162,7 +162,7 @@ class Rebuild:
             f"(select from rebuilt_{view} r where r.{key} = l.{key} and r::text = l::text)"
         )
         await self._connection.execute(
-            f"insert into {view} select * from rebuilt_{view} r where not exists "  # noqa: S608
+            f"insert into {view} select * from rebuilt_{view} r where not exists "  # noqa: S608 - names of our own tables
             f"(select from {view} l where l.{key} = r.{key})"
         )
 
