@@ -139,6 +139,22 @@ module late_out #(parameter PAIR = 0) (input clk, input [1:0] d, output pad);
 `endif
 endmodule
 
+// Two bits a cycle on a pad that a register lets go.
+module pair_pad (input clk, input [1:0] d, input t, output pad);
+`ifdef SIMULATION
+  reg z = 0;
+  wire both;
+  always @(posedge clk) z <= t;
+  out_pair p (clk, d, both);
+  assign pad = z | both;
+`else
+  wire both, z;
+  out_pair p (clk, d, both);
+  OFS1P3DX t_ (.D(t), .SP(1'b1), .SCLK(clk), .CD(1'b0), .Q(z));
+  OBZ cell_ (.I(both), .T(z), .O(pad));
+`endif
+endmodule
+
 // A pad with settings of its own, and what it is pulled to.
 module set_pad #(parameter KIND = 0) (input d, input t, output pad, output level);
 `ifdef SIMULATION
@@ -184,13 +200,13 @@ module buses (input clk, input rx, output [15:0] o);
   late_pad #(3) l3 (clk, r[15], o[9], p[7:6]);
   late_out #(1) l4 (clk, r[17:16], o[7]);
   late_out #(0) l5 (clk, r[18:17], o[8]);
-  wire [3:0] level;
+  wire [2:0] level;
   set_pad #(0) s0 (r[18], r[19], o[10], level[0]);
   set_pad #(1) s1 (r[20], r[21], o[11], level[1]);
-  set_pad #(1) s2 (r[22], r[23], o[12], level[2]);
-  set_pad #(2) s3 (r[24], r[25], o[13], level[3]);
-  signature #(16) s4 (.clk(clk), .d({q, p, level}), .out(o[14]));
+  pair_pad s2 (clk, r[23:22], r[24], o[12]);
+  set_pad #(2) s3 (r[24], r[25], o[13], level[2]);
+  signature #(15) s4 (.clk(clk), .d({q, p, level}), .out(o[14]));
   reg [3:0] seen = 0;
-  always @(negedge clk) seen <= q ^ level;
+  always @(negedge clk) seen <= q ^ {r[0], level};
   assign o[15] = ^seen;
 endmodule

@@ -137,6 +137,12 @@ class PadLogic:
             raise UnsupportedCell(f"{self.suffix} ({PAIR}) under the chip-wide reset", self.where)
         return self.clock(way)
 
+    def refuse_controls(self) -> None:
+        """An enable or a reset of a register beside double data rate registers might be theirs too."""
+        self.pair_clock("O")
+        if self._enable("O") != ONE:
+            raise UnsupportedCell(f"{self.suffix} ({PAIR})", self.where, "the register beside it has an enable")
+
     def output_pair(self) -> Net:
         """The level of a pad that shows its first bit while the clock is high, and then its second."""
         clock, falling = self.pair_clock("O")
@@ -182,8 +188,10 @@ def release_level(context: Context, x: int, y: int, letter: str) -> Net:
         return context.net(Wire(x, y, f"PADDT{letter}_PIO"))
     logic = PadLogic(context, x, y, letter)
     # A single register's bits are those of none at all here; only another cell has one of its own.
-    if logic.mode() != SINGLE or logic.choice("IOLTOMUX") == "TDDR":
+    if logic.mode() not in (SINGLE, PAIR) or logic.choice("IOLTOMUX") == "TDDR":
         raise logic.refuse()
+    if logic.mode() == PAIR:
+        logic.refuse_controls()
     net = context.netlist.add(None)
     logic.single(logic.net("TSDATA0"), "O", "TSREG", net)
     return net
