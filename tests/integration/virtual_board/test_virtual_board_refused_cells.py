@@ -18,6 +18,8 @@ from lutlab_virtual_board.configuration import Configuration
 from lutlab_virtual_board.errors import UnsupportedCell
 from lutlab_virtual_board.inventory import refuse_unsupported
 from lutlab_virtual_board.programming import Translator
+from lutlab_virtual_board.routing import Routing
+from lutlab_virtual_board.wires import Wire
 
 CELLS: list[tuple[str, str, str | int]] = [
     ("USRMCLK", "CCLK.MODE", "USRMCLK"),
@@ -66,6 +68,14 @@ def test_a_cell_that_is_not_executed_is_refused_by_name(cache: Path, cell: str, 
         frames[frame] ^= 1 << bit
     with pytest.raises(UnsupportedCell, match=rf"^{cell}( \(\w+\))? at tile .*: [\w.]+ is \w+"):
         refuse_unsupported(Configuration(database, erased))
+
+
+def test_wider_gearing_is_refused_by_name(cache: Path) -> None:
+    database = Translator(lutlab_profiles.get("lfe5um-25f"), cache).database()
+    erased = Bitstream(idcode=database.device.idcode, usercode=0, frames=[0] * database.device.frames, brams={})
+    # The data of two pads end at this input of the fabric.
+    with pytest.raises(UnsupportedCell, match=r"^IOLOGIC at R44C0 .*: its wider gearing \(IDDRX2F, IDDR71B"):
+        Routing(Configuration(database, erased)).source(Wire(1, 44, "JQ2"))
 
 
 def configured(builds: Callable[[str], Build], translator: Translator, name: str) -> tuple[bytes, Configuration]:

@@ -43,6 +43,7 @@ _CELL_SUFFIX = re.compile(r".*_([A-Z][A-Z0-9]*)")
 _RARE_DRIVER = re.compile(r".*_(MULT9|ALU54|ALU24|PRADD9|PRADD18)|JRXDATA[2-6].*|J[PR]\d+|JMS?RO\w+")
 _DSP_PIN = re.compile(r"J[FQR]\d+")
 _RESULT = re.compile(r"JP\d+")
+_WIDE_DATA = re.compile(r"JRXDATA[2-6][A-D]_IOLOGIC")
 _PAD_LOGIC = re.compile(r".*_S?IOLOGIC")
 
 
@@ -205,6 +206,9 @@ class Routing:
             alu = self._alu_output(wire, candidates)
             if alu is not None:
                 return alu
+            if all(_WIDE_DATA.fullmatch(c.name) for c in candidates):
+                place = f"R{candidates[0].y}C{candidates[0].x}"
+                raise UnsupportedCell("IOLOGIC", place, f"its wider gearing (IDDRX2F, IDDR71B ...) drives {wire}")
             likely = [c for c in candidates if not _RARE_DRIVER.fullmatch(c.name)]
             if len(likely) > 1:
                 likely = [c for c in likely if not _PAD_LOGIC.fullmatch(c.name)]
