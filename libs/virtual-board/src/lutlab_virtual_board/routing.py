@@ -208,7 +208,7 @@ class Routing:
                 return alu
             if all(_WIDE_DATA.fullmatch(c.name) for c in candidates):
                 place = f"R{candidates[0].y}C{candidates[0].x}"
-                raise UnsupportedCell("IOLOGIC", place, f"its wider gearing (IDDRX2F, IDDR71B ...) drives {wire}")
+                raise UnsupportedCell("IOLOGIC", place, "wider gearing (IDDRX2F, IDDR71B ...) is used")
             likely = [c for c in candidates if not _RARE_DRIVER.fullmatch(c.name)]
             if len(likely) > 1:
                 likely = [c for c in likely if not _PAD_LOGIC.fullmatch(c.name)]
