@@ -203,7 +203,7 @@ def expand_input(context: Context, wire: Wire, net: Net) -> None:
     letter = name[-1]
     logic = PadLogic(context, wire.x, wire.y, letter)
     pad = context.net(Wire(wire.x, wire.y, f"JPADDI{letter}_PIO"))
-    if logic.delayed_in():
+    if name.startswith("INDD") or logic.delayed_in():
         logic.refuse_moving_delay()
     if name.startswith("INDD"):
         context.drive(net, 0b10, pad)
