@@ -17,6 +17,7 @@ from vb_places import ALU_PLACES, PLACES, RESETS_PLACES
 from vb_random_alu import random_alus
 from vb_random_cells import cells
 from vb_random_design import random_design
+from vb_random_pads import pads as random_pads
 from vb_riscv import write_program
 from vb_toolchain import DESIGNS, DEVICES
 
@@ -29,9 +30,11 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 TOP = "lutlab_soc"
 INSTANCES = ("everything.v", "instances.v")
 SELECTORS = ("everything.v", "derived.v", "selectors.v")
+CLASSICS = ("filter", "hash", "peripheral", "picture", "tables", "movers", "stores", "figures", "two_clock_queue")
 UNUSUAL = ("odd_memories", "sudden_resets", "shared_bus", "both_edges", "wide_products", "two_readers", "crossing")
 RANDOM_ALUS = 6
 RANDOM_CELLS = 6
+RANDOM_PADS = 4
 LARGE_PROFILE = "lfe5um5g-85f"
 
 
@@ -67,14 +70,19 @@ def entries(sdk: Path | None, seeds: int) -> Iterator[Entry]:
         yield Entry(f"alus_random_{seed}", lambda folder, seed=seed: random_slices(folder, seed))
     for seed in range(1, RANDOM_CELLS + 1):
         yield Entry(f"cells_{seed}", lambda folder, seed=seed: cells(folder, seed))
+    for seed in range(1, RANDOM_PADS + 1):
+        yield Entry(f"random_pads_{seed}", lambda folder, seed=seed: random_pads(folder, seed))
     for top in UNUSUAL:
         yield Entry(top, lambda folder, top=top: unusual(top))
     for mode in ("NORMAL", "WRITETHROUGH", "READBEFOREWRITE"):
         yield Entry(f"mixed_widths_{mode}", lambda folder, mode=mode: unusual("mixed_widths", (("MODE", f'"{mode}"'),)))
+    for top in CLASSICS:
+        yield Entry(top, lambda folder, top=top: classic(top))
     yield Entry("contents", contents)
     yield Entry("kitchen", in_amaranth)
     for kind in (0, 1):
         yield Entry(f"pads_{kind}", lambda folder, kind=kind: pads(kind))
+    yield Entry("buses", lambda folder: Case("buses", "buses", ("everything.v", "pads.v"), stimulus=noise))
     for seed in range(1, seeds + 1):
         yield Entry(f"random_{seed}", lambda folder, seed=seed: generated(folder, seed))
     for seed in range(1, seeds // 2 + 1):
@@ -135,6 +143,12 @@ def unusual(top: str, parameters: tuple[tuple[str, int | str], ...] = ()) -> Cas
     """A design of a tester's own choosing."""
     sources = ("everything.v", "pads.v", "derived.v", "unusual.v")
     return Case(top, top, sources, stimulus=noise, parameters=parameters, derived=top == "crossing")
+
+
+def classic(top: str) -> Case:
+    """A design of the kinds that people build first."""
+    sources = ("everything.v", "derived.v", "classics.v")
+    return Case(top, top, sources, stimulus=noise, derived=top == "two_clock_queue")
 
 
 def contents(folder: Path) -> Case:

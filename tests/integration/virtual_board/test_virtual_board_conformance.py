@@ -26,9 +26,11 @@ def test_a_processor_runs_its_program(tmp_path: Path, cache: Path) -> None:
     assert verdict.changes > 10_000 and verdict.luts > 500 and verdict.registers > 100
 
 
-@pytest.mark.parametrize("kind", [0, 1])
-def test_registers_in_pads_and_open_pads(tmp_path: Path, cache: Path, kind: int) -> None:
-    case = Case("pads", "pads", ("everything.v", "pads.v"), parameters=(("KIND", kind),), stimulus=noise)
+@pytest.mark.parametrize(("top", "parameters"), [("pads", (("KIND", 1),)), ("buses", ())])
+def test_registers_and_delays_in_pads_and_open_pads(
+    tmp_path: Path, cache: Path, top: str, parameters: tuple[tuple[str, int], ...]
+) -> None:
+    case = Case(top, top, ("everything.v", "pads.v"), parameters=parameters, stimulus=noise)
     assert check(case, tmp_path, cache, cycles=20_000).changes > 10_000
 
 

@@ -34,7 +34,7 @@ _CELL_OUTPUT = re.compile(
     r"F[0-7]_SLICE|Q[0-7]_SLICE|F5[A-D]_SLICE|FX[A-D]_SLICE|FCO[ABC]?_SLICE"
     r"|JPADDI[A-D]_PIO|JDO[AB]\d+_EBR|J(P\d+|RO[AB]\d+|SIGNEDP)_MULT18|G_CLKO_[LRTB]DCC\d+|JCLK(OP|OS|OS2|OS3)_PLL|JLOCK_PLL|G_JOSC_OSC"
     r"|J(R\d+|CO\d+|SIGNEDR|EQ\w+|OVER|UNDER|OVERUNDER)_ALU54"
-    r"|J(INFF|RXDATA\d)[A-D]_S?IOLOGIC|G_DCSOUT_DCS\d|JCDIVX_CLKDIV\d"
+    r"|(INDD|JINFF|JRXDATA\d)[A-D]_S?IOLOGIC|G_DCSOUT_DCS\d|JCDIVX_CLKDIV\d"
 )
 _ROW = re.compile(r"G_HPBX(\d\d)00")
 _SPINE_ROW = re.compile(r"G_HPRX(\d\d)00")
@@ -43,6 +43,7 @@ _CELL_SUFFIX = re.compile(r".*_([A-Z][A-Z0-9]*)")
 _RARE_DRIVER = re.compile(r".*_(MULT9|ALU54|ALU24|PRADD9|PRADD18)|JRXDATA[2-6].*|J[PR]\d+|JMS?RO\w+")
 _DSP_PIN = re.compile(r"J[FQR]\d+")
 _RESULT = re.compile(r"JP\d+")
+_WIDE_DATA = re.compile(r"JRXDATA[2-6][A-D]_IOLOGIC")
 _PAD_LOGIC = re.compile(r".*_S?IOLOGIC")
 
 
@@ -205,6 +206,9 @@ class Routing:
             alu = self._alu_output(wire, candidates)
             if alu is not None:
                 return alu
+            if all(_WIDE_DATA.fullmatch(c.name) for c in candidates):
+                place = f"R{candidates[0].y}C{candidates[0].x}"
+                raise UnsupportedCell("IOLOGIC", place, "wider gearing (IDDRX2F, IDDR71B ...) is used")
             likely = [c for c in candidates if not _RARE_DRIVER.fullmatch(c.name)]
             if len(likely) > 1:
                 likely = [c for c in likely if not _PAD_LOGIC.fullmatch(c.name)]

@@ -1,6 +1,8 @@
 // The serial bridge on a clock that a PLL makes: 50 MHz in, 25 MHz out, held in reset until the PLL locks.
 module pll (input clk, input rx, output tx, output [3:0] led);
   wire fast, locked;
+  // Not listened to, unless the PLL's settings say so.
+  wire [2:0] moving = {led[0], rx, tx};
   (* FREQUENCY_PIN_CLKI = "50", FREQUENCY_PIN_CLKOS = "25", ICP_CURRENT = "12", LPF_RESISTOR = "8",
      MFG_ENABLE_FILTEROPAMP = "1", MFG_GMCREF_SEL = "2" *)
   EHXPLLL #(
@@ -10,8 +12,8 @@ module pll (input clk, input rx, output tx, output [3:0] led);
     .CLKOS_ENABLE("ENABLED"), .CLKOS_DIV(24), .CLKOS_CPHASE(5), .CLKOS_FPHASE(0),
     .FEEDBK_PATH("CLKOP"), .CLKFB_DIV(1)
   ) pll_ (
-    .RST(1'b0), .STDBY(1'b0), .CLKI(clk), .CLKOP(feedback), .CLKOS(fast), .CLKFB(feedback), .CLKINTFB(),
-    .PHASESEL0(1'b0), .PHASESEL1(1'b0), .PHASEDIR(1'b1), .PHASESTEP(1'b1), .PHASELOADREG(1'b1), .PLLWAKESYNC(1'b0),
+    .RST(moving[0]), .STDBY(moving[1]), .CLKI(clk), .CLKOP(feedback), .CLKOS(fast), .CLKFB(feedback), .CLKINTFB(),
+    .PHASESEL0(1'b0), .PHASESEL1(1'b0), .PHASEDIR(1'b1), .PHASESTEP(moving[2]), .PHASELOADREG(1'b1), .PLLWAKESYNC(1'b0),
     .ENCLKOP(1'b0), .ENCLKOS(1'b0), .LOCK(locked)
   );
   wire feedback;

@@ -35,6 +35,11 @@ module unsupported #(parameter KIND = 0) (input clk, input rx, output tx, output
       CLKDIVF #(.DIV("2.0")) divider (.CLKI(clk), .RST(1'b0), .ALIGNWD(1'b0), .CDIVX(divided));
       always @(posedge divided) n <= n + 1;
       assign tx = n[3];
+    end else if (KIND == 7) begin  // a delay that looks for an edge
+      wire late;
+      DELAYF delay (.A(rx), .LOADN(1'b1), .MOVE(n[0]), .DIRECTION(n[1]), .Z(late));
+      always @(posedge clk) n <= n + late;
+      assign tx = late;
     end
   endgenerate
 endmodule

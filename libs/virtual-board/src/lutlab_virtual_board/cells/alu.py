@@ -183,6 +183,8 @@ def expand(context: Context, wire: Wire, net: Net) -> None:
     name = wire.name.removeprefix("J").removesuffix("_ALU54")
     if cell.choice("MODE") != "ALU54B":
         raise UnsupportedCell(f"DSP mode {cell.choice('MODE')}", cell.where, "its output is used")
+    if cell.choice("LEGACY") != "DISABLED":
+        raise cell.refuse("LEGACY is ENABLED, which is not documented")
     key = ("alu", wire.x, wire.y)
     if key not in context.built:
         context.built[key] = _Alu(cell)

@@ -25,6 +25,13 @@ _CLKDIV = {"2.0": (Fraction(2), 1), "3.5": (Fraction(7, 2), 2)}
 """A clock divider's period, and how long it is high, in periods of its source."""
 
 _OSCILLATOR_HZ = 310_000_000
+_PLL_RANGES_HZ = {"phase detector": (3_125_000, 400_000_000), "oscillator": (400_000_000, 800_000_000)}
+"""How slow and fast the parts of a PLL run (Lattice FPGA-DS-02012, "sysCLOCK PLL Timing").
+
+The data sheet wants 10 MHz at the phase detector; down to this a PLL is known to lock (Project Trellis, `ecppll`), and
+below LOCK has been seen to stay zero.
+"""
+
 _OUTPUT_LETTERS = {"CLKOP": "A", "CLKOS": "B", "CLKOS2": "C", "CLKOS3": "D"}
 
 _PLL_OFFSET = {"PLL0_UL": (1, 0), "PLL0_LL": (0, -1), "PLL0_LR": (0, -1), "PLL0_UR": (-1, 0)}
@@ -248,9 +255,19 @@ def _pll_clock(context: Context, wire: Wire) -> Clock:
             raise UnsupportedCell("EHXPLLL", where, f"{mux} is REFCLK")
     # Period of the PLL's own oscillator. The output that closes the loop rises with the reference.
     step_s = source.period_s * divider("CLKI") / (divider("CLKFB") * divider(feedback))
+    _refuse_out_of_range("phase detector", source.period_s * divider("CLKI"), where)
+    _refuse_out_of_range("oscillator", step_s, where)
     period_s = step_s * divider(output)
     late = _pll_phase(context, tiles, output, where) - _pll_phase(context, tiles, feedback, where)
     return Clock(f"{output} of the PLL at R{wire.y}C{wire.x}", period_s, (source.first_s + late * step_s) % period_s)
+
+
+def _refuse_out_of_range(part: str, period_s: Fraction, where: str) -> None:
+    """Refuse a PLL whose parts would run at a frequency at which it does not lock."""
+    low, high = _PLL_RANGES_HZ[part]
+    if not low <= 1 / period_s <= high:
+        range_ = f"outside {low / 1e6:g} to {high / 1e6:g} MHz"
+        raise UnsupportedCell("EHXPLLL", where, f"its {part} would run at {float(1 / period_s) / 1e6:g} MHz, {range_}")
 
 
 def _pll_phase(context: Context, tiles: list[Tile], output: str, where: str) -> Fraction:

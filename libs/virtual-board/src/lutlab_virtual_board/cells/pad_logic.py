@@ -1,7 +1,8 @@
 """Registers in pads, IOLOGIC and SIOLOGIC: one bit a cycle, or two (IDDRX1F, ODDRX1F).
 
 How many cycles the double data rate cells take follows Amaranth's description of its ECP5 buffers, which was measured
-on the chip. Delays (DELAYF, DELAYG) are not modelled. Source: Lattice FPGA-TN-02035 "High-Speed I/O Interface".
+on the chip. Delays (DELAYF, DELAYG) take no time here, and must not be moved while the design runs. Source: Lattice
+FPGA-TN-02035 "High-Speed I/O Interface".
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ _PAIR_LATENCY = 3
 SINGLE, PAIR = "IREG_OREG", "IDDRX1_ODDRX1"
 _AMBIGUOUS = {"IDDRXN": "IDDRXN.MODE", "ODDRXN": "ODDRXN.MODE"}
 """Modes whose bits a single register with constant enables has too, and the setting that tells."""
+
+_DELAY_CONTROLS = ("LOADN", "MOVE", "DIRECTION")
+"""Inputs that change a delay while the design runs; DELAYG has them tied."""
 
 
 class PadLogic:
@@ -60,6 +64,23 @@ class PadLogic:
 
     def _wire(self, pin: str) -> Wire:
         return Wire(self.x, self.y, f"J{pin}{self.letter}_{self.suffix}")
+
+    # -- delays -----------------------------------------------------------------------------------------------------
+
+    def delayed_in(self) -> bool:
+        """Whether what the pad reads passes the delay."""
+        driver = self.context.configuration.driver(Wire(self.x, self.y, f"JDI{self.letter}"))
+        return driver is not None and driver.name.startswith("INDD")
+
+    def delayed_out(self) -> bool:
+        """Whether what the pad drives passes the delay."""
+        return self.choice("DELAY.OUTDEL") == "ENABLED"
+
+    def refuse_moving_delay(self) -> None:
+        """A delay that logic moves would look for an edge that is nowhere."""
+        for pin in _DELAY_CONTROLS:
+            if self.net(pin) not in (ZERO, ONE):
+                raise UnsupportedCell("DELAYF", self.where, f"its input {pin} is driven by logic")
 
     # -- registers ------------------------------------------------------------------------------------------------
 
@@ -122,6 +143,12 @@ class PadLogic:
             raise UnsupportedCell(f"{self.suffix} ({PAIR}) under the chip-wide reset", self.where)
         return self.clock(way)
 
+    def refuse_controls(self) -> None:
+        """An enable or a reset of a register beside double data rate registers might be theirs too."""
+        self.pair_clock("O")
+        if self._enable("O") != ONE:
+            raise UnsupportedCell(f"{self.suffix} ({PAIR})", self.where, "the register beside it has an enable")
+
     def output_pair(self) -> Net:
         """The level of a pad that shows its first bit while the clock is high, and then its second."""
         clock, falling = self.pair_clock("O")
@@ -144,9 +171,13 @@ def output_level(context: Context, x: int, y: int, letter: str) -> Net:
         context.configuration.group_choice(tiles, f"PIO{letter}.DATAMUX_{name}") == "IOLDO"
         for name in ("OREG", "ODDR", "MDDR")
     )
-    if not (single or pair or memory):
-        return context.net(Wire(x, y, f"PADDO{letter}_PIO"))
     logic = PadLogic(context, x, y, letter)
+    if not (single or pair or memory):
+        if logic.delayed_out():
+            raise UnsupportedCell("DELAYG", logic.where, "its pad does not take what it delays")
+        return context.net(Wire(x, y, f"PADDO{letter}_PIO"))
+    if logic.delayed_out():
+        logic.refuse_moving_delay()
     if pair and not single and logic.mode() == PAIR:
         return logic.output_pair()
     if single and not pair and logic.mode() == SINGLE:
@@ -162,20 +193,27 @@ def release_level(context: Context, x: int, y: int, letter: str) -> Net:
     if context.configuration.group_choice(tiles, f"PIO{letter}.TRIMUX_TSREG") != "IOLTO":
         return context.net(Wire(x, y, f"PADDT{letter}_PIO"))
     logic = PadLogic(context, x, y, letter)
-    if logic.mode() != SINGLE or logic.choice("IOLTOMUX") not in (None, "TS"):
+    # A single register's bits are those of none at all here; only another cell has one of its own.
+    if logic.mode() not in (SINGLE, PAIR) or logic.choice("IOLTOMUX") == "TDDR":
         raise logic.refuse()
+    if logic.mode() == PAIR:
+        logic.refuse_controls()
     net = context.netlist.add(None)
     logic.single(logic.net("TSDATA0"), "O", "TSREG", net)
     return net
 
 
 def expand_input(context: Context, wire: Wire, net: Net) -> None:
-    """The output of a register behind a pad: `JINFF<pad>` or `JRXDATA<bit><pad>`."""
+    """What comes from behind a pad: the register `JINFF<pad>`, a pair's `JRXDATA<bit><pad>`, the delay `INDD<pad>`."""
     name = wire.name.partition("_")[0]
     letter = name[-1]
     logic = PadLogic(context, wire.x, wire.y, letter)
     pad = context.net(Wire(wire.x, wire.y, f"JPADDI{letter}_PIO"))
-    if name.startswith("JINFF") and logic.mode() == SINGLE:
+    if name.startswith("INDD") or logic.delayed_in():
+        logic.refuse_moving_delay()
+    if name.startswith("INDD"):
+        context.drive(net, 0b10, pad)
+    elif name.startswith("JINFF") and logic.mode() == SINGLE:
         logic.single(pad, "I", "FF", net)
     elif name[:-1] in ("JRXDATA0", "JRXDATA1") and logic.mode() == PAIR:
         context.drive(net, 0b10, logic.input_pair(pad, int(name[-2])))
