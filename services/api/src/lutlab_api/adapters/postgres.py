@@ -38,7 +38,7 @@ _DOWN = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # a query on a connection that is just being cut
     asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.InsufficientResourcesError,  # connections, memory; a full disk is told apart
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.UndefinedTableError,
@@ -91,6 +91,9 @@ class Postgres:
             try:
                 async with self._pool.acquire(timeout=QUERY_TIMEOUT_S) as connection:
                     return await work(connection)
+            except asyncpg.DiskFullError as error:
+                log.warning("ledger_full", error=repr(error))
+                raise Unavailable("the lab's database has no room on its disk; nothing was done, try later") from error
             except _DOWN as error:
                 problem = error
         log.warning("ledger_unavailable", error=repr(problem))
