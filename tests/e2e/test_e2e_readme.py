@@ -25,7 +25,8 @@ complete() {
 
 
 def block(language: str, having: str) -> str:
-    (found,) = [text for text in re.findall(rf"^```{language}\n(.*?)^```$", README, re.M | re.S) if having in text]
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    (found,) = [text for name, text in blocks if name == language and having in text]
     return str(found)
 
 
@@ -42,7 +43,7 @@ def ran(command: list[str | Path], stack: Stack, folder: Path) -> str:
 def test_the_tour_with_curl(stack: Stack, api: httpx.Client, tmp_path: Path) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     script = re.sub(r"^(BASE|API_KEY)=.*\n", "", block("sh", "curl -s $BASE/fpga"), flags=re.M)
-    script = re.sub(r"^(curl (?:.*\\\n)*.*[^\\])$", r"\1 > said; cat said; echo", script, flags=re.M)
+    script = re.sub(r"^(curl (?:.*\\\n)*.*[^\\\n])$", r"\1 > said; cat said; echo", script, flags=re.M)
     script = re.sub(r"^JOB=\.\.\..*$", 'JOB=$(field job_id); complete "$BASE/fpga/0/jobs/$JOB"', script, flags=re.M)
     script = re.sub(r"^RUN=\.\.\..*$", "RUN=$(field job_id)", script, flags=re.M)
     assert script.count("> said") == 8

@@ -32,7 +32,6 @@ def row(**given: Any) -> dict[str, Any]:
         ({"state": "resetting"}, "base_design_missing"),
         ({"state": "resetting", "bitstream": BITS}, None),
         ({"state": "idle"}, None),
-        ({"state": "lost"}, "board_lost"),
         ({"state": "lost", "service": "removed"}, "board_removed"),
         ({"state": "resetting", "service": "maintenance"}, "board_in_maintenance"),
         ({"state": "error", "error_code": "cable_busy"}, "cable_busy"),

@@ -79,6 +79,10 @@ def test_tail_gives_the_last_lines(tmp_path: Path) -> None:
     (tmp_path / "log").write_text("".join(f"line {i}\n" for i in range(5000)))
     assert tail(tmp_path / "log", 2) == "line 4998\nline 4999"
     assert tail(tmp_path / "none") == ""
+    (tmp_path / "long").write_text("begins" + "x" * 5_000 + "ends\n")
+    assert len(tail(tmp_path / "long")) < 1000
+    assert tail(tmp_path / "long").startswith("begins")
+    assert tail(tmp_path / "long").endswith("ends")
 
 
 def test_logs_of_the_previous_run_are_set_aside(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ kind = "virtual"
 profile = "lfe5u-25f"
 device = "LFE5U-25F"
 clk_hz = 50_000_000
-labels = ["quick", "für alle"]
+labels = ["quick", "for:all"]
 bridge_port = 1234
 
 [[board]]
@@ -28,7 +28,7 @@ profile = "lfe5u-85f"
 kind = "openfpgaloader"
 args = ["-b", "ulx3s", "--ftdi-serial", "D00084"]
 [board.serial]
-path = "/dev/ttyUSB1"
+path = "/dev/büro/ttyUSB1"
 """
 
 
@@ -62,7 +62,7 @@ def test_a_persons_lab_file_reaches_the_agent_whole(tmp_path: Path) -> None:
         ("desk", "virtual", "lfe5u-25f"),
         ("rack", "real", "lfe5u-85f"),
     ]
-    assert (found[0].labels, found[0].bridge_port, found[0].clk_hz) == (("quick", "für alle"), 1234, 50_000_000)
+    assert (found[0].labels, found[0].bridge_port, found[0].clk_hz) == (("quick", "for:all"), 1234, 50_000_000)
     assert found[1].cable == LoaderArgs(args=("-b", "ulx3s", "--ftdi-serial", "D00084"))
     assert found[1].control is None
 

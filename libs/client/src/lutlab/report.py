@@ -16,8 +16,8 @@ def report_text(report: BuildReport) -> str:
     ]
     lines = [f"  usage    {'  '.join(usage)}", f"  timing   {timing_text(report)}"]
     if report.stages:
-        times = "  ".join(f"{stage.name} {stage.seconds:.1f} s" for stage in report.stages)
-        lines.append(f"  stages   {times}  (together {sum(stage.seconds for stage in report.stages):.1f} s)")
+        lines.append(f"  stages   {'  '.join(f'{stage.name} {_seconds(stage.seconds)}' for stage in report.stages)}")
+        lines.append(f"  together {_seconds(sum(stage.seconds for stage in report.stages))}")
     return "\n".join(lines)
 
 
@@ -28,3 +28,8 @@ def timing_text(report: BuildReport) -> str:
     verdict = {True: "met", False: "MISSED", None: "not graded"}[report.timing_met]
     target = "" if report.target_mhz is None else f", target {report.target_mhz:g} MHz: {verdict}"
     return f"Fmax {report.fmax_mhz:g} MHz{target}"
+
+
+def _seconds(value: float) -> str:
+    """A duration in few characters, so that four of them fit into a line of 80."""
+    return f"{value:.1f} s" if value < 10 else f"{value:.0f} s"

@@ -13,7 +13,7 @@ from lutlab.errors import JobFailed, LutlabError, TimedOut
 from lutlab.models import Event, Job
 from lutlab.report import report_text
 from lutlab.stream import BoardStream
-from lutlab.text import clock_time, describe, table
+from lutlab.text import describe, table
 from lutlab_stack.console import Console
 
 ECHO, COUNTER = "echo_memory/design.py", "counter/design.v"
@@ -139,10 +139,8 @@ def check_echo_by_stream(lab: Client, echo: Placed, console: Console) -> None:
         stream.write(0, words)
         require_equal("echo over the stream", words, stream.read(0, SPACE_WORDS))
         rate = _singles_per_second(stream)
-    console.done(
-        f"stream: {SPACE_WORDS} random words written and read back equal; {SINGLES} single words, "
-        f"{rate:.0f} transactions a second"
-    )
+    console.done(f"stream: {SPACE_WORDS} random words written and read back equal")
+    console.done(f"stream: {SINGLES} single words written and read back, {rate:.0f} transactions a second")
 
 
 def _singles_per_second(stream: BoardStream) -> float:
@@ -197,7 +195,10 @@ def show_history(lab: Client, placed: Placed, console: Console) -> None:
     for wanted in ("board.programming_started.v1", "board.programmed.v1", "board.session_ended.v1", "board.reset.v1"):
         if not any(event.type == wanted for event in events):
             raise DemoFailed(f"the log of board {placed.board} has no {wanted}")
-    rows = [(event.position, clock_time(event.at), event.type, _about(event)) for event in events[-EVENTS_SHOWN_MAX:]]
+    rows = [
+        (event.position, f"{event.at.astimezone():%H:%M:%S}", event.type, _about(event))
+        for event in events[-EVENTS_SHOWN_MAX:]
+    ]
     console.say(f"\nboard {placed.board}, from the log:")
     console.say(table(("position", "when", "event", ""), rows))
 

@@ -14,6 +14,7 @@ from lutlab_stack.errors import DataDirBusy
 
 SECRET_BYTES = 24
 LOG_TAIL_BYTES = 8192
+LINE_HALF_CHARS = 300
 
 
 def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
@@ -92,4 +93,9 @@ def tail(path: Path, lines: int = 12, *, after_bytes: int = 0) -> str:
             text = file.read().decode("utf-8", errors="replace")
     except OSError:
         return ""
-    return "\n".join(text.splitlines()[-lines:])
+    return "\n".join(map(_shortened, text.splitlines()[-lines:]))
+
+
+def _shortened(line: str) -> str:
+    """A line that a person can look at: of a long one, such as a traceback in JSON, how it begins and how it ends."""
+    return line if len(line) <= 2 * LINE_HALF_CHARS else f"{line[:LINE_HALF_CHARS]} ... {line[-LINE_HALF_CHARS:]}"

@@ -38,7 +38,7 @@ _DOWN = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # a query on a connection that is just being cut
     asyncpg.CannotConnectNowError,
-    asyncpg.InsufficientResourcesError,  # a full disk, no memory, too many connections
+    asyncpg.InsufficientResourcesError,  # connections, memory; a full disk is told apart
     asyncpg.ReadOnlySQLTransactionError,  # a standby that is not the new primary yet
     asyncpg.QueryCanceledError,
     asyncpg.AdminShutdownError,
@@ -93,6 +93,9 @@ class Postgres:
             try:
                 async with self._pool.acquire(timeout=QUERY_TIMEOUT_S) as connection:
                     return await work(connection)
+            except asyncpg.DiskFullError as error:
+                log.warning("ledger_full", error=repr(error))
+                raise Unavailable("the lab's database has no room on its disk; nothing was done, try later") from error
             except _DOWN as error:
                 problem = error
         log.warning("ledger_unavailable", error=repr(problem))

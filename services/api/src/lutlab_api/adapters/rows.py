@@ -65,9 +65,7 @@ def _absence(row: Row) -> Failure | None:
 
 
 def _waiting(row: Row) -> Failure | None:
-    """Why a board cannot be reached, or cannot be reset yet: nobody has built what it is reset with."""
-    if row["state"] == BoardState.LOST:
-        return Failure(code="board_lost", message=f"agent {row['agent_id']} does not answer, or does not find it")
+    """Why a board cannot be reset yet: nobody has built what it is reset with."""
     if row["state"] != BoardState.RESETTING or row["bitstream"] is not None:
         return None
     what = f"no builder has built the base design of {row['profile']} yet"

@@ -68,20 +68,22 @@ Submit a design, get a programmed board, talk Wishbone to it.
 
 1. `POST /submit` a `design.py`, `design.v` or `project.zip` with your key in `X-API-Key`.
 2. Poll `GET /jobs/{job_id}` until it is `complete`; `fpga_id` is your board.
-3. `POST /fpga/{fpga_id}/run`, or open the WebSocket `/fpga/{fpga_id}/stream` for fast traffic: each binary message is
-   one transaction (big-endian: op 1 write or 2 read, 0x80 added to a write for a fixed address; 24-bit word count;
-   32-bit byte address; words - a read carries one, the number of words wanted) and is answered by one binary message
-   (0, or 1 for an error; 24-bit word count; words). It is closed with 4409 if another connection has the board, with
-   4401 if your key is no longer good, with 4502 if the board's link failed or the session ended, with 1003 after a
-   text message. It is refused before the upgrade with 401, 403, 404, 409, 422, 429, 502, 503 or 504 and the usual
-   error body.
-4. `POST /fpga/{fpga_id}/session/release`.
+3. `POST /fpga/{fpga_id}/run` reads and writes words of your design; for fast traffic, open the WebSocket
+   `/fpga/{fpga_id}/stream`.
+4. `POST /fpga/{fpga_id}/session/release` gives the board back.
 
-Every error has the body `{"detail": {"error": "<stable code>", "message": "<for a person>"}}`, with `job_id` where
-there is one; under `/api/v1` it is `{"error": {"code", "message", "details"}}`. A 429 or 503 carries `Retry-After`, a
-201 or 202 `Location`; HEAD is answered wherever GET is; a POST with an `Idempotency-Key` can be repeated safely.
-`X-Request-ID` is sent back, and if it is a UUID it is the correlation id of what it caused (`/api/v1/events`).
-`X-Session-ID` is ignored.
+**The stream.** Each binary message is one transaction (big-endian: op 1 write or 2 read, 0x80 added to a write for
+a fixed address; 24-bit word count; 32-bit byte address; words - a read carries one, the number of words wanted) and
+is answered by one binary message (0, or 1 for an error; 24-bit word count; words). It is closed with 4409 if
+another connection has the board, with 4401 if your key is no longer good, with 4502 if the board's link failed or
+the session ended, with 1003 after a text message. It is refused before the upgrade with 401, 403, 404, 409, 422, 429,
+502, 503 or 504 and the usual error body.
+
+**Errors.** Every error has the body `{"detail": {"error": "<stable code>", "message": "<for a person>"}}`, with
+`job_id` where there is one; under `/api/v1` it is `{"error": {"code", "message", "details"}}`. A 429 or
+503 carries `Retry-After`, a 201 or 202 `Location`; HEAD is answered wherever GET is; a POST with an `Idempotency-Key`
+can be repeated safely. `X-Request-ID` is sent back, and if it is a UUID it is the correlation id of what it caused
+(`/api/v1/events`). `X-Session-ID` is ignored.
 """
 
 

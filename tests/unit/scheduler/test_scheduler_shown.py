@@ -1,4 +1,4 @@
-"""What Prometheus is told of boards that get no jobs."""
+"""What is shown of boards that get no jobs: to Prometheus, and in the view."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from lutlab_events import events as e
 from lutlab_events.ids import board_stream
 from lutlab_events.values import Withdrawal
 from lutlab_scheduler.adapters.gauges import Gauges
+from lutlab_scheduler.app.projections import project
 from lutlab_scheduler.app.world import World
 
 
@@ -48,3 +49,10 @@ def test_boards_out_of_service_are_told_and_forgotten_ones_are_not() -> None:
 def test_that_none_is_out_of_service_is_told_too() -> None:
     samples = told(world(None))
     assert [samples["lutlab_boards_out_of_service", why] for why in ("quarantine", "maintenance")] == [0, 0]
+
+
+def test_a_board_that_waits_for_its_base_design_has_no_bitstream_in_the_view() -> None:
+    """By that the API tells what it waits for (`base_design_missing`)."""
+    shown = {name: project(g.board(events)).values for name, events in g.BOARDS.items()}
+    waiting = [name for name, row in shown.items() if row["state"] == "resetting" and row["bitstream"] is None]
+    assert waiting == ["waiting-for-base"]
