@@ -98,7 +98,7 @@ async def test_every_condition_reaches_the_ledger(full: Lab, ada: httpx.AsyncCli
     assert asked.correlation_id == UUID(int=2)
     assert (asked.since.isoformat(), asked.before.isoformat()) == (
         "2026-01-01T00:00:00+00:00",
-        "2026-02-01T00:00:00+01:00",
+        "2026-01-31T23:00:00+00:00",
     )
 
 
