@@ -164,8 +164,8 @@ async def results_of(job_id: JobId, area: Area, api: Api, caller: Reading) -> Re
     job = await api.verifications.get(job_id, caller)
     head = {"job_id": job.shown, "area": area}
     if area in job.stages:
-        encoded = await api.verifications.details_json(job, area)
-        return _json({**head, **result_of(job, area), "details": msgspec.Raw(encoded)})
+        raw = msgspec.Raw(await api.verifications.details_json(job, area))
+        return _json({**head, **result_of(job, area), "details": raw})
     if area == COVERAGE and "simulation" in job.stages:
         details = await api.verifications.details(job, "simulation")
         if COVERAGE in details:
