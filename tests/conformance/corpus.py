@@ -18,6 +18,7 @@ from vb_random_alu import random_alus
 from vb_random_cells import cells
 from vb_random_design import random_design
 from vb_random_pads import pads as random_pads
+from vb_random_products import products
 from vb_riscv import write_program
 from vb_toolchain import DESIGNS, DEVICES
 
@@ -35,6 +36,7 @@ UNUSUAL = ("odd_memories", "sudden_resets", "shared_bus", "both_edges", "wide_pr
 RANDOM_ALUS = 6
 RANDOM_CELLS = 6
 RANDOM_PADS = 4
+RANDOM_PRODUCTS = 4
 LARGE_PROFILE = "lfe5um5g-85f"
 
 
@@ -72,6 +74,8 @@ def entries(sdk: Path | None, seeds: int) -> Iterator[Entry]:
         yield Entry(f"cells_{seed}", lambda folder, seed=seed: cells(folder, seed))
     for seed in range(1, RANDOM_PADS + 1):
         yield Entry(f"random_pads_{seed}", lambda folder, seed=seed: random_pads(folder, seed))
+    for seed in range(1, RANDOM_PRODUCTS + 1):
+        yield Entry(f"products_{seed}", lambda folder, seed=seed: products(folder, seed))
     for top in UNUSUAL:
         yield Entry(top, lambda folder, top=top: unusual(top))
     for mode in ("NORMAL", "WRITETHROUGH", "READBEFOREWRITE"):
