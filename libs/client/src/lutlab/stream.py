@@ -11,6 +11,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from lutlab.config import Endpoint
 from lutlab.errors import LutlabError, Refused, StreamFailed
+from lutlab_bus.errors import MalformedRequest
 from lutlab_bus.operations import Operation, Read, Write
 from lutlab_bus.stream import WORDS_MAX, decode_reply, encode_request
 
@@ -26,10 +27,15 @@ CLOSE_REASONS = {
 
 
 class BoardStream:
-    """Reads and writes words; addresses count bytes."""
+    """Reads and writes words; addresses count bytes.
+
+    Replies have no names, only an order. So after a call that ended without its reply (it took too long, or Ctrl-C
+    came), the next one could take that reply for its own: every later call is refused instead.
+    """
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
+        self._lost = ""
 
     @staticmethod
     def open(endpoint: Endpoint, fpga_id: int) -> BoardStream:
@@ -84,21 +90,38 @@ class BoardStream:
         return words
 
     def _exchange(self, operation: Operation) -> Sequence[int]:
+        reply = self._reply_to(encode_request(operation))
+        wanted = operation.count if isinstance(operation, Read) else 0
         try:
-            self._connection.send(encode_request(operation))
-            reply = self._connection.recv(timeout=REPLY_TIMEOUT_S, decode=False)
-        except ConnectionClosed as error:
-            code = error.rcvd.code if error.rcvd is not None else None
-            raise StreamFailed(CLOSE_REASONS.get(code or 0, f"the stream was closed ({code})")) from error
-        except TimeoutError as error:
-            raise StreamFailed(f"no reply within {REPLY_TIMEOUT_S:g} s") from error
-        words = decode_reply(reply)
+            words = decode_reply(reply)
+        except MalformedRequest as error:
+            self._lost = f"the reply to the call before was none: {error}"
+            raise StreamFailed(f"{error}; open the stream again") from error
         if words is None:
             address = operation.address_words * WORD_BYTES
             raise Refused(
                 "bus_error", f"the board answered {type(operation).__name__} at {address:#x} with an error", status=200
             )
+        if len(words) != wanted:
+            self._lost = f"the reply to the call before had {len(words)} words in place of {wanted}"
+            raise StreamFailed(f"a reply with {len(words)} words in place of {wanted}; open the stream again")
         return words
+
+    def _reply_to(self, message: bytes) -> bytes:
+        if self._lost:
+            raise StreamFailed(f"{self._lost}; replies could be taken for others now: open the stream again")
+        try:
+            self._connection.send(message)
+            return self._connection.recv(timeout=REPLY_TIMEOUT_S, decode=False)
+        except ConnectionClosed as error:
+            code = error.rcvd.code if error.rcvd is not None else None
+            raise StreamFailed(CLOSE_REASONS.get(code or 0, f"the stream was closed ({code})")) from error
+        except TimeoutError as error:
+            self._lost = f"the call before had no reply within {REPLY_TIMEOUT_S:g} s"
+            raise StreamFailed(f"no reply within {REPLY_TIMEOUT_S:g} s; open the stream again") from error
+        except BaseException:  # Ctrl-C
+            self._lost = "the call before was interrupted"
+            raise
 
 
 def _word_address(address: int) -> int:
