@@ -28,10 +28,10 @@ OPEN_PATHS = frozenset({"/health", "/api/v1/health", "/ready", "/metrics"})
 OVERLOADED_RETRY_S = 1
 ONES_SHARE = 0.8
 """Of the requests at once, what one owner, or one address without a key, may have: nobody shuts everybody out."""
-
-
+HEAVY_PREFIX = "/api/v1/jobs/job_"
 HEAVY = re.compile(r"/api/v1/jobs/job_[^/]+/(artifacts/.+|results/.+|reports?|compare/.+)")
 """What a verification job left: up to 64 MiB, which are in memory until the slowest client has them."""
+UPLOADING = frozenset({"POST", "PUT", "PATCH"})
 HEAVY_BODY_BYTES = 4 << 20
 """An upload that is longer, or does not say how long it is, is in memory more than once while it is looked at."""
 HEAVY_MAX, HEAVY_OF_ONE_MAX = 32, 8
@@ -166,8 +166,11 @@ def _whose(scope: AsgiScope) -> str:
 
 
 def _is_heavy(scope: AsgiScope) -> bool:
-    if HEAVY.fullmatch(scope["path"]) is not None:
+    path: str = scope["path"]
+    if path.startswith(HEAVY_PREFIX) and HEAVY.fullmatch(path) is not None:
         return True
+    if scope.get("method", "GET") not in UPLOADING:  # most requests end here, without a look at their headers
+        return False
     headers = Headers(scope=scope)
     if not headers.get("content-type", "").startswith("multipart/"):
         return False
