@@ -271,14 +271,17 @@ class DirectLink:
             self._abandon()
             raise
 
-    def _read_ordinary(self, address_words: int, sequence: int, line: bytes, timeout_s: float) -> int:
-        """One word with an ordinary short frame."""
+    def _asked(self, line: bytes) -> bytes:
+        """Send a request for one word; what came of its reply at first, without a zero that ended a brief one before."""
         os.write(self._fd, line)
         self._watch.wait()
         data = os.read(self._fd, WORD_READ_BYTES)
         self._watch.note()
-        if data[:1] == b"\0":
-            data = data[1:]  # it ended a brief reply
+        return data[1:] if data[:1] == b"\0" else data
+
+    def _read_ordinary(self, address_words: int, sequence: int, line: bytes, timeout_s: float) -> int:
+        """One word with an ordinary short frame."""
+        data = self._asked(line)
         if (end := data.find(0)) < 0:
             data = self._rest_of(data, _QUICK_BYTES)
             end = data.find(0)
@@ -296,12 +299,7 @@ class DirectLink:
 
     def _read_brief(self, address_words: int, sequence: int, line: bytes, timeout_s: float) -> int:
         """One word with a brief frame; its reply is whole before the zero behind it arrives."""
-        os.write(self._fd, line)
-        self._watch.wait()
-        data = os.read(self._fd, WORD_READ_BYTES)
-        self._watch.note()
-        if data[:1] == b"\0":
-            data = data[1:]  # it ended the reply before
+        data = self._asked(line)
         if len(data) < _BRIEF_BYTES:
             data = self._rest_of(data, _BRIEF_BYTES)
         size = len(data)

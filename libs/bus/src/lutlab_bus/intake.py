@@ -58,7 +58,7 @@ class Intake:
                 if data[start] & _BRIEF:
                     _brief(bytes(data[start:end]), end - start, taken)
                 else:
-                    taken.append((_whole(data[start:end]), end - start))
+                    taken.append((whole(data[start:end]), end - start))
             start = end + 1
             end = data.find(0, start, size)
         if start < size:
@@ -90,7 +90,7 @@ class Intake:
         elif piece[0] & _BRIEF:
             _brief(piece, size, taken)
         else:
-            taken.append((_whole(piece), size))
+            taken.append((whole(piece), size))
 
 
 def _brief(piece: bytes, size: int, taken: list[Taken]) -> None:
@@ -102,7 +102,8 @@ def _brief(piece: bytes, size: int, taken: list[Taken]) -> None:
         taken.append((None, size - _BRIEF_BYTES))
 
 
-def _whole(piece: Received) -> bytes | None:
+def whole(piece: Received) -> bytes | None:
+    """The frame of a line without its delimiter; None if it is damaged."""
     try:
         frame = cobs.decode(piece)
     except cobs.DecodeError:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from cobs import cobs
-from isal.isal_zlib import crc32
-
 from lutlab_bus import wire
+from lutlab_bus.intake import whole
 from lutlab_bus.jobs import Sliced
 from lutlab_bus.lines import Piece, long_line
 
 _LONG = int(wire.Head.LONG)
-_CRC32_OVER_FRAME = wire.CRC32_RESIDUE ^ 0xFFFF_FFFF
 _BODY_BEGIN = wire.HEAD_BYTES + wire.PAD_BYTES
-_OVERHEAD = _BODY_BEGIN + wire.CRC32_BYTES
 _SHORT_BODY_MAX = wire.SHORT_BYTES_MAX - wire.HEAD_BYTES - wire.CRC16_BYTES
 
 
@@ -36,7 +32,7 @@ class LoneFrame:
         self.job = job
         self._head = sequence | _LONG
         self.line = long_line(self._head, pieces)
-        self.reply_bytes = _OVERHEAD + body_bytes
+        self.reply_bytes = wire.LONG_BYTES_MIN + body_bytes
 
     @classmethod
     def of(cls, job: Sliced, sequence: int, frame_bytes: int) -> LoneFrame | None:
@@ -47,7 +43,7 @@ class LoneFrame:
             frame_bytes: for request and reply each.
         """
         pieces: list[Piece] = []
-        room = frame_bytes - _OVERHEAD
+        room = frame_bytes - wire.LONG_BYTES_MIN
         body_bytes = job.take(room, room, True, pieces)
         if job.exhausted and max(body_bytes, sum(map(len, pieces))) > _SHORT_BODY_MAX:
             return cls(job, sequence, pieces, body_bytes)
@@ -61,11 +57,8 @@ class LoneFrame:
 
     def accept(self, line: bytearray) -> bool:
         """Give the job its answer if this, without the delimiter, is the undamaged reply; otherwise False."""
-        try:
-            frame = cobs.decode(line)
-        except cobs.DecodeError:
-            return False
-        if len(frame) != self.reply_bytes or frame[0] != self._head or crc32(frame) != _CRC32_OVER_FRAME:
+        frame = whole(line)
+        if frame is None or len(frame) != self.reply_bytes or frame[0] != self._head:
             return False
         self.job.answer(memoryview(frame)[_BODY_BEGIN : -wire.CRC32_BYTES], 0, self.job.count)
         return True
