@@ -70,7 +70,7 @@ class Settings(BaseSettings):
     owner_bytes_max: int = Field(
         OWNER_BYTES_MAX, ge=1, description="most bytes an owner may have stored; the same number as the scheduler's"
     )
-    websockets_max: int = Field(10, ge=1, description="WebSockets, and followed logs, an owner may have open")
+    websockets_max: int = Field(10, ge=1, description="WebSockets, and as many followed logs, an owner may have open")
     requests_in_flight_max: int = Field(1000, ge=1, description="requests at once; those beyond are answered 503")
     client_stalled_s: float = Field(
         60.0, gt=0, description="a connection whose client takes nothing for so long is cut"

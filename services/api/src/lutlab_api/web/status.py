@@ -85,9 +85,7 @@ MEANINGS: dict[str, Meaning] = {
     Rejection.PROJECT_NOT_FOUND: Meaning(H.NOT_FOUND, "there is no project 'proj_1'; list yours"),
     # -- what is too much
     Code.RATE_LIMITED: Meaning(H.TOO_MANY_REQUESTS, "60 jobs an hour are allowed; try again in 1200 s"),
-    Code.TOO_MANY_WEBSOCKETS: Meaning(
-        H.TOO_MANY_REQUESTS, "'ada' has 10 WebSockets open or logs followed; close one first"
-    ),
+    Code.TOO_MANY_WEBSOCKETS: Meaning(H.TOO_MANY_REQUESTS, "'ada' has 10 WebSockets open; close one first"),
     Code.OVERLOADED: Meaning(H.SERVICE_UNAVAILABLE, "too many requests are under way; try again in 1 s"),
     # -- what is not possible now
     Rejection.FPGA_NOT_IDLE: Meaning(H.CONFLICT, "board 3 is reserved; pick an idle one, or POST /submit to get any"),
