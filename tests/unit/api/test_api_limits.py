@@ -89,8 +89,8 @@ async def test_nobodys_requests_are_counted_by_address(lab: Lab) -> None:
             assert (await nobody.get("/health")).status_code == 200
 
 
-async def test_overload_is_said(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    lab = Lab(requests_in_flight_max=2)
+def slow_boards(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, asyncio.Semaphore]:
+    """Hold every look at the boards up until the event is set; the semaphore counts those that began."""
     gate, inside = asyncio.Event(), asyncio.Semaphore(0)
     boards = lab.ledger.boards
 
@@ -100,6 +100,12 @@ async def test_overload_is_said(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> No
         return await boards()
 
     monkeypatch.setattr(lab.ledger, "boards", slow)
+    return gate, inside
+
+
+async def test_overload_is_said(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = Lab(requests_in_flight_max=2)
+    gate, inside = slow_boards(lab, monkeypatch)
     async with lab.client() as ada:
         waiting = [asyncio.create_task(ada.get("/fpga")) for _ in range(2)]
         for _ in waiting:
@@ -114,15 +120,7 @@ async def test_overload_is_said(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> No
 
 async def test_nobody_has_all_requests_at_once_to_himself(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     lab = Lab(requests_in_flight_max=5)
-    gate, inside = asyncio.Event(), asyncio.Semaphore(0)
-    boards = lab.ledger.boards
-
-    async def slow() -> object:
-        inside.release()
-        await gate.wait()
-        return await boards()
-
-    monkeypatch.setattr(lab.ledger, "boards", slow)
+    gate, inside = slow_boards(lab, monkeypatch)
     async with lab.client() as ada, lab.client(BOB) as bob:
         waiting = [asyncio.create_task(ada.get("/fpga")) for _ in range(4)]
         for _ in waiting:

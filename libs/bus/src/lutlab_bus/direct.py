@@ -272,7 +272,7 @@ class DirectLink:
             raise
 
     def _asked(self, line: bytes) -> bytes:
-        """Send a request for one word; what came of its reply at first, without a zero that ended a brief one before."""
+        """Send a request for one word; what came of its reply at first, without a zero that ended one before."""
         os.write(self._fd, line)
         self._watch.wait()
         data = os.read(self._fd, WORD_READ_BYTES)
