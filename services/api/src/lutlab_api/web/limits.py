@@ -78,22 +78,24 @@ class Limits:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        problem = await self._problem(scope)
+        problem = await self._exceeded(scope)
+        one, is_heavy = _whose(scope), _is_heavy(scope)
+        if problem is None and scope["path"] not in OPEN_PATHS:
+            problem = self._crowded(one, is_heavy)
         if problem is not None:
             await response_of(problem, scope["path"])(scope, receive, send)
             return
         if scope["type"] == "websocket":  # they have a limit of their own
             await self._app(scope, receive, send)
             return
-        under_way = self._under_way(scope)
+        under_way = self._under_way(one, is_heavy)
         scope[FOLLOWS] = under_way.close
         with under_way:
             await self._app(scope, receive, send)
 
-    def _under_way(self, scope: AsgiScope) -> ExitStack:
+    def _under_way(self, one: str, is_heavy: bool) -> ExitStack:
         """Count a request as being under way until this is closed: when it ends, or turns out to follow something."""
-        counts = [self._of_one, self._heavy] if _is_heavy(scope) else [self._of_one]
-        one = _whose(scope)
+        counts = [self._of_one, self._heavy] if is_heavy else [self._of_one]
         self._in_flight += 1
         for count in counts:
             count[one] += 1
@@ -108,7 +110,8 @@ class Limits:
             if not count[one]:
                 del count[one]
 
-    async def _problem(self, scope: AsgiScope) -> ApiError | None:
+    async def _exceeded(self, scope: AsgiScope) -> ApiError | None:
+        """Take one from the caller's rate; why there is none left."""
         path: str = scope["path"]
         if path in OPEN_PATHS:
             scope[LIMIT_HEADERS] = _headers(await self._take(self._others, f"open:{address_of(scope)}", alone=True))
@@ -126,16 +129,20 @@ class Limits:
                 retry_after_s=grant.retry_after_s,
                 details={"limit": grant.limit, "window_s": rule.window_s},
             )
+        return None
+
+    def _crowded(self, one: str, is_heavy: bool) -> ApiError | None:
+        """Why too much is under way already."""
         if self._in_flight >= self._services.settings.requests_in_flight_max:
             return ApiError(
                 Code.OVERLOADED,
                 f"{self._in_flight} requests are under way; try again in {OVERLOADED_RETRY_S} s",
                 retry_after_s=OVERLOADED_RETRY_S,
             )
-        one, told = _whose(scope), None
+        told = None
         if self._of_one[one] >= self._of_one_max:
             told = f"{self._of_one_max} requests of yours are under way, the most there may be; wait for some of them"
-        elif _is_heavy(scope) and (self._heavy[one] >= HEAVY_OF_ONE_MAX or self._heavy.total() >= HEAVY_MAX):
+        elif is_heavy and (self._heavy[one] >= HEAVY_OF_ONE_MAX or self._heavy.total() >= HEAVY_MAX):
             told = f"of large uploads, results, artifacts and reports at most {HEAVY_OF_ONE_MAX} of one owner, and "
             told += f"{HEAVY_MAX} of all, may be under way at once; try again in {OVERLOADED_RETRY_S} s"
         return None if told is None else ApiError(Code.OVERLOADED, told, retry_after_s=OVERLOADED_RETRY_S)
