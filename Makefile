@@ -49,9 +49,9 @@ bench-ledger: $(STAMP) ## measure the ledger beside the eventsourcing library, o
 fuzz-gateware: $(STAMP) ## a million random frames, many of them damaged, through the gateware as native code (needs g++)
 	LUTLAB_SIM_FRAMES=$${LUTLAB_SIM_FRAMES:-1000000} $(BIN)/python -m pytest --timeout 7200 tests/gateware/test_gateware_random.py
 
-bench-bus: $(STAMP) ## compare the serial bus with LiteX, Manta and the reference codec over pseudo-terminals (needs gcc; IDLE=1: cores may idle)
+bench-bus: $(STAMP) ## compare the serial bus with LiteX, Manta and the reference codec over pseudo-terminals (needs gcc; AWAKE=1: no core may idle)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
-	$(BIN)/python benchmarks/bus/bench.py $(if $(IDLE),--idle)
+	$(BIN)/python benchmarks/bus/bench.py $(if $(AWAKE),--awake)
 
 bench-bus-faults: $(STAMP) ## 110 million words over damaged lines: nothing wrong, nothing twice (needs gcc, takes minutes)
 	$(BIN)/python benchmarks/bus/faults.py --json bench-bus-faults.json

@@ -6,9 +6,9 @@ calls (the quickest 5 %), since on a shared machine the median tells more about 
 table and, as ratios, in the JSON. Modelled lines are compared by medians only, and so are calls for one word: each
 waits until a processor has woken up, and the quickest calls tell only who had a few of the quick times.
 
-The cores are kept from idling where that is allowed (root, usually). On a virtual machine one that idles takes 5 us to
-wake up at one time and 60 at another, for everybody alike: ratios of the same code then differ by a factor of two from
-round to round, and tell about the machine. `--idle` measures that.
+The devices have a core of their own, as hardware has. Cores may idle between two words, as they do in anybody's machine;
+on a virtual one waking up takes 5 us at one time and 60 at another, and is then much of what is measured. `--awake` asks
+the kernel to keep them awake, which root may: the ratios then tell what the code itself costs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from statistics import median
 from typing import Any
 
 import uvloop
-from device import FakeDevice, pin_host
+from device import CPUS, FakeDevice, pin_host
 from peers import LiteXRemote, LiteXUart, Manta, ReferenceCodec
 
 from lutlab_board_agent.adapters.serial_port import TtyPorts
@@ -107,15 +107,11 @@ class Bench:
         self._stack.callback(peer.close)
         return peer
 
-    def keep_awake(self) -> bool:
-        """Ask the kernel that no core may sleep, as long as the bench runs; False if this is not allowed."""
-        try:
-            latency_fd = os.open("/dev/cpu_dma_latency", os.O_WRONLY)  # holds until it is closed
-        except OSError:
-            return False
+    def keep_awake(self) -> None:
+        """Ask the kernel that no core may sleep, as long as the bench runs. Raises: OSError: that is not allowed."""
+        latency_fd = os.open("/dev/cpu_dma_latency", os.O_WRONLY)  # holds until it is closed
         self._stack.callback(os.close, latency_fd)
         os.write(latency_fd, struct.pack("i", 0))
-        return True
 
     def close(self) -> None:
         self._stack.close()
@@ -294,15 +290,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--slice-s", type=float, default=0.25, help="how long each contender runs in each round")
     parser.add_argument("--json", type=Path, default=Path("bench-bus.json"))
-    parser.add_argument("--idle", action="store_true", help="let the cores idle, as they do without anybody's asking")
+    parser.add_argument("--awake", action="store_true", help="ask that no core may idle; needs root")
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # the peers' own
     pin_host()
     bench = Bench()
-    is_awake = not options.idle and bench.keep_awake()
-    print(
-        "cores kept awake" if is_awake else "cores may idle: much of what is measured is how long they take to wake up"
-    )
+    if options.awake:
+        bench.keep_awake()
+    print(f"host on core {CPUS[0]}, devices on {CPUS[1:] or CPUS}; cores {'kept awake' if options.awake else 'may idle'}")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             add_raw(bench)
@@ -312,7 +307,7 @@ def main() -> None:
             for _ in range(options.rounds):
                 for contender in bench.contenders:
                     contender.run(options.slice_s)
-            options.json.write_text(json.dumps({"cores_awake": is_awake} | report(bench), indent=1) + "\n")
+            options.json.write_text(json.dumps({"cores_awake": options.awake} | report(bench), indent=1) + "\n")
             print(f"\nwritten to {options.json}")
         finally:
             bench.close()

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 SOURCE = Path(__file__).with_name("fake_device.c")
+CPUS = sorted(os.sched_getaffinity(0))
+"""As they were when the program began: `pin_host` takes all but one from this process, and its children inherit that."""
 
 
 def build() -> Path:
@@ -63,9 +65,13 @@ class FakeDevice:
         command += [] if fifo_address_words is None else ["-f", str(fifo_address_words)]
         self._process = subprocess.Popen(command, pass_fds=[master], stderr=subprocess.PIPE)
         os.close(master)
-        cpus = sorted(os.sched_getaffinity(0))
-        if len(cpus) > 1:
-            os.sched_setaffinity(self._process.pid, cpus[1:])
+        if len(CPUS) > 1:
+            os.sched_setaffinity(self._process.pid, CPUS[1:])
+
+    @property
+    def cores(self) -> set[int]:
+        """Where it may run."""
+        return os.sched_getaffinity(self._process.pid)
 
     def open_fd(self) -> int:
         """The host's end, raw and blocking."""
@@ -89,9 +95,8 @@ class FakeDevice:
 
 def pin_host() -> None:
     """Keep this process off the devices' core, where there is more than one."""
-    cpus = sorted(os.sched_getaffinity(0))
-    if len(cpus) > 1:
-        os.sched_setaffinity(0, cpus[:1])
+    if len(CPUS) > 1:
+        os.sched_setaffinity(0, CPUS[:1])
 
 
 if __name__ == "__main__":

@@ -43,6 +43,14 @@ def fake_device():
         device.close()
 
 
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_the_device_of_a_pinned_host_has_another_core():
+    """Once the host was pinned first, and its children inherited that: all that was measured shared one core."""
+    program = "import os, device; device.pin_host(); print(os.sched_getaffinity(0) & device.FakeDevice('echo').cores)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=BENCH, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "set()\n", done.stderr
+
+
 def undisturbed(use):
     """Use a link on which nothing is ever repeated, but for a machine that stops for longer than a link waits."""
     for _ in range(5):
