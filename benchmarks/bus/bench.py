@@ -6,9 +6,9 @@ calls (the quickest 5 %), since on a shared machine the median tells more about 
 table and, as ratios, in the JSON. Modelled lines are compared by medians only, and so are calls for one word: each
 waits until a processor has woken up, and the quickest calls tell only who had a few of the quick times.
 
-The devices have a core of their own, as hardware has. Cores may idle between two words, as they do in anybody's machine;
-on a virtual one waking up takes 5 us at one time and 60 at another, and is then much of what is measured. `--awake` asks
-the kernel to keep them awake, which root may: the ratios then tell what the code itself costs.
+The devices have a core of their own, as hardware has. Cores may idle between two words, as in anybody's machine; on a
+virtual one waking up takes 5 us at one time and 60 at another, and is then much of what is measured. `--awake` asks the
+kernel to keep them awake, which root may: the ratios then tell what the code itself costs.
 """
 
 from __future__ import annotations
@@ -297,7 +297,8 @@ def main() -> None:
     bench = Bench()
     if options.awake:
         bench.keep_awake()
-    print(f"host on core {CPUS[0]}, devices on {CPUS[1:] or CPUS}; cores {'kept awake' if options.awake else 'may idle'}")
+    state = "kept awake" if options.awake else "may idle"
+    print(f"host on core {CPUS[0]}, devices on {CPUS[1:] or CPUS}; cores {state}")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             add_raw(bench)

@@ -16,7 +16,7 @@ from typing import Any
 
 SOURCE = Path(__file__).with_name("fake_device.c")
 CPUS = sorted(os.sched_getaffinity(0))
-"""As they were when the program began: `pin_host` takes all but one from this process, and its children inherit that."""
+"""As this program may use when it begins: `pin_host` leaves it one, and its children inherit that."""
 
 
 def build() -> Path:

@@ -47,8 +47,8 @@ def fake_device():
 def test_the_device_of_a_pinned_host_has_another_core():
     """Once the host was pinned first, and its children inherited that: all that was measured shared one core."""
     program = "import os, device; device.pin_host(); print(os.sched_getaffinity(0) & device.FakeDevice('echo').cores)"
-    done = subprocess.run([sys.executable, "-c", program], cwd=BENCH, capture_output=True, text=True, timeout=60)
-    assert done.stdout == "set()\n", done.stderr
+    shared = subprocess.run([sys.executable, "-c", program], cwd=BENCH, check=True, stdout=subprocess.PIPE, timeout=60)
+    assert shared.stdout == b"set()\n"
 
 
 def undisturbed(use):

@@ -217,7 +217,7 @@ class DirectLink:
             self._abandon()
             raise
         timeout_s -= time.monotonic() - begin_s
-        self._run([], waiter, timeout_s, bytes(self._received_view[:got]), [frame.job])
+        self._run([], waiter, timeout_s, bytes(self._received_view[:got]), adopted=1)
 
     def _exchanged(self, frame: LoneFrame, begin_s: float) -> int:
         """Bytes that came for a frame and are not its good reply; -1 if that came."""
@@ -321,7 +321,7 @@ class DirectLink:
         job = Small(waiter := _Waiter(), 0, read_piece(address_words), WORD_REPLY_BYTES)
         if line:
             self._engine.adopt(sequence, line, job, time.monotonic())
-            self._run([], waiter, timeout_s, data, [job])
+            self._run([], waiter, timeout_s, data, adopted=1)
         else:
             self._run([job], waiter, timeout_s)
         if job.status:
@@ -365,13 +365,13 @@ class DirectLink:
         waiter: _Waiter,
         timeout_s: float,
         data: bytes = b"",
-        adopted: Sequence[Job] = (),
+        adopted: int = 0,
     ) -> None:
-        """Do these jobs, and those that the engine has already, which are the same waiter's; `data` came for them."""
+        """Do these jobs, and so many of the same waiter's that the engine has already; `data` came for them."""
         try:
             for job in jobs:
                 self._engine.submit(job)
-            self._run_until_done(len(jobs) + len(adopted), waiter, timeout_s, data)
+            self._run_until_done(len(jobs) + adopted, waiter, timeout_s, data)
         except BusFault:
             raise
         except BaseException:
