@@ -80,13 +80,13 @@ class FakeDevice:
         return fd
 
     def close(self) -> dict[str, Any]:
-        """End it; its totals."""
+        """End it; its totals. Raises: subprocess.TimeoutExpired: it did not end, and was killed."""
         self._process.send_signal(signal.SIGTERM)
         try:
             _, errors = self._process.communicate(timeout=5)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            _, errors = self._process.communicate()
+            raise
         with contextlib.suppress(OSError):
             os.close(self._slave)
         lines = errors.decode().strip().splitlines()

@@ -626,8 +626,8 @@ int main(int argc, char **argv) {
         if (!busy) {
             struct pollfd wait = {fd, POLLIN | (out_end > out_start ? POLLOUT : 0), 0};
             if (!paced || (out_end == out_start && rate <= 0)) {
-                int timeout = handle == litex && in_end > in_start ? 100 : -1;
-                if (poll(&wait, 1, timeout) == 0) in_start = in_end = 0; /* LiteX forgets a command after 100 ms */
+                /* Not for ever: a signal may have come just before. LiteX forgets a command after 100 ms. */
+                if (poll(&wait, 1, 100) == 0 && handle == litex) in_start = in_end = 0;
                 if (wait.revents & POLLHUP && !(wait.revents & POLLIN)) break;
             } else if (out_end == out_start && in_end == in_start) { /* nothing on the line: no need to spin */
                 wait.events = POLLIN;
