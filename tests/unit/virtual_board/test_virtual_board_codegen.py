@@ -132,3 +132,22 @@ def test_a_design_without_a_serial_output_is_silent() -> None:
     fabric.push(b"anything")
     assert run_all(fabric) == b""
     fabric.close()
+
+
+def test_a_pressed_button_wakes_up_a_design_that_waits_for_its_host() -> None:
+    compiler = find_tcc()
+    assert compiler is not None
+    netlist = echo()
+    pressed = netlist.add(PinInput("button"))
+    netlist.registers.append(Register(pressed, ONE, ZERO, 0, False, "seen"))
+    netlist.outputs["led"] = netlist.add(RegisterOutput(len(netlist.registers) - 1))
+    program = generate(netlist, Line("rx", "tx", 1e6))
+    fabric = Fabric(compile_now(compiler, program.source.encode()))
+    button, led = program.inputs.index("button"), (1, program.outputs.index("led"))
+    for level in (1, 0):
+        run_all(fabric)
+        fabric.drive(button, level)
+        assert not fabric.quiet
+        fabric.run(10)
+        assert fabric.level(led) == level
+    fabric.close()

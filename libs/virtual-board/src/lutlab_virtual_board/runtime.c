@@ -72,7 +72,7 @@ static void set_input(int k, unsigned level) {
   unsigned i;
   if (S.in[k] == level) return;
   S.in[k] = level;
-  S.still = 0;
+  S.still = S.quiet = 0;
   for (i = 0; i < sizeof S.run / sizeof *S.run; i++) S.run[i] = ~0UL;
 }
 
