@@ -8,7 +8,7 @@ const STAGES = ["queued", "elaborate", "synthesize", "place-and-route", "pack", 
 const OVER = ["complete", "failed", "cancelled"];
 const LOG_LINES_MAX = 200, LOG_FIELDS_MAX = 3;
 const REFRESH_MS = 150; // events come in bursts; the lists are asked for once behind each
-const PINS_MS = 400, READER_MS = 3000;
+const PINS_MS = 400, PRESS_MS = 200, READER_MS = 3000;
 const AGAIN_MS = [500, 1000, 2000, 5000];
 const KEPT = "lutlab-key"; // in this tab only, until it is closed
 
@@ -44,6 +44,7 @@ function problem(text) {
   by("problem").hidden = text === null;
 }
 
+const pause = (wait) => new Promise((done) => setTimeout(done, wait));
 const clock = (moment) => new Date(moment).toLocaleTimeString([], { hour12: false });
 
 // -- boards and queue
@@ -197,6 +198,13 @@ function writeWords() {
 
 const PANEL = /^(led|button|switch)\d+$/;
 
+/** LEDs, then buttons, then switches, each by number. */
+export function panelOf(pins) {
+  const kinds = ["led", "button", "switch"];
+  const place = ({ name }) => 1000 * kinds.findIndex((kind) => name.startsWith(kind)) + Number(name.match(/\d+$/)[0]);
+  return pins.filter((pin) => PANEL.test(pin.name)).sort((a, b) => place(a) - place(b));
+}
+
 async function showPins() {
   const board = now.chosen;
   let pins = [];
@@ -204,7 +212,7 @@ async function showPins() {
     pins = await server.get(`fpga/${board}/pins`).catch(() => []); // a board with hardware has its LEDs elsewhere
   }
   if (board !== now.chosen) return;
-  const shown = pins.filter((pin) => PANEL.test(pin.name)).sort((a, b) => a.name.localeCompare(b.name));
+  const shown = panelOf(pins);
   const state = JSON.stringify([board, shown]);
   if (by("pins").dataset.state === state) return; // what is pressed just now stays
   by("pins").dataset.state = state;
@@ -215,15 +223,25 @@ function led(pin) {
   return element("span", { class: pin.level ? "led on" : "led", title: `${pin.name}, pin ${pin.pin}` }, element("i"), pin.name);
 }
 
+/** A switch stays as it is set; a button is let go again. */
 function lever(board, pin) {
-  const set = (level) => attempt(() => server.ask("PUT", `fpga/${board}/pins`, { json: { pins: { [pin.name]: level } } })).then(showPins);
-  const on = { click: () => set(1 - pin.level) };
-  return element("button", { text: pin.name, "aria-pressed": String(Boolean(pin.level)), title: `pin ${pin.pin}`, on });
+  const set = (level) => server.ask("PUT", `fpga/${board}/pins`, { json: { pins: { [pin.name]: level } } });
+  const click = () => attempt(async () => {
+    await set(1 - pin.level);
+    if (pin.name.startsWith("button") && !pin.level) {
+      await pause(PRESS_MS);
+      await set(0);
+    }
+    await showPins();
+  });
+  return element("button", { text: pin.name, "aria-pressed": String(Boolean(pin.level)), title: `pin ${pin.pin}`, on: { click } });
 }
 
 async function watchPins() {
-  await showPins();
-  setTimeout(watchPins, PINS_MS);
+  for (;;) {
+    await showPins();
+    await pause(PINS_MS);
+  }
 }
 
 // -- the log

@@ -2,7 +2,7 @@
 
 export const WORDS_MAX = 2048; // of one run
 const WORD_MAX = 0xffffffff;
-const NUMBER = /^(0x[0-9a-f_]+|0b[01_]+|[0-9_]+)$/i;
+const NUMBER = /^(0x[0-9a-f][0-9a-f_]*|0b[01][01_]*|[0-9][0-9_]*)$/i;
 
 /** A number in decimal, 0x or 0b, with underscores; throws an error that names it. */
 export function number(text, what, most = WORD_MAX) {
