@@ -32,17 +32,17 @@ async def test_assets_are_cached_and_no_other_file_is_served(lab: Lab) -> None:
             assert error_of(await client.get(f"/docs/assets/{name}"))[:2] == (404, "not_found")
 
 
-async def test_the_bare_address_leads_to_the_documentation(lab: Lab) -> None:
+async def test_the_bare_address_leads_to_the_lab(lab: Lab) -> None:
     async with lab.client(None) as client:
         answer = await client.get("/")
-    assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
+    assert (answer.status_code, answer.headers["location"]) == (307, "/lab")
 
 
 async def test_behind_a_prefix_everything_has_it(lab: Lab) -> None:
-    lab.app.root_path = "/lab"
+    lab.app.root_path = "/east"
     async with lab.client(None) as client:
-        assert (await client.get("/")).headers["location"] == "/lab/docs"
-        assert 'src="/lab/docs/assets/' in (await client.get("/docs")).text
+        assert (await client.get("/")).headers["location"] == "/east/lab"
+        assert 'src="/east/docs/assets/' in (await client.get("/docs")).text
 
 
 async def test_every_group_of_routes_is_explained(lab: Lab) -> None:

@@ -92,7 +92,7 @@ def up(
     with screen() as console:
 
         async def serve(lab: Lab) -> None:
-            console.done(f"the lab is ready: {lab.api_url}  (try {lab.api_url}/docs)")
+            console.done(f"the lab is ready: {lab.api_url}  (open it in a browser)")
             console.say(_next_steps(lab, options))
             await asyncio.Event().wait()
 

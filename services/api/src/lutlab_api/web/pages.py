@@ -1,8 +1,9 @@
-"""/docs and /redoc for networks without internet: their programs come from a wheel, not from a CDN."""
+"""Pages for people: the lab itself, and /docs and /redoc. All of it is served from here, nothing from a CDN."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 
@@ -30,6 +31,15 @@ POLICY = "; ".join(
 )
 """Browsers load nothing from elsewhere, whatever the programs ask for."""
 
+LAB_POLICY = "; ".join(
+    ["default-src 'self'", "img-src 'self' data:", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"]
+)
+"""The lab's own page holds a key, so no line of a program in it runs unless it came as a file from here."""
+LAB_PAGE = "index.html"
+LAB_FILES = {LAB_PAGE: "text/html", "lab.css": "text/css"} | dict.fromkeys(
+    ("lab.js", "server.js", "words.js"), "text/javascript"
+)
+
 router = APIRouter(include_in_schema=False)
 
 
@@ -45,8 +55,22 @@ def _below(request: Request) -> str:
 
 @router.get("/")
 async def front(request: Request) -> Response:
-    """Whoever opens the address that `lutlab up` prints sees what can be asked for."""
-    return RedirectResponse(f"{_below(request)}/docs")
+    """Whoever opens the address that `lutlab up` prints sees the lab."""
+    return RedirectResponse(f"{_below(request)}/lab")
+
+
+@router.get("/lab")
+async def lab(request: Request) -> Response:
+    """The lab at work: its boards, queue and log, and a design of one's own."""
+    answer = _file(LAB_PAGE, LAB_FILES, _lab_file, request)
+    answer.headers["Content-Security-Policy"] = LAB_POLICY
+    return answer
+
+
+@router.get("/lab/{name}")
+async def lab_file(name: str, request: Request) -> Response:
+    """What the lab's page consists of."""
+    return _file(name, LAB_FILES, _lab_file, request)
 
 
 @router.get("/docs")
@@ -82,16 +106,34 @@ async def redoc(request: Request) -> Response:
 @router.get("/docs/assets/{name}")
 async def asset(name: str, request: Request) -> Response:
     """A program, a style sheet or a picture of the two pages."""
-    if name not in ASSETS:
+    return _file(name, ASSETS, _asset, request, "public, max-age=86400")
+
+
+def _file(
+    name: str,
+    known: dict[str, str],
+    read: Callable[[str], tuple[bytes, str]],
+    request: Request,
+    kept: str = "no-cache",  # that is: asked for each time, and sent again only if it changed
+) -> Response:
+    if name not in known:
         raise Missing(Code.NOT_FOUND, f"there is no {name[:64]!r} here; see /docs")
-    data, tag = _asset(name)
-    headers = {"ETag": tag, "Cache-Control": "public, max-age=86400"}
+    data, tag = read(name)
+    headers = {"ETag": tag, "Cache-Control": kept}
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
-    return Response(data, media_type=ASSETS[name], headers=headers)
+    return Response(data, media_type=known[name], headers=headers)
 
 
 @cache
 def _asset(name: str) -> tuple[bytes, str]:
-    data = (files("fastapi_offline") / "static" / name).read_bytes()
+    return _tagged((files("fastapi_offline") / "static" / name).read_bytes())
+
+
+@cache
+def _lab_file(name: str) -> tuple[bytes, str]:
+    return _tagged((files("lutlab_api.web") / "lab" / name).read_bytes())
+
+
+def _tagged(data: bytes) -> tuple[bytes, str]:
     return data, f'"{hashlib.sha256(data).hexdigest()[:32]}"'
