@@ -201,6 +201,18 @@ async def test_ended_jobs_are_found_again_after_a_restart() -> None:
         assert (await again.ask(build(g.JOB), "submit again")).code == "job_exists"
 
 
+async def test_what_one_command_of_a_batch_needs_is_not_forgotten_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lutlab_scheduler.app.world.ENDED_MAX", 2)
+    jobs = [derived("ended", number) for number in range(3)]
+    async with bench() as b:
+        for number, job_id in enumerate(jobs):
+            await b.ask(build(job_id), f"submit {number}")
+            await b.ask(c.CancelJob(job_id=job_id, owner="ada"), f"cancel {number}")
+        # The first is forgotten, the second is the next to go: when the first is loaded again.
+        tickets = [await b.submit(c.CancelJob(job_id=jobs[n], owner="ada"), f"cancel {n} again") for n in (1, 0)]
+        assert [(await ticket.done).code for ticket in tickets] == ["job_not_cancellable"] * 2
+
+
 async def test_the_tail_reads_from_memory_or_from_the_log_alike() -> None:
     async with bench() as b:
         await b.ask(REGISTER, "register")

@@ -253,6 +253,8 @@ class Writer:
         named = {stream for ticket in tickets for stream in _forgettable(ticket.envelope.body)}
         missing = [stream for stream in named if not self._draft.knows(stream)]
         if missing:
+            # What is loaded may push others out; it must not be those that this very batch names.
+            self._draft.keep(named)
             events = await self._store.load(missing)
             self._draft.replay(events)
             self._commit({event.stream for event in events})
