@@ -7,7 +7,10 @@ between the builder's upload and its report; the build then starts over.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -17,6 +20,9 @@ from lutlab_events.commands import Command
 from lutlab_events.envelope import CommandEnvelope
 from lutlab_scheduler.app.carrier import Carrier
 from lutlab_scheduler.app.ports import Archive, Blobs, BlobUnavailable
+
+BLOBS_AT_ONCE = 8
+"""Blobs in memory on their way to the archive: after an outage, hundreds of reports wait at once."""
 
 
 class Intake:
@@ -38,6 +44,8 @@ class Intake:
         self._archive = archive
         self._blobs = blobs
         self._carrier = carrier
+        self._hands = asyncio.Semaphore(BLOBS_AT_ONCE)
+        self._doors: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def prepare(self, envelope: CommandEnvelope) -> CommandEnvelope:
         """The command to decide instead of this one; mostly the same.
@@ -74,17 +82,26 @@ class Intake:
             return msgspec.structs.replace(envelope, body=retry)
         return envelope
 
+    @asynccontextmanager
+    async def _alone_with(self, digest: str) -> AsyncIterator[None]:
+        """For the length of the block nobody else fetches this blob, or takes it out of NATS, and few fetch any."""
+        door = self._doors.setdefault(digest, asyncio.Lock())
+        async with door, self._hands:
+            yield
+
     async def _take_over(self, digest: str) -> None:
         """Archive a blob that nobody will ask NATS for again, and make room there for others."""
-        if await self._archive.has(digest):
-            return
-        await self._archive.put(digest, await self._blobs.get(digest))
-        await self._carrier.take_over(digest)  # it may be a file of a project too
+        async with self._alone_with(digest):
+            if await self._archive.has(digest):
+                return
+            await self._archive.put(digest, await self._blobs.get(digest))
+            await self._carrier.take_over(digest)  # it may be a file of a project too
 
     async def _archive_blob(self, digest: str) -> None:
-        if await self._archive.has(digest):
-            return
-        data = await self._blobs.get(digest)
-        # Before it is archived: from then on it may be taken out of NATS again, which makes the carrier forget it.
-        self._carrier.note(digest)
-        await self._archive.put(digest, data)
+        async with self._alone_with(digest):
+            if await self._archive.has(digest):
+                return
+            data = await self._blobs.get(digest)
+            # Before it is archived: from then on it may be taken out of NATS again, which makes the carrier forget it.
+            self._carrier.note(digest)
+            await self._archive.put(digest, data)
