@@ -213,6 +213,18 @@ async def test_what_one_command_of_a_batch_needs_is_not_forgotten_for_another(mo
         assert [(await ticket.done).code for ticket in tickets] == ["job_not_cancellable"] * 2
 
 
+async def test_labels_that_only_a_forgotten_board_had_are_nowhere() -> None:
+    async with bench() as b:
+        boards = (g.report(labels=("fast",)), g.report(board_key="b4"))
+        await b.ask(c.RegisterAgent(agent_id=g.AGENT, incarnation=derived("first"), boards=boards), "register")
+        await b.ask(c.ReportBoardLost(fpga_id=0, agent_id=g.AGENT, message="unplugged"), "lost")
+        # It may come back any moment.
+        assert (await b.ask(build(g.JOB, labels=("fast",)), "while it is lost")).code == "ok"
+        await b.ask(c.ForgetBoard(fpga_id=0, owner="root"), "forget")
+        refused = await b.ask(build(g.OTHER_JOB, labels=("fast",)), "after it was forgotten")
+        assert refused.code == "no_such_board"
+
+
 async def test_the_tail_reads_from_memory_or_from_the_log_alike() -> None:
     async with bench() as b:
         await b.ask(REGISTER, "register")
