@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
@@ -253,11 +253,12 @@ class Attic(Protocol):
         """Delete the logs of up to `limit` jobs that ended before; of how many. Raises: StoreUnavailable."""
         ...
 
-    async def forget_blobs(self, before: datetime, put_before: datetime, limit: int) -> int:
+    async def forget_blobs(self, before: datetime, kept: timedelta, limit: int) -> int:
         """Delete up to `limit` blobs that no job needed since, nor a project or a board; how many.
 
         Args:
-            put_before: none that was put, or looked for, since then.
+            kept: none that was put, or looked for, within this time by the clock of the store itself: APIs put blobs,
+                and neither their clocks nor the scheduler's need be right.
 
         Raises: StoreUnavailable.
         """
