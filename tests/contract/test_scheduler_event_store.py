@@ -118,9 +118,11 @@ async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
     connections: list[asyncpg.Connection] = []
     async with asyncpg.create_pool(url, min_size=1, max_size=2) as pool:
         # The log refuses deletion, so each test gets its empty log by another route.
-        await pool.execute("alter table events disable trigger all")
+        for table in ("events", "commands"):
+            await pool.execute(f"alter table {table} disable trigger all")
         await pool.execute(f"truncate events, {', '.join(TABLES)}")
-        await pool.execute("alter table events enable trigger all")
+        for table in ("events", "commands"):
+            await pool.execute(f"alter table {table} enable trigger all")
         yield InPostgres(pool, connections, url)
         for connection in connections:
             await connection.close()
