@@ -423,3 +423,19 @@ async def test_the_log_refuses_to_be_changed(postgres_url: str) -> None:
                 await connection.execute(statement)
     finally:
         await connection.close()
+
+
+async def test_a_commit_waits_for_the_disk_whatever_the_database_says(postgres_url: str) -> None:
+    admin = await asyncpg.connect(postgres_url)
+    database = await admin.fetchval("select current_database()")
+    await admin.execute(f"alter database {database} set synchronous_commit = off")
+    try:
+        connection = await asyncpg.connect(postgres_url)
+        assert await connection.fetchval("show synchronous_commit") == "off"
+        await connection.close()
+        async with Ledger(postgres_url).lead() as leadership:
+            for asked in (leadership.store._writer, leadership.pool):
+                assert await asked.fetchval("show synchronous_commit") == "on"
+    finally:
+        await admin.execute(f"alter database {database} reset synchronous_commit")
+        await admin.close()

@@ -18,6 +18,7 @@ import structlog
 import uvloop
 from nats.aio.client import Client
 
+from lutlab_events.codec import Undecodable
 from lutlab_scheduler.adapters.gauges import Gauges
 from lutlab_scheduler.adapters.nats_bus import NatsBlobs, NatsBus
 from lutlab_scheduler.adapters.nats_commands import CommandConsumer
@@ -37,8 +38,10 @@ from lutlab_scheduler.app.postponed import Postponed
 from lutlab_scheduler.app.retention import keep_tidy, make_room
 from lutlab_scheduler.app.storage import Storage, instead
 from lutlab_scheduler.app.tail import Tail
+from lutlab_scheduler.app.world import UnknownStream
 from lutlab_scheduler.app.writer import Writer, recover
 from lutlab_scheduler.collector import calm
+from lutlab_scheduler.domain.machine import IllegalTransition
 from lutlab_scheduler.settings import Settings
 from lutlab_transport.clock import SteadyClock
 from lutlab_transport.connection import connect
@@ -50,6 +53,10 @@ from lutlab_transport.tracing import start_tracing, stop_tracing
 
 log = structlog.get_logger(__name__)
 
+UNREADABLE = (
+    "the log has an event that this version cannot read: a newer version wrote it, so start that one again, or the log "
+    "is damaged (`lutlab audit verify`)"
+)
 RETRY_WAITS_S = (0.1, 0.25, 0.5, 1.0, 2.0)
 
 
@@ -201,6 +208,8 @@ def main() -> None:
             runner.run(until_signal(serve(settings)))
     except* UnsafeSync as group:
         refusal = first_reason(group)
+    except* (Undecodable, UnknownStream, IllegalTransition) as group:
+        refusal = f"{UNREADABLE}: {first_reason(group)}"
     finally:
         stop_tracing()
     if refusal:

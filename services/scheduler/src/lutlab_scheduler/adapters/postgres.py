@@ -38,6 +38,7 @@ from lutlab_scheduler.adapters.postgres_sql import (
     SQL_ADD_LOGS,
     SQL_APPEND,
     SQL_BURY,
+    SQL_DURABLE,
     SQL_HEAD,
     SQL_HISTORY,
     SQL_LIVE,
@@ -372,8 +373,9 @@ class Ledger:
         lost = asyncio.Event()
         writer.add_termination_listener(lambda _: lost.set())
         try:
+            durable = await _make_durable(writer)
             await _take_lock(writer)
-            async with self._pool(POOL_MAX, {}) as pool, self._pool(1, {"synchronous_commit": "off"}) as relaxed:
+            async with self._pool(POOL_MAX, durable) as pool, self._pool(1, {"synchronous_commit": "off"}) as relaxed:
                 yield Leadership(writer, pool, relaxed, lost)
         finally:
             # Closing releases the lock; a connection that is gone has released it already.
@@ -395,6 +397,19 @@ class Ledger:
             yield pool
         finally:
             await pools.end(pool, CLOSE_S)
+
+
+async def _make_durable(writer: asyncpg.Connection) -> dict[str, str]:
+    """Let commits wait for the disk, whatever server, database or role say; the settings of further connections."""
+    with translated():
+        found = await writer.fetchrow(SQL_DURABLE)
+        if found["fsync"] == "off":
+            log.warning("postgres_unsafe", fsync="off", problem="what is committed is lost if the machine fails")
+        if found["synchronous_commit"] != "off":
+            return {}
+        log.warning("postgres_commits_made_safe", synchronous_commit="off")
+        await writer.execute("set synchronous_commit = on")
+    return {"synchronous_commit": "on"}
 
 
 async def _take_lock(writer: asyncpg.Connection) -> None:
