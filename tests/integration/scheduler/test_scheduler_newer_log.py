@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -23,7 +24,9 @@ async def test_an_event_of_a_newer_version_is_named_and_the_way_out(lab_settings
     await connection.execute(INSERT)
     own = {"LUTLAB_DATABASE_URL": lab_settings.database_url, "LUTLAB_NATS_URL": lab_settings.nats_url}
     env = {**os.environ, **own, "LUTLAB_ALLOW_UNSAFE_SYNC": "true"}
-    refused = subprocess.run([PROGRAM], env=env, capture_output=True, text=True, timeout=30, check=False)
+    refused = await asyncio.to_thread(
+        subprocess.run, [PROGRAM], env=env, capture_output=True, text=True, timeout=30, check=False
+    )
     assert refused.returncode == 1
     assert "no event type 'board.polished.v1' is known" in refused.stderr
     assert "a newer version wrote it" in refused.stderr.splitlines()[-1]
