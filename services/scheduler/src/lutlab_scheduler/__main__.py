@@ -32,6 +32,7 @@ from lutlab_scheduler.app.housekeeping import keep_house
 from lutlab_scheduler.app.inside import Inside
 from lutlab_scheduler.app.intake import Intake
 from lutlab_scheduler.app.leases import Leases
+from lutlab_scheduler.app.line import Line
 from lutlab_scheduler.app.logs import LogIngest, note_of
 from lutlab_scheduler.app.ports import AppendConflict, Clock, StoreUnavailable, first_reason
 from lutlab_scheduler.app.postponed import Postponed
@@ -142,6 +143,7 @@ async def _term(settings: Settings, clock: Clock, around: Around, leadership: Le
         inside=inside,
         rules=rules,
         postponed=postponed,
+        line=Line(clock),
         tell=lambda job, line: ingest.take([note_of(job, line, clock.now())]),
     )
     link = NatsLink(
