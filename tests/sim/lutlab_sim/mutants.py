@@ -190,17 +190,17 @@ def _position_before_effect() -> Any:
     """Readers remember a position before they have dealt with it."""
 
     async def follow(name: str, tail: Any, positions: Any, effect: Callable[[Any], Any]) -> None:
-        flag = tail.flag()
         position = await positions.get(name)
-        while True:
-            events = await tail.read(position, 256)
-            if events:
-                position = events[-1].position
-                await positions.set(name, position)
-                for event in events:
-                    await effect(event)
-            else:
-                await wait(flag)
+        with tail.flag() as flag:
+            while True:
+                events = await tail.read(position, 256)
+                if events:
+                    position = events[-1].position
+                    await positions.set(name, position)
+                    for event in events:
+                        await effect(event)
+                else:
+                    await wait(flag)
 
     return patch.object(nats_link, "follow_log", follow)
 
