@@ -130,8 +130,10 @@ class SimServer:
         self.detours: frozenset[str] = frozenset()
         self.swallowed: frozenset[str] = frozenset()
         self.up = True
+        self.full = False
         self.streams: dict[str, Stream] = {}
         self.buckets: dict[str, dict[str, bytes]] = {}
+        self.put_at_s: dict[str, float] = {}
         self.clients: list[Listener] = []
         self.lost_events: set[str] = set()
         self.sent = 0

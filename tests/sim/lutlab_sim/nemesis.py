@@ -6,6 +6,7 @@ import asyncio
 import random
 from typing import Any
 
+from lutlab_events import commands as c
 from lutlab_sim.nats_server import Weather
 
 GAP_S = 3.0
@@ -53,6 +54,8 @@ class Nemesis:
             self._unheard,
             self._detour,
             self._acknowledgements_lost,
+            self._full,
+            self._drain,
         ]
         chosen = rng.sample(faults, rng.randint(3, len(faults)))
         await asyncio.sleep(2.0 * rng.random())
@@ -71,6 +74,7 @@ class Nemesis:
     def _mend(self) -> None:
         world = self._world
         world.server.weather = Weather()
+        world.server.full = False
         world.database.trouble = 0.0
         for host in world.hosts:
             host.skew(0.0)
@@ -132,6 +136,23 @@ class Nemesis:
         self._note(f"nobody hears {', '.join(server.swallowed)}")
         await self._while(15.0)
         server.swallowed = frozenset()
+
+    async def _full(self) -> None:
+        """NATS has no room for blobs, work, commands and logs."""
+        self._note("nats is full")
+        self._world.server.full = True
+        await self._while(10.0)
+        self._world.server.full = False
+
+    async def _drain(self) -> None:
+        """An admin takes a board out of service, perhaps throwing out whoever is on it, and puts it back."""
+        api, fpga_id = self._world.api, self._rng.randrange(3)
+        kick = self._rng.random() < 0.5
+        self._note(f"drain fpga {fpga_id}, kick={kick}")
+        await api.ask(c.WithdrawBoard(fpga_id=fpga_id, owner="root", reason="new fan", kick=kick), "root")
+        await self._while(8.0)
+        self._note(f"undrain fpga {fpga_id}")
+        await api.ask(c.ReturnBoard(fpga_id=fpga_id, owner="root"), "root")
 
     async def _nats(self, *, wipe: bool = False, lose_tail: int = 0, down_s: float = 5.0) -> None:
         server = self._world.server

@@ -24,7 +24,7 @@ from lutlab_events.events import (
     RestoreStarted,
 )
 from lutlab_events.values import BitstreamRef
-from lutlab_events.work import BuildWork
+from lutlab_events.work import BuildWork, StageWork
 from lutlab_scheduler import __main__ as scheduler
 from lutlab_scheduler.settings import Settings
 from lutlab_sim import checks
@@ -79,6 +79,7 @@ class World:
             session_ttl_s=12.0,
             program_deadline_s=8.0,
             build_deadline_s=15.0,
+            stage_limit_s=15.0,
             agent_lease_s=AGENT_LEASE_S,
         )
         self.server = SimServer(self.rng, Weather())
@@ -139,8 +140,11 @@ class World:
         """A message enters a stream: work and events must be of what was committed."""
         if subject.startswith("work."):
             work = codec.decode_work(data)
-            if isinstance(work, BuildWork):
-                if str(work.job_id) not in self.database.views["jobs"]:
+            if isinstance(work, BuildWork | StageWork):
+                if (
+                    str(work.job_id)
+                    not in self.database.views["jobs" if isinstance(work, BuildWork) else "verifications"]
+                ):
                     self.fail(f"work for job {work.job_id} was sent, but the job is not in the log")
             elif self.ordered(work.fpga_id, work.epoch) != work.bitstream:
                 self.fail(f"work for fpga {work.fpga_id} under epoch {work.epoch} was sent, but is not in the log")
