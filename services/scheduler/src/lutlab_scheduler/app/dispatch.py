@@ -106,19 +106,18 @@ class Dispatcher:
         stages = [j for j in self._world.open_verifications() if _wanted(j) is None]
         for verification in sorted(stages, key=lambda j: j.number):
             await self._stage(verification.job_id)
+        self._line.clear()  # nothing of what was sent is in the builders' queue any more
         return len(jobs) + len(boards) + len(stages) + await self.line_up()
 
     async def line_up(self) -> int:
-        """Gather what builders are to take and have not begun, and send what has its turn; how much that was in all.
+        """Gather what builders are to take and have not begun, and send what has its turn; how much waited for it.
 
-        What an earlier leader, or link, sent of it may be sent again. Raises: BusUnavailable.
+        What an earlier leader sent of it may be sent again. Raises: BusUnavailable.
         """
-        async with self._turn:
-            self._line.clear()
-            for job in self._world.open_jobs():
-                self._line.see(job_stream(job.job_id), _wanted(job))
-            for verification in self._world.open_verifications():
-                self._line.see(verification_stream(verification.job_id), _wanted(verification))
+        for job in self._world.open_jobs():
+            self._line.see(job_stream(job.job_id), _wanted(job))
+        for verification in self._world.open_verifications():
+            self._line.see(verification_stream(verification.job_id), _wanted(verification))
         count = self._line.waiting
         await self._send_in_turn()
         return count
