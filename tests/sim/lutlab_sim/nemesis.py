@@ -11,6 +11,7 @@ from lutlab_sim.nats_server import Weather
 
 GAP_S = 3.0
 SKEW_S_MAX = 40.0
+FREEZE_S_MAX = 14.0
 OVERTAKEN = (
     "RegisterAgent",
     "ReportBoardAttached",
@@ -56,6 +57,7 @@ class Nemesis:
             self._acknowledgements_lost,
             self._full,
             self._drain,
+            self._freeze,
         ]
         chosen = rng.sample(faults, rng.randint(3, len(faults)))
         await asyncio.sleep(2.0 * rng.random())
@@ -100,6 +102,21 @@ class Nemesis:
 
     async def _kill_builder(self) -> None:
         await self._kill(self._rng.choice(self._world.builders), 10.0)
+
+    async def _freeze(self) -> None:
+        """A process stands still and goes on; perhaps deposed meanwhile, if it led."""
+        world, rng = self._world, self._rng
+        host = rng.choice([*world.schedulers, *world.schedulers, *world.agents, *world.builders])
+        process, seconds = host.process, FREEZE_S_MAX * rng.random()
+        if not process.alive:
+            return
+        leader = world.database.leader
+        deposed = leader is not None and leader.process is process and rng.random() < 0.5
+        self._note(f"freeze {host.name} for {seconds:.1f} s, deposed={deposed}")
+        process.frozen_until_s = asyncio.get_running_loop().time() + seconds
+        if deposed:
+            await self._while(seconds)
+            world.database.forget(leader)
 
     async def _part(self) -> None:
         host = self._rng.choice(self._world.hosts)

@@ -25,9 +25,10 @@ VANISHED_S = 11.0
 
 
 class Session:
-    """One connection."""
+    """One connection of a process."""
 
-    def __init__(self) -> None:
+    def __init__(self, process: Process) -> None:
+        self.process = process
         self.lost = asyncio.Event()
 
     def end(self) -> None:
@@ -268,7 +269,7 @@ class SimLedger:
 
     @asynccontextmanager
     async def lead(self) -> AsyncIterator[SimLeadership]:
-        database, session = self._database, Session()
+        database, session = self._database, Session(self._process)
         await asyncio.sleep(LATENCY_S)
         self._check(session)
         database.sessions.append(session)
