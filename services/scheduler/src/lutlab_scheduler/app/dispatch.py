@@ -127,7 +127,7 @@ class Dispatcher:
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             if self._line.is_stalled():
-                log.warning("builders_stalled", waiting=self._line.waiting)
+                log.info("builders_queue_stands", waiting=self._line.waiting)
                 await self._send_in_turn()
 
     async def _send_in_turn(self) -> None:
