@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,8 +19,10 @@ from lutlab_events.events import Event
 from lutlab_events.ids import derived, event_id
 from lutlab_events.values import BitstreamRef, JobType, Role
 from lutlab_ledger.chain import GENESIS, chain_hash
+from lutlab_scheduler.adapters import postgres_leader
 from lutlab_scheduler.adapters.memory import MemoryDatabase, MemoryPositions, MemoryStore
-from lutlab_scheduler.adapters.postgres import Ledger, PostgresPositions, PostgresStore, log_row
+from lutlab_scheduler.adapters.postgres import PostgresPositions, PostgresStore, log_row
+from lutlab_scheduler.adapters.postgres_leader import Ledger
 from lutlab_scheduler.app.ports import (
     AlreadyRecorded,
     AppendConflict,
@@ -30,6 +33,7 @@ from lutlab_scheduler.app.ports import (
     Positions,
     RecordedCommand,
     Row,
+    StoreUnavailable,
     Unstorable,
 )
 from lutlab_scheduler.app.projections import project
@@ -439,3 +443,29 @@ async def test_a_commit_waits_for_the_disk_whatever_the_database_says(postgres_u
     finally:
         await admin.execute(f"alter database {database} reset synchronous_commit")
         await admin.close()
+
+
+async def test_a_leader_that_stands_still_is_deposed_and_one_that_does_not_is_left_alone(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_leader, "HUNG_S", 0.5)
+    monkeypatch.setattr(postgres_leader, "SEEN_EVERY_S", 0.1)
+    deposed = asyncio.Event()
+
+    async def stand_by() -> None:
+        async with Ledger(postgres_url).lead():
+            deposed.set()
+
+    async with Ledger(postgres_url).lead() as leadership:
+        watch = asyncio.create_task(leadership.watch())
+        standby = asyncio.create_task(stand_by())
+        await asyncio.sleep(3 * postgres_leader.HUNG_S)
+        assert not deposed.is_set() and not watch.done()
+        watch.cancel()  # it hangs: its connection is there, and nothing else is heard of it
+        async with asyncio.timeout(10):
+            await deposed.wait()
+        with pytest.raises(StoreUnavailable):
+            await leadership.store.append(batch("late", Head(0, GENESIS), []), Head(0, GENESIS))
+        with pytest.raises(StoreUnavailable):
+            await leadership.watch()
+    await standby

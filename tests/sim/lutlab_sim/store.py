@@ -13,7 +13,7 @@ from lutlab_events.commands import Command
 from lutlab_events.envelope import EventEnvelope, Happened
 from lutlab_events.work import LogChunk
 from lutlab_scheduler.adapters.memory import MemoryDatabase, MemoryPositions, MemoryStore
-from lutlab_scheduler.adapters.postgres import STANDBY_POLL_S
+from lutlab_scheduler.adapters.postgres_leader import STANDBY_POLL_S
 from lutlab_scheduler.app.ports import Batch, BlobUnavailable, Head, RecordedCommand, StoreUnavailable
 from lutlab_sim.loop import Process
 
@@ -261,7 +261,7 @@ class SimLeadership:
 
 
 class SimLedger:
-    """In place of `lutlab_scheduler.adapters.postgres.Ledger`."""
+    """In place of `lutlab_scheduler.adapters.postgres_leader.Ledger`."""
 
     def __init__(self, database: SimDatabase, process: Process) -> None:
         self._database = database

@@ -24,8 +24,9 @@ from lutlab_scheduler.adapters.nats_bus import NatsBlobs, NatsBus
 from lutlab_scheduler.adapters.nats_commands import CommandConsumer
 from lutlab_scheduler.adapters.nats_link import POSTPONED, NatsLink
 from lutlab_scheduler.adapters.nats_sync import UnsafeSync
-from lutlab_scheduler.adapters.postgres import Leadership, Ledger, PostgresLetters
+from lutlab_scheduler.adapters.postgres import PostgresLetters
 from lutlab_scheduler.adapters.postgres_attic import PostgresAttic
+from lutlab_scheduler.adapters.postgres_leader import Leadership, Ledger
 from lutlab_scheduler.app.carrier import Carrier
 from lutlab_scheduler.app.dispatch import Dispatcher
 from lutlab_scheduler.app.housekeeping import keep_house
