@@ -26,6 +26,7 @@ from lutlab_events.events import (
 from lutlab_events.values import BitstreamRef
 from lutlab_events.work import BuildWork, StageWork
 from lutlab_scheduler import __main__ as scheduler
+from lutlab_scheduler.app import checkpoints
 from lutlab_scheduler.settings import Settings
 from lutlab_sim import checks
 from lutlab_sim.clients import ApiHost
@@ -215,6 +216,7 @@ def run(seed: int) -> Result:
     world: World | None = None
     failure = None
     real = scheduler.Ledger, scheduler.PostgresLetters, scheduler.calm
+    often = checkpoints.LOOK_EVERY_S, checkpoints.EVENTS_BETWEEN
     loop.set_exception_handler(lambda _, context: world.fail(f"unhandled: {context}") if world else None)
 
     async def whole() -> None:
@@ -224,6 +226,7 @@ def run(seed: int) -> Result:
         scheduler.PostgresLetters = SimLetters  # type: ignore[assignment, misc]
         # A collection of all garbage at each take-over would take longer than the rest of the run.
         scheduler.calm = lambda: None
+        checkpoints.LOOK_EVERY_S, checkpoints.EVENTS_BETWEEN = 2.0, 3
         await world.run()
 
     try:
@@ -235,6 +238,7 @@ def run(seed: int) -> Result:
     finally:
         scheduler.Ledger, scheduler.PostgresLetters, scheduler.calm = real  # type: ignore[misc]
         _stop(loop)
+        checkpoints.LOOK_EVERY_S, checkpoints.EVENTS_BETWEEN = often
     assert world is not None
     return _result(world, failure, loop)
 

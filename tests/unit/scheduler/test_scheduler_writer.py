@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -16,9 +17,10 @@ from scheduler_fakes import CountingStore, ManualClock, envelope
 from lutlab_events import commands as c
 from lutlab_events.envelope import Answer
 from lutlab_events.ids import derived
-from lutlab_scheduler.adapters.memory import MemoryDatabase
+from lutlab_scheduler.adapters.memory import MemoryDatabase, MemoryShelf
 from lutlab_scheduler.app import handlers
-from lutlab_scheduler.app.ports import AppendConflict, Batch, Head, StoreUnavailable
+from lutlab_scheduler.app.checkpoints import keep_checkpoints
+from lutlab_scheduler.app.ports import NOTHING, AppendConflict, Batch, Head, StoreUnavailable
 from lutlab_scheduler.app.tail import Tail
 from lutlab_scheduler.app.writer import Ticket, Undecidable, Writer, recover
 
@@ -223,6 +225,46 @@ async def test_labels_that_only_a_forgotten_board_had_are_nowhere() -> None:
         await b.ask(c.ForgetBoard(fpga_id=0, owner="root"), "forget")
         refused = await b.ask(build(g.OTHER_JOB, labels=("fast",)), "after it was forgotten")
         assert refused.code == "no_such_board"
+
+
+class WatchedStore(CountingStore):
+    """Remembers which events a recovery had to fold."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        super().__init__(database)
+        self.folded: list[tuple[str, int]] = []
+
+    async def replay(self, take: Any, streams: Any = None, after: Any = NOTHING) -> None:
+        def noted(events: Sequence[Any]) -> None:
+            self.folded += [(event.stream, event.version) for event in events]
+            take(events)
+
+        await super().replay(noted, streams, after)
+
+
+async def test_a_take_over_goes_on_from_what_was_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lutlab_scheduler.app.checkpoints.EVENTS_BETWEEN", 2)
+    async with bench() as b:
+        shelf = MemoryShelf(b.database)
+        await b.ask(REGISTER, "register")
+        await b.ask(build(g.JOB, fpga_id=0), "claim")
+        keeping = asyncio.create_task(keep_checkpoints(b.writer.world, shelf, []))
+        await asyncio.sleep(0)
+        keeping.cancel()
+        await b.ask(c.CancelJob(job_id=g.JOB, owner="ada"), "cancel")
+        board = b.writer.world.board(0)
+    store = WatchedStore(b.database)
+    whole = await recover(store)
+    assert [version for stream, version in store.folded if stream == "board-0"] == [1, 2, 3]
+    store.folded.clear()
+    (kept,) = await shelf.kept()
+    found = await recover(store, [kept])
+    assert [version for stream, version in store.folded if stream == "board-0"] == [3]
+    for world in (found.world, found.draft):
+        assert world.board(0) == whole.world.board(0) == board
+    damaged = [replace(kept, state=kept.state[:-1]), replace(kept, version=1), replace(kept, stream="board-7")]
+    for unfit in damaged:
+        assert (await recover(store, [unfit])).world.board(0) == board
 
 
 async def test_the_tail_reads_from_memory_or_from_the_log_alike() -> None:

@@ -28,6 +28,7 @@ from lutlab_scheduler.adapters.postgres import PostgresLetters
 from lutlab_scheduler.adapters.postgres_attic import PostgresAttic
 from lutlab_scheduler.adapters.postgres_leader import Leadership, Ledger
 from lutlab_scheduler.app.carrier import Carrier
+from lutlab_scheduler.app.checkpoints import keep_checkpoints
 from lutlab_scheduler.app.dispatch import Dispatcher
 from lutlab_scheduler.app.housekeeping import keep_house
 from lutlab_scheduler.app.inside import Inside
@@ -114,7 +115,8 @@ async def _lead(settings: Settings, clock: Clock, around: Around, ledger: Ledger
 
 
 async def _term(settings: Settings, clock: Clock, around: Around, leadership: Leadership) -> None:
-    recovered = await recover(leadership.store)
+    checkpoints = await leadership.shelf.kept()
+    recovered = await recover(leadership.store, checkpoints)
     calm()
     world, rules = recovered.world, settings.rules()
     if isinstance(clock, SteadyClock):
@@ -179,7 +181,7 @@ async def _term(settings: Settings, clock: Clock, around: Around, leadership: Le
             retention=settings.retention(),
             storage=storage,
         )
-        await _work(leadership, writer, link, house, tidy)
+        await _work(leadership, writer, link, house, tidy, keep_checkpoints(world, leadership.shelf, checkpoints))
 
 
 async def _work(leadership: Leadership, writer: Writer, link: NatsLink, *keeping: Coroutine[Any, Any, None]) -> None:

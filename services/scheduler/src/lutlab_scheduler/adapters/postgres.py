@@ -6,7 +6,7 @@ position or stream version.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -31,7 +31,7 @@ from lutlab_ledger.chain import GENESIS, LogRow, chain_hash
 from lutlab_ledger.storage import SQL_HELD
 from lutlab_scheduler import collector
 from lutlab_scheduler.adapters.cancellation import raise_if_cancelled
-from lutlab_scheduler.adapters.postgres_scan import SQL_ALL, SQL_STREAMS, scan
+from lutlab_scheduler.adapters.postgres_scan import SQL_ALL, SQL_SINCE, SQL_STREAMS, scan
 from lutlab_scheduler.adapters.postgres_sql import (
     SQL_ADD_LOGS,
     SQL_APPEND,
@@ -51,6 +51,7 @@ from lutlab_scheduler.adapters.postgres_sql import (
     VIEWS,
 )
 from lutlab_scheduler.app.ports import (
+    NOTHING,
     AlreadyRecorded,
     AppendConflict,
     Batch,
@@ -149,13 +150,21 @@ class PostgresStore:
             rows = await self._writer.fetch(SQL_LOAD, list(streams))
         return decode_event_envelopes([row[0] for row in rows])
 
-    async def replay(self, take: Callable[[list[Recorded]], None], streams: Sequence[str] | None = None) -> None:
+    async def replay(
+        self,
+        take: Callable[[list[Recorded]], None],
+        streams: Sequence[str] | None = None,
+        after: Mapping[str, int] = NOTHING,
+    ) -> None:
         """Give `take` all events of these streams, or of all, in log order."""
         with translated(), collector.paused():
             if streams is None:
                 await scan(self._writer, SQL_ALL, 0, take=take)
-            else:
+            elif not after:
                 await scan(self._writer, SQL_STREAMS, list(streams), take=take)
+            else:
+                versions = [after.get(stream, 0) for stream in streams]
+                await scan(self._writer, SQL_SINCE, list(streams), versions, take=take)
 
     async def live_streams(self) -> list[str]:
         """Every stream but those of jobs that have ended and of projects that were deleted."""

@@ -24,6 +24,7 @@ from lutlab_scheduler.adapters.postgres import (
     PostgresStore,
     translated,
 )
+from lutlab_scheduler.adapters.postgres_shelf import PostgresShelf
 from lutlab_scheduler.adapters.postgres_sql import SQL_DURABLE, SQL_LEADER_SEEN
 from lutlab_scheduler.app.ports import StoreUnavailable
 
@@ -159,6 +160,7 @@ class Leadership:
         self.positions = PostgresPositions(pool, relaxed)
         self.archive = PostgresArchive(pool)
         self.history = PostgresHistory(pool)
+        self.shelf = PostgresShelf(pool)
         self.pool = pool
         self._pid = writer.get_server_pid()
         self._lost = lost
