@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -47,6 +47,8 @@ COUNT_BITS = 32
 SEEN_EVERY_S = 5.0
 HUNG_S = 30.0
 """A leader that has said nothing for so long is deposed by whoever stands by."""
+LOOKS = 10
+"""How often a standby looks in that time."""
 
 
 class Ledger:
@@ -113,34 +115,62 @@ async def _make_durable(writer: asyncpg.Connection) -> dict[str, str]:
 
 async def _take_lock(writer: asyncpg.Connection) -> None:
     """Wait until the leader's lock is ours; whoever holds it and stands still is deposed."""
-    loop = asyncio.get_running_loop()
-    seen, seen_at_s = None, loop.time()
+    sentry = Sentry(asyncio.get_running_loop().time)
     is_waiting = False
     while True:
         with translated():
             if await writer.fetchval("select pg_try_advisory_lock($1)", LEADER_LOCK):
                 return
-            now_seen = await writer.fetchval(SQL_LEADER_SEEN, LEADER_LOCK, LEADER)
+            if sentry.may_look():
+                hung = sentry.hung(await writer.fetchval(SQL_LEADER_SEEN, LEADER_LOCK, LEADER))
+                if hung is not None:
+                    await _depose(writer, hung)
         if not is_waiting:
             log.info("standby_waiting")
             is_waiting = True
-        if now_seen != seen:
-            seen, seen_at_s = now_seen, loop.time()
-        elif seen is not None and loop.time() - seen_at_s > HUNG_S:
-            await _depose(writer, seen >> COUNT_BITS)
-            seen_at_s = loop.time()
         await asyncio.sleep(STANDBY_POLL_S)
+
+
+class Sentry:
+    """Watches whether the leader stands still."""
+
+    def __init__(self, time: Callable[[], float]) -> None:
+        self._time = time
+        self._looked_s = self._moved_s = time()
+        self._seen: int | None = None
+
+    def may_look(self) -> bool:
+        """Whether it is time to ask what the leader said last."""
+        now_s = self._time()
+        if now_s - self._looked_s < HUNG_S / LOOKS:
+            return False
+        self._looked_s = now_s
+        return True
+
+    def hung(self, seen: int | None) -> int | None:
+        """The process id of a leader's connection that has said nothing new for `HUNG_S`; None if there is none.
+
+        Args:
+            seen: what the leader said last, None if it never said anything.
+        """
+        now_s = self._time()
+        if seen is None or seen != self._seen:
+            self._seen, self._moved_s = seen, now_s
+            return None
+        if now_s - self._moved_s < HUNG_S:
+            return None
+        self._moved_s = now_s
+        return seen >> COUNT_BITS
 
 
 async def _depose(writer: asyncpg.Connection, pid: int) -> None:
     """End the connection of a leader that stands still: with it goes its lock, and all that it could write."""
-    with translated():
-        try:
-            await writer.execute("select pg_terminate_backend($1)", pid)
-        except asyncpg.InsufficientPrivilegeError as error:
-            log.error("leader_not_deposed", pid=pid, reason=str(error))
-        else:
-            log.warning("leader_deposed", pid=pid, stood_still_s=HUNG_S)
+    try:
+        await writer.execute("select pg_terminate_backend($1)", pid)
+    except asyncpg.InsufficientPrivilegeError as error:
+        log.error("leader_not_deposed", pid=pid, reason=str(error))
+    else:
+        log.warning("leader_deposed", pid=pid, stood_still_s=HUNG_S)
 
 
 async def _close(writer: asyncpg.Connection) -> None:
