@@ -70,6 +70,22 @@ class Rules:
         return self.stage_limit + timedelta(seconds=STAGE_GRACE_S)
 
 
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The moment of a decision and the rules that hold."""
+
+    now: datetime
+    rules: Rules
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A refusal: a stable code, and a sentence that names the value at fault and the way out."""
+
+    code: Rejection
+    message: str
+
+
 def crowds(rules: Rules, owner: str, what: str, all_open: int, own_open: int) -> Rejected | None:
     """Why an owner may open no further job, None if one may.
 
@@ -92,19 +108,3 @@ def crowds(rules: Rules, owner: str, what: str, all_open: int, own_open: int) ->
             "those who have fewer; wait for one, or cancel one",
         )
     return None
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """The moment of a decision and the rules that hold."""
-
-    now: datetime
-    rules: Rules
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """A refusal: a stable code, and a sentence that names the value at fault and the way out."""
-
-    code: Rejection
-    message: str
