@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 from nats.aio.msg import Msg
 from scheduler_lab import (
@@ -289,6 +290,34 @@ async def test_a_command_on_the_subject_of_another_is_refused(lab_settings: Sett
         message = await dead_letter(lab)
         assert message.headers is not None and "cmd.main.IssueKey" in message.headers["Lutlab-Reason"]
         assert await events_of(lab, "key.issued.v1") == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        # The scheduler may empty a stream; an agent, which may send this command, may not.
+        ({"reply_to": "$JS.API.STREAM.PURGE.WORK"}, "where no answers go"),
+        ({"reply_to": "not a subject"}, "where no answers go"),
+        # There is no subject for the work of such an agent, nor for events about it.
+        ({"body": c.RegisterAgent(agent_id="bench 1", incarnation=uuid4(), boards=())}, "'bench 1' must be"),
+        (
+            {"body": c.ReportBoardLost(fpga_id=0, agent_id="a\nb", message="")},
+            "must be",
+        ),
+    ],
+)
+async def test_a_command_that_speaks_of_subjects_it_must_not_is_set_aside(
+    lab_settings: Settings, change: dict[str, Any], reason: str
+) -> None:
+    async with lab_with_scheduler(lab_settings) as lab:
+        envelope = lab.client.envelope(c.RegisterAgent(agent_id="bench", incarnation=uuid4(), boards=()))
+        envelope = msgspec.structs.replace(envelope, **change)
+        subject = subjects.command("main", type(envelope.body).__name__)
+        await lab.nc.jetstream().publish(subject, codec.encode(envelope))
+        message = await dead_letter(lab)
+        assert message.headers is not None and reason in message.headers["Lutlab-Reason"]
+        assert await events_of(lab, "agent.registered.v1") == 0
+        await lab.submit()
 
 
 async def test_a_value_postgres_refuses_is_answered_and_kept_among_the_dead(lab_settings: Settings) -> None:

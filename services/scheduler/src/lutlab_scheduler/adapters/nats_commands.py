@@ -25,6 +25,25 @@ PENDING_MAX = 1024
 NAK_DELAY_S = 1.0
 
 
+def check_names(envelope: CommandEnvelope, subject: str) -> None:
+    """See that a command speaks only of subjects that its sender may speak of, and that exist.
+
+    NATS holds senders to their subjects, but the scheduler, which may publish anywhere, goes by what commands say.
+
+    Raises:
+        Undecodable: it came on another's subject, or wants its answer where no answers go.
+        InvalidToken: no site, or agent, can have such a name.
+    """
+    claimed = subjects.command(envelope.site, type(envelope.body).__name__)
+    if claimed != subject:
+        raise codec.Undecodable(f"a message that belongs on {claimed} was published on {subject}")
+    if envelope.reply_to is not None and not subjects.is_answer(envelope.reply_to):
+        raise codec.Undecodable(f"the answer is wanted on {envelope.reply_to!r}, where no answers go")
+    agent_id = getattr(envelope.body, "agent_id", None)
+    if agent_id is not None:
+        subjects.token(agent_id)
+
+
 class CommandConsumer:
     """Pulls commands, has them prepared and decided, acknowledges and answers."""
 
@@ -64,9 +83,7 @@ class CommandConsumer:
         """The command, or None after it was set aside."""
         try:
             envelope = codec.decode_command(message.data)
-            claimed = subjects.command(envelope.site, type(envelope.body).__name__)
-            if claimed != message.subject:
-                raise codec.Undecodable(f"a message that belongs on {claimed} was published on {message.subject}")
+            check_names(envelope, message.subject)
         except (codec.Undecodable, subjects.InvalidToken) as error:
             log.error("command_undecodable", subject=message.subject, reason=str(error))
             await self._bury(message, str(error))
