@@ -34,9 +34,11 @@ from lutlab_events import commands as c
 from lutlab_events.ids import derived
 from lutlab_events.values import Role
 from lutlab_events.work import BuildWork, LogChunk
+from lutlab_scheduler.adapters import nats_commands
 from lutlab_scheduler.adapters.nats_commands import CommandConsumer
 from lutlab_scheduler.settings import Settings
 from lutlab_transport.blobs import BlobStore
+from lutlab_transport.clock import SystemClock
 from lutlab_transport.connection import settled
 
 
@@ -252,6 +254,18 @@ async def test_a_base_design_that_is_not_there_yet_is_awaited(lab_settings: Sett
         assert await until(recorded, "the report was decided") == "ok"
 
 
+async def test_a_base_design_that_never_comes_is_awaited_for_a_while_only(
+    lab_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nats_commands, "NAK_DELAY_S", 0.01)
+    monkeypatch.setattr(nats_commands, "POSTPONED_MAX", 3)
+    async with lab_with_scheduler(lab_settings) as lab:
+        answer = await lab.ask(c.ReportBaseBuilt(profile=PROFILE, bitstream=bitstream(b"nowhere")))
+        assert answer.code == "undecidable"
+        message = await dead_letter(lab)
+        assert message.headers is not None and "is not in the store" in message.headers["Lutlab-Reason"]
+
+
 async def test_a_source_that_is_nowhere_fails_its_job_and_holds_up_nobody(lab_settings: Settings) -> None:
     async with lab_with_scheduler(lab_settings) as lab:
         lost = uuid4()
@@ -370,6 +384,36 @@ async def test_logs_are_stored_once_and_up_to_a_limit(lab_settings: Settings) ->
         ]
         assert (rows[0]["stage"], rows[0]["seq"]) == ("pack", 0)
         assert await lab.db.fetchval("select text from job_logs where job_id = $1", other) == "another job\n"
+
+
+async def test_what_no_database_can_hold_is_set_aside_wherever_it_comes_from(lab_settings: Settings) -> None:
+    """Otherwise it would come again and again, and end every scheduler that takes it."""
+    async with lab_with_scheduler(lab_settings) as lab:
+        js, job_id = lab.nc.jetstream(), uuid4()
+        fields = LogChunk(job_id=job_id, attempt=1, seq=0, stage="pack", lines=("x",), at=SystemClock().now())
+        odd = [msgspec.structs.replace(fields, stage="a\0b"), msgspec.structs.replace(fields, attempt=1 << 40)]
+        good = msgspec.structs.replace(fields, seq=7)
+        for one in (*odd, good):
+            await js.publish(subjects.log("main", job_id), codec.encode(one))
+        await js.publish(subjects.dead("main", "WORK"), b"letter", headers={subjects.H_DEAD_SUBJECT: "work.\0"})
+        await lab.submit()
+        work = await lab.build_work()
+        report = c.ReportBuildSucceeded(
+            job_id=work.job_id,
+            attempt=work.attempt,
+            bitstream=msgspec.structs.replace(bitstream(b"bits"), digest="\0"),
+            report={},
+            cached=False,
+        )
+        assert (await lab.ask(report)).code == "undecidable"
+
+        async def kept() -> bool:
+            rows = await lab.db.fetch("select origin from dead_letters")
+            return sorted(row[0] for row in rows) == ["COMMANDS", "LOGS", "LOGS", "WORK"]
+
+        await until(kept, "all four are set aside")
+        assert [row[0] for row in await lab.db.fetch("select seq from job_logs")] == [7]
+        assert (await lab.built(work, b"bits")).accepted
 
 
 async def test_a_cancelled_build_is_called_off(lab_settings: Settings) -> None:

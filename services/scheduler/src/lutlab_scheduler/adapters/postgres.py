@@ -295,8 +295,8 @@ class PostgresLetters:
     async def bury(self, origin: str, subject: str, data: bytes, reason: str) -> None:
         """Keep a message with the reason why nobody can do anything with it."""
         ident = derived("dead-letter", origin, subject, digest(data))
-        # Postgres text holds no NUL; a reason may quote the message.
-        reason = reason.replace("\0", "\ufffd")
+        # Postgres text holds no NUL; a reason may quote the message, and the rest is what somebody's message says.
+        origin, subject, reason = (text.replace("\0", "\ufffd") for text in (origin, subject, reason))
         with translated():
             await self._pool.execute(SQL_BURY, ident, origin, subject, reason, data, self._clock.now())
 
