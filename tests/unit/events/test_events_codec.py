@@ -127,7 +127,10 @@ def test_an_unknown_type_is_an_error_that_names_it() -> None:
         codec.decode_event_body("board.exploded.v1", '{"type":"board.exploded.v1"}')
 
 
-@pytest.mark.parametrize("body", ["{}", "null", '"text"', '{"type":"board.reset.v1"}', '{"type":7}'])
+DEEP = '{"type":"job.completed.v1","result":{"x":' + "[" * 5000 + "]" * 5000 + "}}"
+
+
+@pytest.mark.parametrize("body", ["{}", "null", '"text"', '{"type":"board.reset.v1"}', '{"type":7}', DEEP])
 def test_damaged_events_are_named_as_such_however_they_are_read(body: str) -> None:
     with pytest.raises(codec.Undecodable):
         codec.decode_event_envelopes([f'{{"position":1,"body":{body}}}'])

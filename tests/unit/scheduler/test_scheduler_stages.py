@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import pytest
 from scheduler_fakes import MemoryArchive, MemoryBlobs
 from scheduler_rig import Rig
 from scheduler_verification_lab import JOB, Lab
@@ -16,7 +17,8 @@ from lutlab_events.envelope import CommandEnvelope
 from lutlab_events.ids import derived
 from lutlab_events.work import BuildCancelled
 from lutlab_scheduler.app.carrier import Carrier
-from lutlab_scheduler.app.intake import BLOBS_AT_ONCE, Intake
+from lutlab_scheduler.app.intake import BLOBS_AT_ONCE, DEPTH_MAX, Intake
+from lutlab_scheduler.app.ports import Unstorable
 
 ARTIFACT = v.ArtifactRef(name="a", digest="artifact", size_bytes=1, media_type="text/plain")
 
@@ -82,6 +84,28 @@ async def test_a_file_of_a_project_that_is_an_artifact_too_stays_in_nats() -> No
     archive.digests.clear()
     await Intake(archive, blobs, carrier).prepare(report())
     assert blobs.digests == {"artifact"}
+
+
+async def test_what_no_reader_of_the_log_could_read_is_kept_out() -> None:
+    intake = Intake(MemoryArchive(), MemoryBlobs(), Carrier(MemoryArchive(), MemoryBlobs()))
+    deep: Any = 1
+    for _ in range(DEPTH_MAX - 2):
+        deep = [deep]
+    for summary, is_let_in in (({"a": deep, "b": [1] * 1000}, True), ({"a": {"b": [deep]}}, False)):
+        asked = report(summary=summary, details_digest=None, artifacts=())
+        if is_let_in:
+            assert await intake.prepare(asked) == asked
+        else:
+            with pytest.raises(Unstorable, match="nested deeper"):
+                await intake.prepare(asked)
+
+
+async def test_a_file_set_that_is_none_ends_the_stage() -> None:
+    rig = Rig("cd" * 32, "file")
+    rig.archive.manifest = "no json"
+    assert not await rig.follow()
+    (due,) = rig.inside.due
+    assert isinstance(due.command, v.ReportStageCompleted) and due.command.outcome.code == "source_missing"
 
 
 class SlowBlobs(MemoryBlobs):

@@ -18,6 +18,9 @@ class Undecodable(ValueError):
     code = "undecodable"
 
 
+DAMAGED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What a decoder raises; the last one if a message is nested too deeply."""
+
 _encoder = msgspec.json.Encoder()
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {
     t: msgspec.json.Decoder(t)
@@ -54,7 +57,7 @@ def _decode(kind: Any, data: bytes | str) -> Any:
     decoder = _decoders.get(kind)
     try:
         return msgspec.json.decode(data, type=kind) if decoder is None else decoder.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except DAMAGED as error:
         raise Undecodable(f"{error}; message begins {data[:80]!r}") from error
 
 
@@ -114,7 +117,7 @@ def decode_recorded(lines: bytes | bytearray | memoryview) -> list[Recorded]:
     """
     try:
         return _decoders[Recorded].decode_lines(lines)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except DAMAGED:
         # Some are of an old version, or damaged.
         return [_decode_one_recorded(line) for line in bytes(lines).splitlines()]
 

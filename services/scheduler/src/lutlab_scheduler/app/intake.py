@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -18,11 +19,39 @@ from lutlab_events import commands as c
 from lutlab_events import verification as v
 from lutlab_events.commands import Command
 from lutlab_events.envelope import CommandEnvelope
+from lutlab_events.values import Json
 from lutlab_scheduler.app.carrier import Carrier
-from lutlab_scheduler.app.ports import Archive, Blobs, BlobUnavailable
+from lutlab_scheduler.app.ports import Archive, Blobs, BlobUnavailable, Unstorable
 
 BLOBS_AT_ONCE = 8
 """Blobs in memory on their way to the archive: after an outage, hundreds of reports wait at once."""
+
+
+DEPTH_MAX = 50
+"""How deeply what a command brings in free form may be nested. Decoders stop somewhere below a thousand levels, each
+reader of the log somewhere else, and what is in the log must be readable for all of them for ever."""
+
+
+def _free_form(body: Command) -> Json:
+    match body:
+        case c.ReportBuildSucceeded():
+            return body.report
+        case v.SubmitVerification():
+            return body.config_overrides
+        case v.ReportStageCompleted():
+            return body.outcome.summary
+        case _:
+            return {}
+
+
+def _is_deep(value: Json) -> bool:
+    level: list[Any] = [value]
+    for _ in range(DEPTH_MAX):
+        inner = [each for each in level if isinstance(each, dict | list)]
+        if not inner:
+            return False
+        level = [found for each in inner for found in (each.values() if isinstance(each, dict) else each)]
+    return True
 
 
 class Intake:
@@ -52,8 +81,11 @@ class Intake:
 
         Raises:
             BlobUnavailable: a base design is not there; let the report come again.
+            Unstorable: not everybody who reads the log could read it.
             BusUnavailable, StoreUnavailable: not now.
         """
+        if _is_deep(_free_form(envelope.body)):
+            raise Unstorable(f"{type(envelope.body).__name__} is nested deeper than {DEPTH_MAX} levels")
         body = self._instead(envelope.body)
         if body is not envelope.body:
             return msgspec.structs.replace(envelope, body=body)
