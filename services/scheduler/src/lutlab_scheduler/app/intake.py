@@ -8,6 +8,7 @@ between the builder's upload and its report; the build then starts over.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -30,18 +31,23 @@ BLOBS_AT_ONCE = 8
 DEPTH_MAX = 50
 """How deeply what a command brings in free form may be nested. Decoders stop somewhere below a thousand levels, each
 reader of the log somewhere else, and what is in the log must be readable for all of them for ever."""
+NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+"""A NUL in JSON: the log can hold it, but whoever asks Postgres for something in that JSON gets an error."""
 
 
-def _free_form(body: Command) -> Json:
+def check_readable(body: Command) -> None:
+    """See that what a command brings in free form can be read by all who read the log. Raises: Unstorable."""
     match body:
-        case c.ReportBuildSucceeded():
-            return body.report
-        case v.SubmitVerification():
-            return body.config_overrides
+        case c.ReportBuildSucceeded(report=found) | v.SubmitVerification(config_overrides=found):
+            pass
         case v.ReportStageCompleted():
-            return body.outcome.summary
+            found = body.outcome.summary
         case _:
-            return {}
+            return
+    if _is_deep(found):
+        raise Unstorable(f"{type(body).__name__} is nested deeper than {DEPTH_MAX} levels")
+    if NUL.search(msgspec.json.encode(body)):
+        raise Unstorable(f"{type(body).__name__} holds a NUL")
 
 
 def _is_deep(value: Json) -> bool:
@@ -84,8 +90,7 @@ class Intake:
             Unstorable: not everybody who reads the log could read it.
             BusUnavailable, StoreUnavailable: not now.
         """
-        if _is_deep(_free_form(envelope.body)):
-            raise Unstorable(f"{type(envelope.body).__name__} is nested deeper than {DEPTH_MAX} levels")
+        check_readable(envelope.body)
         body = self._instead(envelope.body)
         if body is not envelope.body:
             return msgspec.structs.replace(envelope, body=body)
