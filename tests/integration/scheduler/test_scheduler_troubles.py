@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -401,8 +402,8 @@ async def test_what_no_database_can_hold_is_set_aside_wherever_it_comes_from(lab
         report = c.ReportBuildSucceeded(
             job_id=work.job_id,
             attempt=work.attempt,
-            bitstream=msgspec.structs.replace(bitstream(b"bits"), digest="\0"),
-            report={},
+            bitstream=bitstream(b"bits"),
+            report={"deep": json.loads("[" * 100 + "]" * 100)},
             cached=False,
         )
         assert (await lab.ask(report)).code == "undecidable"

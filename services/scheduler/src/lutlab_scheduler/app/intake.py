@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
+from lutlab_events import codec
 from lutlab_events import commands as c
 from lutlab_events import verification as v
 from lutlab_events.commands import Command
@@ -31,23 +32,25 @@ BLOBS_AT_ONCE = 8
 DEPTH_MAX = 50
 """How deeply what a command brings in free form may be nested. Decoders stop somewhere below a thousand levels, each
 reader of the log somewhere else, and what is in the log must be readable for all of them for ever."""
-NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-"""A NUL in JSON: the log can hold it, but whoever asks Postgres for something in that JSON gets an error."""
+NUL, REPLACED = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000"), rb"\1\\ufffd"
+"""A NUL in JSON, and what it becomes: the log could hold it, but whoever asks Postgres for something in that JSON would
+get an error instead."""
 
 
-def check_readable(body: Command) -> None:
-    """See that what a command brings in free form can be read by all who read the log. Raises: Unstorable."""
+def readable(envelope: CommandEnvelope) -> CommandEnvelope:
+    """A command whose free form can be read by all who read the log; mostly the same. Raises: Unstorable."""
+    body = envelope.body
     match body:
         case c.ReportBuildSucceeded(report=found) | v.SubmitVerification(config_overrides=found):
             pass
         case v.ReportStageCompleted():
             found = body.outcome.summary
         case _:
-            return
+            return envelope
     if _is_deep(found):
         raise Unstorable(f"{type(body).__name__} is nested deeper than {DEPTH_MAX} levels")
-    if NUL.search(msgspec.json.encode(body)):
-        raise Unstorable(f"{type(body).__name__} holds a NUL")
+    data = codec.encode(envelope)
+    return codec.decode_command(NUL.sub(REPLACED, data)) if NUL.search(data) else envelope
 
 
 def _is_deep(value: Json) -> bool:
@@ -90,7 +93,7 @@ class Intake:
             Unstorable: not everybody who reads the log could read it.
             BusUnavailable, StoreUnavailable: not now.
         """
-        check_readable(envelope.body)
+        envelope = readable(envelope)
         body = self._instead(envelope.body)
         if body is not envelope.body:
             return msgspec.structs.replace(envelope, body=body)
