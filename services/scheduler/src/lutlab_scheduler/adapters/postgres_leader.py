@@ -103,7 +103,7 @@ class Ledger:
 async def _make_durable(writer: asyncpg.Connection) -> dict[str, str]:
     """Let commits wait for the disk, whatever server, database or role say; the settings of further connections."""
     with translated():
-        found = await writer.fetchrow(SQL_DURABLE)
+        [found] = await writer.fetch(SQL_DURABLE)
         if found["fsync"] == "off":
             log.warning("postgres_unsafe", fsync="off", problem="what is committed is lost if the machine fails")
         if found["synchronous_commit"] != "off":

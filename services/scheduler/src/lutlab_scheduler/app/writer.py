@@ -75,9 +75,9 @@ async def recover(store: EventStore, checkpoints: Sequence[Checkpoint] = ()) -> 
     world, draft = World(), World()
     alive = set(streams)
     for checkpoint in checkpoints:
-        state = restored(checkpoint) if checkpoint.stream in alive else None
-        if state is not None:
-            world.adopt(checkpoint.stream, state)
+        board = restored(checkpoint) if checkpoint.stream in alive else None
+        if board is not None:
+            world.adopt(checkpoint.stream, board)
     for first in range(0, len(streams), STREAMS_AT_ONCE):
         part = streams[first : first + STREAMS_AT_ONCE]
         await store.replay(world.replay, part, {s: world.version(s) for s in part if world.knows(s)})
