@@ -34,7 +34,7 @@ from bench_peer import Peer
 from lutlab_events import commands as c
 from lutlab_events.envelope import CommandEnvelope
 from lutlab_ledger.migrate import migrate
-from lutlab_scheduler.adapters.postgres import Ledger
+from lutlab_scheduler.adapters.postgres_leader import Ledger
 from lutlab_scheduler.app.tail import Tail
 from lutlab_scheduler.app.world import World
 from lutlab_scheduler.app.writer import Writer, recover

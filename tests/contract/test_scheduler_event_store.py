@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,18 +19,23 @@ from lutlab_events.events import Event
 from lutlab_events.ids import derived, event_id
 from lutlab_events.values import BitstreamRef, JobType, Role
 from lutlab_ledger.chain import GENESIS, chain_hash
-from lutlab_scheduler.adapters.memory import MemoryDatabase, MemoryPositions, MemoryStore
-from lutlab_scheduler.adapters.postgres import Ledger, PostgresPositions, PostgresStore, log_row
+from lutlab_scheduler.adapters import postgres_leader, postgres_shelf
+from lutlab_scheduler.adapters.memory import MemoryDatabase, MemoryPositions, MemoryShelf, MemoryStore
+from lutlab_scheduler.adapters.postgres import PostgresPositions, PostgresStore, log_row
+from lutlab_scheduler.adapters.postgres_leader import Ledger
 from lutlab_scheduler.app.ports import (
     AlreadyRecorded,
     AppendConflict,
     Batch,
+    Checkpoint,
     DecidedCommand,
     EventStore,
     Head,
     Positions,
     RecordedCommand,
     Row,
+    Shelf,
+    StoreUnavailable,
     Unstorable,
 )
 from lutlab_scheduler.app.projections import project
@@ -50,6 +56,9 @@ class Stores:
     async def positions(self) -> Positions:
         raise NotImplementedError
 
+    async def shelf(self) -> Shelf:
+        raise NotImplementedError
+
     async def view(self, table: str) -> list[dict[str, Any]]:
         raise NotImplementedError
 
@@ -66,6 +75,9 @@ class InMemory(Stores):
 
     async def positions(self) -> Positions:
         return MemoryPositions(self._database)
+
+    async def shelf(self) -> Shelf:
+        return MemoryShelf(self._database)
 
     async def view(self, table: str) -> list[dict[str, Any]]:
         return list(self._database.views[table].values())
@@ -87,6 +99,9 @@ class InPostgres(Stores):
     async def positions(self) -> Positions:
         return PostgresPositions(self._pool, self._pool)
 
+    async def shelf(self) -> Shelf:
+        return postgres_shelf.PostgresShelf(self._pool)
+
     async def view(self, table: str) -> list[dict[str, Any]]:
         return [dict(row) for row in await self._pool.fetch(f"select * from {table}")]
 
@@ -106,6 +121,7 @@ TABLES = (
     "projects",
     "verifications",
     "blobs",
+    "checkpoints",
 )
 
 
@@ -118,9 +134,11 @@ async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
     connections: list[asyncpg.Connection] = []
     async with asyncpg.create_pool(url, min_size=1, max_size=2) as pool:
         # The log refuses deletion, so each test gets its empty log by another route.
-        await pool.execute("alter table events disable trigger all")
+        for table in ("events", "commands"):
+            await pool.execute(f"alter table {table} disable trigger all")
         await pool.execute(f"truncate events, {', '.join(TABLES)}")
-        await pool.execute("alter table events enable trigger all")
+        for table in ("events", "commands"):
+            await pool.execute(f"alter table {table} enable trigger all")
         yield InPostgres(pool, connections, url)
         for connection in connections:
             await connection.close()
@@ -421,3 +439,71 @@ async def test_the_log_refuses_to_be_changed(postgres_url: str) -> None:
                 await connection.execute(statement)
     finally:
         await connection.close()
+
+
+async def test_a_replay_leaves_out_what_is_known(stores: Stores) -> None:
+    store = await stores.store()
+    head = await store.append(batch("first", await store.head(), [ISSUED, REVOKED]), await store.head())
+    await store.append(batch("second", head, [ISSUED, REVOKED], stream="key-2"), head)
+    found: list[Happened] = []
+    await store.replay(found.extend, ["key-1", "key-2", "key-none"], {"key-1": 1, "key-none": 5})
+    assert [(event.stream, event.version) for event in found] == [("key-1", 2), ("key-2", 1), ("key-2", 2)]
+
+
+async def test_checkpoints_are_found_by_the_code_that_made_them_and_not_beyond_the_log(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, shelf = await stores.store(), await stores.shelf()
+    assert list(await shelf.kept()) == []
+    await store.append(batch("first", await store.head(), [ISSUED, REVOKED]), await store.head())
+    first, second = Checkpoint("key-1", 1, b'{"a":1}'), Checkpoint("key-1", 2, b'{"a":"2 \\u0000"}')
+    ahead = Checkpoint("key-2", 1, b"{}")
+    await shelf.keep([first, ahead])
+    assert list(await shelf.kept()) == [first]
+    await shelf.keep([second])
+    assert list(await (await stores.shelf()).kept()) == [second]
+    if isinstance(stores, InPostgres):
+        monkeypatch.setattr(postgres_shelf, "fold_code", lambda: "another version")
+        assert list(await (await stores.shelf()).kept()) == []
+
+
+async def test_a_commit_waits_for_the_disk_whatever_the_database_says(postgres_url: str) -> None:
+    admin = await asyncpg.connect(postgres_url)
+    database = await admin.fetchval("select current_database()")
+    await admin.execute(f"alter database {database} set synchronous_commit = off")
+    try:
+        connection = await asyncpg.connect(postgres_url)
+        assert await connection.fetchval("show synchronous_commit") == "off"
+        await connection.close()
+        async with Ledger(postgres_url).lead() as leadership:
+            for asked in (leadership.store._writer, leadership.pool):
+                assert await asked.fetchval("show synchronous_commit") == "on"
+    finally:
+        await admin.execute(f"alter database {database} reset synchronous_commit")
+        await admin.close()
+
+
+async def test_a_leader_that_stands_still_is_deposed_and_one_that_does_not_is_left_alone(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_leader, "HUNG_S", 0.5)
+    monkeypatch.setattr(postgres_leader, "SEEN_EVERY_S", 0.1)
+    deposed = asyncio.Event()
+
+    async def stand_by() -> None:
+        async with Ledger(postgres_url).lead():
+            deposed.set()
+
+    async with Ledger(postgres_url).lead() as leadership:
+        watch = asyncio.create_task(leadership.watch())
+        standby = asyncio.create_task(stand_by())
+        await asyncio.sleep(3 * postgres_leader.HUNG_S)
+        assert not deposed.is_set() and not watch.done()
+        watch.cancel()  # it hangs: its connection is there, and nothing else is heard of it
+        async with asyncio.timeout(10):
+            await deposed.wait()
+        with pytest.raises(StoreUnavailable):
+            await leadership.store.append(batch("late", Head(0, GENESIS), []), Head(0, GENESIS))
+        with pytest.raises(StoreUnavailable):
+            await leadership.watch()
+    await standby

@@ -17,7 +17,9 @@ from lutlab_events import events as e
 from lutlab_events.envelope import CommandEnvelope, EventEnvelope
 from lutlab_events.ids import derived
 from lutlab_events.values import BitstreamRef, BoardReport, BoardState, BusFailure, JobType, Json
+from lutlab_scheduler.app.checkpoints import restored
 from lutlab_scheduler.app.handlers import HANDLERS
+from lutlab_scheduler.app.ports import Checkpoint
 from lutlab_scheduler.app.projections import project
 from lutlab_scheduler.app.transaction import Transaction
 from lutlab_scheduler.app.world import World
@@ -318,6 +320,11 @@ class LabMachine(RuleBasedStateMachine):
                 assert board.claim is not None
             if board.state is S.IDLE:
                 assert board.reset is None and board.retry_at is None
+
+    @invariant()
+    def boards_can_be_kept_as_they_are(self) -> None:
+        for board in self.world.boards():
+            assert restored(Checkpoint(f"board-{board.fpga_id}", board.version, msgspec.json.encode(board))) == board
 
     @invariant()
     def every_job_is_somebodys(self) -> None:

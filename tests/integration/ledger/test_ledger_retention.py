@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import asyncpg
@@ -165,6 +165,20 @@ async def test_what_nobody_spoke_of_yet_stays_for_an_hour(pool: asyncpg.Pool) ->
         at = now - timedelta(minutes=minutes)
         await pool.execute("insert into blobs values ($1, 1, 'x', $2)", digest(number), at)
     await clear_out(PostgresAttic(pool), SystemClock(), Retention(logs=None, blobs=None, transit_bytes=0))
+    assert await left(pool) == {60}
+
+
+class AheadClock(SystemClock):
+    """A scheduler's whose host was a day ahead when it started: it is believed, and comes back at 1 % only."""
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(days=1)
+
+
+async def test_what_was_put_just_now_stays_whatever_the_schedulers_clock_says(pool: asyncpg.Pool) -> None:
+    """Its command is on its way."""
+    await PostgresArchive(pool).put(digest(60), b"x")
+    await clear_out(PostgresAttic(pool), AheadClock(), RETENTION)
     assert await left(pool) == {60}
 
 

@@ -60,8 +60,10 @@ async def test_replication_mode_is_no_way_around_the_triggers(database: asyncpg.
         await database.execute(change)
 
 
-@pytest.mark.parametrize("change", ["update commands set code = 'no'", "delete from commands"])
-async def test_answers_never_change(database: asyncpg.Connection, change: str) -> None:
+@pytest.mark.parametrize("mode", ["origin", "replica"])
+@pytest.mark.parametrize("change", ["update commands set code = 'no'", "delete from commands", "truncate commands"])
+async def test_answers_never_change(database: asyncpg.Connection, change: str, mode: str) -> None:
+    await database.execute(f"set session_replication_role = {mode}")
     with pytest.raises(asyncpg.RaiseError, match="append-only"):
         await database.execute(change)
 

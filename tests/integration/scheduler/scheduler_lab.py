@@ -178,11 +178,15 @@ class Lab:
     async def put_blob(self, data: bytes) -> None:
         await BlobStore(self.nc.jetstream()).put(data)
 
+    async def begun(self, work: BuildWork) -> Answer:
+        return await self.ask(
+            c.ReportBuildStarted(job_id=work.job_id, attempt=work.attempt, builder_id="builder-1"),
+        )
+
     async def built(self, work: BuildWork, data: bytes) -> Answer:
         """Report a build from start to success."""
         await self.put_blob(data)
-        started = c.ReportBuildStarted(job_id=work.job_id, attempt=work.attempt, builder_id="builder-1")
-        assert (await self.ask(started)).accepted
+        assert (await self.begun(work)).accepted
         stage = c.ReportBuildStage(job_id=work.job_id, attempt=work.attempt, stage="synthesize")
         assert (await self.ask(stage)).accepted
         return await self.ask(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 from nats.aio.msg import Msg
 from scheduler_lab import (
@@ -33,9 +35,11 @@ from lutlab_events import commands as c
 from lutlab_events.ids import derived
 from lutlab_events.values import Role
 from lutlab_events.work import BuildWork, LogChunk
+from lutlab_scheduler.adapters import nats_commands
 from lutlab_scheduler.adapters.nats_commands import CommandConsumer
 from lutlab_scheduler.settings import Settings
 from lutlab_transport.blobs import BlobStore
+from lutlab_transport.clock import SystemClock
 from lutlab_transport.connection import settled
 
 
@@ -124,8 +128,11 @@ async def test_killed_again_and_again_it_loses_and_doubles_nothing(lab_settings:
         await asyncio.gather(*tasks)
         assert lives > 2
         assert await events_of(lab, "job.submitted.v1") == count
+        works = []
         async with running(lab_settings):
-            works = [await lab.build_work() for _ in range(count)]
+            for _ in range(count):
+                works.append(await lab.build_work())
+                assert (await lab.begun(works[-1])).accepted  # a few are sent ahead of what is begun
         assert sorted(work.job_id for work in works) == sorted(derived("job", index) for index in range(count))
 
 
@@ -248,6 +255,18 @@ async def test_a_base_design_that_is_not_there_yet_is_awaited(lab_settings: Sett
         assert await until(recorded, "the report was decided") == "ok"
 
 
+async def test_a_base_design_that_never_comes_is_awaited_for_a_while_only(
+    lab_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nats_commands, "NAK_DELAY_S", 0.01)
+    monkeypatch.setattr(nats_commands, "POSTPONED_MAX", 3)
+    async with lab_with_scheduler(lab_settings) as lab:
+        answer = await lab.ask(c.ReportBaseBuilt(profile=PROFILE, bitstream=bitstream(b"nowhere")))
+        assert answer.code == "undecidable"
+        message = await dead_letter(lab)
+        assert message.headers is not None and "is not in the store" in message.headers["Lutlab-Reason"]
+
+
 async def test_a_source_that_is_nowhere_fails_its_job_and_holds_up_nobody(lab_settings: Settings) -> None:
     async with lab_with_scheduler(lab_settings) as lab:
         lost = uuid4()
@@ -286,6 +305,34 @@ async def test_a_command_on_the_subject_of_another_is_refused(lab_settings: Sett
         message = await dead_letter(lab)
         assert message.headers is not None and "cmd.main.IssueKey" in message.headers["Lutlab-Reason"]
         assert await events_of(lab, "key.issued.v1") == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        # The scheduler may empty a stream; an agent, which may send this command, may not.
+        ({"reply_to": "$JS.API.STREAM.PURGE.WORK"}, "where no answers go"),
+        ({"reply_to": "not a subject"}, "where no answers go"),
+        # There is no subject for the work of such an agent, nor for events about it.
+        ({"body": c.RegisterAgent(agent_id="bench 1", incarnation=uuid4(), boards=())}, "'bench 1' must be"),
+        (
+            {"body": c.ReportBoardLost(fpga_id=0, agent_id="a\nb", message="")},
+            "must be",
+        ),
+    ],
+)
+async def test_a_command_that_speaks_of_subjects_it_must_not_is_set_aside(
+    lab_settings: Settings, change: dict[str, Any], reason: str
+) -> None:
+    async with lab_with_scheduler(lab_settings) as lab:
+        envelope = lab.client.envelope(c.RegisterAgent(agent_id="bench", incarnation=uuid4(), boards=()))
+        envelope = msgspec.structs.replace(envelope, **change)
+        subject = subjects.command("main", type(envelope.body).__name__)
+        await lab.nc.jetstream().publish(subject, codec.encode(envelope))
+        message = await dead_letter(lab)
+        assert message.headers is not None and reason in message.headers["Lutlab-Reason"]
+        assert await events_of(lab, "agent.registered.v1") == 0
+        await lab.submit()
 
 
 async def test_a_value_postgres_refuses_is_answered_and_kept_among_the_dead(lab_settings: Settings) -> None:
@@ -338,6 +385,36 @@ async def test_logs_are_stored_once_and_up_to_a_limit(lab_settings: Settings) ->
         ]
         assert (rows[0]["stage"], rows[0]["seq"]) == ("pack", 0)
         assert await lab.db.fetchval("select text from job_logs where job_id = $1", other) == "another job\n"
+
+
+async def test_what_no_database_can_hold_is_set_aside_wherever_it_comes_from(lab_settings: Settings) -> None:
+    """Otherwise it would come again and again, and end every scheduler that takes it."""
+    async with lab_with_scheduler(lab_settings) as lab:
+        js, job_id = lab.nc.jetstream(), uuid4()
+        fields = LogChunk(job_id=job_id, attempt=1, seq=0, stage="pack", lines=("x",), at=SystemClock().now())
+        odd = [msgspec.structs.replace(fields, stage="a\0b"), msgspec.structs.replace(fields, attempt=1 << 40)]
+        good = msgspec.structs.replace(fields, seq=7)
+        for one in (*odd, good):
+            await js.publish(subjects.log("main", job_id), codec.encode(one))
+        await js.publish(subjects.dead("main", "WORK"), b"letter", headers={subjects.H_DEAD_SUBJECT: "work.\0"})
+        await lab.submit()
+        work = await lab.build_work()
+        report = c.ReportBuildSucceeded(
+            job_id=work.job_id,
+            attempt=work.attempt,
+            bitstream=bitstream(b"bits"),
+            report={"deep": json.loads("[" * 100 + "]" * 100)},
+            cached=False,
+        )
+        assert (await lab.ask(report)).code == "undecidable"
+
+        async def kept() -> bool:
+            rows = await lab.db.fetch("select origin from dead_letters")
+            return sorted(row[0] for row in rows) == ["COMMANDS", "LOGS", "LOGS", "WORK"]
+
+        await until(kept, "all four are set aside")
+        assert [row[0] for row in await lab.db.fetch("select seq from job_logs")] == [7]
+        assert (await lab.built(work, b"bits")).accepted
 
 
 async def test_a_cancelled_build_is_called_off(lab_settings: Settings) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from lutlab_events import events as e
+from lutlab_events import verification as v
 from lutlab_ledger.chain import GENESIS, chain_hash
 from lutlab_scheduler.adapters.postgres import log_row
 from lutlab_scheduler.app.projections import KEYS, project
@@ -25,6 +26,7 @@ def after(world: Any) -> None:
         *_sessions(world),
         *_views(world),
         *_published(world),
+        *_kept(world),
         *unfinished(world),
     ):
         world.fail(problem)
@@ -33,7 +35,8 @@ def after(world: Any) -> None:
 def unfinished(world: Any) -> list[str]:
     """Jobs that did not end, boards in between, questions without an answer."""
     views = world.database.views
-    problems = [f"job {k} is still {r['status']}" for k, r in views["jobs"].items() if r["status"] in OPEN]
+    jobs = [*views["jobs"].items(), *views["verifications"].items()]
+    problems = [f"job {k} is still {r['status']}" for k, r in jobs if r["status"] in OPEN]
     problems += [f"fpga {k} is still {r['state']}" for k, r in views["boards"].items() if r["state"] in UNSETTLED]
     problems += [f"{key} is plugged in, but lost to the ledger" for key in _unseen(world)]
     if world.api.waiting or not world.load_over.is_set():
@@ -140,4 +143,20 @@ def _published(world: Any) -> list[str]:
         if stream.name == "EVENTS":
             copies = Counter((m.headers or {}).get("Nats-Msg-Id") for m in stream.messages.values())
             problems += [f"event {i} is {n} times in EVENTS" for i, n in copies.items() if n > 1]
+    return problems
+
+
+def _kept(world: Any) -> list[str]:
+    """Whatever the ledger knows to have been made is in it, wherever it has been since."""
+    blobs, problems = world.database.blobs, []
+    for event in world.database.events:
+        match event.body:
+            case e.BuildSucceeded() | e.BaseBuilt():
+                made = [event.body.bitstream.digest]
+            case v.StageCompleted(outcome=outcome):
+                made = [artifact.digest for artifact in outcome.artifacts]
+                made += [] if outcome.details_digest is None else [outcome.details_digest]
+            case _:
+                made = []
+        problems += [f"blob {name} of {event.stream} at {event.position} is lost" for name in made if name not in blobs]
     return problems

@@ -14,6 +14,7 @@ import nats.errors
 from lutlab_bus import Write, stream
 from lutlab_events import commands as c
 from lutlab_events import subjects
+from lutlab_events import verification as v
 from lutlab_events.busmsg import BusHeaders, BusReply, BusStatus, BusVerb, Lease
 from lutlab_events.envelope import Answer
 from lutlab_events.ids import digest
@@ -108,7 +109,10 @@ class ApiHost(Host):
             await self._pause(4.0)
             if self._rng.random() < 0.1:
                 await self._mischief(owner)
-            await self._job(owner)
+            if self._rng.random() < 0.2:
+                await self._check(owner)
+            else:
+                await self._job(owner)
 
     async def _job(self, owner: str) -> None:
         rng, world = self._rng, self.world
@@ -134,6 +138,39 @@ class ApiHost(Host):
         lease = await self._lease(job_id)
         if lease is not None:
             await self._use(owner, lease)
+
+    async def _check(self, owner: str) -> None:
+        """A project and a verification job on it, which perhaps is called off, or loses its project."""
+        rng, project_id, job_id = self._rng, self._ids.new(), self._ids.new()
+        created = v.CreateProject(
+            project_id=project_id, owner=owner, name=str(project_id), top_module="t", target_pdk=""
+        )
+        await self.ask(created, owner)
+        files = {"a.v": self._kept(f"file of {owner}".encode()), "b.v": self._kept(project_id.bytes)}
+        await self.ask(v.UploadFiles(project_id=project_id, owner=owner, files=files), owner)
+        manifest = self._kept(msgspec.json.encode(files))
+        stages = ("lint", "formal")[: rng.randint(1, 2)]
+        submit = v.SubmitVerification(
+            job_id=job_id,
+            project_id=project_id,
+            owner=owner,
+            stages=stages,
+            files_digest=manifest.digest,
+            files_bytes=manifest.size_bytes,
+            seed=1,
+        )
+        await self.ask(submit, owner)
+        await self._pause(6.0)
+        if rng.random() < 0.2:
+            await self.ask(v.CancelVerification(job_id=job_id, owner=owner), owner)
+        if rng.random() < 0.2:
+            await self.ask(v.DeleteProject(project_id=project_id, owner=owner), owner)
+
+    def _kept(self, data: bytes) -> v.FileRef:
+        """An upload, which is in Postgres before any command speaks of it."""
+        name = digest(data)
+        self.world.database.blobs[name] = data
+        return v.FileRef(digest=name, size_bytes=len(data))
 
     async def _lease(self, job_id: UUID) -> Lease | None:
         """Wait for the job's end; what its board's row says of the session, as the API reads it."""

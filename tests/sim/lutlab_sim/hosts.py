@@ -13,12 +13,14 @@ import msgspec
 
 from lutlab_board_agent.agent import Agent
 from lutlab_board_agent.fake import DEVICE, fake_bitstream
-from lutlab_builder.adapters.nats_io import NatsBlobs, NatsOutlet, NatsReports
+from lutlab_builder.adapters.nats_io import NatsBlobs, NatsOutlet, NatsReports, NatsStageReports
 from lutlab_builder.adapters.nats_worker import BuildQueue, keep_bases
-from lutlab_builder.app.do_work import BuildService
+from lutlab_builder.app.do_work import DELIVERIES_MAX, BuildService, Later, SourceMissing
 from lutlab_builder.app.ports import Stage
 from lutlab_builder.domain.errors import BuildFailure, Code
 from lutlab_events.ids import digest
+from lutlab_events.verification import ArtifactRef, FileRef, StageOutcome
+from lutlab_events.work import StageWork
 from lutlab_scheduler import __main__ as scheduler
 from lutlab_scheduler.adapters.gauges import Gauges
 from lutlab_scheduler.settings import Settings
@@ -189,8 +191,47 @@ class SimBuilder:
         return SimpleNamespace(artifacts=SimpleNamespace(bitstream=data, report=report), cached=False)
 
 
+FOUND_BY_ALL = b"the same in every stage"
+"""An artifact that all stages leave: its blob is brought, archived and taken out of NATS again and again."""
+
+
+class SimStages:
+    """In place of `lutlab_builder.app.run_stage.StageService`: fetches the files, takes its time, leaves findings."""
+
+    def __init__(self, world: Any, blobs: NatsBlobs, reports: NatsStageReports) -> None:
+        self._world = world
+        self._blobs = blobs
+        self._reports = reports
+
+    async def handle(self, work: StageWork, delivery: int) -> Later | None:
+        if not await self._reports.stage_started(work, delivery):
+            return None
+        try:
+            files = msgspec.json.decode(await self._blobs.get(work.files_digest), type=dict[str, FileRef])
+            for file in files.values():
+                await self._blobs.get(file.digest)
+        except SourceMissing as missing:
+            if delivery < DELIVERIES_MAX:
+                return Later(1.0)
+            lost = StageOutcome(status="error", code="source_missing", reason=str(missing))
+            await self._reports.stage_completed(work, lost)
+            return None
+        await asyncio.sleep(0.2 + 2.0 * self._world.rng.random())
+        details = f"{work.job_id} {work.stage}".encode()
+        for data in (details, FOUND_BY_ALL):
+            await self._blobs.put(data)
+        same = ArtifactRef(name="a", digest=digest(FOUND_BY_ALL), size_bytes=len(FOUND_BY_ALL), media_type="text/plain")
+        outcome = StageOutcome(status="passed", details_digest=digest(details), artifacts=(same,))
+        await self._reports.stage_completed(work, outcome)
+        return None
+
+    async def crashed(self, work: StageWork, delivery: int, error: Exception) -> Later | None:
+        self._world.fail(f"stage {work.stage} of {work.job_id} crashed: {error!r}", error)
+        return None
+
+
 class BuilderHost(Host):
-    """`lutlab_builder.__main__.serve` around `SimBuilder`."""
+    """`lutlab_builder.__main__.serve` around `SimBuilder` and `SimStages`."""
 
     async def _main(self) -> None:
         ids, clock, wanted = SeededIds(self.world.rng), SimClock(self.process), asyncio.Event()
@@ -199,13 +240,15 @@ class BuilderHost(Host):
         sender = CommandClient(client, site=SITE, actor=f"builder:{builder_id}", clock=clock, ids=ids)
         await sender.start()
         builder: Any = SimBuilder(self.world)
+        blobs = NatsBlobs(client)
+        stages = SimStages(self.world, blobs, NatsStageReports(client, sender, site=SITE, builder_id=builder_id))
         service = BuildService(
             builder=builder,
-            blobs=NatsBlobs(client),
+            blobs=blobs,
             reports=NatsReports(sender, builder_id=builder_id),
             outlet=lambda work, delivery: NatsOutlet(client, sender, work, delivery, site=SITE, clock=clock),
         )
-        queue = BuildQueue(client, service, site=SITE, slots=2)
+        queue = BuildQueue(client, service, site=SITE, slots=2, stages=stages)
         await together([queue.run(), keep_bases(service, [DEVICE], wanted)])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import itertools
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -53,12 +53,14 @@ class Process:
 
     Attributes:
         skew_s: how far this host's wall clock is from the truth.
+        frozen_until_s: until when nothing of it runs, as after SIGSTOP: its connections stay, and what arrives waits.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.alive = True
         self.skew_s = 0.0
+        self.frozen_until_s = 0.0
         self._tasks: dict[int, asyncio.Task[Any]] = {}
 
     def own(self, task: SimTask) -> None:
@@ -69,6 +71,7 @@ class Process:
     def kill(self) -> None:
         """As `kill -9`: whatever its tasks still do while they end, nothing outside hears of it."""
         self.alive = False
+        self.frozen_until_s = 0.0
         for task in list(self._tasks.values()):
             task.cancel()
 
@@ -100,6 +103,7 @@ class SimLoop(asyncio.BaseEventLoop):
         super().__init__()
         self.now_s = 0.0
         self.steps = 0
+        self._delayed = 0
         self._selector = _Selector(self)
         self._clock_resolution = 1e-9
         SimTask._count = itertools.count()
@@ -108,6 +112,40 @@ class SimLoop(asyncio.BaseEventLoop):
     def time(self) -> float:
         """Virtual seconds since the beginning."""
         return self.now_s
+
+    def call_soon(
+        self, callback: Callable[..., Any], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
+        """Later, if the process it belongs to is frozen; in the same order."""
+        thaws_s = self._thaws_s(context)
+        if thaws_s is None:
+            return super().call_soon(callback, *args, context=context)
+        self._delayed += 1
+        return super().call_at(thaws_s + self._delayed * 1e-9, callback, *args, context=context)
+
+    def call_at(
+        self, when: float, callback: Callable[..., Any], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        """As `call_soon`."""
+        handle: asyncio.TimerHandle
+
+        def run() -> None:
+            if self._thaws_s(None) is None:
+                callback(*args)
+            elif not handle.cancelled():
+                self.call_soon(run_unless_cancelled)
+
+        def run_unless_cancelled() -> None:
+            if not handle.cancelled():
+                callback(*args)
+
+        handle = super().call_at(when, run, context=context)
+        return handle
+
+    def _thaws_s(self, context: contextvars.Context | None) -> float | None:
+        """When the process of a context goes on, None if it is not frozen."""
+        process = current.get() if context is None else context.get(current)
+        return process.frozen_until_s if process is not None and process.frozen_until_s > self.now_s else None
 
     def create_future(self) -> asyncio.Future[Any]:
         """A future with a stable hash."""

@@ -25,6 +25,8 @@ from lutlab_scheduler.adapters.memory import MemoryStore
 from lutlab_scheduler.adapters.nats_commands import CommandConsumer
 from lutlab_scheduler.adapters.postgres import log_row
 from lutlab_scheduler.app import leases, writer
+from lutlab_scheduler.app.intake import Intake
+from lutlab_scheduler.app.line import Line
 from lutlab_scheduler.app.ports import Head
 from lutlab_scheduler.app.tail import Tail, wait
 from lutlab_scheduler.domain import board_decisions, policies
@@ -190,17 +192,17 @@ def _position_before_effect() -> Any:
     """Readers remember a position before they have dealt with it."""
 
     async def follow(name: str, tail: Any, positions: Any, effect: Callable[[Any], Any]) -> None:
-        flag = tail.flag()
         position = await positions.get(name)
-        while True:
-            events = await tail.read(position, 256)
-            if events:
-                position = events[-1].position
-                await positions.set(name, position)
-                for event in events:
-                    await effect(event)
-            else:
-                await wait(flag)
+        with tail.flag() as flag:
+            while True:
+                events = await tail.read(position, 256)
+                if events:
+                    position = events[-1].position
+                    await positions.set(name, position)
+                    for event in events:
+                        await effect(event)
+                else:
+                    await wait(flag)
 
     return patch.object(nats_link, "follow_log", follow)
 
@@ -250,6 +252,20 @@ def _registration_renews_nothing() -> Any:
     return patch.object(leases.Leases, "lapsed", lapsed)
 
 
+def _line_never_moves() -> Any:
+    """What a builder has begun still counts as waiting for one."""
+    return patch.object(Line, "_begun", lambda *_: None)
+
+
+def _findings_stay_in_nats() -> Any:
+    """A stage's outcome is decided before what it found is in the ledger."""
+
+    async def nothing(self: Any, digest: str) -> None:
+        return None
+
+    return patch.object(Intake, "_take_over", nothing)
+
+
 ALL: dict[str, Callable[[], Any]] = {
     planted.__name__[1:]: planted
     for planted in (
@@ -272,6 +288,8 @@ ALL: dict[str, Callable[[], Any]] = {
         _streams_begin_at_one,
         _presence_is_told_once,
         _registration_renews_nothing,
+        _line_never_moves,
+        _findings_stay_in_nats,
     )
 }
 

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,10 +15,12 @@ import nats.js.errors
 from nats.aio.msg import Msg
 
 from lutlab_events.subjects import STREAMS
-from lutlab_sim.loop import Process
+from lutlab_sim.loop import EPOCH, Process
 from lutlab_sim.nats_server import Consumer, SimServer, Stream, matches
 
 API_TIMEOUT_S = 5.0
+FILLED = ("cmd.", "work.", "log.")
+"""Subjects of the streams that refuse what they have no room for."""
 OUTBOX_MAX = 1000
 
 
@@ -189,11 +192,18 @@ class SimJetStream:
     async def publish(
         self, subject: str, payload: bytes, timeout: float = 5.0, headers: dict[str, str] | None = None
     ) -> Any:
+        if self._server.full and subject.startswith(FILLED):
+            await self._refused()
         try:
             message = await self._client.request(subject, payload, timeout, headers)
         except nats.errors.NoRespondersError:
             raise nats.js.errors.NoStreamResponseError from None
         return json.loads(message.data)
+
+    async def _refused(self) -> None:
+        """What the server says when there is no room. Raises: APIError, always."""
+        await self._round_trip()
+        raise nats.js.errors.APIError(code=503, err_code=10077, description="maximum bytes exceeded")
 
     async def stream_info(self, name: str) -> Any:
         await self._round_trip()
@@ -281,5 +291,18 @@ class SimBucket:
         return SimpleNamespace(data=self._js.bucket(self._bucket)[name])
 
     async def put(self, name: str, data: bytes, meta: Any = None) -> None:
+        if self._js._server.full:
+            await self._js._refused()
         await self._js._round_trip()
         self._js.bucket(self._bucket)[name] = data
+        self._js._server.put_at_s[name] = asyncio.get_running_loop().time()
+
+    async def list(self, ignore_deletes: bool = False) -> list[Any]:
+        await self._js._round_trip()
+        return [
+            SimpleNamespace(name=name, size=len(data), mtime=(EPOCH + self._age(name)).isoformat())
+            for name, data in self._js.bucket(self._bucket).items()
+        ]
+
+    def _age(self, name: str) -> timedelta:
+        return timedelta(seconds=self._js._server.put_at_s[name])

@@ -7,6 +7,7 @@ is back.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import json
 import random
 from collections import OrderedDict, deque
@@ -130,8 +131,10 @@ class SimServer:
         self.detours: frozenset[str] = frozenset()
         self.swallowed: frozenset[str] = frozenset()
         self.up = True
+        self.full = False
         self.streams: dict[str, Stream] = {}
         self.buckets: dict[str, dict[str, bytes]] = {}
+        self.put_at_s: dict[str, float] = {}
         self.clients: list[Listener] = []
         self.lost_events: set[str] = set()
         self.sent = 0
@@ -160,7 +163,8 @@ class SimServer:
                 delay_s += weather.slow_s * rng.random()
             if detour:
                 delay_s += DETOUR_S * rng.random()
-            loop.call_later(delay_s, action)
+            # In nobody's name: what was sent arrives, even if its sender is frozen by then.
+            loop.call_later(delay_s, action, context=contextvars.Context())
 
     def publish(self, subject: str, data: bytes, reply: str, headers: dict[str, str] | None) -> None:
         """A message has reached the server."""

@@ -6,10 +6,12 @@ import asyncio
 import random
 from typing import Any
 
+from lutlab_events import commands as c
 from lutlab_sim.nats_server import Weather
 
 GAP_S = 3.0
 SKEW_S_MAX = 40.0
+FREEZE_S_MAX = 14.0
 OVERTAKEN = (
     "RegisterAgent",
     "ReportBoardAttached",
@@ -53,6 +55,9 @@ class Nemesis:
             self._unheard,
             self._detour,
             self._acknowledgements_lost,
+            self._full,
+            self._drain,
+            self._freeze,
         ]
         chosen = rng.sample(faults, rng.randint(3, len(faults)))
         await asyncio.sleep(2.0 * rng.random())
@@ -71,6 +76,7 @@ class Nemesis:
     def _mend(self) -> None:
         world = self._world
         world.server.weather = Weather()
+        world.server.full = False
         world.database.trouble = 0.0
         for host in world.hosts:
             host.skew(0.0)
@@ -96,6 +102,21 @@ class Nemesis:
 
     async def _kill_builder(self) -> None:
         await self._kill(self._rng.choice(self._world.builders), 10.0)
+
+    async def _freeze(self) -> None:
+        """A process stands still and goes on; perhaps deposed meanwhile, if it led."""
+        world, rng = self._world, self._rng
+        host = rng.choice([*world.schedulers, *world.schedulers, *world.agents, *world.builders])
+        process, seconds = host.process, FREEZE_S_MAX * rng.random()
+        if not process.alive:
+            return
+        leader = world.database.leader
+        deposed = leader is not None and leader.process is process and rng.random() < 0.5
+        self._note(f"freeze {host.name} for {seconds:.1f} s, deposed={deposed}")
+        process.frozen_until_s = asyncio.get_running_loop().time() + seconds
+        if deposed:
+            await self._while(seconds)
+            world.database.forget(leader)
 
     async def _part(self) -> None:
         host = self._rng.choice(self._world.hosts)
@@ -132,6 +153,23 @@ class Nemesis:
         self._note(f"nobody hears {', '.join(server.swallowed)}")
         await self._while(15.0)
         server.swallowed = frozenset()
+
+    async def _full(self) -> None:
+        """NATS has no room for blobs, work, commands and logs."""
+        self._note("nats is full")
+        self._world.server.full = True
+        await self._while(10.0)
+        self._world.server.full = False
+
+    async def _drain(self) -> None:
+        """An admin takes a board out of service, perhaps throwing out whoever is on it, and puts it back."""
+        api, fpga_id = self._world.api, self._rng.randrange(3)
+        kick = self._rng.random() < 0.5
+        self._note(f"drain fpga {fpga_id}, kick={kick}")
+        await api.ask(c.WithdrawBoard(fpga_id=fpga_id, owner="root", reason="new fan", kick=kick), "root")
+        await self._while(8.0)
+        self._note(f"undrain fpga {fpga_id}")
+        await api.ask(c.ReturnBoard(fpga_id=fpga_id, owner="root"), "root")
 
     async def _nats(self, *, wipe: bool = False, lose_tail: int = 0, down_s: float = 5.0) -> None:
         server = self._world.server

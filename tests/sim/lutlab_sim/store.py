@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from uuid import UUID
@@ -12,9 +12,17 @@ from uuid import UUID
 from lutlab_events.commands import Command
 from lutlab_events.envelope import EventEnvelope, Happened
 from lutlab_events.work import LogChunk
-from lutlab_scheduler.adapters.memory import MemoryDatabase, MemoryPositions, MemoryStore
-from lutlab_scheduler.adapters.postgres import STANDBY_POLL_S
-from lutlab_scheduler.app.ports import Batch, BlobUnavailable, Head, RecordedCommand, StoreUnavailable
+from lutlab_scheduler.adapters.memory import MemoryDatabase, MemoryPositions, MemoryShelf, MemoryStore
+from lutlab_scheduler.adapters.postgres_leader import STANDBY_POLL_S
+from lutlab_scheduler.app.ports import (
+    NOTHING,
+    Batch,
+    BlobUnavailable,
+    Checkpoint,
+    Head,
+    RecordedCommand,
+    StoreUnavailable,
+)
 from lutlab_sim.loop import Process
 
 LATENCY_S = 0.002
@@ -25,9 +33,10 @@ VANISHED_S = 11.0
 
 
 class Session:
-    """One connection."""
+    """One connection of a process."""
 
-    def __init__(self) -> None:
+    def __init__(self, process: Process) -> None:
+        self.process = process
         self.lost = asyncio.Event()
 
     def end(self) -> None:
@@ -121,9 +130,14 @@ class SimStore(MemoryStore):
         await self._connection.pause()
         return await super().load(streams)
 
-    async def replay(self, take: Callable[[Sequence[Happened]], None], streams: Sequence[str] | None = None) -> None:
+    async def replay(
+        self,
+        take: Callable[[Sequence[Happened]], None],
+        streams: Sequence[str] | None = None,
+        after: Mapping[str, int] = NOTHING,
+    ) -> None:
         await self._connection.pause()
-        await super().replay(take, streams)
+        await super().replay(take, streams, after)
 
     async def live_streams(self) -> list[str]:
         await self._connection.pause()
@@ -155,6 +169,23 @@ class SimStore(MemoryStore):
             self._connection.database.committed(event)
         await self._connection.pause()
         return stored
+
+
+class SimShelf(MemoryShelf):
+    """The Shelf port."""
+
+    def __init__(self, database: SimDatabase, connection: Connection) -> None:
+        super().__init__(database)
+        self._connection = connection
+
+    async def kept(self) -> Sequence[Checkpoint]:
+        await self._connection.pause()
+        return await super().kept()
+
+    async def keep(self, checkpoints: Sequence[Checkpoint]) -> None:
+        await self._connection.pause()
+        await super().keep(checkpoints)
+        await self._connection.pause()
 
 
 class SimPositions(MemoryPositions):
@@ -251,6 +282,7 @@ class SimLeadership:
         self.positions = SimPositions(database, connection)
         self.archive = SimArchive(database, connection)
         self.history = SimHistory(database, connection)
+        self.shelf = SimShelf(database, connection)
         self.pool = connection
         self._session = session
 
@@ -260,7 +292,7 @@ class SimLeadership:
 
 
 class SimLedger:
-    """In place of `lutlab_scheduler.adapters.postgres.Ledger`."""
+    """In place of `lutlab_scheduler.adapters.postgres_leader.Ledger`."""
 
     def __init__(self, database: SimDatabase, process: Process) -> None:
         self._database = database
@@ -268,7 +300,7 @@ class SimLedger:
 
     @asynccontextmanager
     async def lead(self) -> AsyncIterator[SimLeadership]:
-        database, session = self._database, Session()
+        database, session = self._database, Session(self._process)
         await asyncio.sleep(LATENCY_S)
         self._check(session)
         database.sessions.append(session)

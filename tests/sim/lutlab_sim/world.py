@@ -24,8 +24,9 @@ from lutlab_events.events import (
     RestoreStarted,
 )
 from lutlab_events.values import BitstreamRef
-from lutlab_events.work import BuildWork
+from lutlab_events.work import BuildWork, StageWork
 from lutlab_scheduler import __main__ as scheduler
+from lutlab_scheduler.app import checkpoints
 from lutlab_scheduler.settings import Settings
 from lutlab_sim import checks
 from lutlab_sim.clients import ApiHost
@@ -79,6 +80,7 @@ class World:
             session_ttl_s=12.0,
             program_deadline_s=8.0,
             build_deadline_s=15.0,
+            stage_limit_s=15.0,
             agent_lease_s=AGENT_LEASE_S,
         )
         self.server = SimServer(self.rng, Weather())
@@ -139,8 +141,11 @@ class World:
         """A message enters a stream: work and events must be of what was committed."""
         if subject.startswith("work."):
             work = codec.decode_work(data)
-            if isinstance(work, BuildWork):
-                if str(work.job_id) not in self.database.views["jobs"]:
+            if isinstance(work, BuildWork | StageWork):
+                if (
+                    str(work.job_id)
+                    not in self.database.views["jobs" if isinstance(work, BuildWork) else "verifications"]
+                ):
                     self.fail(f"work for job {work.job_id} was sent, but the job is not in the log")
             elif self.ordered(work.fpga_id, work.epoch) != work.bitstream:
                 self.fail(f"work for fpga {work.fpga_id} under epoch {work.epoch} was sent, but is not in the log")
@@ -211,6 +216,7 @@ def run(seed: int) -> Result:
     world: World | None = None
     failure = None
     real = scheduler.Ledger, scheduler.PostgresLetters, scheduler.calm
+    often = checkpoints.LOOK_EVERY_S, checkpoints.EVENTS_BETWEEN
     loop.set_exception_handler(lambda _, context: world.fail(f"unhandled: {context}") if world else None)
 
     async def whole() -> None:
@@ -220,6 +226,7 @@ def run(seed: int) -> Result:
         scheduler.PostgresLetters = SimLetters  # type: ignore[assignment, misc]
         # A collection of all garbage at each take-over would take longer than the rest of the run.
         scheduler.calm = lambda: None
+        checkpoints.LOOK_EVERY_S, checkpoints.EVENTS_BETWEEN = 2.0, 3
         await world.run()
 
     try:
@@ -231,6 +238,7 @@ def run(seed: int) -> Result:
     finally:
         scheduler.Ledger, scheduler.PostgresLetters, scheduler.calm = real  # type: ignore[misc]
         _stop(loop)
+        checkpoints.LOOK_EVERY_S, checkpoints.EVENTS_BETWEEN = often
     assert world is not None
     return _result(world, failure, loop)
 

@@ -127,6 +127,21 @@ def test_an_unknown_type_is_an_error_that_names_it() -> None:
         codec.decode_event_body("board.exploded.v1", '{"type":"board.exploded.v1"}')
 
 
+DEEP = '{"type":"job.completed.v1","result":{"x":' + "[" * 5000 + "]" * 5000 + "}}"
+
+
+@pytest.mark.parametrize("body", ["{}", "null", '"text"', '{"type":"board.reset.v1"}', '{"type":7}', DEEP])
+def test_damaged_events_are_named_as_such_however_they_are_read(body: str) -> None:
+    with pytest.raises(codec.Undecodable):
+        codec.decode_event_envelopes([f'{{"position":1,"body":{body}}}'])
+    with pytest.raises(codec.Undecodable):
+        codec.decode_recorded(f'[1,1,"board-3",null,"main","2026-01-01T00:00:00Z",{body}]\n'.encode())
+    with pytest.raises(codec.Undecodable):
+        codec.decode_recorded(body.encode() + b"\n")
+    with pytest.raises(codec.Undecodable):
+        codec.decode_event_body("board.reset.v0", body)
+
+
 def test_stored_envelopes_are_decoded_together_old_versions_too(monkeypatch: pytest.MonkeyPatch) -> None:
     envelope = EventEnvelope(
         position=1,

@@ -19,10 +19,29 @@ def test_event_subjects_carry_site_aggregate_and_name() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["", "a.b", "a b", "x" * 65, "*", ">"])
+@pytest.mark.parametrize("name", ["", "a.b", "a b", "a\n", "x" * 65, "*", ">"])
 def test_names_that_would_break_a_subject_are_refused(name: str) -> None:
     with pytest.raises(subjects.InvalidToken):
         subjects.agent_work("main", name)
+
+
+@pytest.mark.parametrize(
+    ("subject", "is_one"),
+    [
+        (subjects.answer("5f0c", SESSION), True),
+        (f"{subjects.answer('5f0c', SESSION)}-17", True),
+        ("", False),
+        ("ans.a", False),
+        ("ans.a.b.c", False),
+        ("ans.a.>", False),
+        ("ans.a.b c", False),
+        ("ans.a.b\r\nPUB work.main.build 2\r\n{}", False),
+        ("$JS.API.STREAM.PURGE.COMMANDS", False),
+        ("work.main.build", False),
+    ],
+)
+def test_answers_go_where_answers_go(subject: str, is_one: bool) -> None:
+    assert subjects.is_answer(subject) == is_one
 
 
 def test_streams_cover_every_published_subject_once() -> None:

@@ -12,6 +12,7 @@ from scheduler_verification_lab import Lab
 from lutlab_events.work import Control, StageWork, Work
 from lutlab_scheduler.app.carrier import Carrier
 from lutlab_scheduler.app.dispatch import Dispatcher
+from lutlab_scheduler.app.line import Line
 from lutlab_scheduler.app.postponed import Postponed
 from lutlab_scheduler.domain.policies import Due
 
@@ -35,9 +36,11 @@ class Bus:
 class Archive(MemoryArchive):
     """Whose file sets are JSON."""
 
+    manifest = MANIFEST
+
     async def get(self, digest: str) -> bytes:
         await super().get(digest)
-        return MANIFEST.encode() if digest == "cd" * 32 else digest.encode()
+        return self.manifest.encode() if digest == "cd" * 32 else digest.encode()
 
 
 class Blobs(MemoryBlobs):
@@ -73,7 +76,8 @@ class Rig:
         parts: dict[str, Any] = {"bus": self.bus, "carrier": self.carrier, "inside": self.inside, "tell": self._tell}
         if postponed is None:
             postponed = Postponed(clock=ManualClock(), owe=self._owe, make_room=self._make_room)
-        self.dispatcher = Dispatcher(world=self.lab.world, rules=self.lab.rules, postponed=postponed, **parts)
+        parts |= {"line": Line(ManualClock()), "postponed": postponed}
+        self.dispatcher = Dispatcher(world=self.lab.world, rules=self.lab.rules, **parts)
         self.read = 0
 
     async def _tell(self, job: Any, line: str) -> None:

@@ -79,6 +79,16 @@ def test_the_share_is_that_of_the_scarcest_kind_of_board() -> None:
     assert who([job(1, "big"), job(2, "small")], boards)[0] == "small"
 
 
+def test_boards_that_are_gone_for_good_are_no_part_of_anybodys_share() -> None:
+    """Two of the two small boards there are weigh more than one of two big ones, whatever there was once."""
+    gone = {"state": BoardState.LOST, "absence": Absence(why=Withdrawal.REMOVED, by="root", reason="")}
+    boards = [taken(0, "big", profile=BIG), board(1, profile=BIG), taken(2, "small"), taken(3, "small")]
+    boards += [board(n, **gone) for n in range(4, 12)]
+    shares = Shares(boards)
+    assert (shares.dominant("big"), shares.dominant("small")) == (0.5, 1.0)
+    assert who([job(1, "small", profile=BIG), job(2, "big", profile=BIG)], boards) == ["big"]
+
+
 def test_a_higher_priority_goes_first_whoever_owns_it() -> None:
     jobs = [job(1, "ada"), job(2, "hog", priority=5), job(3, "hog", priority=5), job(4, "ada", priority=-1)]
     assert numbers(jobs, [board(0), board(1), board(2)]) == [(2, 0), (3, 1), (1, 2)]

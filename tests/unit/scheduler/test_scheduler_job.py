@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -166,6 +168,26 @@ def test_submit_is_limited_and_knows_its_profiles() -> None:
     unknown = submit_build(submit(), "ice40", 0, g.CONTEXT)
     assert isinstance(unknown, Rejected) and unknown.code is R.UNKNOWN_PROFILE
     assert "lfe5u-25f, lfe5um5g-85f" in unknown.message
+
+
+def test_whoever_has_no_job_open_finds_a_place_however_many_others_want() -> None:
+    context = g.Context(g.NOW, replace(g.RULES, queue_jobs_max=1000, owner_jobs_max=500))
+    hogs, limit = Counter({"ada": 0, "bob": 0}), context.rules.queue_jobs_max
+    refused: dict[str, Rejected] = {}
+    for owner in ["ada"] * 600 + ["bob"] * 600:
+        submit = c.SubmitBuild(job_id=g.JOB, owner=owner, source_digest="5" * 64, filename="design.v")
+        decided = submit_build(submit, g.PROFILE, hogs.total(), context, hogs[owner])
+        if isinstance(decided, Rejected):
+            refused[owner] = decided
+        else:
+            hogs[owner] += 1
+    assert hogs["ada"] == 500 and 400 < hogs["bob"] < 450
+    assert {refused[owner].code for owner in hogs} == {R.OWNER_LIMIT}
+    assert "the last places are for those who have fewer" in refused["bob"].message
+    late = c.SubmitBuild(job_id=g.JOB, owner="eve", source_digest="5" * 64, filename="design.v")
+    for own, is_let_in in ((0, True), (30, True), (limit - hogs.total(), False)):
+        decided = submit_build(late, g.PROFILE, hogs.total() + own, context, own)
+        assert isinstance(decided, list) == is_let_in, own
 
 
 @pytest.mark.parametrize(("failure", "status"), [(None, "complete"), (BusFailure(code="nack", message="m"), "failed")])

@@ -16,6 +16,8 @@ from lutlab_events.rejections import Rejection as R
 from lutlab_events.values import BoardState, SessionEnd, Withdrawal
 from lutlab_scheduler.domain.board import Board
 from lutlab_scheduler.domain.board_decisions import AttachBoard, ClaimBoard, ProgramBoard, decide
+from lutlab_scheduler.domain.consequences import consequences
+from lutlab_scheduler.domain.job import Fail
 from lutlab_scheduler.domain.outcome import HEALTH_CHECK_EVERY_S, Context, Rejected
 from lutlab_scheduler.domain.policies import agenda
 
@@ -172,6 +174,30 @@ def test_a_kick_ends_the_session_under_a_new_epoch(given: list[Event], then: Boa
     assert [x.reason for x in events if isinstance(x, e.SessionEnded)] == [SessionEnd.WITHDRAWN]
     assert (story.board.state, story.board.session) == (then, None)
     assert story.board.epoch == (before + 1 if then is S.RESETTING else before)
+
+
+@pytest.mark.parametrize(
+    ("given", "then"),
+    [
+        (g.QUEUED, S.IDLE),
+        (g.BUILDING, S.IDLE),
+        (g.PROGRAMMING, S.ERROR),
+        ([*g.QUEUED, g.LOST], S.LOST),
+    ],
+)
+def test_a_kick_takes_the_board_from_a_job_that_is_on_its_way_to_it(given: list[Event], then: BoardState) -> None:
+    """Otherwise its session would begin on a board that somebody works at."""
+    story = Story(given)
+    before = story.board
+    events = story.do(c.WithdrawBoard(fpga_id=3, owner="root", reason="smoke", kick=True))
+    assert (story.board.state, story.board.claim, story.board.loading) == (then, None, None)
+    (told,) = consequences(before, story.board, events)
+    assert told.job_id == g.JOB and isinstance(told.command, Fail)
+    assert (told.command.code, told.command.message) == ("board_withdrawn", "fpga 3 was taken out of service: smoke")
+    assert story.board.absence is not None and story.board.absence.why is Withdrawal.MAINTENANCE
+    if then is S.ERROR:
+        (due,) = agenda([], [story.board], g.T0 + timedelta(days=1)).due
+        assert isinstance(due.command, c.RetryReset), "the base design is loaded"
 
 
 def test_an_admin_may_return_a_quarantined_board_at_once() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -16,9 +17,10 @@ from scheduler_fakes import CountingStore, ManualClock, envelope
 from lutlab_events import commands as c
 from lutlab_events.envelope import Answer
 from lutlab_events.ids import derived
-from lutlab_scheduler.adapters.memory import MemoryDatabase
+from lutlab_scheduler.adapters.memory import MemoryDatabase, MemoryShelf
 from lutlab_scheduler.app import handlers
-from lutlab_scheduler.app.ports import AppendConflict, Batch, Head, StoreUnavailable
+from lutlab_scheduler.app.checkpoints import keep_checkpoints
+from lutlab_scheduler.app.ports import NOTHING, AppendConflict, Batch, Head, StoreUnavailable
 from lutlab_scheduler.app.tail import Tail
 from lutlab_scheduler.app.writer import Ticket, Undecidable, Writer, recover
 
@@ -199,6 +201,70 @@ async def test_ended_jobs_are_found_again_after_a_restart() -> None:
         refused = await again.ask(c.CancelJob(job_id=g.JOB, owner="ada"), "cancel again")
         assert refused.code == "job_not_cancellable" and refused.data == {"job_id": str(g.JOB)}
         assert (await again.ask(build(g.JOB), "submit again")).code == "job_exists"
+
+
+async def test_what_one_command_of_a_batch_needs_is_not_forgotten_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lutlab_scheduler.app.world.ENDED_MAX", 2)
+    jobs = [derived("ended", number) for number in range(3)]
+    async with bench() as b:
+        for number, job_id in enumerate(jobs):
+            await b.ask(build(job_id), f"submit {number}")
+            await b.ask(c.CancelJob(job_id=job_id, owner="ada"), f"cancel {number}")
+        # The first is forgotten, the second is the next to go: when the first is loaded again.
+        tickets = [await b.submit(c.CancelJob(job_id=jobs[n], owner="ada"), f"cancel {n} again") for n in (1, 0)]
+        assert [(await ticket.done).code for ticket in tickets] == ["job_not_cancellable"] * 2
+
+
+async def test_labels_that_only_a_forgotten_board_had_are_nowhere() -> None:
+    async with bench() as b:
+        boards = (g.report(labels=("fast",)), g.report(board_key="b4"))
+        await b.ask(c.RegisterAgent(agent_id=g.AGENT, incarnation=derived("first"), boards=boards), "register")
+        await b.ask(c.ReportBoardLost(fpga_id=0, agent_id=g.AGENT, message="unplugged"), "lost")
+        # It may come back any moment.
+        assert (await b.ask(build(g.JOB, labels=("fast",)), "while it is lost")).code == "ok"
+        await b.ask(c.ForgetBoard(fpga_id=0, owner="root"), "forget")
+        refused = await b.ask(build(g.OTHER_JOB, labels=("fast",)), "after it was forgotten")
+        assert refused.code == "no_such_board"
+
+
+class WatchedStore(CountingStore):
+    """Remembers which events a recovery had to fold."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        super().__init__(database)
+        self.folded: list[tuple[str, int]] = []
+
+    async def replay(self, take: Any, streams: Any = None, after: Any = NOTHING) -> None:
+        def noted(events: Sequence[Any]) -> None:
+            self.folded += [(event.stream, event.version) for event in events]
+            take(events)
+
+        await super().replay(noted, streams, after)
+
+
+async def test_a_take_over_goes_on_from_what_was_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lutlab_scheduler.app.checkpoints.EVENTS_BETWEEN", 2)
+    async with bench() as b:
+        shelf = MemoryShelf(b.database)
+        await b.ask(REGISTER, "register")
+        await b.ask(build(g.JOB, fpga_id=0), "claim")
+        keeping = asyncio.create_task(keep_checkpoints(b.writer.world, shelf, []))
+        await asyncio.sleep(0)
+        keeping.cancel()
+        await b.ask(c.CancelJob(job_id=g.JOB, owner="ada"), "cancel")
+        board = b.writer.world.board(0)
+    store = WatchedStore(b.database)
+    whole = await recover(store)
+    assert [version for stream, version in store.folded if stream == "board-0"] == [1, 2, 3]
+    store.folded.clear()
+    (kept,) = await shelf.kept()
+    found = await recover(store, [kept])
+    assert [version for stream, version in store.folded if stream == "board-0"] == [3]
+    for world in (found.world, found.draft):
+        assert world.board(0) == whole.world.board(0) == board
+    damaged = [replace(kept, state=kept.state[:-1]), replace(kept, version=1), replace(kept, stream="board-7")]
+    for unfit in damaged:
+        assert (await recover(store, [unfit])).world.board(0) == board
 
 
 async def test_the_tail_reads_from_memory_or_from_the_log_alike() -> None:

@@ -18,6 +18,9 @@ class Undecodable(ValueError):
     code = "undecodable"
 
 
+DAMAGED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What a decoder raises; the last one if a message is nested too deeply."""
+
 _encoder = msgspec.json.Encoder()
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {
     t: msgspec.json.Decoder(t)
@@ -51,9 +54,10 @@ def encode(message: Any) -> bytes:
 
 
 def _decode(kind: Any, data: bytes | str) -> Any:
+    decoder = _decoders.get(kind)
     try:
-        return _decoders[kind].decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        return msgspec.json.decode(data, type=kind) if decoder is None else decoder.decode(data)
+    except DAMAGED as error:
         raise Undecodable(f"{error}; message begins {data[:80]!r}") from error
 
 
@@ -98,8 +102,8 @@ def decode_event_envelopes(texts: list[str]) -> list[EventEnvelope]:
 
 
 def _decode_stored(text: str) -> EventEnvelope:
-    body = bytes(msgspec.json.decode(text, type=_Stored).body)
-    event = decode_event_body(msgspec.json.decode(body, type=_Tag).type, body)
+    body = bytes(_decode(_Stored, text).body)
+    event = decode_event_body(_decode(_Tag, body).type, body)
     fields = msgspec.json.decode(text)
     fields["body"] = msgspec.to_builtins(event)
     return decode_event_envelope(msgspec.json.encode(fields))
@@ -113,16 +117,16 @@ def decode_recorded(lines: bytes | bytearray | memoryview) -> list[Recorded]:
     """
     try:
         return _decoders[Recorded].decode_lines(lines)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except DAMAGED:
         # Some are of an old version, or damaged.
         return [_decode_one_recorded(line) for line in bytes(lines).splitlines()]
 
 
 def _decode_one_recorded(line: bytes) -> Recorded:
-    fields = msgspec.json.decode(line, type=list[msgspec.Raw])
+    fields = _decode(list[msgspec.Raw], line)
     place = Recorded.__struct_fields__.index("body")
     body = bytes(fields[place])
-    event = decode_event_body(msgspec.json.decode(body, type=_Tag).type, body)
+    event = decode_event_body(_decode(_Tag, body).type, body)
     fields[place] = msgspec.Raw(_encoder.encode(event))
     result: Recorded = _decode(Recorded, _encoder.encode(fields))
     return result
@@ -183,7 +187,7 @@ def decode_event_body(stored_type: str, data: str | bytes) -> Event:
 
 
 def _upcast(stored_type: str, data: str | bytes) -> Event:
-    fields: dict[str, Any] = msgspec.json.decode(data)
+    fields: dict[str, Any] = _decode(dict[str, Any], data)
     while stored_type not in EVENT_TYPES:
         if stored_type not in UPCASTERS:
             raise Undecodable(f"no event type {stored_type!r} is known, and no upcaster for it")

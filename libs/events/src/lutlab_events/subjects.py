@@ -24,7 +24,8 @@ from uuid import UUID
 
 from lutlab_events.values import Frozen
 
-TOKEN = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
+TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
+ANSWER = re.compile(rf"ans\.{TOKEN.pattern}\.{TOKEN.pattern}")
 
 
 class InvalidToken(ValueError):
@@ -35,7 +36,7 @@ class InvalidToken(ValueError):
 
 def token(name: str) -> str:
     """`name`, if it may stand between dots in a subject. Raises: InvalidToken."""
-    if not TOKEN.match(name):
+    if not TOKEN.fullmatch(name):
         raise InvalidToken(f"{name!r} must be 1 to 64 letters, digits, `_` or `-`")
     return name
 
@@ -88,6 +89,11 @@ def command(site: str, kind: str) -> str:
 def answer(instance: str, command_id: UUID) -> str:
     """Where the answer to a command goes that this process instance sent; `CommandClient` adds a request number."""
     return f"ans.{instance}.{command_id}"
+
+
+def is_answer(subject: str) -> bool:
+    """Whether an answer may be published there. The scheduler may publish anywhere, and whoever asks may not."""
+    return ANSWER.fullmatch(subject) is not None
 
 
 def event(site: str, stream: str, kind: str) -> str:

@@ -283,6 +283,17 @@ websocket_seats = Table(
     prefixes=["UNLOGGED"],
 )
 
+# -- the scheduler's own; nothing here is truth ----------------------------------------------------
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("stream", Text, primary_key=True),
+    Column("version", Integer, nullable=False, comment="of the last event in it"),
+    Column("code", Text, nullable=False, comment="the code that folded it; any other folds from the beginning"),
+    Column("state", JSON, nullable=False),
+)
+
 # -- webhooks: endpoints are a view, the rest belongs to the delivery service ------------------------
 
 webhooks = Table(
@@ -358,6 +369,7 @@ __all__ = [
     "api_keys",
     "blobs",
     "boards",
+    "checkpoints",
     "commands",
     "dead_letters",
     "events",

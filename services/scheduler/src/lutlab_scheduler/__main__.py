@@ -18,27 +18,33 @@ import structlog
 import uvloop
 from nats.aio.client import Client
 
+from lutlab_events.codec import Undecodable
 from lutlab_scheduler.adapters.gauges import Gauges
 from lutlab_scheduler.adapters.nats_bus import NatsBlobs, NatsBus
 from lutlab_scheduler.adapters.nats_commands import CommandConsumer
 from lutlab_scheduler.adapters.nats_link import POSTPONED, NatsLink
 from lutlab_scheduler.adapters.nats_sync import UnsafeSync
-from lutlab_scheduler.adapters.postgres import Leadership, Ledger, PostgresLetters
+from lutlab_scheduler.adapters.postgres import PostgresLetters
 from lutlab_scheduler.adapters.postgres_attic import PostgresAttic
+from lutlab_scheduler.adapters.postgres_leader import Leadership, Ledger
 from lutlab_scheduler.app.carrier import Carrier
+from lutlab_scheduler.app.checkpoints import keep_checkpoints
 from lutlab_scheduler.app.dispatch import Dispatcher
 from lutlab_scheduler.app.housekeeping import keep_house
 from lutlab_scheduler.app.inside import Inside
 from lutlab_scheduler.app.intake import Intake
 from lutlab_scheduler.app.leases import Leases
+from lutlab_scheduler.app.line import Line
 from lutlab_scheduler.app.logs import LogIngest, note_of
 from lutlab_scheduler.app.ports import AppendConflict, Clock, StoreUnavailable, first_reason
 from lutlab_scheduler.app.postponed import Postponed
 from lutlab_scheduler.app.retention import keep_tidy, make_room
 from lutlab_scheduler.app.storage import Storage, instead
 from lutlab_scheduler.app.tail import Tail
+from lutlab_scheduler.app.world import UnknownStream
 from lutlab_scheduler.app.writer import Writer, recover
 from lutlab_scheduler.collector import calm
+from lutlab_scheduler.domain.machine import IllegalTransition
 from lutlab_scheduler.settings import Settings
 from lutlab_transport.clock import SteadyClock
 from lutlab_transport.connection import connect
@@ -50,6 +56,10 @@ from lutlab_transport.tracing import start_tracing, stop_tracing
 
 log = structlog.get_logger(__name__)
 
+UNREADABLE = (
+    "the log has an event that this version cannot read: a newer version wrote it, so start that one again, or the log "
+    "is damaged (`lutlab audit verify`)"
+)
 RETRY_WAITS_S = (0.1, 0.25, 0.5, 1.0, 2.0)
 
 
@@ -105,7 +115,8 @@ async def _lead(settings: Settings, clock: Clock, around: Around, ledger: Ledger
 
 
 async def _term(settings: Settings, clock: Clock, around: Around, leadership: Leadership) -> None:
-    recovered = await recover(leadership.store)
+    checkpoints = await leadership.shelf.kept()
+    recovered = await recover(leadership.store, checkpoints)
     calm()
     world, rules = recovered.world, settings.rules()
     if isinstance(clock, SteadyClock):
@@ -135,6 +146,7 @@ async def _term(settings: Settings, clock: Clock, around: Around, leadership: Le
         inside=inside,
         rules=rules,
         postponed=postponed,
+        line=Line(clock),
         tell=lambda job, line: ingest.take([note_of(job, line, clock.now())]),
     )
     link = NatsLink(
@@ -169,7 +181,7 @@ async def _term(settings: Settings, clock: Clock, around: Around, leadership: Le
             retention=settings.retention(),
             storage=storage,
         )
-        await _work(leadership, writer, link, house, tidy)
+        await _work(leadership, writer, link, house, tidy, keep_checkpoints(world, leadership.shelf, checkpoints))
 
 
 async def _work(leadership: Leadership, writer: Writer, link: NatsLink, *keeping: Coroutine[Any, Any, None]) -> None:
@@ -201,6 +213,8 @@ def main() -> None:
             runner.run(until_signal(serve(settings)))
     except* UnsafeSync as group:
         refusal = first_reason(group)
+    except* (Undecodable, UnknownStream, IllegalTransition) as group:
+        refusal = f"{UNREADABLE}: {first_reason(group)}"
     finally:
         stop_tracing()
     if refusal:

@@ -217,17 +217,18 @@ class Postgres:
         return None if row is None else row["toolchain"]
 
     async def put(self, data: bytes) -> str:
-        """Store `data` under its SHA-256, unless it is there; then it is as if it were stored now."""
+        """Store `data` under its SHA-256, unless it is there; then it is as if it were stored now.
+
+        By the database's clock, which is also what a blob's age is told by when it is to be deleted.
+        """
         name = digest(data)
-        now = self._clock.now()
-        if await self._row("update blobs set created_at = $2 where digest = $1 returning 1", name, now) is None:
+        if await self._row("update blobs set created_at = now() where digest = $1 returning 1", name) is None:
             await self._row(
-                "insert into blobs (digest, size_bytes, data, created_at) values ($1, $2, $3, $4) "
+                "insert into blobs (digest, size_bytes, data, created_at) values ($1, $2, $3, now()) "
                 "on conflict do nothing",
                 name,
                 len(data),
                 data,
-                now,
             )
         return name
 

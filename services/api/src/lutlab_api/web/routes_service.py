@@ -62,7 +62,10 @@ async def drain(fpga_id: FpgaId, body: Why, api: Api, asked: Asked) -> Response:
     responses=errors_v1(*SERVICE),
 )
 async def maintenance(fpga_id: FpgaId, body: Why, api: Api, asked: Asked) -> Response:
-    """As drain, but a session on the board is ended now and the base design is loaded (admins only)."""
+    """As drain, but a session on the board is ended now and the base design is loaded (admins only).
+
+    A job that is on its way to the board fails with `board_withdrawn`.
+    """
     await api.control.withdraw(asked, fpga_id, body.reason, kick=True)
     return Response(status_code=status.HTTP_204_NO_CONTENT)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from uuid import UUID
 
 import msgspec
@@ -14,7 +14,15 @@ from lutlab_events.events import Event
 from lutlab_events.values import Json
 from lutlab_ledger.chain import GENESIS, chain_hash
 from lutlab_scheduler.adapters.postgres import log_row
-from lutlab_scheduler.app.ports import AlreadyRecorded, AppendConflict, Batch, Head, RecordedCommand
+from lutlab_scheduler.app.ports import (
+    NOTHING,
+    AlreadyRecorded,
+    AppendConflict,
+    Batch,
+    Checkpoint,
+    Head,
+    RecordedCommand,
+)
 from lutlab_scheduler.app.projections import KEYS
 
 STREAM_KINDS = {"boards": "board", "agents": "agent", "api_keys": "key", "profiles": "profile", "webhooks": "webhook"}
@@ -32,6 +40,7 @@ class MemoryDatabase:
         self.views: dict[str, dict[str, Json]] = {table: {} for table in KEYS}
         self.positions: dict[str, int] = {}
         self.blobs: dict[str, bytes] = {}
+        self.checkpoints: dict[str, Checkpoint] = {}
 
 
 class MemoryStore:
@@ -53,9 +62,15 @@ class MemoryStore:
         wanted = set(streams)
         return [event for event in self._database.events if event.stream in wanted]
 
-    async def replay(self, take: Callable[[Sequence[Happened]], None], streams: Sequence[str] | None = None) -> None:
+    async def replay(
+        self,
+        take: Callable[[Sequence[Happened]], None],
+        streams: Sequence[str] | None = None,
+        after: Mapping[str, int] = NOTHING,
+    ) -> None:
         """Give `take` all events of these streams, or of all, in log order."""
-        take(self._database.events if streams is None else await MemoryStore.load(self, streams))
+        events = self._database.events if streams is None else await MemoryStore.load(self, streams)
+        take([event for event in events if event.version > after.get(event.stream, 0)])
 
     async def live_streams(self) -> list[str]:
         """Every stream but those of jobs that have ended and of projects that were deleted."""
@@ -138,6 +153,22 @@ def _spoken_of(body: Event) -> dict[str, int | None]:
             return found if body.outcome.details_digest is None else found | {body.outcome.details_digest: None}
         case _:
             return {}
+
+
+class MemoryShelf:
+    """The Shelf port."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        self._database = database
+
+    async def kept(self) -> Sequence[Checkpoint]:
+        """What there is."""
+        versions = self._database.versions
+        return [c for c in self._database.checkpoints.values() if c.version <= versions.get(c.stream, 0)]
+
+    async def keep(self, checkpoints: Sequence[Checkpoint]) -> None:
+        """Keep these in place of earlier ones."""
+        self._database.checkpoints |= {checkpoint.stream: checkpoint for checkpoint in checkpoints}
 
 
 class MemoryPositions:

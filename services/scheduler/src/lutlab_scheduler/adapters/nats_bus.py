@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,6 +21,8 @@ from lutlab_transport.blobs import BlobCorrupt, BlobMissing, BlobStore
 from lutlab_transport.room import is_no_room
 
 PUBLISH_TIMEOUT_S = 5.0
+GET_TIMEOUT_S = 60.0
+"""How long a blob may take to arrive. nats-py waits for ever for one whose record is there and whose chunks are not."""
 MESSAGE_ID = "Nats-Msg-Id"
 
 
@@ -93,9 +96,14 @@ class NatsBlobs:
         """The blob, verified. Raises: BlobUnavailable, BusUnavailable."""
         try:
             with translated():
-                return await self._store.get(digest)
+                async with asyncio.timeout(GET_TIMEOUT_S) as limit:
+                    return await self._store.get(digest)
         except (BlobMissing, BlobCorrupt) as error:
             raise BlobUnavailable(str(error)) from error
+        except BusUnavailable as error:
+            if not limit.expired():
+                raise
+            raise BlobUnavailable(f"blob {digest} did not arrive within {GET_TIMEOUT_S:g} s") from error
 
     async def delete(self, digest: str) -> None:
         """Take a blob out, if it is there."""

@@ -14,7 +14,7 @@ from lutlab_events.rejections import Rejection
 from lutlab_scheduler.adapters.nats_bus import NatsBus, translated
 from lutlab_scheduler.adapters.nats_pull import pulling
 from lutlab_scheduler.app.intake import Intake
-from lutlab_scheduler.app.ports import BlobUnavailable, BusUnavailable, Letters
+from lutlab_scheduler.app.ports import BlobUnavailable, BusUnavailable, Letters, Unstorable
 from lutlab_scheduler.app.writer import Undecidable, Writer
 from lutlab_transport.metrics import Handling, handling
 
@@ -23,6 +23,27 @@ log = structlog.get_logger(__name__)
 BATCH_MAX = 256
 PENDING_MAX = 1024
 NAK_DELAY_S = 1.0
+POSTPONED_MAX = 600
+"""How often a report may come before the blob it speaks of does. Those that wait take places among `PENDING_MAX`."""
+
+
+def check_names(envelope: CommandEnvelope, subject: str) -> None:
+    """See that a command speaks only of subjects that its sender may speak of, and that exist.
+
+    NATS holds senders to their subjects, but the scheduler, which may publish anywhere, goes by what commands say.
+
+    Raises:
+        Undecodable: it came on another's subject, or wants its answer where no answers go.
+        InvalidToken: no site, or agent, can have such a name.
+    """
+    claimed = subjects.command(envelope.site, type(envelope.body).__name__)
+    if claimed != subject:
+        raise codec.Undecodable(f"a message that belongs on {claimed} was published on {subject}")
+    if envelope.reply_to is not None and not subjects.is_answer(envelope.reply_to):
+        raise codec.Undecodable(f"the answer is wanted on {envelope.reply_to!r}, where no answers go")
+    agent_id = getattr(envelope.body, "agent_id", None)
+    if agent_id is not None:
+        subjects.token(agent_id)
 
 
 class CommandConsumer:
@@ -64,9 +85,7 @@ class CommandConsumer:
         """The command, or None after it was set aside."""
         try:
             envelope = codec.decode_command(message.data)
-            claimed = subjects.command(envelope.site, type(envelope.body).__name__)
-            if claimed != message.subject:
-                raise codec.Undecodable(f"a message that belongs on {claimed} was published on {message.subject}")
+            check_names(envelope, message.subject)
         except (codec.Undecodable, subjects.InvalidToken) as error:
             log.error("command_undecodable", subject=message.subject, reason=str(error))
             await self._bury(message, str(error))
@@ -89,14 +108,16 @@ class CommandConsumer:
             ticket = await self._writer.submit(prepared)
             answer = await ticket.done
         except BlobUnavailable as error:
+            if message.metadata.num_delivered >= POSTPONED_MAX:
+                handled.outcome = "undecidable"
+                await self._give_up(message, envelope, str(error))
+                return
             handled.outcome = "postponed"
             log.warning("command_postponed", command_id=str(envelope.command_id), reason=str(error))
             await self._nak(message, NAK_DELAY_S)
-        except Undecidable as error:
+        except (Undecidable, Unstorable) as error:
             handled.outcome = "undecidable"
-            await self._bury(message, str(error))
-            code = Rejection.UNDECIDABLE.value
-            await self._finish(message, envelope, Answer(command_id=envelope.command_id, code=code, message=str(error)))
+            await self._give_up(message, envelope, str(error))
         except asyncio.CancelledError:
             # Whoever leads next gets it at once instead of after `ack_wait`.
             await self._nak(message, None)
@@ -104,6 +125,12 @@ class CommandConsumer:
         else:
             handled.outcome = answer.code
             await self._finish(message, envelope, answer)
+
+    async def _give_up(self, message: Msg, envelope: CommandEnvelope, reason: str) -> None:
+        """Set a command aside, and tell whoever waits for its answer."""
+        await self._bury(message, reason)
+        answer = Answer(command_id=envelope.command_id, code=Rejection.UNDECIDABLE.value, message=reason)
+        await self._finish(message, envelope, answer)
 
     async def _bury(self, message: Msg, reason: str) -> None:
         """Set a message aside for good, before it is acknowledged; and show it on the stream to whoever watches."""

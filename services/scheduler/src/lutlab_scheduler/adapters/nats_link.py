@@ -106,6 +106,7 @@ class NatsLink:
             tasks.create_task(follow_log(RELAY, self.tail, self.positions, self.bus.publish_event))
             tasks.create_task(self._dispatch())
             tasks.create_task(self.postponed.run())
+            tasks.create_task(self.dispatcher.run())
             log.info("nats_link_up")
 
     async def _declare(self) -> None:
@@ -141,6 +142,8 @@ class NatsLink:
             await self.positions.set(OWED, 0)
             await self.postponed.settle()
             log.info("work_sent_again", count=count)
+        else:
+            await self.dispatcher.line_up()
         await follow_log(DISPATCH, self.tail, self.positions, self._on_event)
 
     async def _on_event(self, envelope: EventEnvelope) -> None:

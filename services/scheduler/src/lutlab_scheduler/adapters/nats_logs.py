@@ -11,7 +11,7 @@ from lutlab_events.work import LogChunk
 from lutlab_scheduler.adapters.nats_bus import translated
 from lutlab_scheduler.adapters.nats_pull import pulling
 from lutlab_scheduler.app.logs import LogIngest
-from lutlab_scheduler.app.ports import Letters
+from lutlab_scheduler.app.ports import Letters, Unstorable
 
 log = structlog.get_logger(__name__)
 
@@ -33,17 +33,30 @@ async def consume_logs(nc: Client, letters: Letters, ingest: LogIngest) -> None:
     ) as pull:
         while True:
             messages = await pull.batch()
-            chunks = [chunk for message in messages if (chunk := await _decode(message, letters)) is not None]
-            await ingest.take(chunks)
+            try:
+                await ingest.take([chunk for message in messages for chunk in await _decode(message, letters)])
+            except Unstorable:
+                for message in messages:
+                    await _take_one(message, letters, ingest)
             for message in messages:
                 with translated():
                     await message.ack()
 
 
-async def _decode(message: Msg, letters: Letters) -> LogChunk | None:
+async def _take_one(message: Msg, letters: Letters, ingest: LogIngest) -> None:
+    """Store a chunk, or set it aside if it holds a value that no database can hold."""
     try:
-        return codec.decode_log_chunk(message.data)
+        await ingest.take(await _decode(message, letters))
+    except Unstorable as error:
+        log.error("log_unstorable", subject=message.subject, reason=str(error))
+        await letters.bury(subjects.LOGS.name, message.subject, message.data, str(error))
+
+
+async def _decode(message: Msg, letters: Letters) -> list[LogChunk]:
+    """The chunk; nothing after it was set aside."""
+    try:
+        return [codec.decode_log_chunk(message.data)]
     except codec.Undecodable as error:
         log.error("log_undecodable", subject=message.subject, reason=str(error))
         await letters.bury(subjects.LOGS.name, message.subject, message.data, str(error))
-        return None
+        return []

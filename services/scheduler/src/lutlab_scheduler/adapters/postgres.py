@@ -1,14 +1,13 @@
-"""The ledger in Postgres: one leader holds an advisory lock on the connection it writes with.
+"""The ledger in Postgres.
 
-Lock and writes share a connection, so a writer that lost its lock lost its connection too and can write nothing. On top
-of that the unique keys of `events` refuse a second event at the same position or stream version.
+Who may write is said by `postgres_leader`; on top of that the unique keys of `events` refuse a second event at the same
+position or stream version.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -28,12 +27,11 @@ from lutlab_events.codec import (
 from lutlab_events.envelope import EventEnvelope, Recorded
 from lutlab_events.ids import derived, digest
 from lutlab_events.work import LogChunk
-from lutlab_ledger import pools
 from lutlab_ledger.chain import GENESIS, LogRow, chain_hash
 from lutlab_ledger.storage import SQL_HELD
 from lutlab_scheduler import collector
 from lutlab_scheduler.adapters.cancellation import raise_if_cancelled
-from lutlab_scheduler.adapters.postgres_scan import SQL_ALL, SQL_STREAMS, scan
+from lutlab_scheduler.adapters.postgres_scan import SQL_ALL, SQL_SINCE, SQL_STREAMS, scan
 from lutlab_scheduler.adapters.postgres_sql import (
     SQL_ADD_LOGS,
     SQL_APPEND,
@@ -53,6 +51,7 @@ from lutlab_scheduler.adapters.postgres_sql import (
     VIEWS,
 )
 from lutlab_scheduler.app.ports import (
+    NOTHING,
     AlreadyRecorded,
     AppendConflict,
     Batch,
@@ -66,17 +65,6 @@ from lutlab_scheduler.app.ports import (
 
 log = structlog.get_logger(__name__)
 
-LEADER_LOCK = 0x6C75745F
-"""Advisory lock key of the only writer of a database."""
-POOL_MAX = 4
-CONNECT_TIMEOUT_S = 5.0
-COMMAND_TIMEOUT_S = 30.0
-CLOSE_S = 1.0
-"""How long connections may take to be given back at the end of a term."""
-STANDBY_POLL_S = 0.25
-"""How often a standby looks whether it may lead."""
-KEEPALIVES = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3"}
-"""A leader whose host vanished is noticed by Postgres after about 11 s; one that died, at once."""
 LOG_KEYS = {"events_pkey", "events_stream_version"}
 """Unique keys whose violation means that somebody else wrote."""
 COMMAND_KEYS = {"commands_pkey", "events_event_id_key"}
@@ -162,13 +150,21 @@ class PostgresStore:
             rows = await self._writer.fetch(SQL_LOAD, list(streams))
         return decode_event_envelopes([row[0] for row in rows])
 
-    async def replay(self, take: Callable[[list[Recorded]], None], streams: Sequence[str] | None = None) -> None:
+    async def replay(
+        self,
+        take: Callable[[list[Recorded]], None],
+        streams: Sequence[str] | None = None,
+        after: Mapping[str, int] = NOTHING,
+    ) -> None:
         """Give `take` all events of these streams, or of all, in log order."""
         with translated(), collector.paused():
             if streams is None:
                 await scan(self._writer, SQL_ALL, 0, take=take)
-            else:
+            elif not after:
                 await scan(self._writer, SQL_STREAMS, list(streams), take=take)
+            else:
+                versions = [after.get(stream, 0) for stream in streams]
+                await scan(self._writer, SQL_SINCE, list(streams), versions, take=take)
 
     async def live_streams(self) -> list[str]:
         """Every stream but those of jobs that have ended and of projects that were deleted."""
@@ -299,8 +295,8 @@ class PostgresLetters:
     async def bury(self, origin: str, subject: str, data: bytes, reason: str) -> None:
         """Keep a message with the reason why nobody can do anything with it."""
         ident = derived("dead-letter", origin, subject, digest(data))
-        # Postgres text holds no NUL; a reason may quote the message.
-        reason = reason.replace("\0", "\ufffd")
+        # Postgres text holds no NUL; a reason may quote the message, and the rest is what somebody's message says.
+        origin, subject, reason = (text.replace("\0", "\ufffd") for text in (origin, subject, reason))
         with translated():
             await self._pool.execute(SQL_BURY, ident, origin, subject, reason, data, self._clock.now())
 
@@ -347,90 +343,3 @@ class PostgresArchive:
         ]
         with translated():
             await self._pool.execute(SQL_ADD_LOGS, *[list(column) for column in zip(*rows, strict=True)])
-
-
-class Ledger:
-    """A database, seen by a process that leads or wants to."""
-
-    def __init__(self, database_url: str) -> None:
-        self._url = database_url
-
-    @asynccontextmanager
-    async def lead(self) -> AsyncIterator[Leadership]:
-        """Wait until nobody else leads, then lead until the block ends or the connection is lost.
-
-        Raises:
-            StoreUnavailable: Postgres cannot be reached; try again.
-        """
-        with translated():
-            writer = await asyncpg.connect(
-                self._url,
-                timeout=CONNECT_TIMEOUT_S,
-                command_timeout=COMMAND_TIMEOUT_S,
-                server_settings={"application_name": "lutlab-scheduler", **KEEPALIVES},
-            )
-        lost = asyncio.Event()
-        writer.add_termination_listener(lambda _: lost.set())
-        try:
-            await _take_lock(writer)
-            async with self._pool(POOL_MAX, {}) as pool, self._pool(1, {"synchronous_commit": "off"}) as relaxed:
-                yield Leadership(writer, pool, relaxed, lost)
-        finally:
-            # Closing releases the lock; a connection that is gone has released it already.
-            await _close(writer)
-
-    @asynccontextmanager
-    async def _pool(self, size: int, settings: dict[str, str]) -> AsyncIterator[asyncpg.Pool]:
-        pool = asyncpg.create_pool(
-            self._url,
-            min_size=1,
-            max_size=size,
-            timeout=CONNECT_TIMEOUT_S,
-            command_timeout=COMMAND_TIMEOUT_S,
-            server_settings={"application_name": "lutlab-scheduler", **settings},
-        )
-        try:
-            with translated():
-                await pool
-            yield pool
-        finally:
-            await pools.end(pool, CLOSE_S)
-
-
-async def _take_lock(writer: asyncpg.Connection) -> None:
-    """Wait until the leader's lock is ours."""
-    waiting = False
-    while True:
-        with translated():
-            if await writer.fetchval("select pg_try_advisory_lock($1)", LEADER_LOCK):
-                return
-        if not waiting:
-            log.info("standby_waiting")
-            waiting = True
-        await asyncio.sleep(STANDBY_POLL_S)
-
-
-async def _close(writer: asyncpg.Connection) -> None:
-    try:
-        await writer.close(timeout=1.0)
-    except GONE:
-        writer.terminate()
-
-
-class Leadership:
-    """The ports of one term of leadership."""
-
-    def __init__(
-        self, writer: asyncpg.Connection, pool: asyncpg.Pool, relaxed: asyncpg.Pool, lost: asyncio.Event
-    ) -> None:
-        self.store = PostgresStore(writer, pool)
-        self.positions = PostgresPositions(pool, relaxed)
-        self.archive = PostgresArchive(pool)
-        self.history = PostgresHistory(pool)
-        self.pool = pool
-        self._lost = lost
-
-    async def watch(self) -> None:
-        """Wait until leadership is lost. Raises: StoreUnavailable, always."""
-        await self._lost.wait()
-        raise StoreUnavailable("the writer's connection to Postgres was lost, and the leader's lock with it")

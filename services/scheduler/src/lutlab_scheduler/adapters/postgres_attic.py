@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import asyncpg
 
@@ -62,9 +62,10 @@ kept as (
     where split_part(stream, '-', 1) not in ('job', 'board', 'key', 'agent', 'project', 'verification')
 ),
 gone as (
-    delete from blobs where created_at < $3 and digest in (
+    delete from blobs where created_at < now() - $3::interval and digest in (
         select b.digest from blobs b left join mentioned m using (digest)
-        where m.needed is not true and b.created_at < case when coalesce(m.dropped, true) then $3 else $1 end
+        where m.needed is not true
+          and b.created_at < case when coalesce(m.dropped, true) then now() - $3::interval else $1 end
           and not exists (select from kept k where k.digest = b.digest)
         limit $2
     ) returning digest
@@ -73,10 +74,10 @@ select count(*) from gone
 """  # noqa: S608 - our own pattern
 """Designs of jobs, files and findings of verification jobs, files of projects that were replaced: what was needed last
 before $1 and put last before then. What was stored for a command that was then refused, of which nobody speaks, and
-what only a deleted project had (`dropped`): whatever was put before $3. Dead letters speak of blobs, too, until they
-are replayed. Findings of a deleted project's jobs stay their time. What other aggregates know stays, whatever they are.
-A blob that is put again, or looked for, is young again (`created_at`), so none goes between its upload and the command
-that speaks of it."""
+what only a deleted project had (`dropped`): whatever was put longer than $3 ago. Dead letters speak of blobs, too,
+until they are replayed. Findings of a deleted project's jobs stay their time. What other aggregates know stays,
+whatever they are. A blob that is put again, or looked for, is young again (`created_at`), so none goes between its
+upload and the command that speaks of it."""
 
 
 class PostgresAttic:
@@ -90,7 +91,7 @@ class PostgresAttic:
         with translated():
             return int(await self._pool.fetchval(SQL_FORGET_LOGS, before, limit, timeout=TIMEOUT_S))
 
-    async def forget_blobs(self, before: datetime, put_before: datetime, limit: int) -> int:
+    async def forget_blobs(self, before: datetime, kept: timedelta, limit: int) -> int:
         """Delete what only jobs, projects and refused commands spoke of, and not since; how many blobs."""
         with translated():
-            return int(await self._pool.fetchval(SQL_FORGET_BLOBS, before, limit, put_before, timeout=TIMEOUT_S))
+            return int(await self._pool.fetchval(SQL_FORGET_BLOBS, before, limit, kept, timeout=TIMEOUT_S))

@@ -31,6 +31,10 @@ data,
 It holds no line break and no other control character, for JSON escapes them."""
 SQL_ALL = f"select {LINE} from events where position > $1 order by position"  # noqa: S608 - constants
 SQL_STREAMS = f"select {LINE} from events where stream = any($1::text[]) order by position"  # noqa: S608 - constants
+SQL_SINCE = (
+    f"select {LINE} from unnest($1::text[], $2::int[]) as k(name, seen) "  # noqa: S608 - constants
+    "join events on stream = name and version > seen order by position"
+)
 SQL_KINDS = (
     f"select {LINE} from events where position > $1 and position <= $2 "  # noqa: S608 - constants
     "and split_part(stream, '-', 1) = any($3::text[]) order by position limit $4"

@@ -25,6 +25,13 @@ insert into dead_letters (letter_id, origin, subject, reason, data, arrived_at) 
 on conflict (letter_id) do update set reason = excluded.reason, arrived_at = excluded.arrived_at, replayed_at = null,
     replayed_by = null
 """
+SQL_DURABLE = "select current_setting('fsync') as fsync, current_setting('synchronous_commit') as synchronous_commit"
+SQL_LEADER_SEEN = """
+select s.position from pg_locks l join subscriptions s on s.position >> 32 = l.pid
+where l.locktype = 'advisory' and l.granted and l.classid = 0 and l.objid = $1::bigint::oid and l.objsubid = 1
+  and l.database = (select oid from pg_database where datname = current_database()) and s.name = $2
+"""
+"""What the holder of the lock said last; nothing from one that never said anything, such as one of an older version."""
 SQL_HEAD = "select position, hash from events order by position desc limit 1"
 SQL_RECORDED = "select command_id, fingerprint, answer from commands where command_id = any($1::uuid[])"
 SQL_LIVE = """

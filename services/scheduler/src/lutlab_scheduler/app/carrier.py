@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import msgspec
 
 from lutlab_events import verification as v
-from lutlab_scheduler.app.ports import Archive, Blobs
+from lutlab_scheduler.app.ports import Archive, Blobs, BlobUnavailable
 
 KNOWN_BLOBS_MAX = 16_384
 KNOWN_FILE_SETS_MAX = 256
@@ -89,7 +89,11 @@ class Carrier:
     async def files_of(self, files_digest: str) -> list[str]:
         """The digests of a file set's files. Raises: BlobUnavailable."""
         if files_digest not in self._file_sets:
-            files = msgspec.json.decode(await self._archive.get(files_digest), type=dict[str, v.FileRef])
+            data = await self._archive.get(files_digest)
+            try:
+                files = msgspec.json.decode(data, type=dict[str, v.FileRef])
+            except msgspec.MsgspecError as error:
+                raise BlobUnavailable(f"blob {files_digest} is no file set: {error}") from error
             self._file_sets[files_digest] = sorted({file.digest for file in files.values()})
             while len(self._file_sets) > KNOWN_FILE_SETS_MAX:
                 self._file_sets.popitem(last=False)

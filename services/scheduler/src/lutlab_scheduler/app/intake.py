@@ -7,16 +7,60 @@ between the builder's upload and its report; the build then starts over.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from weakref import WeakValueDictionary
 
 import msgspec
 
+from lutlab_events import codec
 from lutlab_events import commands as c
 from lutlab_events import verification as v
 from lutlab_events.commands import Command
 from lutlab_events.envelope import CommandEnvelope
+from lutlab_events.values import Json
 from lutlab_scheduler.app.carrier import Carrier
-from lutlab_scheduler.app.ports import Archive, Blobs, BlobUnavailable
+from lutlab_scheduler.app.ports import Archive, Blobs, BlobUnavailable, Unstorable
+
+BLOBS_AT_ONCE = 8
+"""Blobs in memory on their way to the archive: after an outage, hundreds of reports wait at once."""
+
+
+DEPTH_MAX = 50
+"""How deeply what a command brings in free form may be nested. Decoders stop somewhere below a thousand levels, each
+reader of the log somewhere else, and what is in the log must be readable for all of them for ever."""
+NUL, REPLACED = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000"), rb"\1\\ufffd"
+"""A NUL in JSON, and what it becomes: the log could hold it, but whoever asks Postgres for something in that JSON would
+get an error instead."""
+
+
+def readable(envelope: CommandEnvelope) -> CommandEnvelope:
+    """A command whose free form can be read by all who read the log; mostly the same. Raises: Unstorable."""
+    body = envelope.body
+    match body:
+        case c.ReportBuildSucceeded(report=found) | v.SubmitVerification(config_overrides=found):
+            pass
+        case v.ReportStageCompleted():
+            found = body.outcome.summary
+        case _:
+            return envelope
+    if _is_deep(found):
+        raise Unstorable(f"{type(body).__name__} is nested deeper than {DEPTH_MAX} levels")
+    data = codec.encode(envelope)
+    return codec.decode_command(NUL.sub(REPLACED, data)) if NUL.search(data) else envelope
+
+
+def _is_deep(value: Json) -> bool:
+    level: list[Any] = [value]
+    for _ in range(DEPTH_MAX):
+        inner = [each for each in level if isinstance(each, dict | list)]
+        if not inner:
+            return False
+        level = [found for each in inner for found in (each.values() if isinstance(each, dict) else each)]
+    return True
 
 
 class Intake:
@@ -38,14 +82,18 @@ class Intake:
         self._archive = archive
         self._blobs = blobs
         self._carrier = carrier
+        self._hands = asyncio.Semaphore(BLOBS_AT_ONCE)
+        self._doors: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def prepare(self, envelope: CommandEnvelope) -> CommandEnvelope:
         """The command to decide instead of this one; mostly the same.
 
         Raises:
             BlobUnavailable: a base design is not there; let the report come again.
+            Unstorable: not everybody who reads the log could read it.
             BusUnavailable, StoreUnavailable: not now.
         """
+        envelope = readable(envelope)
         body = self._instead(envelope.body)
         if body is not envelope.body:
             return msgspec.structs.replace(envelope, body=body)
@@ -74,17 +122,26 @@ class Intake:
             return msgspec.structs.replace(envelope, body=retry)
         return envelope
 
+    @asynccontextmanager
+    async def _alone_with(self, digest: str) -> AsyncIterator[None]:
+        """For the length of the block nobody else fetches this blob, or takes it out of NATS, and few fetch any."""
+        door = self._doors.setdefault(digest, asyncio.Lock())
+        async with door, self._hands:
+            yield
+
     async def _take_over(self, digest: str) -> None:
         """Archive a blob that nobody will ask NATS for again, and make room there for others."""
-        if await self._archive.has(digest):
-            return
-        await self._archive.put(digest, await self._blobs.get(digest))
-        await self._carrier.take_over(digest)  # it may be a file of a project too
+        async with self._alone_with(digest):
+            if await self._archive.has(digest):
+                return
+            await self._archive.put(digest, await self._blobs.get(digest))
+            await self._carrier.take_over(digest)  # it may be a file of a project too
 
     async def _archive_blob(self, digest: str) -> None:
-        if await self._archive.has(digest):
-            return
-        data = await self._blobs.get(digest)
-        # Before it is archived: from then on it may be taken out of NATS again, which makes the carrier forget it.
-        self._carrier.note(digest)
-        await self._archive.put(digest, data)
+        async with self._alone_with(digest):
+            if await self._archive.has(digest):
+                return
+            data = await self._blobs.get(digest)
+            # Before it is archived: from then on it may be taken out of NATS again, which makes the carrier forget it.
+            self._carrier.note(digest)
+            await self._archive.put(digest, data)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Protocol
 from uuid import UUID
 
@@ -119,6 +120,30 @@ class Batch:
     rows: list[Row] = field(default_factory=list)
 
 
+NOTHING: Mapping[str, int] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """An aggregate as it was at a version of its stream; `state` is JSON."""
+
+    stream: str
+    version: int
+    state: bytes
+
+
+class Shelf(Protocol):
+    """Where checkpoints are kept; those that other code made are not found."""
+
+    async def kept(self) -> Sequence[Checkpoint]:
+        """What there is. Raises: StoreUnavailable."""
+        ...
+
+    async def keep(self, checkpoints: Sequence[Checkpoint]) -> None:
+        """Keep these in place of earlier ones of their streams. Raises: StoreUnavailable."""
+        ...
+
+
 class EventReader(Protocol):
     """Reading the log."""
 
@@ -138,10 +163,18 @@ class EventStore(EventReader, Protocol):
         """All events of these streams, in log order."""
         ...
 
-    async def replay(self, take: Callable[[Sequence[Happened]], None], streams: Sequence[str] | None = None) -> None:
+    async def replay(
+        self,
+        take: Callable[[Sequence[Happened]], None],
+        streams: Sequence[str] | None = None,
+        after: Mapping[str, int] = NOTHING,
+    ) -> None:
         """Give `take` all events of these streams, or of all, in log order, some thousands at a time.
 
         The fastest way to read many; nothing else can be asked of the store meanwhile.
+
+        Args:
+            after: of these among `streams`, only events after this version.
         """
         ...
 
@@ -253,11 +286,12 @@ class Attic(Protocol):
         """Delete the logs of up to `limit` jobs that ended before; of how many. Raises: StoreUnavailable."""
         ...
 
-    async def forget_blobs(self, before: datetime, put_before: datetime, limit: int) -> int:
+    async def forget_blobs(self, before: datetime, kept: timedelta, limit: int) -> int:
         """Delete up to `limit` blobs that no job needed since, nor a project or a board; how many.
 
         Args:
-            put_before: none that was put, or looked for, since then.
+            kept: none that was put, or looked for, within this time by the clock of the store itself: APIs put blobs,
+                and neither their clocks nor the scheduler's need be right.
 
         Raises: StoreUnavailable.
         """

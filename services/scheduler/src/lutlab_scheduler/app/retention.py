@@ -99,7 +99,8 @@ async def clear_out(attic: Attic, clock: Clock, retention: Retention) -> int:
     if retention.logs is not None:
         await _all_of("logs", partial(attic.forget_logs, now - retention.logs))
     before = BEFORE_EVERYTHING if retention.blobs is None else now - retention.blobs
-    return await _all_of("blobs", partial(attic.forget_blobs, before, max(before, now - UNSPOKEN_KEPT)))
+    kept = UNSPOKEN_KEPT if retention.blobs is None else min(UNSPOKEN_KEPT, retention.blobs)
+    return await _all_of("blobs", partial(attic.forget_blobs, before, kept))
 
 
 async def _all_of(what: str, forget: Callable[[int], Awaitable[int]]) -> int:

@@ -210,6 +210,12 @@ class World:
         """Take over an aggregate as another world has it."""
         self._put(stream, self._states.get(stream), state)
 
+    def keep(self, streams: Iterable[str]) -> None:
+        """Of these, forget ended ones last, as if they had ended just now."""
+        for stream in streams:
+            if stream in self._ended:
+                self._ended.move_to_end(stream)
+
     def mark(self) -> int:
         """A point to which `undo` can go back, until `settle`."""
         return len(self._journal)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 from uuid import UUID
@@ -20,10 +20,12 @@ from lutlab_events.envelope import Answer, CommandEnvelope
 from lutlab_events.ids import job_stream
 from lutlab_events.rejections import Rejection
 from lutlab_events.verification import VerificationCommand, project_stream, verification_stream
+from lutlab_scheduler.app.checkpoints import restored
 from lutlab_scheduler.app.handlers import HANDLERS
 from lutlab_scheduler.app.ports import (
     AlreadyRecorded,
     Batch,
+    Checkpoint,
     Clock,
     DecidedCommand,
     EventStore,
@@ -66,13 +68,19 @@ class Recovered:
     head: Head
 
 
-async def recover(store: EventStore) -> Recovered:
-    """Fold everything that is alive out of the log. Raises: StoreUnavailable."""
+async def recover(store: EventStore, checkpoints: Sequence[Checkpoint] = ()) -> Recovered:
+    """Fold everything that is alive out of the log, as far as checkpoints do not say it. Raises: StoreUnavailable."""
     head = await store.head()
     streams = await store.live_streams()
     world, draft = World(), World()
+    alive = set(streams)
+    for checkpoint in checkpoints:
+        board = restored(checkpoint) if checkpoint.stream in alive else None
+        if board is not None:
+            world.adopt(checkpoint.stream, board)
     for first in range(0, len(streams), STREAMS_AT_ONCE):
-        await store.replay(world.replay, streams[first : first + STREAMS_AT_ONCE])
+        part = streams[first : first + STREAMS_AT_ONCE]
+        await store.replay(world.replay, part, {s: world.version(s) for s in part if world.knows(s)})
     for stream in streams:
         state = world.state(stream)
         assert state is not None, f"{stream} is alive in a view but has no event"
@@ -253,6 +261,8 @@ class Writer:
         named = {stream for ticket in tickets for stream in _forgettable(ticket.envelope.body)}
         missing = [stream for stream in named if not self._draft.knows(stream)]
         if missing:
+            # What is loaded may push others out; it must not be those that this very batch names.
+            self._draft.keep(named)
             events = await self._store.load(missing)
             self._draft.replay(events)
             self._commit({event.stream for event in events})

@@ -23,6 +23,7 @@ S = BoardState
 Decided = list[e.BoardEvent] | Rejected
 LOST_CODE = "board_lost"
 TIMEOUT_CODE = "program_timeout"
+WITHDRAWN_CODE = "board_withdrawn"
 SELF = "scheduler"
 
 
@@ -435,7 +436,10 @@ def _supply(command: SupplyBase, board: Board, context: Context, base: Bitstream
 
 
 def _withdraw(command: c.WithdrawBoard, board: Board, context: Context, base: BitstreamRef | None) -> Decided:
-    """Drain, or with `kick` clear, a board. A quarantine becomes maintenance: an admin has it in hand now."""
+    """Drain, or with `kick` clear, a board: also of a job that is still on its way to it.
+
+    A quarantine becomes maintenance: an admin has it in hand now.
+    """
     events: list[e.BoardEvent] = []
     absence = board.absence
     if absence is None or absence.why is not Withdrawal.MAINTENANCE or absence.reason != command.reason:
@@ -444,7 +448,17 @@ def _withdraw(command: c.WithdrawBoard, board: Board, context: Context, base: Bi
         events.append(_end_session(board.session, SessionEnd.WITHDRAWN))
         if board.state is not S.LOST:
             events.append(_start_reset(board, context, base))
+    elif command.kick and board.claim is not None:
+        events.append(_take_from(board, board.claim.job_id, command.reason))
     return events or _nothing(f"{_describe(board)} already")
+
+
+def _take_from(board: Board, job_id: UUID, reason: str) -> e.BoardEvent:
+    """Take the board away from the job whose session has not begun. What was being loaded is made undone by a reset."""
+    told = f"{board.name} was taken out of service" + (f": {reason}" if reason else "")
+    if board.state is S.PROGRAMMING:
+        return e.ProgrammingFailed(job_id=job_id, epoch=board.epoch, code=WITHDRAWN_CODE, message=told)
+    return e.BoardUnclaimed(job_id=job_id, reason=told)
 
 
 def _forget(command: c.ForgetBoard, board: Board, context: Context, base: BitstreamRef | None) -> Decided:

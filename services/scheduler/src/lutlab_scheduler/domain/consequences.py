@@ -7,6 +7,7 @@ from uuid import UUID
 
 from lutlab_events import events as e
 from lutlab_scheduler.domain.board import Board
+from lutlab_scheduler.domain.board_decisions import WITHDRAWN_CODE
 from lutlab_scheduler.domain.job import AssignTo, Complete, Fail
 
 SUPERSEDED = "superseded"
@@ -35,6 +36,9 @@ def consequences(before: Board, after: Board, events: list[e.BoardEvent]) -> lis
             result.append(ForJob(event.job_id, Complete(result=done)))
         elif isinstance(event, e.ProgrammingFailed):
             result.append(ForJob(event.job_id, Fail(code=event.code, message=event.message)))
+        elif isinstance(event, e.BoardUnclaimed):
+            # Mostly because the job has ended, and then this changes nothing.
+            result.append(ForJob(event.job_id, Fail(code=WITHDRAWN_CODE, message=event.reason)))
     return result + _for_reset_job(before, after, events)
 
 

@@ -24,7 +24,7 @@ from lutlab_events.envelope import Happened
 from lutlab_events.rejections import Rejection
 from lutlab_events.values import BitstreamRef, JobStatus, JobType, Json
 from lutlab_scheduler.domain.machine import START, Table, follow, only
-from lutlab_scheduler.domain.outcome import BUILD_ATTEMPTS_MAX, BUILD_STARTS_MAX, Context, Rejected
+from lutlab_scheduler.domain.outcome import BUILD_ATTEMPTS_MAX, BUILD_STARTS_MAX, Context, Rejected, crowds
 
 
 class JobState(StrEnum):
@@ -300,17 +300,9 @@ def submit_build(
     if profile not in context.rules.profiles:
         known = ", ".join(sorted(context.rules.profiles))
         return Rejected(Rejection.UNKNOWN_PROFILE, f"no device profile {profile!r}; known profiles: {known}")
-    limit = context.rules.queue_jobs_max
-    if open_builds >= limit:
-        return Rejected(
-            Rejection.QUEUE_FULL, f"{open_builds} build jobs are open, the limit is {limit}; try again later"
-        )
-    own_limit = context.rules.owner_jobs_max
-    if own_builds >= own_limit:
-        return Rejected(
-            Rejection.OWNER_LIMIT,
-            f"{command.owner} has {own_builds} open build jobs, the limit is {own_limit}; wait for one, or cancel one",
-        )
+    refused = crowds(context.rules, command.owner, "build jobs", open_builds, own_builds)
+    if refused is not None:
+        return refused
     return [
         e.JobSubmitted(
             job_id=command.job_id,

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from lutlab_events.values import BoardState
+from lutlab_events.values import BoardState, Withdrawal
 from lutlab_scheduler.domain.board import Board
 from lutlab_scheduler.domain.job import Job, JobState
 
@@ -42,6 +42,11 @@ def holder(board: Board) -> str | None:
 def is_free(board: Board) -> bool:
     """Whether the board can be given to a job."""
     return board.state is BoardState.IDLE and board.absence is None
+
+
+def is_gone(board: Board) -> bool:
+    """Whether an admin took the board off the list: it is no part of the lab until it is found again."""
+    return board.absence is not None and board.absence.why is Withdrawal.REMOVED
 
 
 Place = tuple[int, int, Job]
@@ -116,6 +121,8 @@ class Shares:
         self._there: Counter[str] = Counter()
         self._held: dict[str, Counter[str]] = defaultdict(Counter)
         for board in boards:
+            if is_gone(board):
+                continue
             self._there[board.profile] += 1
             owner = holder(board)
             if owner is not None:

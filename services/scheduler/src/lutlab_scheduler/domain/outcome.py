@@ -24,6 +24,8 @@ HEALTH_CHECKS_TO_PASS = 2
 """How many health checks in a row return a quarantined board."""
 STAGE_GRACE_S = 60.0
 """A builder ends a stage at its limit by itself; so much later the stage is over whatever the builder says."""
+LAST_PLACES = 8
+"""Nobody may have more than so many times as many jobs open as there are places left: whoever has none finds one."""
 RENEWAL_PARTS = 60
 """A session is renewed only where this moves its end by at least this fraction of its time to live: bounds the log."""
 
@@ -82,3 +84,27 @@ class Rejected:
 
     code: Rejection
     message: str
+
+
+def crowds(rules: Rules, owner: str, what: str, all_open: int, own_open: int) -> Rejected | None:
+    """Why an owner may open no further job, None if one may.
+
+    Args:
+        what: what kind of job, for the message.
+        all_open, own_open: how many are open, of all and of this owner.
+    """
+    limit, own_limit = rules.queue_jobs_max, rules.owner_jobs_max
+    if all_open >= limit:
+        return Rejected(Rejection.QUEUE_FULL, f"{all_open} {what} are open, the limit is {limit}; try again later")
+    if own_open >= own_limit:
+        return Rejected(
+            Rejection.OWNER_LIMIT,
+            f"{owner} has {own_open} open {what}, the limit is {own_limit}; wait for one, or cancel one",
+        )
+    if own_open >= LAST_PLACES * (limit - all_open):
+        return Rejected(
+            Rejection.OWNER_LIMIT,
+            f"{all_open} of at most {limit} {what} are open, {own_open} of them {owner}'s: the last places are for "
+            "those who have fewer; wait for one, or cancel one",
+        )
+    return None

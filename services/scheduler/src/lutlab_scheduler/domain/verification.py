@@ -22,7 +22,7 @@ from lutlab_events.envelope import Happened
 from lutlab_events.rejections import Rejection
 from lutlab_events.values import Json
 from lutlab_scheduler.domain.machine import START, Table, follow
-from lutlab_scheduler.domain.outcome import Context, Rejected
+from lutlab_scheduler.domain.outcome import Context, Rejected, crowds
 
 STAGE_STARTS_MAX = 5
 """How often one attempt of a stage may be begun (each time after a builder died) until it is given up."""
@@ -191,16 +191,9 @@ def submit(command: v.SubmitVerification, owner: str, open_jobs: int, own_jobs: 
     Args:
         owner: the project's.
     """
-    limit, own_limit = context.rules.queue_jobs_max, context.rules.owner_jobs_max
-    if open_jobs >= limit:
-        return Rejected(
-            Rejection.QUEUE_FULL, f"{open_jobs} verification jobs are open, the limit is {limit}; try again later"
-        )
-    if own_jobs >= own_limit:
-        return Rejected(
-            Rejection.OWNER_LIMIT,
-            f"{owner} has {own_jobs} open verification jobs, the limit is {own_limit}; wait for one, or cancel one",
-        )
+    refused = crowds(context.rules, owner, "verification jobs", open_jobs, own_jobs)
+    if refused is not None:
+        return refused
     return [
         v.VerificationSubmitted(
             job_id=command.job_id,

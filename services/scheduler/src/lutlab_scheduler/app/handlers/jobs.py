@@ -15,7 +15,7 @@ from lutlab_scheduler.domain import job
 from lutlab_scheduler.domain.board import Board
 from lutlab_scheduler.domain.board_decisions import ClaimBoard, NoteBuildStarted, ProgramBoard
 from lutlab_scheduler.domain.job import Fail, Job, JobState
-from lutlab_scheduler.domain.matching import default_profile, holder
+from lutlab_scheduler.domain.matching import default_profile, holder, is_gone
 from lutlab_scheduler.domain.outcome import Rejected
 
 
@@ -52,7 +52,7 @@ def _unfit(command: c.SubmitBuild, pinned: Board | None, profile: str, tx: Trans
     """Why no board could ever take the job, as far as is known now; and the owner's limit for a board named at once."""
     wanted = set(command.labels)
     boards = tx.world.boards() if pinned is None else [pinned]
-    if wanted and not any(b.profile == profile and wanted <= set(b.labels) for b in boards):
+    if wanted and not any(b.profile == profile and wanted <= set(b.labels) and not is_gone(b) for b in boards):
         which = "no board" if pinned is None else pinned.name
         told = ", ".join(sorted(wanted))
         what = f"{which} of profile {profile} has the labels {told}; GET /fpga lists boards with their labels"
