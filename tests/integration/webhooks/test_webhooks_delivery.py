@@ -110,9 +110,17 @@ class Lab:
             stream, "job.failed.v1", 2, {"code": "synthesis_failed", "message": "no", "owner": "ada"}
         )
 
-    def courier(self, **more: Any) -> Courier:
-        store = PostgresStore(self.pool)
-        return Courier(store=store, sender=self, disabler=self, vault=VAULT, clock=self, jitter=lambda: 0.5, **more)
+    def courier(self) -> Courier:
+        return Courier(
+            store=PostgresStore(self.pool, asyncio.Event()),
+            sender=self,
+            disabler=self,
+            vault=VAULT,
+            clock=self,
+            jitter=lambda: 0.5,
+            disable_after=timedelta(days=4),
+            attempted=Counter(),
+        )
 
     async def work(self, courier: Courier) -> None:
         """Tick until a tick attempts nothing."""
@@ -257,7 +265,7 @@ async def test_what_a_deleted_endpoint_was_owed_is_forgotten_what_others_are_is_
     await lab.failed_job()
     await lab.work(lab.courier())
     await lab.pool.execute("update webhooks set state = 'deleted' where webhook_id = $1", deleted)
-    store = PostgresStore(lab.pool)
+    store = PostgresStore(lab.pool, asyncio.Event())
     assert await store.forget(lab.now_) == 0
     assert await store.forget(lab.now_ + timedelta(seconds=1)) == 2
     left = await lab.pool.fetch("select webhook_id, status from webhook_deliveries")

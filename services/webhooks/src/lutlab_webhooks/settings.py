@@ -23,6 +23,8 @@ class Settings(BaseSettings):
         ..., min_length=16, description="what signing secrets are encrypted with; the same text as the API's"
     )
     webhooks_allow_networks: str = Field("", description="networks beside the public ones that may be called")
-    webhooks_disable_after_h: float = Field(96.0, gt=0, description="failing so long disables an endpoint")
+    webhooks_disable_after_h: float = Field(
+        96.0, gt=0, description="failing so long disables an endpoint; all attempts of a delivery together take 75 h"
+    )
     webhooks_keep_days: float = Field(30.0, gt=0, description="how long ended deliveries are kept")
     webhooks_metrics_port: int = Field(0, ge=0, le=65535, description="serve Prometheus metrics here; 0 for not at all")

@@ -106,9 +106,13 @@ def translated() -> Iterator[None]:
 class PostgresStore:
     """Implements the port `Store`."""
 
-    def __init__(self, pool: asyncpg.Pool, lost: asyncio.Event | None = None) -> None:
+    def __init__(self, pool: asyncpg.Pool, lost: asyncio.Event) -> None:
+        """
+        Args:
+            lost: set when this process leads no more.
+        """
         self._pool = pool
-        self._lost = lost or asyncio.Event()
+        self._lost = lost
 
     def _check(self) -> None:
         if self._lost.is_set():
