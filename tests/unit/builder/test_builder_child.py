@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -124,3 +125,21 @@ async def test_cancelling_kills_it() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert gone(int(lines[0]))
+
+
+ORPHANS = """
+import asyncio, ctypes, os, sys
+from pathlib import Path
+from lutlab_builder.adapters.child import run_child
+from lutlab_builder.app.ports import Limits
+ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: as process 1 of a container, which orphans come to
+limits = Limits(wall_s=0.3, cpu_s=20, resident_bytes=200 << 20)
+argv = ["/bin/sh", "-c", "/bin/sh -c 'sleep 60 & wait' & wait"]
+outcome = asyncio.run(run_child(argv, env={"PATH": "/usr/bin:/bin"}, limits=limits, on_line=print))
+print(outcome.stopped, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+"""
+
+
+def test_nothing_of_a_killed_family_stays_as_a_zombie_where_the_builder_is_process_1() -> None:
+    ran = subprocess.run([sys.executable, "-c", ORPHANS], capture_output=True, text=True, check=True, timeout=20)
+    assert ran.stdout == "time []\n"
