@@ -33,6 +33,8 @@ log = structlog.get_logger(__name__)
 NATS_ERRORS = (nats.errors.Error, JetStreamError, OSError, TimeoutError)
 RETRY_WAITS_S = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 BLOB_TIMEOUT_S = 30.0
+BLOB_BYTES_PER_S_MIN = 100_000
+"""Of a site's line. A put that is given up leaves its part in NATS, and the next one begins anew."""
 PUBLISH_TIMEOUT_S = 5.0
 STARTED_TIMEOUT_S = 5.0
 BLOB_ROOM_WAIT_S = 300.0
@@ -91,7 +93,7 @@ class NatsBlobs:
         """See `lutlab_builder.app.do_work.Blobs.put`."""
 
         async def once() -> None:
-            async with asyncio.timeout(BLOB_TIMEOUT_S):
+            async with asyncio.timeout(BLOB_TIMEOUT_S + len(data) / BLOB_BYTES_PER_S_MIN):
                 await self._store.put(data)
 
         await insist("blob_put", once, room_wait_s=BLOB_ROOM_WAIT_S)
