@@ -266,7 +266,7 @@ def main() -> int:
     start_tracing("builder", settings.otlp_endpoint)
     try:
         return uvloop.run(run(args, settings))
-    except (BuildFailure, hostfiles.PackageMissing, UnknownProfile) as failure:
+    except (BuildFailure, hostfiles.PackageMissing, UnknownProfile, OSError) as failure:
         stage = getattr(failure, "stage", None)
         place = f" in {stage}" if stage else ""
         sys.stderr.write(f"error{place}: {failure}\n")
