@@ -69,6 +69,7 @@ def test_a_second_agent_with_the_same_data_folder_says_so_and_a_check_touches_no
         assert main([]) == 2
         assert f"another agent is running with the data folder {folder}" in capsys.readouterr().err
         assert main(["--check"]) == 0
+        assert "b0: /dev/ttyUSB0: such a name may be another board's tomorrow" in capsys.readouterr().err
     assert being_loaded.exists()
 
 

@@ -22,7 +22,7 @@ from lutlab_board_agent.adapters.serial_port import TtyPorts
 from lutlab_board_agent.adapters.state_file import StateFiles, held
 from lutlab_board_agent.agent import Agent
 from lutlab_board_agent.domain.errors import AgentError, LabFileInvalid
-from lutlab_board_agent.domain.lab import LabBoard, LoaderArgs, parse_lab
+from lutlab_board_agent.domain.lab import LabBoard, LoaderArgs, parse_lab, passing_names
 from lutlab_board_agent.settings import AgentSettings
 from lutlab_events import subjects
 from lutlab_transport.clock import PatientClock, RandomIds
@@ -77,7 +77,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             with tempfile.TemporaryDirectory() as folder:  # the data folder may be a running agent's
                 _loader(settings, boards, Path(folder))
             sys.stdout.write("".join(f"board {b.key}: {b.profile}, serial line {b.serial.path}\n" for b in boards))
+            if passing := passing_names(boards):
+                sys.stderr.write(f"lutlab-board-agent: {passing}\n")
             return 0
+        if passing := passing_names(boards):
+            log.warning("serial_name_passing", boards=passing)
         with held(settings.data_dir):
             binary = _loader(settings, boards, settings.data_dir / "loader-libraries")
             start_tracing("board-agent", settings.otlp_endpoint)

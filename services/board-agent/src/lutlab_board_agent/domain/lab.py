@@ -48,10 +48,9 @@ FORBIDDEN_ARGS = frozenset(
     {"-f", "--write-flash", "--bulk-erase", "--dump-flash", "--detect", "--dfu", "--xvc", "--scan-usb", "--bitstream"}
 )
 """openFPGALoader options that do something else than load a bitstream's SRAM: they would wear or block the board."""
-
-
 CHOOSING_ARGS = frozenset({"-b", "--board", "-c", "--cable"})
 """openFPGALoader options that choose a cable."""
+_PASSING = re.compile(r"/dev/tty(USB|ACM)\d+")
 
 
 class XvcClient(
@@ -142,6 +141,17 @@ def parse_lab(text: str, *, name: str) -> tuple[LabBoard, ...]:
             raise LabFileInvalid(f"{name}{_at(text, index, key)}: board {board.key!r}: {sentence}")
     _check_unique(boards, name)
     return boards
+
+
+def passing_names(boards: Iterable[LabBoard]) -> str:
+    """What is to be said of serial lines whose names depend on the order of plugging in; empty if there are none.
+
+    Boards that were plugged in again may have exchanged such names. Where both run the same design nobody notices that
+    one's session talks to the other.
+    """
+    passing = [board for board in boards if _PASSING.fullmatch(board.serial.path)]
+    named = ", ".join(f"{board.key}: {board.serial.path}" for board in passing)
+    return f"{named}: such a name may be another board's tomorrow; take the one in /dev/serial/by-id" if named else ""
 
 
 def _with_own_loader(board: LabBoard) -> LabBoard:
