@@ -272,7 +272,11 @@ class Pulse:
 
     async def run(self, tools: Callable[[], Sequence[ToolReport]]) -> None:
         """Beat until cancelled; `tools` is asked once, in a thread."""
-        found = tuple(await asyncio.to_thread(tools))
+        found: tuple[ToolReport, ...] = ()
+        try:
+            found = tuple(await asyncio.to_thread(tools))
+        except Exception:  # a tool that is installed by half, say: no reason to build nothing
+            log.exception("tools_unknown")
         while True:
             message = BuilderHeartbeat(
                 builder_id=self._builder_id, slots=self._slots, busy=self._queue.busy, tools=found
