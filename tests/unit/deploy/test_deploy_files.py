@@ -163,6 +163,12 @@ def test_a_build_may_use_the_time_of_all_its_stages() -> None:
     assert sum(stages) + 120 <= deadline_s, "the scheduler gives up before the builder does"
 
 
+def test_udev_knows_in_time_what_the_user_at_the_desk_may_use() -> None:
+    """systemd's 73-seat-late.rules acts on the tag; what is tagged later is tagged in vain."""
+    for path in (DEPLOY / "udev").iterdir():
+        assert "uaccess" not in path.read_text() or int(path.name[:2]) < 73, path.name
+
+
 # -- safe defaults -------------------------------------------------------------------------------
 
 
