@@ -25,7 +25,7 @@ from lutlab_board_agent.domain.errors import AgentError, LabFileInvalid
 from lutlab_board_agent.domain.lab import LabBoard, LoaderArgs, parse_lab, passing_names
 from lutlab_board_agent.settings import AgentSettings
 from lutlab_events import subjects
-from lutlab_transport.clock import PatientClock, RandomIds
+from lutlab_transport.clock import PatientClock, RandomIds, SystemClock
 from lutlab_transport.commands import CommandClient
 from lutlab_transport.connection import connect
 from lutlab_transport.ending import stop_event, unless
@@ -133,7 +133,7 @@ async def _serve(settings: AgentSettings, boards: Sequence[LabBoard], programmer
     if nc is None:
         return
     try:
-        clock, ids = PatientClock(), RandomIds()
+        ids = RandomIds()
         agent = Agent(
             nc,
             boards,
@@ -143,8 +143,8 @@ async def _serve(settings: AgentSettings, boards: Sequence[LabBoard], programmer
             programmer=programmer,
             ports=TtyPorts(),
             memories=StateFiles(settings.data_dir / "boards"),
-            commands=CommandClient(nc, site=settings.site, actor=f"agent:{settings.id}", clock=clock, ids=ids),
-            clock=clock,
+            commands=CommandClient(nc, site=settings.site, actor=f"agent:{settings.id}", clock=SystemClock(), ids=ids),
+            clock=PatientClock(),
             ticks=time.monotonic,
             ids=ids,
             bridge_host=settings.bridge_host,
