@@ -63,7 +63,7 @@ def ordinary_users_folder() -> Iterator[Path]:
 
 
 def test_a_builder_starts_although_one_that_died_left_a_bottomless_folder(tmp_path: Path) -> None:
-    old = tmp_path / "build-old"
+    old = tmp_path / "work-old"
     old.mkdir()
     dig(old, b"x")
     TemporaryWorkdirs(tmp_path)

@@ -13,14 +13,14 @@ _LOCK = ".lock"
 
 
 class TemporaryWorkdirs:
-    """`<root>/build-.../work`; beside each is a lock of its process, so that others see which ones a dead one left."""
+    """`<root>/work-.../build`; beside each is a lock of its process, so that others see which ones a dead one left."""
 
     def __init__(self, root: Path) -> None:
         """`root` is made if missing; what builders that died left there is removed."""
         self._root = root
         self._locks: dict[Path, int] = {}
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for folder in root.glob("build-*"):
+        for folder in root.glob("work-*"):
             lock = _locked(folder)
             if lock is not None:
                 trees.remove(folder)
@@ -32,8 +32,8 @@ class TemporaryWorkdirs:
         fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=self._root))
         lock = _locked(fresh)
         assert lock is not None, "nobody looks at a folder of this name"
-        outer = fresh.rename(fresh.with_name(fresh.name.replace(".new-", "build-", 1)))
-        folder = outer / "work"
+        outer = fresh.rename(fresh.with_name(fresh.name.replace(".new-", "work-", 1)))
+        folder = outer / "build"
         folder.mkdir(mode=0o700)
         self._locks[folder] = lock
         return folder
