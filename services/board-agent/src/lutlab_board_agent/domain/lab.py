@@ -45,11 +45,17 @@ LABELS_MAX = 32
 CABLE_ARGS_MAX = 32
 
 FORBIDDEN_ARGS = frozenset(
-    {"-f", "--write-flash", "--bulk-erase", "--dump-flash", "--detect", "--dfu", "--xvc", "--scan-usb", "--bitstream"}
+    {
+        *("--write-flash", "--bulk-erase", "--dump-flash", "--protect-flash", "--unprotect-flash", "--user-flash"),
+        *("--enable-quad", "--disable-quad", "--mcufw", "--secondary-bitstream", "--bitstream"),
+        *("--detect", "--dfu", "--xvc", "--scan-usb"),
+    }
 )
 """openFPGALoader options that do something else than load a bitstream's SRAM: they would wear or block the board."""
 CHOOSING_ARGS = frozenset({"-b", "--board", "-c", "--cable"})
 """openFPGALoader options that choose a cable."""
+_WRITES_FLASH = re.compile(r"-[mrvDXhV]*f")
+"""`-f`, alone or behind other flags of one letter."""
 _PASSING = re.compile(r"/dev/tty(USB|ACM)\d+")
 
 
@@ -202,7 +208,7 @@ def _cable_problem(cable: Cable) -> tuple[str, str] | None:
     if not 1 <= len(cable.args) <= CABLE_ARGS_MAX:
         return "cable.args", f"give openFPGALoader 1 to {CABLE_ARGS_MAX} options, for example ['-b', 'ulx3s']"
     for arg in cable.args:
-        if arg.partition("=")[0] in FORBIDDEN_ARGS:
+        if arg.partition("=")[0] in FORBIDDEN_ARGS or _WRITES_FLASH.match(arg):
             return "cable.args", f"{arg!r} does not load a bitstream into SRAM; leave it out"
     return None
 
