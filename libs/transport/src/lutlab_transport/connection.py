@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,6 +38,8 @@ class LastingClient(Client):
             return
         error = nats.errors.Error(f"nats: {err_msg.strip(chr(39))}")
         await self._error_cb(error)
+        if self._current_server is not None:
+            self._current_server.last_attempt = time.monotonic()  # or it comes back at once, to hear the same
         await self._process_op_err(error)
 
 
