@@ -49,9 +49,15 @@ class Lines:
 
     def feed(self, data: bytes) -> None:
         """Take output as it comes."""
-        *whole, self._partial = (self._partial + data).split(b"\n")
-        for raw in whole:
-            self._emit(raw)
+        data = self._partial + data
+        if self._cut:
+            # A flood of lines that nobody sees must not keep this process busy: only the last ones are looked at.
+            *whole, self._partial = data.rsplit(b"\n", TAIL_LINES + 1)
+            self._tail.extend(whole[-TAIL_LINES:])
+        else:
+            *whole, self._partial = data.split(b"\n")
+            for raw in whole:
+                self._emit(raw)
         if len(self._partial) > 4 * LINE_CHARS_MAX:
             self._emit(self._partial)
             self._partial = b""
