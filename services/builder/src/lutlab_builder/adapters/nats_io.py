@@ -57,12 +57,15 @@ async def insist(what: str, action: Callable[[], Awaitable[T]], *, room_wait_s: 
 
     Raises:
         NoRoom: it refused for so long.
+        nats.errors.MaxPayloadError: it is larger than any message may be.
     """
     failures = 0
     refused_since: float | None = None
     while True:
         try:
             return await action()
+        except nats.errors.MaxPayloadError:
+            raise  # it would never fit
         except NATS_ERRORS as error:
             wait_s = RETRY_WAITS_S[min(failures, len(RETRY_WAITS_S) - 1)]
             now = asyncio.get_running_loop().time()
@@ -107,7 +110,7 @@ async def _publish_lines(js: JetStreamContext, subject: str, data: bytes, header
 
     try:
         await insist("log_publish", once, room_wait_s=LOG_ROOM_WAIT_S)
-    except NoRoom as error:
+    except (NoRoom, nats.errors.MaxPayloadError) as error:
         raise LinesRefused(str(error)) from error
 
 
