@@ -163,7 +163,8 @@ def _write_blobs() -> tuple[str, ...]:
 
 
 def agent_grant(site: str, agent: str) -> Grant:
-    """A board agent: its own work, control messages and bus requests; reports; no other agent's anything."""
+    """A board agent: its own work, control messages and bus requests; reports; no other agent's anything. Its own
+    heartbeat, by which it hears of another one under its name."""
     durable = subjects.agent_durable(site, agent)
     return Grant(
         publish=(
@@ -177,6 +178,7 @@ def agent_grant(site: str, agent: str) -> Grant:
             f"{subjects.inbox(durable)}.>",
             subjects.bus(site, agent),
             subjects.agent_control(site, agent),
+            subjects.heartbeat(site, agent),
         ),
         answers=True,
     )

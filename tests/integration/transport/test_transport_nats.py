@@ -19,7 +19,7 @@ from nats.js.errors import NotFoundError
 from lutlab_events import codec, ids, subjects
 from lutlab_events.commands import ReportProgrammed
 from lutlab_events.envelope import Answer
-from lutlab_transport.blobs import BLOB_BYTES_MAX, BlobMissing, BlobStore
+from lutlab_transport.blobs import BLOB_BYTES_MAX, CHUNK_BYTES, ORPHAN_S, BlobMissing, BlobStore
 from lutlab_transport.clock import RandomIds, SystemClock
 from lutlab_transport.commands import CommandClient, CommandNotTaken, CommandUnanswered
 from lutlab_transport.connection import connect, settled
@@ -182,6 +182,28 @@ async def test_a_full_store_is_cleared_of_what_is_not_needed(nc: Client) -> None
         await store.get(ids.digest(spare))
     await store.put(spare)
     assert await store.get(ids.digest(spare)) == spare
+
+
+async def test_what_a_put_left_that_was_cut_off_is_found_and_purged(nc: Client) -> None:
+    js, passed = nc.jetstream(), 0.0
+    store = BlobStore(js, elapsed=lambda: passed)
+    whole, cut = os.urandom(600_000), os.urandom(3_000_000)
+    await store.put(whole)
+    before = await store.stored_bytes()
+    putting = asyncio.create_task(BlobStore(js).put(cut))
+    while await store.stored_bytes() < before + CHUNK_BYTES:
+        pass
+    putting.cancel()
+    await asyncio.gather(putting, return_exceptions=True)
+    assert not await store.exists(ids.digest(cut)), "the record comes last"
+    assert ids.digest(cut) not in {blob.digest for blob in await store.listed()}
+    passed = ORPHAN_S - 1
+    await store.listed()
+    assert await store.stored_bytes() > before, "another put may be at it"
+    passed = ORPHAN_S
+    await store.listed()
+    assert await store.stored_bytes() == before
+    assert await store.get(ids.digest(whole)) == whole
 
 
 async def test_a_full_bucket_refuses_by_name_and_can_be_emptied(nats_url: str) -> None:

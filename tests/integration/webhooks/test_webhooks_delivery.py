@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+from asyncio import StreamReader, StreamWriter
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -17,6 +19,7 @@ import pytest
 
 from lutlab_events.webhooks import Topic
 from lutlab_hooks.secrets import Vault, signatures
+from lutlab_webhooks.adapters import postgres
 from lutlab_webhooks.adapters.postgres import PostgresStore, leading
 from lutlab_webhooks.app import delivery
 from lutlab_webhooks.app.delivery import Courier
@@ -35,6 +38,7 @@ class Lab:
     """A log to write, a clock to set, and endpoints that answer as told."""
 
     pool: Any
+    holder: Any
     now_: datetime = START
     answers: dict[str, Callable[[], Reply]] = field(default_factory=dict)
     heard: defaultdict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
@@ -110,9 +114,17 @@ class Lab:
             stream, "job.failed.v1", 2, {"code": "synthesis_failed", "message": "no", "owner": "ada"}
         )
 
-    def courier(self, **more: Any) -> Courier:
-        store = PostgresStore(self.pool)
-        return Courier(store=store, sender=self, disabler=self, vault=VAULT, clock=self, jitter=lambda: 0.5, **more)
+    def courier(self) -> Courier:
+        return Courier(
+            store=PostgresStore(self.pool, self.holder),
+            sender=self,
+            disabler=self,
+            vault=VAULT,
+            clock=self,
+            jitter=lambda: 0.5,
+            disable_after=timedelta(days=4),
+            attempted=Counter(),
+        )
 
     async def work(self, courier: Courier) -> None:
         """Tick until a tick attempts nothing."""
@@ -143,7 +155,9 @@ async def lab(postgres_url: str) -> AsyncIterator[Lab]:
     for table in ("webhooks", "webhook_progress", "webhook_deliveries", "webhook_attempts"):
         await pool.execute(f"truncate {table}")
     position = await pool.fetchval("select coalesce(max(position), 0) from events")
-    yield Lab(pool=pool, position=position)
+    holder = await asyncpg.connect(postgres_url)
+    yield Lab(pool=pool, holder=holder, position=position)
+    await holder.close()
     await pool.close()
 
 
@@ -257,7 +271,7 @@ async def test_what_a_deleted_endpoint_was_owed_is_forgotten_what_others_are_is_
     await lab.failed_job()
     await lab.work(lab.courier())
     await lab.pool.execute("update webhooks set state = 'deleted' where webhook_id = $1", deleted)
-    store = PostgresStore(lab.pool)
+    store = PostgresStore(lab.pool, lab.holder)
     assert await store.forget(lab.now_) == 0
     assert await store.forget(lab.now_ + timedelta(seconds=1)) == 2
     left = await lab.pool.fetch("select webhook_id, status from webhook_deliveries")
@@ -388,6 +402,46 @@ async def test_only_one_process_delivers(postgres_url: str) -> None:
         assert await store.endpoints(START, 10) is not None
 
 
+async def test_who_lost_the_lock_without_a_word_delivers_no_more(
+    postgres_url: str, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network was away: Postgres gave the lock back, and what it said of that did not arrive."""
+    monkeypatch.setattr(postgres, "TIMEOUT_S", 0.3)
+    parts = urlsplit(postgres_url)
+    lines: list[bool] = []
+
+    async def carry(source: StreamReader, to: StreamWriter, line: int) -> None:
+        while data := await source.read(65536):
+            if lines[line]:
+                to.write(data)
+        to.close()
+
+    async def forward(client: StreamReader, client_out: StreamWriter) -> None:
+        line = len(lines)
+        lines.append(True)
+        there, there_out = await asyncio.open_connection(parts.hostname, parts.port)
+        await asyncio.gather(carry(client, there_out, line), carry(there, client_out, line), return_exceptions=True)
+
+    proxy = await asyncio.start_server(forward, "127.0.0.1", 0)
+    through = postgres_url.replace(f":{parts.port}/", f":{proxy.sockets[0].getsockname()[1]}/")
+    async with proxy, leading(through) as store:
+        assert await store.endpoints(START, 10) == []
+        lines[0] = False
+        held = "select pid from pg_locks where locktype = 'advisory' and objid = $1"
+        pid = await lab.pool.fetchval(held, postgres.LOCK)
+        idle = await lab.pool.fetchval("select pg_terminate_backend($1)", pid)
+        assert idle
+        async with leading(postgres_url):  # another process has the lock by now
+            assert await store.read(0, 1) is not None, "the network is back"
+            with pytest.raises(StoreUnavailable):
+                await store.endpoints(START, 10)
+
+
+async def test_postgres_soon_notices_that_a_host_vanished(postgres_url: str) -> None:
+    async with leading(postgres_url) as store:
+        assert await store._holder.fetchval("show tcp_keepalives_idle") == "5"
+
+
 async def test_a_connection_that_is_just_given_back_is_no_error_at_the_end(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -403,7 +457,7 @@ async def test_a_connection_that_is_just_given_back_is_no_error_at_the_end(
 
     monkeypatch.setattr(asyncpg.Connection, "reset", slow)
     async with leading(postgres_url) as store:
-        asking = asyncio.create_task(store.endpoints(START, 10))
+        asking = asyncio.create_task(store.read(0, 10))
         await entered.wait()
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)

@@ -57,7 +57,7 @@ async def test_an_answer(port: int) -> None:
 
 async def test_loopback_is_refused_unless_allowed(port: int) -> None:
     for host in ("127.0.0.1", "localhost", "[::ffff:127.0.0.1]"):
-        reply = await HttpSender().send(f"http://{host}:{port}/", {}, b"{}")
+        reply = await HttpSender(()).send(f"http://{host}:{port}/", {}, b"{}")
         assert reply.status_code is None
         assert (reply.error or "").startswith("refused: ")
 
@@ -70,7 +70,7 @@ async def test_a_name_that_resolves_to_a_private_address_is_refused(port: int, m
         return [(2, 1, 6, "", ("8.8.8.8", at)), (2, 1, 6, "", ("127.0.0.1", at))]
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    reply = await HttpSender().send(f"http://rebound.example:{port}/", {}, b"{}")
+    reply = await HttpSender(()).send(f"http://rebound.example:{port}/", {}, b"{}")
     assert asked == ["rebound.example"]
     assert "127.0.0.1 is not a public address" in (reply.error or "")
 
@@ -128,4 +128,4 @@ async def test_names_whose_servers_do_not_answer_hold_up_no_other(port: int, mon
 @pytest.mark.parametrize("host", [f"{'a' * 64}.example", "a..example", ".example"])
 @pytest.mark.parametrize("scheme", ["http", "https"])
 async def test_names_that_can_be_none_are_failures_like_others(scheme: str, host: str) -> None:
-    assert (await HttpSender().send(f"{scheme}://{host}/", {}, b"{}")).error
+    assert (await HttpSender(()).send(f"{scheme}://{host}/", {}, b"{}")).error

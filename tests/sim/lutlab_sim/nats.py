@@ -205,12 +205,13 @@ class SimJetStream:
         await self._round_trip()
         raise nats.js.errors.APIError(code=503, err_code=10077, description="maximum bytes exceeded")
 
-    async def stream_info(self, name: str) -> Any:
+    async def stream_info(self, name: str, subjects_filter: str | None = None) -> Any:
         await self._round_trip()
         if name.startswith("OBJ_"):
             if name[4:] not in self._server.buckets:
                 raise nats.js.errors.NotFoundError
-            return SimpleNamespace(state=SimpleNamespace(bytes=sum(map(len, self._server.buckets[name[4:]].values()))))
+            stored = sum(map(len, self._server.buckets[name[4:]].values()))
+            return SimpleNamespace(state=SimpleNamespace(bytes=stored, subjects=None))
         spec = next(s for s in STREAMS if s.name == self._stream(name).name)
         return SimpleNamespace(config=SimpleNamespace(name=name, subjects=list(spec.subjects)))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lutlab_board_agent.__main__ import main
+from lutlab_board_agent.adapters.state_file import held
 
 LAB = """\
 [[board]]
@@ -55,6 +56,21 @@ def test_mistakes(
         monkeypatch.setenv(name, str(folder / value) if name.endswith("FILE") else value)
     assert main(["--check"]) == 2
     assert part in capsys.readouterr().err
+
+
+def test_a_second_agent_with_the_same_data_folder_says_so_and_a_check_touches_nothing_of_the_first(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LUTLAB_AGENT_LAB_FILE", str(folder / "good.toml"))
+    (folder / "loading").mkdir()
+    being_loaded = folder / "loading" / "x.bit"
+    being_loaded.touch()
+    with held(folder):
+        assert main([]) == 2
+        assert f"another agent is running with the data folder {folder}" in capsys.readouterr().err
+        assert main(["--check"]) == 0
+        assert "b0: /dev/ttyUSB0: such a name may be another board's tomorrow" in capsys.readouterr().err
+    assert being_loaded.exists()
 
 
 def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]) -> None:

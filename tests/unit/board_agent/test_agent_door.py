@@ -28,7 +28,7 @@ async def test_setting_pins_needs_the_lease():
 
 async def test_the_socket_is_asked_and_its_words_come_back(tmp_path):
     asked = []
-    answers = iter([{"ok": [{"pin": "B2"}]}, {"ok": "$end"}, {"refused": "no design runs"}])
+    answers = iter([{"ok": [{"pin": "B2"}]}, {"ok": "$end"}, {"refused": "no design runs"}, {}, 5])
 
     async def serve(reader, writer):
         asked.append(json.loads(await reader.readline()))
@@ -48,7 +48,10 @@ async def test_the_socket_is_asked_and_its_words_come_back(tmp_path):
         assert await door.ask(str(path), BusVerb.CAPTURE, b'{"cycles": 3}') == b"$end"
         with pytest.raises(DoorRefused, match="no design runs"):
             await door.ask(str(path), BusVerb.DRIVE, b"{}")
-    assert [each["ask"] for each in asked] == ["pins", "capture", "drive"] and asked[1]["cycles"] == 3
+        for _ in range(2):
+            with pytest.raises(DoorClosed, match="answers something else"):
+                await door.ask(str(path), BusVerb.PINS, b"")
+    assert [each["ask"] for each in asked] == ["pins", "capture", "drive", "pins", "pins"] and asked[1]["cycles"] == 3
     with pytest.raises(DoorClosed):
         await door.ask(str(tmp_path / "nothing"), BusVerb.PINS, b"")
     with pytest.raises(DoorRefused):

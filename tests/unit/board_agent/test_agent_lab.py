@@ -104,6 +104,8 @@ def test_both_kinds_of_cable() -> None:
         ('profile = "lfe5u-25f"\n[', 'profile = "ulx3s"\n[', 14, ["no device profile 'ulx3s'", "lfe5u-25f"]),
         ('"--ftdi-serial", "D00084"', '"-f"', 17, ["'-f' does not load a bitstream into SRAM"]),
         ('"--ftdi-serial", "D00084"', '"--dump-flash=x"', 17, ["'--dump-flash=x'"]),
+        ('"--ftdi-serial", "D00084"', '"-vf"', 17, ["'-vf' does not load a bitstream into SRAM"]),
+        ('"--ftdi-serial", "D00084"', '"--unprotect-flash"', 17, ["'--unprotect-flash'"]),
         ('["-b", "ulx3s", "--ftdi-serial", "D00084"]', "[]", 17, ["1 to 32 options"]),
         ("[board.cable]\nkind", "[board.cabel]\nkind", 1, ["unknown field `cabel`"]),
     ],

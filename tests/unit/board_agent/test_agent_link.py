@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+from pathlib import Path
 
 import pytest
+import serial
 from agent_rig import BOB, rig
 
 from lutlab_board_agent.adapters.serial_port import TtyPorts, shorten_latency
+from lutlab_board_agent.domain.errors import SerialUnavailable
 from lutlab_board_agent.domain.latency import LatencyTimer
 from lutlab_events.busmsg import BusVerb
 
@@ -81,3 +85,19 @@ async def test_stats_need_no_session_and_go_on_over_openings():
         await r.write(3, 7, epoch=2)
         assert (await stats())["counters"]["operations"] == 2
         assert (await stats())["counters"]["resyncs"] >= 2
+
+
+async def test_a_line_in_a_closed_folder_is_an_error_of_its_board_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was the end of the agent, and of all its boards."""
+
+    def closed(self: Path, **_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    ports = TtyPorts(tmp_path)
+    monkeypatch.setattr(Path, "stat", closed)
+    monkeypatch.setattr(serial, "Serial", closed)
+    assert ports.present("/closed/tty")
+    with pytest.raises(SerialUnavailable, match="the agent may not open /closed/tty"):
+        await ports.open("/closed/tty", 115_200, lambda: None)

@@ -6,9 +6,7 @@ import pytest
 
 from lutlab_board_agent.domain import stream_lock
 from lutlab_board_agent.domain.usage import use_report_due, use_report_interval_s
-from lutlab_board_agent.settings import default_agent_id
 from lutlab_events.busmsg import STREAM_LOCK_S
-from lutlab_events.subjects import token
 
 
 def test_one_stream_at_a_time() -> None:
@@ -41,9 +39,3 @@ def test_use_is_reported_well_within_the_time_to_live(ttl_s: float, interval_s: 
     assert use_report_due(50.0, 50.0 + interval_s, ttl_s)
     if interval_s:
         assert not use_report_due(50.0, 50.0 + interval_s - 0.01, ttl_s)
-
-
-@pytest.mark.parametrize("host", ["lab-7.example.org", "ünïcode", "...", "a" * 100])
-def test_the_default_name_may_stand_in_a_subject(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
-    monkeypatch.setattr("socket.gethostname", lambda: host)
-    assert token(default_agent_id())

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
+
+from lutlab_builder.adapters import trees
 from lutlab_builder.adapters.cache import DirectoryCache
+from lutlab_builder.adapters.shared import PREFIX, SharedFolder
+from lutlab_builder.adapters.stage_files import DigestStore, FolderCaches
 from lutlab_builder.adapters.workdirs import TemporaryWorkdirs
 from lutlab_builder.app.ports import Artifacts, Stage
 from lutlab_builder.domain.report import BuildReport, StageTime, Usage
+from lutlab_events.ids import digest
 
 KEYS = [hashlib.sha256(bytes([i])).hexdigest() for i in range(4)]
 
@@ -59,7 +67,7 @@ def test_putting_twice_keeps_the_first(tmp_path: Path) -> None:
     cache.put(KEYS[0], artifacts(KEYS[0]))
     cache.put(KEYS[0], artifacts(KEYS[0]))
     assert cache.get(KEYS[0]) == artifacts(KEYS[0])
-    assert [path.name for path in tmp_path.iterdir()] == [KEYS[0][:2]]
+    assert {path.name for path in tmp_path.iterdir()} == {KEYS[0][:2], ".lock"}
 
 
 def test_the_least_recently_used_goes_first(tmp_path: Path) -> None:
@@ -92,11 +100,63 @@ def test_damaged_builds_are_dropped(tmp_path: Path) -> None:
         assert not place.exists()
 
 
-def test_workdirs_are_private_and_abandoned_ones_are_swept(tmp_path: Path) -> None:
-    old = TemporaryWorkdirs(tmp_path).create()
-    assert old.stat().st_mode & 0o077 == 0
-    os.utime(old, (0, 0))
-    young = TemporaryWorkdirs(tmp_path).create()
-    assert not old.exists()
-    TemporaryWorkdirs(tmp_path).remove(young)
+@pytest.mark.parametrize("file", ["design.bit", "report.json", "log.json"])
+def test_a_build_that_a_crash_took_a_file_from_is_built_and_kept_again(tmp_path: Path, file: str) -> None:
+    cache = DirectoryCache(tmp_path, 1 << 20)
+    cache.put(KEYS[0], artifacts(KEYS[0]))
+    (tmp_path / KEYS[0][:2] / KEYS[0] / file).unlink()
+    assert cache.get(KEYS[0]) is None
+    cache.put(KEYS[0], artifacts(KEYS[0]))
+    assert cache.get(KEYS[0]) == artifacts(KEYS[0])
+
+
+def test_what_a_writer_that_was_killed_left_goes_when_nobody_writes(tmp_path: Path) -> None:
+    left = tmp_path / f"{PREFIX}left"
+    left.mkdir()
+    (left / "design.bit").write_bytes(b"half")
+    shared = SharedFolder(tmp_path)
+    assert not left.exists()
+    with shared.half_made() as half:
+        SharedFolder(tmp_path)
+        assert half.exists(), "another process began meanwhile"
+    SharedFolder(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {".lock"}
+
+
+def test_a_cache_that_was_cleared_meanwhile_goes_on(tmp_path: Path) -> None:
+    builds, files = DirectoryCache(tmp_path / "b", 1 << 20), DigestStore(tmp_path / "f", 1 << 20)
+    projects, work = FolderCaches(tmp_path / "p", 1 << 20), TemporaryWorkdirs(tmp_path / "w")
+    for folder in tmp_path.iterdir():
+        trees.remove(folder)
+    assert builds.get(KEYS[0]) is None
+    builds.put(KEYS[0], artifacts(KEYS[0]))
+    files.put(digest(b"x"), b"x")
+    assert builds.get(KEYS[0]) is not None
+    assert files.get(digest(b"x")) == b"x"
+    assert projects.folder("a").is_dir()
+    work.remove(work.create())
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from lutlab_builder.adapters.workdirs import TemporaryWorkdirs
+print(TemporaryWorkdirs(Path(sys.argv[1])).create(), flush=True)
+time.sleep(60)
+"""
+
+
+def test_workdirs_are_private_and_go_with_the_process_that_made_them(tmp_path: Path) -> None:
+    """However young they are, and whatever the clock says."""
+    with subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        folder = Path(other.stdout.readline().strip())
+        assert folder.stat().st_mode & 0o077 == 0
+        os.utime(folder.parent, (0, 0))
+        TemporaryWorkdirs(tmp_path)
+        assert folder.exists(), "its process lives"
+        other.kill()
+    mine = TemporaryWorkdirs(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    mine.remove(mine.create())
     assert list(tmp_path.iterdir()) == []

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lutlab_builder.adapters.child import LINE_CHARS_MAX, Lines, clean, run_child
+from lutlab_builder.adapters.child import LINE_CHARS_MAX, TAIL_LINES, Lines, clean, run_child
 from lutlab_builder.app.ports import Limits, Outcome, Stop
 
 LIMITS = Limits(wall_s=20, cpu_s=20, resident_bytes=200 << 20, processes=20)
@@ -52,6 +53,18 @@ def test_output_is_cut_and_the_log_says_so_once() -> None:
     assert len(seen) == 4
     assert "3 lines" in seen[3]
     assert lines.tail()[-1] == "99"
+
+
+@pytest.mark.parametrize("count", [1, TAIL_LINES - 1, TAIL_LINES, TAIL_LINES + 1, TAIL_LINES + 2, 5000])
+@pytest.mark.parametrize("piece_bytes", [1, 7, 1 << 20])
+def test_of_what_is_cut_the_last_lines_are_known(count: int, piece_bytes: int) -> None:
+    lines = Lines(replace(LIMITS, output_lines=1), lambda _: None)
+    lines.feed(b"seen\nbegins the cut\n")
+    rest = b"".join(b"%d\n" % i for i in range(count))
+    for start in range(0, len(rest), piece_bytes):
+        lines.feed(rest[start : start + piece_bytes])
+    wanted = ["seen", "begins the cut", *map(str, range(count))]
+    assert list(lines.tail()) == wanted[-TAIL_LINES:]
 
 
 def test_output_without_line_ends_is_cut_too() -> None:
@@ -124,3 +137,21 @@ async def test_cancelling_kills_it() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert gone(int(lines[0]))
+
+
+ORPHANS = """
+import asyncio, ctypes, os, sys
+from pathlib import Path
+from lutlab_builder.adapters.child import run_child
+from lutlab_builder.app.ports import Limits
+ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: as process 1 of a container, which orphans come to
+limits = Limits(wall_s=0.3, cpu_s=20, resident_bytes=200 << 20)
+argv = ["/bin/sh", "-c", "/bin/sh -c 'sleep 60 & wait' & wait"]
+outcome = asyncio.run(run_child(argv, env={"PATH": "/usr/bin:/bin"}, limits=limits, on_line=print))
+print(outcome.stopped, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+"""
+
+
+def test_nothing_of_a_killed_family_stays_as_a_zombie_where_the_builder_is_process_1() -> None:
+    ran = subprocess.run([sys.executable, "-c", ORPHANS], capture_output=True, text=True, check=True, timeout=20)
+    assert ran.stdout == "time []\n"

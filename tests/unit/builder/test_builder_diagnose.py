@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from lutlab_builder.app import stages
+from lutlab_builder.app.ports import Outcome
 from lutlab_builder.app.run_build import Measured, make_report
 from lutlab_builder.domain import cells, diagnose
 from lutlab_builder.domain.elaboration import Elaboration, parse_elaboration
@@ -148,3 +151,18 @@ def test_a_clock_named_by_a_megabyte_leaves_a_report_that_can_be_sent() -> None:
     report = make_report(run, recipe, Measured(Elaboration("T", 2), {}, pnr), b"bits")
     assert report.fmax_mhz == 20.0
     assert len(report.clock or "") < 1000
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGKILL, Code.SANDBOX_UNAVAILABLE),
+        (signal.SIGTERM, Code.SANDBOX_UNAVAILABLE),
+        (signal.SIGSEGV, Code.PLACE_AND_ROUTE_FAILED),
+    ],
+)
+def test_a_tool_that_the_host_killed_is_no_failure_of_the_design(number: signal.Signals, code: Code) -> None:
+    outcome = Outcome(exit_code=128 + number, stopped=None, tail=[], seconds=1.0, resident_peak_bytes=0)
+    failure = stages._tool_failure(outcome, "nextpnr", BuildFailure(Code.PLACE_AND_ROUTE_FAILED, "it ended"))
+    assert failure.code is code
+    assert number.name in failure.message

@@ -8,21 +8,26 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+import nats.errors
 import pytest
 from test_builder_cache import artifacts
 
+from lutlab_builder.adapters.nats_io import NatsStageOutlet
 from lutlab_builder.app import story as story_module
 from lutlab_builder.app.do_work import DELIVERIES_MAX, BuildService, Later, NoRoom, SourceMissing
 from lutlab_builder.app.ports import LogSink, Stage
 from lutlab_builder.app.run_build import Built
-from lutlab_builder.app.story import CHUNK_LINES, LinesRefused, Story
+from lutlab_builder.app.story import CHUNK_LINES, LINE_CHARS_MAX, LinesRefused, Story
 from lutlab_builder.domain.bundle import BASE_BUNDLE
 from lutlab_builder.domain.errors import BuildFailure, Code
 from lutlab_builder.domain.plan import Plan
 from lutlab_builder.domain.request import BuildRequest, Options
+from lutlab_events import codec
 from lutlab_events.designs import BUILD_STAGES
 from lutlab_events.values import BitstreamRef
-from lutlab_events.work import BuildWork
+from lutlab_events.work import BuildWork, StageWork
+from lutlab_transport.clock import SystemClock
+from lutlab_verify.stage import Level
 
 JOB = UUID(int=7)
 SOURCE = b"module m; endmodule"
@@ -48,6 +53,47 @@ class Heard:
 
     def all_lines(self) -> list[str]:
         return [line for what, lines in self.told if what != "stage" and isinstance(lines, list) for line in lines]
+
+
+async def test_a_line_that_no_message_could_hold_holds_up_nothing() -> None:
+    """It was tried again for ever, and its slot was lost."""
+    bytes_max = 1 << 20
+
+    class Nats:
+        """Refuses what NATS' limit refuses."""
+
+        def __init__(self) -> None:
+            self.lines: list[str] = []
+
+        def jetstream(self) -> Nats:
+            return self
+
+        async def publish(self, subject: str, data: bytes, **more: object) -> None:
+            if len(data) > bytes_max:
+                raise nats.errors.MaxPayloadError
+            self.lines += codec.decode_log_chunk(data).lines
+
+    nc: Any = Nats()
+    work = StageWork(
+        job_id=JOB,
+        project_id=JOB,
+        stage="lint",
+        number=0,
+        attempt=1,
+        correlation_id=JOB,
+        files_digest="",
+        seed=1,
+        limit_s=60,
+    )
+    outlet = NatsStageOutlet(nc, work, 1, site="main", clock=SystemClock())
+    story = Story[Level](outlet)
+    for _ in range(100):
+        story.line(Level.INFO, "\1" * bytes_max)
+    async with asyncio.timeout(10):
+        await story.close()
+        with pytest.raises(LinesRefused):
+            await outlet.lines(Level.INFO, ["x" * (bytes_max + 1)])
+    assert [len(line.removesuffix(" [line cut]")) for line in nc.lines] == [LINE_CHARS_MAX] * 100
 
 
 async def test_a_story_is_told_in_order_and_in_small_chunks() -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from lutlab_builder.adapters import stage_files, trees
+from lutlab_builder.adapters import trees
 from lutlab_builder.adapters.stage_files import DigestStore
 from lutlab_builder.adapters.workdirs import TemporaryWorkdirs
 from lutlab_events.ids import digest
@@ -61,10 +63,26 @@ def ordinary_users_folder() -> Iterator[Path]:
 
 
 def test_a_builder_starts_although_one_that_died_left_a_bottomless_folder(tmp_path: Path) -> None:
-    old = TemporaryWorkdirs(tmp_path).create()
+    old = tmp_path / "work-old"
+    old.mkdir()
     dig(old, b"x")
-    os.utime(old, (0, 0))
     TemporaryWorkdirs(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_filled_the_disk_can_be_removed_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filling = tmp_path / "work" / "stage" / "deep" / "data"
+    filling.parent.mkdir(parents=True)
+    filling.touch()
+    make = tempfile.mkdtemp
+
+    def full(**more: Any) -> str:
+        if filling.exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return str(make(**more))
+
+    monkeypatch.setattr(tempfile, "mkdtemp", full)
+    trees.remove(tmp_path / "work")
     assert not list(tmp_path.iterdir())
 
 
@@ -110,11 +128,11 @@ def test_links_are_not_followed(folder: Path, tmp_path: Path) -> None:
 def test_a_disk_that_fills_keeps_no_part_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = DigestStore(tmp_path, 1 << 20)
 
-    def full(descriptor: int, mode: str) -> None:
-        os.write(descriptor, b"a part")
-        os.close(descriptor)
-        raise OSError(28, "No space left on device")
+    def full(place: Path, data: bytes) -> None:
+        with place.open("wb") as file:
+            file.write(b"a part")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(stage_files.os, "fdopen", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     store.put(digest(b"whole"), b"whole")
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {".lock"}

@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings
 
 from lutlab_api.settings import Settings as ApiSettings
 from lutlab_board_agent.settings import AgentSettings
+from lutlab_builder.adapters.stage_tools import STAGE_BYTES_MAX
 from lutlab_builder.settings import Settings as BuilderSettings
 from lutlab_events import commands, verification, webhooks
 from lutlab_scheduler.settings import Settings as SchedulerSettings
@@ -123,6 +124,17 @@ def test_units_run_programs_that_exist_with_settings_they_read(unit: Path) -> No
         assert "NoNewPrivileges=yes" in text
 
 
+@pytest.mark.parametrize("name", ["lutlab-builder", "lutlab-board-agent"])
+def test_a_stop_does_not_reach_what_a_service_has_started(name: str) -> None:
+    """It would be told as the failure of a design or of a board: `KillMode` is `control-group` by itself."""
+    assert "\nKillMode=mixed\n" in (DEPLOY / "systemd" / f"{name}.service").read_text()
+
+
+def test_containers_do_not_log_until_the_disk_is_full() -> None:
+    for name, service in COMPOSE["services"].items():
+        assert service["logging"]["driver"] == "local", name
+
+
 def test_the_agents_lab_file_example_is_valid() -> None:
     from lutlab_board_agent.domain.lab import parse_lab  # noqa: PLC0415 - only here
 
@@ -149,6 +161,12 @@ def test_a_build_may_use_the_time_of_all_its_stages() -> None:
     assert len(stages) == 4
     deadline_s = SchedulerSettings.model_fields["build_deadline_s"].default
     assert sum(stages) + 120 <= deadline_s, "the scheduler gives up before the builder does"
+
+
+def test_udev_knows_in_time_what_the_user_at_the_desk_may_use() -> None:
+    """systemd's 73-seat-late.rules acts on the tag; what is tagged later is tagged in vain."""
+    for path in (DEPLOY / "udev").iterdir():
+        assert "uaccess" not in path.read_text() or int(path.name[:2]) < 73, path.name
 
 
 # -- safe defaults -------------------------------------------------------------------------------
@@ -270,6 +288,18 @@ def test_the_chart_runs_programs_that_exist_and_asks_endpoints_that_exist() -> N
     assert probed == {"/health"}
     application = (REPO / "services/api/src/lutlab_api/web/application.py").read_text()
     assert all(f'add_api_route("{path}"' in application for path in probed)
+
+
+def test_no_service_of_the_namespace_becomes_a_setting() -> None:
+    """A Service `lutlab-scheduler-metrics` would set LUTLAB_SCHEDULER_METRICS_PORT=tcp://... in every pod."""
+    for name, text in TEMPLATES.items():
+        assert text.count("enableServiceLinks: false") == text.count("      containers:"), name
+
+
+def test_a_builders_cache_has_room_for_what_its_settings_allow() -> None:
+    limits = [f.default for name, f in BuilderSettings.model_fields.items() if name.endswith("_mib_max")]
+    jobs = VALUES["builder"]["concurrency"] * STAGE_BYTES_MAX
+    assert sum(limits) * 2**20 + jobs + (1 << 30) <= int(VALUES["builder"]["cacheSize"].removesuffix("Gi")) << 30
 
 
 def test_the_charts_own_files_are_yaml() -> None:

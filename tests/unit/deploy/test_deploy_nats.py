@@ -119,6 +119,8 @@ async def lead_an_agents_life(agent: str, server: Running, scheduler: Client, ap
             await scheduler.subscribe(subject, cb=heard.put)
         controlled: asyncio.Queue[Msg] = asyncio.Queue()
         await client.subscribe(subjects.agent_control("main", agent), cb=controlled.put)
+        own: asyncio.Queue[Msg] = asyncio.Queue()
+        await client.subscribe(subjects.heartbeat("main", agent), cb=own.put)
 
         async def answer(message: Msg) -> None:
             headers = BusHeaders.from_headers(message.headers)
@@ -137,6 +139,7 @@ async def lead_an_agents_life(agent: str, server: Running, scheduler: Client, ap
         await asyncio.wait_for(command_client(client, agent).send(body), WAIT_S)
         arrived = {(await asyncio.wait_for(heard.get(), WAIT_S)).subject for _ in range(2)}
         assert arrived == {subjects.heartbeat("main", agent), "cmd.main.RegisterAgent"}
+        await asyncio.wait_for(own.get(), WAIT_S)  # as a twin's would be
 
         wish = codec.encode(RegistrationWanted(agent_id=agent))
         await scheduler.publish(subjects.agent_control("main", agent), wish)

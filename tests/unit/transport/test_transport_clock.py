@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lutlab_transport.clock import SLEW, SteadyClock
+from lutlab_transport.clock import SLEW, PatientClock, SteadyClock
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -53,6 +53,22 @@ def test_it_gets_back_to_the_machines_clock() -> None:
         machine.run(timedelta(minutes=2))
         clock.now()
     assert clock.now() == machine.wall
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=1), timedelta(days=-1)])
+def test_a_patient_clock_is_never_ahead_longer_than_the_machines(jump: timedelta) -> None:
+    machine = Machine()
+    clock = PatientClock(lambda: machine.wall, lambda: machine.seconds)
+    machine.wall += jump
+    assert clock.now() == min(T0, machine.wall)
+    machine.wall -= jump
+    machine.run(HOUR)
+    assert clock.now() <= machine.wall
+
+    machine.wall += jump
+    clock = PatientClock(lambda: machine.wall, lambda: machine.seconds)
+    machine.wall -= jump
+    assert clock.now() <= machine.wall, "it began with a wrong clock, which is right by now"
 
 
 def test_it_goes_on_from_where_the_log_is() -> None:

@@ -38,6 +38,16 @@ async def test_the_state_is_read_in_the_loop_when_it_is_asked_for() -> None:
         await scrape(port)
 
 
+async def test_a_port_that_another_process_has_is_named() -> None:
+    port = free_port()
+    stop = serve_metrics(port, registry=CollectorRegistry(), address="127.0.0.1")
+    registry = CollectorRegistry()
+    with pytest.raises(OSError, match=f"metrics cannot be served at port {port}: Address already in use"):
+        serve_metrics(port, registry=registry, address="127.0.0.1")
+    assert list(registry.collect()) == []
+    stop()
+
+
 def test_no_port_no_server() -> None:
     serve_metrics(0)()
 

@@ -6,7 +6,18 @@ import pytest
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from lutlab_transport.settings import DatabaseUrl, LogLevel, NatsUrl, SeedFile, explained, read
+from lutlab_events.subjects import token
+from lutlab_transport.settings import (
+    DatabaseUrl,
+    EdgeSettings,
+    LogLevel,
+    NatsUrl,
+    SeedFile,
+    Token,
+    explained,
+    name_of_host,
+    read,
+)
 
 
 class Sample(BaseSettings):
@@ -18,6 +29,7 @@ class Sample(BaseSettings):
     seed: SeedFile | None = Field(None, description="how it logs in")
     nats_url: NatsUrl = Field("nats://127.0.0.1:4222", description="where messages go")
     database_url: DatabaseUrl = Field("postgresql://x", description="where events go")
+    name: Token = Field("sample", description="how others call it")
     quiet: bool = Field(False, description="whether nothing is said")
 
 
@@ -48,6 +60,8 @@ def test_ways_to_nats(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
         ("SAMPLE_NATS_URL", "http://too short:1", "SAMPLE_NATS_URL: http:// is no way to NATS: nats://, tls://"),
         ("SAMPLE_NATS_URL", "nats://u:too short@x:y", "SAMPLE_NATS_URL: each server is nats://HOST:PORT"),
         ("SAMPLE_DATABASE_URL", "u:too short@x/y", "SAMPLE_DATABASE_URL: a database is postgresql://"),
+        ("SAMPLE_NAME", "a.b", "SAMPLE_NAME: 'a.b' must be 1 to 64 letters, digits, `_` or `-`"),
+        ("SAMPLE_NAME", "a\n", r"SAMPLE_NAME: 'a\n' must be 1 to 64 letters"),
         ("SAMPLE_SEED", "/none", "SAMPLE_SEED: '/none' cannot be read: No such file"),
         ("SAMPLE_SEED", __file__, f"SAMPLE_SEED: {__file__!r} holds no nkey seed"),
     ],
@@ -71,3 +85,21 @@ def test_help_has_every_variable_with_its_meaning_and_default(monkeypatch: pytes
     assert max(map(len, said.splitlines())) <= 40
     for told in ("SAMPLE_PORT\n      where it listens (0)", "what seals (must be set)", "OTHER_LEVEL", "(false)"):
         assert told in said
+
+
+@pytest.mark.parametrize("host", ["lab-7.example.org", "ünïcode", "...", "a" * 100])
+def test_the_name_of_any_host_may_stand_in_a_subject(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: host)
+    assert len(token(name_of_host("agent", 20))) <= 20
+
+
+def test_what_services_at_the_edge_share_has_the_same_names_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Edge(EdgeSettings):
+        model_config = SettingsConfigDict(env_prefix="EDGE_")
+
+    monkeypatch.setenv("LUTLAB_SITE", "lyon")
+    monkeypatch.setenv("EDGE_METRICS_PORT", "9")
+    edge = read(Edge, "edge")
+    assert (edge.site, edge.metrics_port, read(Edge, "edge", site="given").site) == ("lyon", 9, "given")
+    with pytest.raises(ValueError, match="frozen"):
+        edge.site = "other"

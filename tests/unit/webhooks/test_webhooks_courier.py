@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -74,7 +75,16 @@ class Lab:
 
 async def rounds(lab: Lab, seconds: float = 0.2) -> None:
     """What the service does: look, and look again as soon as something ended."""
-    courier = Courier(store=lab, sender=lab, disabler=lab, vault=VAULT, clock=lab, jitter=lambda: 0.0)
+    courier = Courier(
+        store=lab,
+        sender=lab,
+        disabler=lab,
+        vault=VAULT,
+        clock=lab,
+        jitter=lambda: 0.0,
+        disable_after=timedelta(days=4),
+        attempted=Counter(),
+    )
     try:
         async with asyncio.timeout(seconds):
             while True:

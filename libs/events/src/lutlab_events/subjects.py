@@ -24,7 +24,8 @@ from uuid import UUID
 
 from lutlab_events.values import Frozen
 
-TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
+TOKEN_CHARS_MAX = 64
+TOKEN = re.compile(rf"[A-Za-z0-9_-]{{1,{TOKEN_CHARS_MAX}}}")
 ANSWER = re.compile(rf"ans\.{TOKEN.pattern}\.{TOKEN.pattern}")
 
 
@@ -36,8 +37,8 @@ class InvalidToken(ValueError):
 
 def token(name: str) -> str:
     """`name`, if it may stand between dots in a subject. Raises: InvalidToken."""
-    if not TOKEN.fullmatch(name):
-        raise InvalidToken(f"{name!r} must be 1 to 64 letters, digits, `_` or `-`")
+    if not TOKEN.fullmatch(name):  # `match` and `$` would let a line's end pass
+        raise InvalidToken(f"{name!r} must be 1 to {TOKEN_CHARS_MAX} letters, digits, `_` or `-`")
     return name
 
 

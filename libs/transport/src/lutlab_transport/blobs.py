@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import structlog
 from nats.js import JetStreamContext
 from nats.js.api import ObjectInfo, ObjectMeta, ObjectMetaOptions
 from nats.js.errors import APIError, NotFoundError, ObjectNotFoundError
 
 from lutlab_events.ids import digest
 from lutlab_events.subjects import BLOB_BUCKET
+from lutlab_transport.clock import elapsed_s
 from lutlab_transport.room import NoRoom, is_no_room
+
+log = structlog.get_logger(__name__)
 
 CHUNK_BYTES = 512 * 1024
 BLOB_BYTES_MAX = 64 << 20
 STREAM = f"OBJ_{BLOB_BUCKET}"
 """The stream that an object store is."""
+CHUNKS = f"$O.{BLOB_BUCKET}.C."
+ORPHAN_S = 3600.0
+"""Chunks that no record names for so long are nobody's: the longest put is over by then."""
 
 
 class BlobMissing(LookupError):
@@ -56,8 +64,11 @@ def _put_at(info: ObjectInfo) -> datetime:
 class BlobStore:
     """Put and get byte strings of at most `BLOB_BYTES_MAX` by their digest."""
 
-    def __init__(self, js: JetStreamContext) -> None:
+    def __init__(self, js: JetStreamContext, elapsed: Callable[[], float] = elapsed_s) -> None:
         self._js = js
+        self._elapsed = elapsed
+        self._unnamed: dict[str, float] = {}
+        """Since when chunks were seen that no record names."""
 
     async def put(self, data: bytes) -> str:
         """Store `data` unless it is there; its digest.
@@ -102,7 +113,7 @@ class BlobStore:
             return
         await self._js.purge_stream(STREAM, subject=f"$O.{BLOB_BUCKET}.M.{urlsafe_b64encode(name.encode()).decode()}")
         if info.nuid:
-            await self._js.purge_stream(STREAM, subject=f"$O.{BLOB_BUCKET}.C.{info.nuid}")
+            await self._js.purge_stream(STREAM, subject=f"{CHUNKS}{info.nuid}")
 
     async def stored_bytes(self) -> int:
         """How many bytes the bucket's stream holds, of at most `lutlab_transport.streams.BLOB_BUCKET_BYTES_MAX`."""
@@ -112,13 +123,23 @@ class BlobStore:
             return 0
 
     async def listed(self) -> list[StoredBlob]:
-        """Every blob."""
+        """Every blob. What a put left that did not come to its end is in none; looked at now and then, it is purged."""
         try:
             store = await self._js.object_store(BLOB_BUCKET)
+            chunks = (await self._js.stream_info(STREAM, subjects_filter=f"{CHUNKS}>")).state.subjects or {}
             found = await store.list(ignore_deletes=True)
         except NotFoundError:
             return []
+        await self._purge_unnamed(set(chunks) - {f"{CHUNKS}{info.nuid}" for info in found})
         return [StoredBlob(info.name, info.size or 0, _put_at(info)) for info in found if info.name is not None]
+
+    async def _purge_unnamed(self, unnamed: Set[str]) -> None:
+        now = self._elapsed()
+        self._unnamed = {subject: self._unnamed.get(subject, now) for subject in unnamed}
+        for subject, since in self._unnamed.items():
+            if now - since >= ORPHAN_S:
+                await self._js.purge_stream(STREAM, subject=subject)
+                log.info("orphaned_chunks_purged", subject=subject)
 
     async def get(self, name: str) -> bytes:
         """The blob's bytes, verified. Raises: BlobMissing, BlobCorrupt."""

@@ -55,6 +55,22 @@ class SteadyClock:
         self._now = max(self._now, moment)
 
 
+class PatientClock:
+    """The earlier of the machine's clock and a steady one: a moment has passed only if both say so.
+
+    For deadlines that another host set. A clock that jumps ahead breaks none of them, nor does one that was ahead when
+    the process started and is right by now (a host that boots, before it has heard what time it is).
+    """
+
+    def __init__(self, wall: Callable[[], datetime] | None = None, elapsed: Callable[[], float] = elapsed_s) -> None:
+        self._wall = wall or SystemClock().now
+        self._steady = SteadyClock(self._wall, elapsed)
+
+    def now(self) -> datetime:
+        """The current time, timezone-aware."""
+        return min(self._wall(), self._steady.now())
+
+
 class RandomIds:
     """Random version-4 UUIDs and secrets."""
 

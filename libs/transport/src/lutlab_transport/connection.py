@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
 
-import nats
 import nats.errors
 import structlog
 from nats.aio.client import Client
@@ -18,6 +18,29 @@ CONNECT_TIMEOUT_S = 5
 CONNECT_WAITS_S = (0.25, 0.5, 1.0, 2.0, 5.0)
 """Between attempts at a first connection, where a server is there but does not let us in."""
 PENDING_BYTES_MAX = 64 << 20
+PING_S = 10
+PINGS_UNANSWERED_MAX = 2
+"""A line that is cut without a word is noticed after three pings at most; nats-py's own would take six minutes."""
+PERMISSIONS = "permissions violation"
+"""What the server says of one message; all else that it says in this way ends the connection."""
+
+
+class LastingClient(Client):
+    """A client that comes back whatever the server says.
+
+    nats-py closes itself for good at most errors from the server, as when its account is changed and read again
+    (`nats-server --signal reload`), and the process lives on deaf and dumb.
+    """
+
+    async def _process_err(self, err_msg: str) -> None:
+        if PERMISSIONS in err_msg.lower():
+            await super()._process_err(err_msg)
+            return
+        error = nats.errors.Error(f"nats: {err_msg.strip(chr(39))}")
+        await self._error_cb(error)
+        if self._current_server is not None:
+            self._current_server.last_attempt = time.monotonic()  # or it comes back at once, to hear the same
+        await self._process_op_err(error)
 
 
 def public(url: str) -> str:
@@ -36,7 +59,8 @@ async def connect(
 ) -> Client:
     """A client, however long it takes; cancel it to give up.
 
-    It reconnects for ever; published messages are buffered up to `PENDING_BYTES_MAX` meanwhile.
+    It reconnects for ever, whatever the server says; meanwhile published messages are buffered, up to
+    `PENDING_BYTES_MAX`.
 
     Args:
         url: `nats://host:port`, or several separated by commas.
@@ -63,13 +87,16 @@ async def connect(
     while True:
         try:
             # While nobody listens there, this tries for ever by itself; what else is wrong comes out of it.
-            return await nats.connect(
+            client = LastingClient()
+            await client.connect(
                 servers=[u.strip() for u in url.split(",")],
                 name=name,
                 connect_timeout=CONNECT_TIMEOUT_S,
-                reconnect_time_wait=RECONNECT_WAIT_S,
+                reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]  # it only sleeps so long
                 max_reconnect_attempts=-1,
                 pending_size=PENDING_BYTES_MAX,
+                ping_interval=PING_S,
+                max_outstanding_pings=PINGS_UNANSWERED_MAX,
                 nkeys_seed=str(nkey_seed_file) if nkey_seed_file else None,
                 token=token,
                 inbox_prefix=inbox,
@@ -77,6 +104,7 @@ async def connect(
                 disconnected_cb=on_disconnect,
                 reconnected_cb=on_reconnect,
             )
+            return client
         except (nats.errors.Error, OSError) as error:
             wait_s = CONNECT_WAITS_S[min(attempt, len(CONNECT_WAITS_S) - 1)]
             attempt += 1

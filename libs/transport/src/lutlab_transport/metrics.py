@@ -115,12 +115,21 @@ def serve_metrics(
 
     Returns:
         What ends it.
+
+    Raises:
+        OSError: the port is taken; the message says so.
     """
     if not port:
         return lambda: None
+    try:
+        server, thread = start_http_server(port, address, registry=registry)
+    except OSError as error:
+        why = (
+            f"metrics cannot be served at port {port}: {error.strerror}; each process of a host needs a port of its own"
+        )
+        raise OSError(error.errno, why) from error
     collector = StateCollector(asyncio.get_running_loop(), read)
     registry.register(collector)
-    server, thread = start_http_server(port, address, registry=registry)
 
     def stop() -> None:
         server.shutdown()

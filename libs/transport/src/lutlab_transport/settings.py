@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import shutil
+import socket
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -13,9 +14,11 @@ from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
 import nkeys
-from pydantic import AfterValidator, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from lutlab_events.subjects import token
 
 S = TypeVar("S", bound=BaseSettings)
 
@@ -74,6 +77,43 @@ def _readable_seed(path: Path) -> Path:
 
 SeedFile = Annotated[Path, AfterValidator(_readable_seed)]
 """A file with an nkey seed, looked at when a service starts: a wrong one would only show as logins that fail."""
+Token = Annotated[str, AfterValidator(token)]
+"""A name that stands between dots in NATS' subjects: a site's, an agent's, a builder's."""
+
+
+def name_of_host(otherwise: str, chars_max: int) -> str:
+    """This host's name as a token of at most `chars_max` characters, `otherwise` if nothing of it can be one."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", socket.gethostname()).strip("-")[:chars_max] or otherwise
+
+
+class EdgeSettings(BaseSettings):
+    """What services read that know NATS and not Postgres; each of them has an `env_prefix` for what is its own."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    site: Token = Field(default="main", validation_alias="LUTLAB_SITE", description="the lab's name")
+    nats_url: NatsUrl = Field(
+        default="nats://127.0.0.1:4222",
+        validation_alias="LUTLAB_NATS_URL",
+        description="where NATS is; several servers separated by commas",
+    )
+    nats_nkey_file: SeedFile | None = Field(
+        default=None,
+        validation_alias="LUTLAB_NATS_NKEY_SEED_FILE",
+        description="file with the nkey seed, where NATS asks for one",
+    )
+    nats_token: str | None = Field(
+        default=None, validation_alias="LUTLAB_NATS_TOKEN", description="NATS' token, where it asks for one"
+    )
+    log_level: LogLevel = Field(
+        default="INFO", validation_alias="LUTLAB_LOG_LEVEL", description="DEBUG, INFO, WARNING or ERROR"
+    )
+    otlp_endpoint: str = Field(
+        default="",
+        validation_alias="LUTLAB_OTLP_ENDPOINT",
+        description="where traces go by OTLP over HTTP, e.g. http://127.0.0.1:4318; empty: none are made",
+    )
+    metrics_port: int = Field(default=0, ge=0, le=65535, description="where Prometheus may ask; 0 for nowhere")
 
 
 def variables(kind: type[BaseSettings]) -> Iterator[tuple[str, FieldInfo]]:

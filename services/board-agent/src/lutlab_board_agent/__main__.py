@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,16 +16,16 @@ import uvloop
 from pydantic import ValidationError
 
 from lutlab_board_agent.adapters.door import SocketDoor
-from lutlab_board_agent.adapters.loader_binary import find_loader
+from lutlab_board_agent.adapters.loader_binary import LoaderBinary, find_loader
 from lutlab_board_agent.adapters.openfpgaloader import OpenFpgaLoader
 from lutlab_board_agent.adapters.serial_port import TtyPorts
-from lutlab_board_agent.adapters.state_file import StateFiles
+from lutlab_board_agent.adapters.state_file import StateFiles, held
 from lutlab_board_agent.agent import Agent
 from lutlab_board_agent.domain.errors import AgentError, LabFileInvalid
-from lutlab_board_agent.domain.lab import LabBoard, LoaderArgs, parse_lab
+from lutlab_board_agent.domain.lab import LabBoard, LoaderArgs, parse_lab, passing_names
 from lutlab_board_agent.settings import AgentSettings
 from lutlab_events import subjects
-from lutlab_transport.clock import RandomIds, SteadyClock
+from lutlab_transport.clock import PatientClock, RandomIds, SystemClock
 from lutlab_transport.commands import CommandClient
 from lutlab_transport.connection import connect
 from lutlab_transport.ending import stop_event, unless
@@ -72,12 +73,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = AgentSettings()  # type: ignore[call-arg]  # lab_file comes from the environment
         boards = _read_lab(settings.lab_file)
         setup_logging("board-agent", level=settings.log_level)
-        programmer = _programmer(settings, boards)
         if arguments.check:
+            with tempfile.TemporaryDirectory() as folder:  # the data folder may be a running agent's
+                _loader(settings, boards, Path(folder))
             sys.stdout.write("".join(f"board {b.key}: {b.profile}, serial line {b.serial.path}\n" for b in boards))
+            if passing := passing_names(boards):
+                sys.stderr.write(f"lutlab-board-agent: {passing}\n")
             return 0
-        start_tracing("board-agent", settings.otlp_endpoint)
-        uvloop.run(_serve(settings, boards, programmer))
+        if passing := passing_names(boards):
+            log.warning("serial_name_passing", boards=passing)
+        with held(settings.data_dir):
+            binary = _loader(settings, boards, settings.data_dir / "loader-libraries")
+            start_tracing("board-agent", settings.otlp_endpoint)
+            uvloop.run(_serve(settings, boards, OpenFpgaLoader(binary, settings.data_dir / "loading")))
     except ValidationError as error:
         sys.stderr.write(f"lutlab-board-agent: {mistakes(AgentSettings, error)}\n")
         return 2
@@ -97,12 +105,12 @@ def _read_lab(path: Path) -> tuple[LabBoard, ...]:
     return parse_lab(text, name=str(path))
 
 
-def _programmer(settings: AgentSettings, boards: Sequence[LabBoard]) -> OpenFpgaLoader:
-    binary = find_loader(settings.loader, settings.data_dir / "loader-libraries")
+def _loader(settings: AgentSettings, boards: Sequence[LabBoard], libraries_dir: Path) -> LoaderBinary:
+    binary = find_loader(settings.loader, libraries_dir)
     log.info("loader_found", path=str(binary.path), version=binary.version, usb=binary.usb)
     if not binary.usb and any(isinstance(board.cable, LoaderArgs) for board in boards):
         log.warning("loader_without_usb", hint="boards on USB cables cannot be programmed; see the loader's message")
-    return OpenFpgaLoader(binary, settings.data_dir / "loading")
+    return binary
 
 
 async def _serve(settings: AgentSettings, boards: Sequence[LabBoard], programmer: OpenFpgaLoader) -> None:
@@ -125,7 +133,7 @@ async def _serve(settings: AgentSettings, boards: Sequence[LabBoard], programmer
     if nc is None:
         return
     try:
-        clock, ids = SteadyClock(), RandomIds()
+        ids = RandomIds()
         agent = Agent(
             nc,
             boards,
@@ -135,8 +143,8 @@ async def _serve(settings: AgentSettings, boards: Sequence[LabBoard], programmer
             programmer=programmer,
             ports=TtyPorts(),
             memories=StateFiles(settings.data_dir / "boards"),
-            commands=CommandClient(nc, site=settings.site, actor=f"agent:{settings.id}", clock=clock, ids=ids),
-            clock=clock,
+            commands=CommandClient(nc, site=settings.site, actor=f"agent:{settings.id}", clock=SystemClock(), ids=ids),
+            clock=PatientClock(),
             ticks=time.monotonic,
             ids=ids,
             bridge_host=settings.bridge_host,

@@ -31,7 +31,7 @@ from lutlab_builder.app.run_build import Builder
 from lutlab_builder.app.run_stage import StageService, ToolRoom, Verification
 from lutlab_builder.domain.errors import BuildFailure
 from lutlab_builder.domain.request import BuildRequest, Options
-from lutlab_builder.settings import MIB, Settings
+from lutlab_builder.settings import MIB, RUN_CHARS, Settings
 from lutlab_builder.warm import WarmStep, warm
 from lutlab_events import subjects
 from lutlab_profiles import UnknownProfile
@@ -164,7 +164,7 @@ async def serve_command(settings: Settings) -> int:
 async def serve(nc: Client, room: Room, settings: Settings, stop: asyncio.Event, bases_wanted: asyncio.Event) -> None:
     """Take work until `stop` is set; the work in hand then goes back. `bases_wanted`: NATS may have lost the bases."""
     clock, ids = SystemClock(), RandomIds()
-    builder_id = f"{settings.id}-{ids.new().hex[:8]}"
+    builder_id = f"{settings.id}-{ids.new().hex[:RUN_CHARS]}"
     sender = CommandClient(nc, site=settings.site, actor=f"builder:{builder_id}", clock=clock, ids=ids)
     await sender.start()
     service = BuildService(
@@ -266,7 +266,7 @@ def main() -> int:
     start_tracing("builder", settings.otlp_endpoint)
     try:
         return uvloop.run(run(args, settings))
-    except (BuildFailure, hostfiles.PackageMissing, UnknownProfile) as failure:
+    except (BuildFailure, hostfiles.PackageMissing, UnknownProfile, OSError) as failure:
         stage = getattr(failure, "stage", None)
         place = f" in {stage}" if stage else ""
         sys.stderr.write(f"error{place}: {failure}\n")

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
-import re
-import socket
+from functools import partial
 from pathlib import Path
 
-from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
 
 import lutlab_profiles
 from lutlab_builder.app.ports import Limits
 from lutlab_builder.app.stages import StageLimits
-from lutlab_events.subjects import token
-from lutlab_transport.settings import LogLevel, NatsUrl, SeedFile
+from lutlab_events.subjects import TOKEN_CHARS_MAX
+from lutlab_transport.settings import EdgeSettings, Token, name_of_host
 
 MIB = 1 << 20
+RUN_CHARS = 8
+"""What every run of a builder adds to its name, after a dash."""
+ID_CHARS_MAX = TOKEN_CHARS_MAX - RUN_CHARS - 1
 
 
 def default_cache_dir() -> Path:
@@ -25,40 +27,19 @@ def default_cache_dir() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "lutlab"
 
 
-def default_builder_id() -> str:
-    """A valid name from the host's: what may not stand in a subject becomes `-`."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", socket.gethostname()).strip("-")[:48] or "builder"
-
-
-class Settings(BaseSettings):
+class Settings(EdgeSettings):
     """Read once, in `__main__`; the description of each field is in `lutlab-builder --help`."""
 
-    model_config = SettingsConfigDict(env_prefix="LUTLAB_BUILDER_", frozen=True, extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(env_prefix="LUTLAB_BUILDER_")
 
     cache_dir: Path = Field(
         default_factory=default_cache_dir,
         validation_alias="LUTLAB_CACHE_DIR",
         description="folder for whatever can be made again",
     )
-    site: str = Field(default="main", validation_alias="LUTLAB_SITE", description="the lab's name")
-    nats_url: NatsUrl = Field(
-        default="nats://127.0.0.1:4222",
-        validation_alias="LUTLAB_NATS_URL",
-        description="where NATS is; several servers separated by commas",
-    )
-    nats_nkey_file: SeedFile | None = Field(
-        default=None,
-        validation_alias="LUTLAB_NATS_NKEY_SEED_FILE",
-        description="file with the nkey seed, where NATS asks for one",
-    )
-    nats_token: str | None = Field(
-        default=None, validation_alias="LUTLAB_NATS_TOKEN", description="NATS' token, where it asks for one"
-    )
-    log_level: LogLevel = Field(
-        default="INFO", validation_alias="LUTLAB_LOG_LEVEL", description="DEBUG, INFO, WARNING or ERROR"
-    )
-    id: str = Field(
-        default_factory=default_builder_id,
+    id: Token = Field(
+        default_factory=partial(name_of_host, "builder", ID_CHARS_MAX),
+        max_length=ID_CHARS_MAX,
         description="this builder's name, else the host's; every run adds something of its own to it",
     )
     concurrency: int = Field(default=2, ge=1, le=32, description="builds at once")
@@ -83,13 +64,6 @@ class Settings(BaseSettings):
         default=False, description="build user code with the builder's own rights on a host where no sandbox works"
     )
     seed: int = Field(default=1, ge=1, description="nextpnr's seed; fixed, so that builds repeat")
-    metrics_port: int = Field(default=0, ge=0, le=65535, description="where Prometheus may ask; 0 for nowhere")
-    otlp_endpoint: str = Field(
-        default="",
-        validation_alias="LUTLAB_OTLP_ENDPOINT",
-        description="where traces go by OTLP over HTTP, e.g. http://127.0.0.1:4318; empty: none are made",
-    )
-
     elaborate_wall_s: float = Field(
         default=120,
         gt=0,
@@ -102,11 +76,6 @@ class Settings(BaseSettings):
     place_and_route_wall_s: float = Field(default=1800, gt=0, description="seconds the stage may take")
     place_and_route_memory_mib: int = Field(default=3072, ge=512, description="memory the stage may use, and packing")
     pack_wall_s: float = Field(default=180, gt=0, description="seconds the stage may take")
-
-    @field_validator("site", "id")
-    @classmethod
-    def _is_token(cls, value: str) -> str:
-        return token(value)
 
     def profile_names(self) -> list[str]:
         """The profiles in `profiles`. Raises: UnknownProfile."""

@@ -40,6 +40,8 @@ class SocketDoor:
                 answer = json.loads(await self._exchange(path, line))
         except (OSError, ValueError, TimeoutError) as error:
             raise DoorClosed(f"the board's side door {path} does not answer: {error!r}") from error
+        if not isinstance(answer, dict) or not answer.keys() & {"refused", "ok"}:
+            raise DoorClosed(f"the board's side door {path} answers something else")
         if "refused" in answer:
             raise DoorRefused(str(answer["refused"]))
         return answer["ok"]

@@ -99,10 +99,21 @@ class Heartbeats:
         self._control = subjects.agent_control(site, agent_id)
         self._subject = subjects.heartbeat(site, agent_id)
         self._beat = AgentHeartbeat(agent_id=agent_id, incarnation=incarnation)
+        self._twin: UUID | None = None
 
     async def start(self) -> None:
-        """Listen for the scheduler's wish to hear the registration again."""
+        """Listen for the scheduler's wish to hear the registration again, and for a twin."""
         await self._nc.subscribe(self._control, cb=self._on_control)
+        await self._nc.subscribe(self._subject, cb=self._on_beat)
+
+    async def _on_beat(self, message: Msg) -> None:
+        """Two agents of one name take each other's work, and their boards are lost and found in turn."""
+        with contextlib.suppress(codec.Undecodable):
+            heard = codec.decode_heartbeat(message.data)
+            if heard.incarnation not in (self._beat.incarnation, self._twin):
+                self._twin = heard.incarnation
+                hint = "another agent runs under this name; give one of them another LUTLAB_AGENT_ID"
+                log.error("agent_name_taken", agent_id=heard.agent_id, incarnation=str(self._twin), hint=hint)
 
     async def _on_control(self, message: Msg) -> None:
         try:

@@ -25,6 +25,8 @@ OUTPUT_BYTES_MAX = 64 * 1024
 """Of a loader's output only this much, its end, is kept."""
 READ_BYTES = 4096
 RESOLVE_TIMEOUT_S = 5.0
+END_S = 5.0
+"""How long a killed loader may take to be gone; one that hangs in the kernel, at a sick USB port, never is."""
 KEPT_VARIABLES = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "OPENFPGALOADER_SOJ_DIR")
 
 _PR_SET_PDEATHSIG = 1
@@ -41,7 +43,7 @@ class OpenFpgaLoader:
 
     Args:
         binary: from `find_loader`.
-        scratch_dir: private folder for the file the loader reads; emptied here.
+        scratch_dir: folder for the file the loader reads, of this process alone; emptied here.
     """
 
     def __init__(self, binary: LoaderBinary, scratch_dir: Path) -> None:
@@ -118,8 +120,11 @@ async def _collect(process: asyncio.subprocess.Process, output: bytearray) -> No
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Make sure that nothing of the loader is left, its children included."""
+    """Make sure that nothing of the loader is left, its children included; what cannot be ended holds nobody up."""
     if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # the latter: it became another user
             os.killpg(process.pid, signal.SIGKILL)
-        await asyncio.shield(process.wait())
+        ended, _ = await asyncio.wait({asyncio.ensure_future(process.wait())}, timeout=END_S)
+        if not ended:
+            hint = "it hangs in the kernel or is another user's: unplug the cable, or restart the host"
+            log.error("loader_not_ended", pid=process.pid, hint=hint)

@@ -39,8 +39,11 @@ class TtyPorts:
         self._sysfs = sysfs
 
     def present(self, path: str) -> bool:
-        """Whether something is plugged in there (a link that points nowhere is not)."""
-        return Path(path).exists()
+        """Whether something is plugged in there (a link that points nowhere is not), or nobody may look."""
+        try:
+            return Path(path).exists()
+        except PermissionError:
+            return True  # opening it says what is wrong; one closed folder must not end the agent
 
     async def open(self, path: str, baud: int, on_gone: Callable[[], None]) -> TtyLine:
         """Open a line for this process alone; see `ports.SerialPorts`."""
@@ -63,10 +66,10 @@ def _open(path: str, baud: int) -> serial.Serial:
 
 def _reason(path: str, baud: int, error: Exception) -> str:
     number = getattr(error, "errno", None)
-    if number == errno.ENOENT or not Path(path).exists():
-        return f"there is no serial line at {path}; is the board plugged in?"
     if number in (errno.EACCES, errno.EPERM):
         return f"the agent may not open {path}; add its user to the group that owns it (often `dialout`)"
+    if number == errno.ENOENT or not Path(path).exists():
+        return f"there is no serial line at {path}; is the board plugged in?"
     if number in (errno.EBUSY, errno.EAGAIN, errno.EWOULDBLOCK) or "exclusively lock" in str(error):
         return f"another program has {path} open; close it"
     return f"{path} cannot be opened at {baud} baud: {error}"

@@ -3,13 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
-from lutlab_board_agent.domain.errors import StateUnreadable
+from lutlab_board_agent.domain.errors import DataDirTaken, StateUnreadable
 from lutlab_board_agent.domain.fencing import BoardMemory
+
+
+@contextlib.contextmanager
+def held(data_dir: Path) -> Iterator[None]:
+    """Keep the data folder for this process alone: two agents would load each other's boards, under each other's
+    epochs. The lock goes with the process, however it ends.
+
+    Raises:
+        DataDirTaken: another agent has it.
+    """
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with (data_dir / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataDirTaken(
+                f"another agent is running with the data folder {data_dir}; end it, or give this one another "
+                "LUTLAB_AGENT_DATA_DIR, LUTLAB_AGENT_ID and lab file"
+            ) from None
+        yield
 
 
 class StateFiles:

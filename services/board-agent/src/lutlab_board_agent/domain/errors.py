@@ -21,6 +21,12 @@ class StateUnreadable(AgentError):
     code = "state_unreadable"
 
 
+class DataDirTaken(AgentError):
+    """Another agent of this host remembers its boards in the same folder."""
+
+    code = "data_dir_taken"
+
+
 class BridgePortTaken(AgentError):
     """A board's TCP bridge cannot listen at its port."""
 

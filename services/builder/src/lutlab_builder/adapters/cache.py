@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import structlog
 
+from lutlab_builder.adapters.shared import SharedFolder
 from lutlab_builder.app.ports import Artifacts, Stage
 from lutlab_builder.domain.report import BuildReport
 
@@ -32,20 +31,22 @@ class DirectoryCache:
         """
         self._root = root
         self._bytes_max = bytes_max
-        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._shared = SharedFolder(root)
 
     def _place(self, build_key: str) -> Path:
         return self._root / build_key[:2] / build_key
 
     def get(self, build_key: str) -> Artifacts | None:
-        """A finished build, or None; one whose bitstream is not what its report says is dropped."""
+        """A finished build, or None; one that is not whole, or whose bitstream its report does not know, is dropped."""
         place = self._place(build_key)
         try:
             bitstream = (place / _BITSTREAM).read_bytes()
             report = msgspec.json.decode((place / _REPORT).read_bytes(), type=BuildReport)
             lines = msgspec.json.decode((place / _LOG).read_bytes(), type=list[tuple[Stage, str]])
             os.utime(place)
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if place.exists():  # a crash of the machine may leave a folder and lose what is in it
+                self._drop_damaged(place, repr(error))
             return None
         except OSError as error:
             log.warning("cached_build_unreadable", build_key=build_key, error=repr(error))
@@ -70,22 +71,21 @@ class DirectoryCache:
             log.warning("build_not_kept", build_key=build_key, error=repr(error))
 
     def _put(self, place: Path, artifacts: Artifacts) -> None:
-        place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=self._root))
-        try:
+        with self._shared.half_made() as folder:
+            place.parent.mkdir(exist_ok=True, mode=0o700)
+            fresh = folder / "build"
+            fresh.mkdir(mode=0o700)
             (fresh / _BITSTREAM).write_bytes(artifacts.bitstream)
             (fresh / _REPORT).write_bytes(msgspec.json.encode(artifacts.report))
             (fresh / _LOG).write_bytes(msgspec.json.encode(artifacts.log))
             with contextlib.suppress(OSError):  # another process has put the same build meanwhile: the same bits
                 fresh.rename(place)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
         self._evict(keep=place)
 
     def _builds(self) -> Iterator[tuple[float, int, Path]]:
         """(last use, bytes, folder) of every build."""
         for place in self._root.glob("??/*"):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 size = sum(file.stat().st_size for file in place.iterdir())
                 yield place.stat().st_mtime, size, place
 
@@ -102,7 +102,5 @@ class DirectoryCache:
 
     def _remove(self, place: Path) -> None:
         """Take a build away at once for readers, then delete its files."""
-        doomed = Path(tempfile.mkdtemp(prefix=".old-", dir=self._root))
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), self._shared.half_made() as doomed:
             place.rename(doomed / "build")
-        shutil.rmtree(doomed, ignore_errors=True)

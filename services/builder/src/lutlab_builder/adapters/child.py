@@ -20,6 +20,8 @@ READ_BYTES = 64 << 10
 LINE_CHARS_MAX = 2000
 TAIL_LINES = 60
 REAP_TIMEOUT_S = 10.0
+ORPHAN_LOOKS = 100
+"""At processes that were killed, until they are gone."""
 FAMILY_MAX = 5000
 """Processes looked at in one poll; a family larger than this has long exceeded its limit."""
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -47,9 +49,15 @@ class Lines:
 
     def feed(self, data: bytes) -> None:
         """Take output as it comes."""
-        *whole, self._partial = (self._partial + data).split(b"\n")
-        for raw in whole:
-            self._emit(raw)
+        data = self._partial + data
+        if self._cut:
+            # A flood of lines that nobody sees must not keep this process busy: only the last ones are looked at.
+            *whole, self._partial = data.rsplit(b"\n", TAIL_LINES + 1)
+            self._tail.extend(whole[-TAIL_LINES:])
+        else:
+            *whole, self._partial = data.split(b"\n")
+            for raw in whole:
+                self._emit(raw)
         if len(self._partial) > 4 * LINE_CHARS_MAX:
             self._emit(self._partial)
             self._partial = b""
@@ -139,9 +147,8 @@ async def run_child(
             if reader.done():
                 await asyncio.sleep(EXIT_POLL_S)
     finally:
-        if process.returncode is None:
-            kill_family(process.pid)
-        await asyncio.shield(_reap(process, reader))
+        killed = kill_family(process.pid) if process.returncode is None else []
+        await asyncio.shield(_reap(process, reader, killed))
         lines.end()
     code = process.returncode if process.returncode is not None else -signal.SIGKILL
     return Outcome(
@@ -183,17 +190,18 @@ async def _read(process: asyncio.subprocess.Process, lines: Lines) -> None:
         lines.feed(data)
 
 
-def kill_family(pid: int) -> None:
-    """Kill a process, its group and its descendants, wherever they moved to."""
+def kill_family(pid: int) -> list[int]:
+    """Kill a process, its group and its descendants, wherever they moved to; the descendants."""
     members = family(pid)
     with contextlib.suppress(OSError):
         os.killpg(pid, signal.SIGKILL)
     for member in members:
         with contextlib.suppress(OSError):
             os.kill(member, signal.SIGKILL)
+    return members[1:]
 
 
-async def _reap(process: asyncio.subprocess.Process, reader: asyncio.Future[None]) -> None:
+async def _reap(process: asyncio.subprocess.Process, reader: asyncio.Future[None], killed: Sequence[int]) -> None:
     """Wait for the end of the output, which is the end of the last process that could write it."""
     await asyncio.wait({reader}, timeout=REAP_TIMEOUT_S)
     if not reader.done():
@@ -201,3 +209,17 @@ async def _reap(process: asyncio.subprocess.Process, reader: asyncio.Future[None
     await process.wait()
     with contextlib.suppress(asyncio.CancelledError):
         await reader
+    # Orphans come to process 1. Where this is it, in a pod, they would stay as zombies until there is room for no more.
+    for _ in range(ORPHAN_LOOKS):
+        killed = [pid for pid in killed if _is_own_and_alive(pid)]
+        if not killed:
+            break
+        await asyncio.sleep(EXIT_POLL_S)
+
+
+def _is_own_and_alive(pid: int) -> bool:
+    """Whether a process is this one's child and has not ended; one that has is taken note of."""
+    try:
+        return os.waitpid(pid, os.WNOHANG) == (0, 0)
+    except ChildProcessError:
+        return False

@@ -33,6 +33,8 @@ log = structlog.get_logger(__name__)
 NATS_ERRORS = (nats.errors.Error, JetStreamError, OSError, TimeoutError)
 RETRY_WAITS_S = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 BLOB_TIMEOUT_S = 30.0
+BLOB_BYTES_PER_S_MIN = 100_000
+"""Of a site's line. A put that is given up leaves its part in NATS, and the next one begins anew."""
 PUBLISH_TIMEOUT_S = 5.0
 STARTED_TIMEOUT_S = 5.0
 BLOB_ROOM_WAIT_S = 300.0
@@ -55,12 +57,15 @@ async def insist(what: str, action: Callable[[], Awaitable[T]], *, room_wait_s: 
 
     Raises:
         NoRoom: it refused for so long.
+        nats.errors.MaxPayloadError: it is larger than any message may be.
     """
     failures = 0
     refused_since: float | None = None
     while True:
         try:
             return await action()
+        except nats.errors.MaxPayloadError:
+            raise  # it would never fit
         except NATS_ERRORS as error:
             wait_s = RETRY_WAITS_S[min(failures, len(RETRY_WAITS_S) - 1)]
             now = asyncio.get_running_loop().time()
@@ -91,7 +96,7 @@ class NatsBlobs:
         """See `lutlab_builder.app.do_work.Blobs.put`."""
 
         async def once() -> None:
-            async with asyncio.timeout(BLOB_TIMEOUT_S):
+            async with asyncio.timeout(BLOB_TIMEOUT_S + len(data) / BLOB_BYTES_PER_S_MIN):
                 await self._store.put(data)
 
         await insist("blob_put", once, room_wait_s=BLOB_ROOM_WAIT_S)
@@ -105,7 +110,7 @@ async def _publish_lines(js: JetStreamContext, subject: str, data: bytes, header
 
     try:
         await insist("log_publish", once, room_wait_s=LOG_ROOM_WAIT_S)
-    except NoRoom as error:
+    except (NoRoom, nats.errors.MaxPayloadError) as error:
         raise LinesRefused(str(error)) from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
 from uuid import UUID
@@ -73,7 +74,8 @@ class BuildQueue:
         self._stages = stages
         self._site = site
         self._slots = asyncio.Semaphore(slots)
-        self._builds: dict[UUID, asyncio.Task[Later | None]] = {}
+        self._builds: defaultdict[UUID, set[asyncio.Task[Later | None]]] = defaultdict(set)
+        """By job: after a time without NATS the same work may come again while it is in hand."""
         self._in_hand: set[asyncio.Task[None]] = set()
         self._cancelled: dict[UUID, None] = {}
 
@@ -94,7 +96,7 @@ class BuildQueue:
 
     def gauges(self) -> Iterator[Sample]:
         """How busy this builder is."""
-        yield Sample("lutlab_builds_in_hand", len(self._builds), help="builds that run here now")
+        yield Sample("lutlab_builds_in_hand", sum(map(len, self._builds.values())), help="builds that run here now")
 
     async def stop(self) -> None:
         """Kill the builds in hand and give their work back at once, for another builder."""
@@ -133,21 +135,22 @@ class BuildQueue:
 
     async def _in_slot(self, message: Msg) -> None:
         try:
-            await self._handle(message)
+            await asyncio.sleep(await self._handle(message))
         finally:
             self._slots.release()
 
-    async def _handle(self, message: Msg) -> None:
+    async def _handle(self, message: Msg) -> float:
+        """Carry out a message; for how many seconds its slot then stays empty."""
         try:
             work = codec.decode_work(message.data)
         except codec.Undecodable as error:
             log.error("work_undecodable", error=str(error))
             await bury(self._js, self._site, message)
-            return
+            return 0.0
         if not isinstance(work, BuildWork) and not (isinstance(work, StageWork) and self._stages is not None):
             log.error("work_unexpected", kind=type(work).__name__)
             await bury(self._js, self._site, message)
-            return
+            return 0.0
         alive = asyncio.create_task(keep_alive(message, every_s=IN_PROGRESS_S))
         try:
             with handling(
@@ -156,6 +159,7 @@ class BuildQueue:
                 outcome = await self._build(work, message.metadata.num_delivered)
                 handled.outcome = "postponed" if outcome else "done"
             await self._settle(message, outcome)
+            return outcome.rest_s if outcome else 0.0
         except asyncio.CancelledError:
             await self._settle(message, Later(0.0))
             raise
@@ -184,7 +188,7 @@ class BuildQueue:
         if work.job_id in self._cancelled:
             return None
         build = asyncio.create_task(self._carry_out(work, delivery))
-        self._builds[work.job_id] = build
+        self._builds[work.job_id].add(build)
         try:
             return await build
         except asyncio.CancelledError:
@@ -198,7 +202,8 @@ class BuildQueue:
             log.exception("build_crashed", job_id=str(work.job_id), attempt=work.attempt)
             return await self._crashed(work, delivery, error)
         finally:
-            if self._builds.get(work.job_id) is build:
+            self._builds[work.job_id].discard(build)
+            if not self._builds[work.job_id]:
                 del self._builds[work.job_id]
 
     async def _settle(self, message: Msg, outcome: Later | None) -> None:
@@ -221,8 +226,7 @@ class BuildQueue:
         self._cancelled[control.job_id] = None
         while len(self._cancelled) > CANCELLED_REMEMBERED_MAX:
             del self._cancelled[next(iter(self._cancelled))]
-        build = self._builds.get(control.job_id)
-        if build is not None:
+        for build in self._builds.get(control.job_id, ()):
             build.cancel()
 
 
@@ -268,7 +272,11 @@ class Pulse:
 
     async def run(self, tools: Callable[[], Sequence[ToolReport]]) -> None:
         """Beat until cancelled; `tools` is asked once, in a thread."""
-        found = tuple(await asyncio.to_thread(tools))
+        found: tuple[ToolReport, ...] = ()
+        try:
+            found = tuple(await asyncio.to_thread(tools))
+        except Exception:  # a tool that is installed by half, say: no reason to build nothing
+            log.exception("tools_unknown")
         while True:
             message = BuilderHeartbeat(
                 builder_id=self._builder_id, slots=self._slots, busy=self._queue.busy, tools=found

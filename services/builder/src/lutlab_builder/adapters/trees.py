@@ -8,6 +8,7 @@ looked at counts as too much.
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import stat
@@ -133,7 +134,7 @@ def remove(folder: Path) -> None:
     folder = folder.absolute()
     try:
         folder.chmod(_OPEN)
-        pit = tempfile.mkdtemp(prefix=".gone-", dir=folder)
+        pit = _pit(folder)
         numbers = itertools.count()
         _empty(str(folder), pit, numbers)
         while inner := _entries(pit):
@@ -146,6 +147,20 @@ def remove(folder: Path) -> None:
         return
     except OSError as error:
         log.warning("folder_not_removed", folder=str(folder), reason=repr(error))
+
+
+def _pit(folder: Path) -> str:
+    """A new folder in it; where a full disk has no room for one, files go first."""
+    try:
+        return tempfile.mkdtemp(prefix=".gone-", dir=folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+    with contextlib.suppress(Unwalkable):
+        for entry in walk(folder):
+            if not entry.is_dir(follow_symlinks=False):
+                os.unlink(entry.path)  # noqa: PTH108 - a path as scandir gives it
+    return tempfile.mkdtemp(prefix=".gone-", dir=folder)
 
 
 def _empty(place: str, pit: str, numbers: Iterator[int]) -> None:

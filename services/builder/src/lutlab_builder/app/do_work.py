@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 DELIVERIES_MAX = 5
 """So often is work tried again that failed through no fault of the design."""
 RETRY_WAIT_S = 5.0
+HOST_REST_S = 2 * RETRY_WAIT_S
+"""A host that cannot do work takes none for so long: it fails at once, so it would be free for all that there is."""
 
 
 class SourceMissing(LookupError):
@@ -67,9 +69,18 @@ class Reports(Protocol):
 
 @dataclass(frozen=True)
 class Later:
-    """The work could not be done now, through no fault of the design: deliver it again after `wait_s`."""
+    """The work could not be done now, through no fault of the design: deliver it again after `wait_s`.
+
+    Attributes:
+        rest_s: how long the slot that it was in stays empty, for others to take the work.
+    """
 
     wait_s: float
+    rest_s: float = 0.0
+
+
+HOST_FAILED = Later(RETRY_WAIT_S, HOST_REST_S)
+"""It is this host's fault; another builder's may do."""
 
 
 class BuildService:
@@ -118,7 +129,7 @@ class BuildService:
             # A sandbox that does not start is this host's fault; another builder may have one.
             if failure.code is Code.SANDBOX_UNAVAILABLE and delivery < DELIVERIES_MAX:
                 log.error("sandbox_failed", job_id=str(work.job_id), message=failure.message)
-                return Later(RETRY_WAIT_S)
+                return HOST_FAILED
             await self._fail(work, failure, story, started)
         else:
             try:
@@ -156,7 +167,7 @@ class BuildService:
     async def crashed(self, work: BuildWork, delivery: int, error: Exception) -> Later | None:
         """The builder itself failed on this work, not the design: try again, but not for ever."""
         if delivery < DELIVERIES_MAX:
-            return Later(RETRY_WAIT_S)
+            return HOST_FAILED
         await self._reports.failed(work, BuildFailure(Code.INTERNAL_ERROR, f"the builder failed: {error!r}"))
         return None
 

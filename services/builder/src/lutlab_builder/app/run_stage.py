@@ -15,7 +15,15 @@ from typing import Protocol
 import msgspec
 import structlog
 
-from lutlab_builder.app.do_work import DELIVERIES_MAX, RETRY_WAIT_S, Blobs, Later, NoRoom, SourceMissing
+from lutlab_builder.app.do_work import (
+    DELIVERIES_MAX,
+    HOST_FAILED,
+    RETRY_WAIT_S,
+    Blobs,
+    Later,
+    NoRoom,
+    SourceMissing,
+)
 from lutlab_builder.app.ports import Workdirs
 from lutlab_builder.app.story import Outlet, Story
 from lutlab_builder.domain.errors import BuildFailure, Code
@@ -198,7 +206,7 @@ class StageService:
         except BuildFailure as failure:  # the sandbox does not start: another builder may have one
             if delivery < DELIVERIES_MAX:
                 log.error("sandbox_failed", job_id=str(work.job_id), message=failure.message)
-                return Later(RETRY_WAIT_S)
+                return HOST_FAILED
             await self._reports.stage_completed(work, _error(failure.code, failure.message))
         finally:
             await story.abandon()
@@ -208,7 +216,7 @@ class StageService:
     async def crashed(self, work: StageWork, delivery: int, error: Exception) -> Later | None:
         """The builder itself failed on this work: try again, but not for ever."""
         if delivery < DELIVERIES_MAX:
-            return Later(RETRY_WAIT_S)
+            return HOST_FAILED
         await self._reports.stage_completed(work, _error(Code.INTERNAL_ERROR, f"the builder failed: {error!r}"))
         return None
 

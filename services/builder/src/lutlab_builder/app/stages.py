@@ -28,6 +28,7 @@ REPORT_BYTES_MAX = 4 << 20
 BITSTREAM_BYTES_MAX = 32 << 20
 NETLIST_BYTES_MAX = 128 << 20
 _SIGNAL_BASE = 128
+_FROM_OUTSIDE = ("SIGKILL", "SIGTERM")
 
 
 @dataclass(frozen=True)
@@ -275,5 +276,9 @@ def _inputs(run: Run, names: Sequence[str]) -> dict[str, Path]:
 
 
 def _tool_failure(outcome: Outcome, tool: str, reported: BuildFailure) -> BuildFailure:
+    """What a tool's failure means, in whose process runs nothing of the user's."""
     name = _signal_name(outcome.exit_code)
+    if name in _FROM_OUTSIDE:
+        why = f"{tool} was killed from outside ({name}), as by a host that runs out of memory; the design may be good"
+        return BuildFailure(Code.SANDBOX_UNAVAILABLE, why)
     return BuildFailure(reported.code, f"{tool} crashed ({name}): {reported.message}") if name else reported

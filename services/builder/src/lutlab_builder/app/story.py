@@ -15,6 +15,9 @@ log = structlog.get_logger(__name__)
 FLUSH_S = 0.1
 CHUNK_LINES = 200
 CHUNK_CHARS = 64 << 10
+LINE_CHARS_MAX = 8000
+"""Of one line: engines quote names and messages that a design made as long as it liked. With a full chunk it fits into
+a message of NATS whatever its characters are."""
 PENDING_LINES_MAX = 100_000
 """Lines that wait while NATS is away; more are dropped, and the log says so."""
 
@@ -65,7 +68,7 @@ class Story(Generic[K]):
         if len(self._lines) >= PENDING_LINES_MAX:
             self._dropped += 1
             return
-        self._lines.append((stage, text))
+        self._lines.append((stage, text if len(text) <= LINE_CHARS_MAX else f"{text[:LINE_CHARS_MAX]} [line cut]"))
         self._wake.set()
 
     async def close(self) -> None:

@@ -57,16 +57,16 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
 
 
 class HttpSender:
-    """Implements the port `Sender`; each attempt has a connection of its own.
+    """Implements the port `Sender`; each attempt has a connection of its own, TLS is checked with the system's
+    authorities.
 
     Args:
         allowed: networks beside the public ones that may be called.
-        context: how TLS is checked; None for the system's authorities.
     """
 
-    def __init__(self, allowed: tuple[Network, ...] = (), *, context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, allowed: tuple[Network, ...]) -> None:
         self._allowed = allowed
-        self._context = context or ssl.create_default_context()
+        self._context = ssl.create_default_context()
         self._names = Names()
 
     async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:

@@ -42,8 +42,6 @@ PENDING_MAX = 1000
 """Deliveries an endpoint may owe; beyond it stays where it is in the log, which keeps the rest for it."""
 SLOTS = 4
 """Attempts at once for one endpoint."""
-DISABLE_AFTER = timedelta(days=4)
-"""Longer than all attempts of a delivery together."""
 GONE = 410
 ERROR_CHARS_MAX = 256
 UNRECORDED_WAIT_S = 5.0
@@ -63,11 +61,15 @@ class Courier:
         vault: Vault,
         clock: Clock,
         jitter: Callable[[], float],
-        disable_after: timedelta = DISABLE_AFTER,
-        attempted: Counter[str] | None = None,
-        unrecorded_wait_s: float = UNRECORDED_WAIT_S,
+        disable_after: timedelta,
+        attempted: Counter[str],
     ) -> None:
-        self._unrecorded_wait_s = unrecorded_wait_s
+        """
+        Args:
+            jitter: 0 to 1, random.
+            disable_after: an endpoint that fails for so long is disabled.
+            attempted: counts attempts by outcome, for the metrics.
+        """
         self._store = store
         self._sender = sender
         self._disabler = disabler
@@ -79,8 +81,7 @@ class Courier:
         self._under_way: dict[UUID, Delivery] = {}
         self._ended: set[UUID] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self.attempted: Counter[str] = Counter() if attempted is None else attempted
-        """Attempts by outcome, for the metrics."""
+        self._attempted = attempted
         self.woken = asyncio.Event()
         """Set when there may be something to do."""
 
@@ -169,7 +170,7 @@ class Courier:
             await self._attempt(endpoint, delivery)
         except StoreUnavailable as error:  # the attempt is not recorded, so it is made again
             log.warning("attempt_unrecorded", delivery_id=str(delivery.delivery_id), reason=str(error))
-            wait_s = self._unrecorded_wait_s
+            wait_s = UNRECORDED_WAIT_S
         finally:
             if wait_s:
                 asyncio.get_running_loop().call_later(wait_s, release)
@@ -194,7 +195,7 @@ class Courier:
         now = self._clock.now()
         status, next_at = self._verdict(delivery, reply, now)
         await self._store.record(delivery, attempt, status=status, next_at=next_at, now=now)
-        self.attempted["delivered" if status == "delivered" else "failed"] += 1
+        self._attempted["delivered" if status == "delivered" else "failed"] += 1
         log.info(
             "webhook_attempted",
             webhook_id=str(endpoint.webhook_id),
