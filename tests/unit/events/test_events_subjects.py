@@ -19,7 +19,7 @@ def test_event_subjects_carry_site_aggregate_and_name() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["", "a.b", "a b", "x" * 65, "*", ">"])
+@pytest.mark.parametrize("name", ["", "a.b", "a b", "x" * 65, "*", ">", "main\n"])
 def test_names_that_would_break_a_subject_are_refused(name: str) -> None:
     with pytest.raises(subjects.InvalidToken):
         subjects.agent_work("main", name)

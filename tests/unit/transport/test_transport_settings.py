@@ -6,7 +6,7 @@ import pytest
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from lutlab_transport.settings import DatabaseUrl, LogLevel, NatsUrl, SeedFile, explained, read
+from lutlab_transport.settings import DatabaseUrl, LogLevel, NatsUrl, SeedFile, Site, explained, read
 
 
 class Sample(BaseSettings):
@@ -18,6 +18,7 @@ class Sample(BaseSettings):
     seed: SeedFile | None = Field(None, description="how it logs in")
     nats_url: NatsUrl = Field("nats://127.0.0.1:4222", description="where messages go")
     database_url: DatabaseUrl = Field("postgresql://x", description="where events go")
+    site: Site = Field("main", description="the lab's name")
     quiet: bool = Field(False, description="whether nothing is said")
 
 
@@ -48,6 +49,9 @@ def test_ways_to_nats(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
         ("SAMPLE_NATS_URL", "http://too short:1", "SAMPLE_NATS_URL: http:// is no way to NATS: nats://, tls://"),
         ("SAMPLE_NATS_URL", "nats://u:too short@x:y", "SAMPLE_NATS_URL: each server is nats://HOST:PORT"),
         ("SAMPLE_DATABASE_URL", "u:too short@x/y", "SAMPLE_DATABASE_URL: a database is postgresql://"),
+        ("SAMPLE_SITE", "my.lab", "SAMPLE_SITE: 'my.lab' must be 1 to 64 letters, digits, `_` or `-`"),
+        ("SAMPLE_SITE", "main ", "SAMPLE_SITE: 'main ' must be"),
+        ("SAMPLE_SITE", ">", "SAMPLE_SITE: '>' must be"),
         ("SAMPLE_SEED", "/none", "SAMPLE_SEED: '/none' cannot be read: No such file"),
         ("SAMPLE_SEED", __file__, f"SAMPLE_SEED: {__file__!r} holds no nkey seed"),
     ],

@@ -17,6 +17,8 @@ from pydantic import AfterValidator, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
+from lutlab_events import subjects
+
 S = TypeVar("S", bound=BaseSettings)
 
 EXIT_USAGE = 2
@@ -56,6 +58,8 @@ def _database(value: str) -> str:
     return value
 
 
+Site = Annotated[str, AfterValidator(subjects.token)]
+"""The lab's name, looked at when a service starts: it stands in every subject."""
 NatsUrl = Annotated[str, AfterValidator(_servers)]
 DatabaseUrl = Annotated[str, AfterValidator(_database)]
 

@@ -8,7 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from lutlab_bus.stream import REQUEST_BYTES_MAX
 from lutlab_events.values import Role
 from lutlab_ledger.storage import OWNER_BYTES_MAX
-from lutlab_transport.settings import DatabaseUrl, LogLevel, NatsUrl, SeedFile
+from lutlab_transport.settings import DatabaseUrl, LogLevel, NatsUrl, SeedFile, Site
 
 
 class Settings(BaseSettings):
@@ -16,7 +16,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="LUTLAB_", frozen=True, extra="ignore")
 
-    site: str = Field("main", description="the lab's name")
+    site: Site = Field("main", description="the lab's name")
     nats_url: NatsUrl = Field("nats://127.0.0.1:4222", description="where NATS is; several servers separated by commas")
     nats_nkey_seed_file: SeedFile | None = Field(None, description="file with the nkey seed, where NATS asks for one")
     nats_token: SecretStr | None = Field(None, description="NATS' token, where it asks for one")
