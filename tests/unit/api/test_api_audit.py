@@ -17,7 +17,7 @@ from lutlab_api.app import audit as app_audit
 from lutlab_api.app.audit import AuditRow, CommandFilter, CommandRow, Letter
 from lutlab_api.app.follow import Followed
 from lutlab_api.domain.views import Caller
-from lutlab_events.queries import StateAnswer, StateQuery
+from lutlab_events.queries import TOO_LARGE, StateAnswer, StateQuery
 from lutlab_events.values import Role
 from lutlab_scheduler.app.projections import project
 from lutlab_scheduler.domain.key import Key, KeyState
@@ -172,6 +172,15 @@ async def test_the_past_is_asked_by_position_or_moment(full: Lab, ada: httpx.Asy
     told = error_of(await ada.get("/api/v1/audit/state/board-3?at=8"))
     assert told == (404, "not_found", "the log ends at position 7: nothing has happened at 8 yet")
     assert error_of(await ada.get("/api/v1/audit/state/key-1"))[:2] == (403, "admin_only")
+
+
+async def test_a_state_that_no_message_holds_names_the_way_out(full: Lab) -> None:
+    told = "the state of project-1 has 9 bytes"
+    full.audit.states["project-1"] = StateAnswer(stream="project-1", error=told, code=TOO_LARGE)
+    async with full.client(ROOT) as root:
+        status, code, message = error_of(await root.get("/api/v1/audit/state/project-1"))
+    assert (status, code) == (422, "answer_too_large")
+    assert message.startswith(told) and "GET /api/v1/audit?stream=project-1" in message
 
 
 async def test_jobs_of_others_and_digests_of_keys_are_not_told(full: Lab, ada: httpx.AsyncClient) -> None:

@@ -5,6 +5,7 @@ Asked by core NATS request on `subjects.query`; whoever leads answers.
 
 from __future__ import annotations
 
+import zlib
 from datetime import datetime
 
 import msgspec
@@ -14,6 +15,11 @@ from lutlab_events.values import Frozen, Json
 
 STATE = "state"
 """The query's name in its subject."""
+TOO_LARGE = "answer_too_large"
+DEFLATED = b"\x78"
+"""How zlib's output begins, and JSON never does."""
+ANSWER_BYTES_MAX = 64 << 20
+"""Of an answer once it is inflated."""
 
 
 class StateQuery(Frozen, frozen=True, kw_only=True):
@@ -40,6 +46,7 @@ class StateAnswer(Frozen, frozen=True, kw_only=True):
         events: how many events of the stream were folded.
         position, event_type, at: the last of them.
         error: why there is no answer, empty if there is one.
+        code: `TOO_LARGE` where that is why.
     """
 
     stream: str
@@ -50,6 +57,7 @@ class StateAnswer(Frozen, frozen=True, kw_only=True):
     event_type: str | None = None
     at: datetime | None = None
     error: str = ""
+    code: str = ""
 
 
 _query = msgspec.json.Decoder(StateQuery)
@@ -64,9 +72,29 @@ def decode_state_query(data: bytes) -> StateQuery:
         raise Undecodable(str(error)) from error
 
 
+def encode_state_answer(answer: StateAnswer, bytes_max: int) -> bytes:
+    """An answer as a message of at most `bytes_max` bytes: deflated where it has more, refused where that is too much.
+
+    A project of 2,000 files with long paths has more than NATS takes, and whoever asked must hear something.
+    """
+    plain = msgspec.json.encode(answer)
+    if len(plain) <= bytes_max:
+        return plain
+    deflated = zlib.compress(plain, 1)
+    if len(deflated) <= bytes_max and len(plain) <= ANSWER_BYTES_MAX:
+        return deflated
+    told = f"the state of {answer.stream} has {len(plain)} bytes, more than a message holds, whichever way it is packed"
+    return msgspec.json.encode(StateAnswer(stream=answer.stream, error=told, code=TOO_LARGE))
+
+
 def decode_state_answer(data: bytes) -> StateAnswer:
     """An answer. Raises: Undecodable."""
     try:
+        if data.startswith(DEFLATED):
+            inflating = zlib.decompressobj()
+            data = inflating.decompress(data, ANSWER_BYTES_MAX)
+            if not inflating.eof:
+                raise Undecodable(f"an answer of more than {ANSWER_BYTES_MAX} bytes, or half of one")
         return _answer.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, zlib.error) as error:
         raise Undecodable(str(error)) from error

@@ -12,7 +12,7 @@ from lutlab_api.app.auth import require_admin
 from lutlab_api.app.ports import Clock
 from lutlab_api.domain.errors import Code, Invalid, Missing, NotAllowed
 from lutlab_api.domain.views import Caller
-from lutlab_events.queries import StateAnswer, StateQuery
+from lutlab_events.queries import TOO_LARGE, StateAnswer, StateQuery
 
 PAGE_MAX = 1000
 """Most rows of one query; longer answers are made of several."""
@@ -172,6 +172,7 @@ class Audit:
 
         Raises:
             Missing: it said nothing, or there is no such kind of stream.
+            Invalid: `answer_too_large`.
             NotAllowed: it is neither a board nor a job of the caller.
             Unavailable: no scheduler leads.
         """
@@ -179,6 +180,9 @@ class Audit:
         if not caller.is_admin and kind not in {"board", "job"}:
             raise NotAllowed(Code.ADMIN_ONLY, f"only an admin's key may look at {query.stream!r}")
         answer = await self._post.state_at(query)
+        if answer.code == TOO_LARGE:
+            way_out = f"ask for an earlier moment, or read its events: GET /api/v1/audit?stream={query.stream}"
+            raise Invalid(Code.ANSWER_TOO_LARGE, f"{answer.error}; {way_out}")
         if answer.error or answer.state is None:
             raise Missing(Code.NOT_FOUND, answer.error or f"the log said nothing of {query.stream!r} then")
         if kind == "job" and not caller.is_admin and answer.state.get("owner") != caller.owner:

@@ -54,6 +54,7 @@ class Code(StrEnum):
     INVALID_URL = "invalid_url"
     INVALID_SECRET = "invalid_secret"  # noqa: S105 - a code
     INVALID_RANGE = "invalid_range"
+    ANSWER_TOO_LARGE = "answer_too_large"
     GITHUB_LOGIN_UNSUPPORTED = "github_login_unsupported"
     # -- what is not there, or not so
     NOT_FOUND = "not_found"

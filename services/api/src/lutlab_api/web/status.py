@@ -67,6 +67,9 @@ MEANINGS: dict[str, Meaning] = {
     Code.INVALID_URL: Meaning(H.UNPROCESSABLE_ENTITY, "10.0.0.1 is not a public address"),
     Code.INVALID_SECRET: Meaning(H.UNPROCESSABLE_ENTITY, "a secret has 16 to 128 bytes; this one has 9"),
     Code.INVALID_RANGE: Meaning(H.UNPROCESSABLE_ENTITY, "after 9 must lie before until"),
+    Code.ANSWER_TOO_LARGE: Meaning(
+        H.UNPROCESSABLE_ENTITY, "the state of project-1 has 3000000 bytes, more than a message holds; ..."
+    ),
     Rejection.UNKNOWN_PROFILE: Meaning(H.UNPROCESSABLE_ENTITY, "no device profile 'ice40'; known profiles: ..."),
     # -- what is not there
     Code.NOT_FOUND: Meaning(H.NOT_FOUND, "there is no GET /nowhere; see /docs"),
