@@ -228,8 +228,16 @@ async def test_sessions_queue_and_agents(lab: Lab, ada: httpx.AsyncClient) -> No
         assert (await root.get("/api/v1/agents")).json()["agents"][0]["agent_id"] == "a1"
         assert (await root.get("/api/v1/agents/a1")).json()["state"] == "present"
         assert error_of(await root.get("/api/v1/agents/a2"))[:2] == (404, "agent_not_found")
-    assert (await ada.delete(f"/api/v1/sessions/{SESSION}")).status_code == 202
-    assert lab.last(ReleaseSession).fpga_id == 0
+    once = {"Idempotency-Key": "end"}
+    ended = await ada.delete(f"/api/v1/sessions/{SESSION}", headers=once)
+    sent = lab.last(ReleaseSession)
+    assert (ended.status_code, sent.fpga_id, sent.session_id) == (202, 0, SESSION)
+    lab.ledger.add(board(0))
+    again = await ada.delete(f"/api/v1/sessions/{SESSION}", headers=once)
+    assert (again.status_code, again.json()) == (202, ended.json())
+    assert error_of(await ada.delete(f"/api/v1/sessions/{SESSION}"))[:2] == (404, "session_not_found")
+    other = await ada.delete(f"/api/v1/sessions/{UUID(int=78)}", headers=once)
+    assert error_of(other)[:2] == (409, "idempotency_mismatch")
 
 
 async def test_a_design_goes_to_the_board_named_or_to_any(lab: Lab, ada: httpx.AsyncClient) -> None:

@@ -10,7 +10,17 @@ from uuid import UUID
 from lutlab_api.app.auth import require_admin
 from lutlab_api.app.ports import EventFilter, JobFilter, Ledger
 from lutlab_api.domain.errors import Code, Conflict, Missing, NotAllowed, job_not_found
-from lutlab_api.domain.views import AgentView, BoardView, Caller, EventView, Failure, JobDetail, JobView, SessionView
+from lutlab_api.domain.views import (
+    AgentView,
+    BoardView,
+    Caller,
+    EventView,
+    Failure,
+    JobDetail,
+    JobView,
+    SessionView,
+    StoredAnswer,
+)
 from lutlab_events.ids import board_stream
 from lutlab_events.values import TERMINAL, JobStatus, JobType
 
@@ -72,6 +82,15 @@ class Reads:
         if board.session is None:
             raise Missing(Code.NO_ACTIVE_SESSION, f"board {fpga_id} has no session; it is {board.public_state}")
         return board.session
+
+    async def session_on(self, fpga_id: int) -> SessionView | None:
+        """A board's session, None where there is none, or no such board."""
+        board = await self._ledger.board(fpga_id)
+        return None if board is None else board.session
+
+    async def answer(self, command_id: UUID) -> StoredAnswer | None:
+        """What this command was answered, if the scheduler has seen it."""
+        return await self._ledger.answer(command_id)
 
     async def jobs(self, caller: Caller, wanted: JobFilter) -> list[JobView]:
         """Jobs. Raises: NotAllowed if a member asks for those of others."""

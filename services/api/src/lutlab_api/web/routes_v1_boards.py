@@ -125,8 +125,7 @@ async def get_session(session_id: UUID, api: Api, reader: Reader) -> Session:
 )
 async def end_session(session_id: UUID, api: Api, asked: Running, location: Located) -> Accepted:
     """Give the board back; it is reset (that is the job answered here) and then idle for others."""
-    session = await api.reads.session_by_id(session_id)
-    accepted = Accepted.of(await api.control.release(asked, session.fpga_id))
+    accepted = Accepted.of(await api.control.end_session(asked, session_id))
     location.is_job(accepted.job_id)
     return accepted
 
