@@ -97,7 +97,7 @@ class ReleaseSession(Frozen, frozen=True, kw_only=True, tag=True):
 
     Attributes:
         session_id: the session that is meant, so that a command that comes late ends none that began meanwhile; one
-            that never was where the sender saw none. None, from senders before version 0.2: whichever there is.
+            that never was where the sender saw none. None, from older senders: whichever there is.
     """
 
     job_id: UUID
