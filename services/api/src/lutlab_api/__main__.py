@@ -33,6 +33,7 @@ from lutlab_api.adapters.verification import PostgresVerification
 from lutlab_api.app.auth import ANONYMOUS
 from lutlab_api.app.background import kept_running
 from lutlab_api.app.cancelling import end
+from lutlab_api.domain.hosts import is_this_machine
 from lutlab_api.settings import Settings
 from lutlab_api.web.application import VERSION, create_app
 from lutlab_api.web.edge import CUT
@@ -40,7 +41,7 @@ from lutlab_api.web.routes_live import tell
 from lutlab_api.web.services import Ports, wire
 from lutlab_transport.clock import RandomIds, SteadyClock
 from lutlab_transport.logging import setup_logging
-from lutlab_transport.settings import explained, read
+from lutlab_transport.settings import EXIT_USAGE, explained, read
 from lutlab_transport.tracing import start_tracing, stop_tracing
 
 log = structlog.get_logger(__name__)
@@ -133,12 +134,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     given = {"api_host": options.host, "api_port": options.port}
     settings = read(Settings, "lutlab-api", **{name: value for name, value in given.items() if value is not None})
+    refuse_to_be_open(settings)
     setup_logging("api", level=settings.log_level)
     start_tracing("api", settings.otlp_endpoint)
     try:
         serve(settings)
     finally:
         stop_tracing()
+
+
+def refuse_to_be_open(settings: Settings) -> None:
+    """Pass a lab that asks for keys, that only this machine reaches, or that is meant to be open.
+
+    Raises:
+        SystemExit: everybody in the network would have a key; says how to go on.
+    """
+    if settings.auth_enabled or settings.open_names or is_this_machine(settings.api_host):
+        return
+    sys.stderr.write(
+        f"lutlab-api: LUTLAB_AUTH_ENABLED=false, and {settings.api_host!r} can be reached from other machines: whoever "
+        "does so could use the boards. Listen on 127.0.0.1 (LUTLAB_API_HOST), ask for keys, or, if you want just that, "
+        "name the lab in LUTLAB_OPEN_HOSTS, e.g. localhost where a container publishes its port to this machine only\n"
+    )
+    raise SystemExit(EXIT_USAGE)
 
 
 class Protocol(HttpToolsProtocol):

@@ -32,7 +32,12 @@ class Settings(BaseSettings):
     auth_enabled: bool = Field(
         True,
         description="keys are asked for; without, whoever sends none acts as the member `anonymous`: for one's own "
-        "machine only",
+        "machine only, see LUTLAB_OPEN_HOSTS",
+    )
+    open_hosts: str = Field(
+        "",
+        description="names, separated by commas, by which a lab that asks for no keys may be reached from other "
+        "machines; * for any; without this it does not start unless it listens on this machine only",
     )
     public_reads: bool = Field(False, description="boards, and jobs by id, are readable without a key")
     bootstrap_key: SecretStr | None = Field(None, min_length=8, description="makes this API key known as an admin's")
@@ -84,4 +89,10 @@ class Settings(BaseSettings):
         REQUEST_BYTES_MAX, ge=12, description="longest stream request passed on; longer ones get an error reply"
     )
     stream_message_bytes_max: int = Field(1 << 20, ge=4096, description="a longer WebSocket message closes with 1009")
+
+    @property
+    def open_names(self) -> frozenset[str]:
+        """`open_hosts`, one by one."""
+        return frozenset(name.strip().lower() for name in self.open_hosts.split(",") if name.strip())
+
     stream_keep_s: float = Field(10.0, gt=0, description="how often an open stream is renewed")
