@@ -19,6 +19,8 @@ from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig
 from structlog.testing import capture_logs
 
+from lutlab_api.adapters.key_answers import KeyAnswers
+from lutlab_board_agent.adapters.nats_io import NatsKeys
 from lutlab_events import codec, subjects
 from lutlab_events.busmsg import BusHeaders, BusReply, BusStatus, BusVerb, Lease
 from lutlab_events.commands import RegisterAgent, ReportBuildStarted
@@ -111,9 +113,20 @@ def program_work(digest: str) -> ProgramWork:
 # -- what must work --------------------------------------------------------------------------------
 
 
+async def revoked(key: str) -> str | None:
+    return f"{key} was revoked"
+
+
 async def lead_an_agents_life(agent: str, server: Running, scheduler: Client, api: Client) -> None:
     """Everything an agent does with NATS, once; any denial makes a step fail or a message stay away."""
     async with agent_client(server, agent) as client:
+        keys = NatsKeys(client, site="main")
+        answers = KeyAnswers(site="main")
+        answers.refusal = revoked
+        await answers.subscribe(api)
+        await settled(api)
+        assert await keys.refusal("some key") == "some key was revoked"
+
         heard: asyncio.Queue[Msg] = asyncio.Queue()
         for subject in (subjects.heartbeats("main"), "cmd.main.RegisterAgent"):
             await scheduler.subscribe(subject, cb=heard.put)
@@ -303,6 +316,7 @@ AGENT_MAY_NOT_SUBSCRIBE = [
     subjects.bus("main", NEIGHBOUR),
     subjects.agent_control("main", NEIGHBOUR),
     subjects.heartbeats("main"),
+    subjects.key_question("main"),
     "ans.>",
     "_INBOX.>",
     f"{subjects.inbox(OTHERS_DURABLE)}.>",

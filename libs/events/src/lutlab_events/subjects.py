@@ -14,6 +14,7 @@
 | `ctl.<site>.builders`, `ctl.<site>.agent.<agent_id>` | core | scheduler -> builders, agent |
 | `qry.<site>.<question>` | core request/reply | API -> scheduler: what only folding the log can answer |
 | `bus.<site>.<agent_id>` | core request/reply | API -> agent: live Wishbone traffic |
+| `ask.<site>.key` | core request/reply | agent -> any API: is this key still good? |
 """
 
 from __future__ import annotations
@@ -159,6 +160,11 @@ def agent_control(site: str, agent_id: str) -> str:
 def bus(site: str, agent_id: str) -> str:
     """Where an agent answers bus requests."""
     return f"bus.{token(site)}.{token(agent_id)}"
+
+
+def key_question(site: str) -> str:
+    """Where an API answers whether a key is still good (`lutlab_events.busmsg.KeyAnswer`)."""
+    return f"ask.{token(site)}.key"
 
 
 def query(site: str, name: str) -> str:

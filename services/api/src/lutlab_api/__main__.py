@@ -23,6 +23,7 @@ from lutlab_api.adapters.checker import ConfigChecker
 from lutlab_api.adapters.follow import PostgresFollow
 from lutlab_api.adapters.github import GitHub
 from lutlab_api.adapters.hooks import PostgresHooks
+from lutlab_api.adapters.key_answers import KeyAnswers
 from lutlab_api.adapters.live import NatsLive
 from lutlab_api.adapters.messaging import NatsBus, NatsMessaging
 from lutlab_api.adapters.postgres import Postgres
@@ -57,10 +58,12 @@ def build(settings: Settings) -> FastAPI:
     postgres = Postgres(settings.database_url, clock, connections_max=settings.postgres_connections_max)
     changes = NatsChanges(site=settings.site)
     live = NatsLive(site=settings.site, monotonic=time.monotonic)
+    key_answers = KeyAnswers(site=settings.site)
 
     async def connected(client: Client) -> None:
         await changes.subscribe(client)
         await live.subscribe(client)
+        await key_answers.subscribe(client)
 
     messaging = NatsMessaging(
         settings.nats_url,
@@ -95,6 +98,7 @@ def build(settings: Settings) -> FastAPI:
     )
     services = wire(settings, ports, tell)
     changes.on_key = services.authenticator.forget
+    key_answers.refusal = services.authenticator.refusal
     background: set[asyncio.Task[None]] = set()
 
     async def start() -> None:
