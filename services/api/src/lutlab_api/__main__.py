@@ -15,7 +15,6 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 from nats.aio.client import Client
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from lutlab_api.adapters.audit import NatsPost, PostgresAudit
 from lutlab_api.adapters.changes import NatsChanges
@@ -37,7 +36,7 @@ from lutlab_api.app.cancelling import end
 from lutlab_api.domain.hosts import is_this_machine
 from lutlab_api.settings import Settings
 from lutlab_api.web.application import VERSION, create_app
-from lutlab_api.web.edge import CUT
+from lutlab_api.web.protocol import Protocol
 from lutlab_api.web.routes_live import tell
 from lutlab_api.web.services import Ports, wire
 from lutlab_transport.clock import RandomIds, SteadyClock
@@ -161,15 +160,6 @@ def refuse_to_be_open(settings: Settings) -> None:
         "name the lab in LUTLAB_OPEN_HOSTS, e.g. localhost where a container publishes its port to this machine only\n"
     )
     raise SystemExit(EXIT_USAGE)
-
-
-class Protocol(HttpToolsProtocol):
-    """uvicorn's, whose connections can be cut: a client that does not read cannot be told that this is the end."""
-
-    def on_message_begin(self) -> None:
-        """A request begins."""
-        super().on_message_begin()
-        self.scope[CUT] = self.transport.abort  # type: ignore[literal-required]  # servers may extend a scope
 
 
 class Server(uvicorn.Server):

@@ -35,6 +35,9 @@ MEANINGS: dict[str, Meaning] = {
     Code.MALFORMED_BODY: Meaning(H.BAD_REQUEST, "the request body is not what its Content-Type says"),
     Code.GITHUB_LOGIN_UNSUPPORTED: Meaning(H.BAD_REQUEST, "this lab issues its own keys"),
     Code.BODY_TOO_LARGE: Meaning(H.REQUEST_ENTITY_TOO_LARGE, "the request body may have 262144 bytes"),
+    Code.HEAD_TOO_LARGE: Meaning(
+        H.REQUEST_HEADER_FIELDS_TOO_LARGE, "a request's line and headers may have 65536 bytes"
+    ),
     Code.FILE_TOO_LARGE: Meaning(
         H.REQUEST_ENTITY_TOO_LARGE, "'design.py' has 20000000 bytes; a .py file may have 16777216"
     ),
