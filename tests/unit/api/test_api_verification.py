@@ -374,6 +374,23 @@ async def test_the_jobs_of_a_project_are_limited_by_the_hour(lab: Lab) -> None:
         assert (await submit(ada, other)).status_code == 202
 
 
+async def test_a_job_repeated_is_answered_as_before_whatever_the_files_are_now(ada: httpx.AsyncClient) -> None:
+    project = await make(ada, FILES)
+
+    async def ask(stage: str = "lint") -> httpx.Response:
+        path = f"/api/v1/projects/{project}/jobs"
+        return await ada.post(path, json={"stages": [stage]}, headers={"Idempotency-Key": "once"})
+
+    first = await ask()
+    await upload(ada, project, {"rtl/uart.v": b"module uart; wire w; endmodule\n"})
+    again = await ask()
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert again.json()["job_id"] == first.json()["job_id"]
+    assert refusal(await ask("formal"))[:2] == (409, "CONFLICT")
+    assert (await ada.delete(f"/api/v1/projects/{project}")).status_code == 204
+    assert (await ask()).json()["job_id"] == first.json()["job_id"]
+
+
 async def test_status_follows_the_stages(lab: Lab, ada: httpx.AsyncClient) -> None:
     project = await make(ada, FILES)
     answer = await submit(ada, project, "lint", "simulation", "formal")
