@@ -15,10 +15,10 @@ import uvicorn
 from api_fakes import ROOT, Lab
 from test_api_follow import event
 
-from lutlab_api.__main__ import bound
+from lutlab_api.__main__ import bound, server_config
 from lutlab_api.app.follow import Followed
 from lutlab_api.web import protocol
-from lutlab_api.web.protocol import HEAD_BYTES_MAX, Protocol
+from lutlab_api.web.protocol import HEAD_BYTES_MAX
 
 EVENTS, EVENT_BYTES = 4000, 10_000
 """More than any socket's buffers hold."""
@@ -27,7 +27,8 @@ ASK = f"GET /api/v1/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nX
 
 @contextmanager
 def served(lab: Lab, stalled_s: float = 60.0) -> Iterator[int]:
-    config = uvicorn.Config(lab.app, port=0, log_level="error", lifespan="off", http=Protocol)
+    config = server_config(lab.settings, lab.app)
+    config.port, config.lifespan = 0, "off"
     server, listening = uvicorn.Server(config), bound(config, stalled_s)
     thread = Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])))
     thread.start()

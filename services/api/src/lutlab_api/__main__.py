@@ -197,10 +197,10 @@ def bound(config: uvicorn.Config, stalled_s: float) -> socket.socket:
     return listening
 
 
-def serve(settings: Settings) -> None:
-    """Serve the application."""
-    config = uvicorn.Config(
-        build(settings),
+def server_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
+    """How the application is served."""
+    return uvicorn.Config(
+        app,
         host=settings.api_host,
         port=settings.api_port,
         loop="uvloop",
@@ -214,7 +214,13 @@ def serve(settings: Settings) -> None:
         backlog=BACKLOG_MAX,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=settings.api_shutdown_s,
+        forwarded_allow_ips=[proxy.strip() for proxy in settings.api_proxies.split(",")],
     )
+
+
+def serve(settings: Settings) -> None:
+    """Serve the application."""
+    config = server_config(settings, build(settings))
     listening = bound(config, settings.client_stalled_s)
     port = listening.getsockname()[1]
     log.info("api_started", host=settings.api_host, port=port, site=settings.site, version=VERSION)

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from pydantic import Field, SecretStr
+from ipaddress import ip_network
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lutlab_bus.stream import REQUEST_BYTES_MAX
 from lutlab_events.values import Role
 from lutlab_ledger.storage import OWNER_BYTES_MAX
 from lutlab_transport.settings import DatabaseUrl, LogLevel, NatsUrl, SeedFile, Site
+
+
+def _networks(value: str) -> str:
+    for part in value.split(","):
+        try:
+            ip_network(part.strip())
+        except ValueError:
+            raise ValueError(f"{part.strip()!r} is no address and no network such as 172.16.0.0/12") from None
+    return value
+
+
+Proxies = Annotated[str, AfterValidator(_networks)]
 
 
 class Settings(BaseSettings):
@@ -28,6 +43,11 @@ class Settings(BaseSettings):
 
     api_host: str = Field("127.0.0.1", description="address to listen on")
     api_port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
+    api_proxies: Proxies = Field(
+        "127.0.0.1,::1",
+        description="addresses and networks, separated by commas, of reverse proxies: whose X-Forwarded-For is "
+        "believed. Callers behind a proxy that is not named share its limits and its wrong keys",
+    )
     api_shutdown_s: int = Field(10, ge=0, description="how long requests may take to end when the API is stopped")
     auth_enabled: bool = Field(
         True,
