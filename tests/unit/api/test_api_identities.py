@@ -89,6 +89,14 @@ async def test_rotation_keeps_the_key_and_the_old_secret_for_a_while(lab: Lab) -
         assert (await client.get("/jobs", headers={"X-API-Key": secret})).status_code == 200
 
 
+async def test_a_repeated_rotation_tells_the_same_end_of_the_old_secret(lab: Lab) -> None:
+    async with lab.client(**{"Idempotency-Key": "once"}) as ada:
+        first = await ada.post("/api/v1/keys/me/rotate", json={"grace_s": 60})
+        lab.clock.at += timedelta(seconds=30)
+        again = await ada.post("/api/v1/keys/me/rotate", json={"grace_s": 60})
+    assert (again.status_code, again.json()) == (200, first.json())
+
+
 async def test_nobody_grants_more_than_he_has(lab: Lab) -> None:
     lab.ledger.add_key("limited", "ada", named_scopes=(Scope.READ, Scope.RUN), team="red", expires_at=T0 + timedelta(9))
     wishes: list[tuple[dict[str, object], tuple[int, str]]] = [

@@ -140,6 +140,9 @@ class Keys:
             body, request, command_id=command_id, fingerprint=request.fingerprint(key_id, grace_s, body.key_sha256)
         )
         self._authenticator.forget()
+        now = await self._ledger.key_by_id(key_id)
+        if now is not None and now.key_sha256 == body.key_sha256 and now.previous_until is not None:
+            until = now.previous_until  # a repetition's is that of the first
         return RotatedKey(secret=secret, key_id=key_id, previous_until=until)
 
     async def listed(self, request: Request) -> list[KeyView]:
