@@ -25,6 +25,17 @@ def test_names_that_would_break_a_subject_are_refused(name: str) -> None:
         subjects.agent_work("main", name)
 
 
+def test_a_subject_is_of_its_stream_only() -> None:
+    assert subjects.is_of("WORK", "work.main.build") and subjects.is_of("COMMANDS", "cmd.main.IssueKey")
+    for stream, subject in (
+        ("WORK", "cmd.main.IssueKey"),
+        ("WORK", "workshop"),
+        ("NONE", "work.main.build"),
+        ("WORK", ""),
+    ):
+        assert not subjects.is_of(stream, subject)
+
+
 def test_streams_cover_every_published_subject_once() -> None:
     published = [
         subjects.command("main", "SubmitBuild"),

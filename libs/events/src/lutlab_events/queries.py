@@ -1,4 +1,5 @@
-"""Questions that only the scheduler can answer, because only it can fold the log. They change nothing.
+"""Questions that only the scheduler can answer, because only it can fold the log; they change nothing. And one wish:
+that a dead letter be sent again, which only the scheduler may, wherever it came from.
 
 Asked by core NATS request on `subjects.query`; whoever leads answers.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from datetime import datetime
+from uuid import UUID
 
 import msgspec
 
@@ -15,6 +17,8 @@ from lutlab_events.values import Frozen, Json
 
 STATE = "state"
 """The query's name in its subject."""
+REPLAY = "replay"
+"""The wish's."""
 TOO_LARGE = "answer_too_large"
 DEFLATED = b"\x78"
 """How zlib's output begins, and JSON never does."""
@@ -60,8 +64,36 @@ class StateAnswer(Frozen, frozen=True, kw_only=True):
     code: str = ""
 
 
+class ReplayWish(Frozen, frozen=True, kw_only=True):
+    """Send a dead letter again, to where it came from."""
+
+    letter_id: UUID
+
+
+class ReplayAnswer(Frozen, frozen=True, kw_only=True):
+    """How a wish went; `error` says why the letter was not sent, empty if it was."""
+
+    error: str = ""
+
+
 _query = msgspec.json.Decoder(StateQuery)
 _answer = msgspec.json.Decoder(StateAnswer)
+
+
+def decode_replay_wish(data: bytes) -> ReplayWish:
+    """A wish. Raises: Undecodable."""
+    try:
+        return msgspec.json.decode(data, type=ReplayWish)
+    except msgspec.MsgspecError as error:
+        raise Undecodable(str(error)) from error
+
+
+def decode_replay_answer(data: bytes) -> ReplayAnswer:
+    """How a wish went. Raises: Undecodable."""
+    try:
+        return msgspec.json.decode(data, type=ReplayAnswer)
+    except msgspec.MsgspecError as error:
+        raise Undecodable(str(error)) from error
 
 
 def decode_state_query(data: bytes) -> StateQuery:

@@ -172,6 +172,12 @@ def query(site: str, name: str) -> str:
     return f"qry.{token(site)}.{token(name)}"
 
 
+def is_of(stream: str, subject: str) -> bool:
+    """Whether messages of this subject are in the stream of this name."""
+    prefixes = [each.removesuffix(">") for spec in STREAMS if spec.name == stream for each in spec.subjects]
+    return any(subject.startswith(prefix) for prefix in prefixes)
+
+
 def dead(site: str, origin: str) -> str:
     """Where an undecodable message of stream `origin` is kept."""
     return f"dead.{token(site)}.{origin}"

@@ -40,6 +40,7 @@ from lutlab_scheduler.adapters.postgres_sql import (
     SQL_BURY,
     SQL_HEAD,
     SQL_HISTORY,
+    SQL_LETTER,
     SQL_LIVE,
     SQL_LOAD,
     SQL_LOG_BYTES,
@@ -58,6 +59,7 @@ from lutlab_scheduler.app.ports import (
     Batch,
     BlobUnavailable,
     Clock,
+    DeadLetter,
     Head,
     RecordedCommand,
     StoreUnavailable,
@@ -303,6 +305,12 @@ class PostgresLetters:
         reason = reason.replace("\0", "\ufffd")
         with translated():
             await self._pool.execute(SQL_BURY, ident, origin, subject, reason, data, self._clock.now())
+
+    async def letter(self, letter_id: UUID) -> DeadLetter | None:
+        """A message that is kept."""
+        with translated():
+            row = await self._pool.fetchrow(SQL_LETTER, letter_id)
+        return None if row is None else DeadLetter(origin=row["origin"], subject=row["subject"], data=row["data"])
 
 
 class PostgresArchive:

@@ -25,6 +25,7 @@ insert into dead_letters (letter_id, origin, subject, reason, data, arrived_at) 
 on conflict (letter_id) do update set reason = excluded.reason, arrived_at = excluded.arrived_at, replayed_at = null,
     replayed_by = null
 """
+SQL_LETTER = "select origin, subject, data from dead_letters where letter_id = $1"
 SQL_HEAD = "select position, hash from events order by position desc limit 1"
 SQL_RECORDED = "select command_id, fingerprint, answer from commands where command_id = any($1::uuid[])"
 SQL_LIVE = """
