@@ -9,16 +9,18 @@ from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager, suppress
 from threading import Thread
 from typing import Any
+from uuid import UUID
 
 import pytest
 import uvicorn
-from api_fakes import ROOT, Lab
+from api_fakes import ADA, ROOT, Lab, job
 from test_api_follow import event
 
 from lutlab_api.__main__ import bound, server_config
 from lutlab_api.app.follow import Followed
 from lutlab_api.web import protocol
 from lutlab_api.web.protocol import HEAD_BYTES_MAX
+from lutlab_events.values import JobStatus
 
 EVENTS, EVENT_BYTES = 4000, 10_000
 """More than any socket's buffers hold."""
@@ -187,3 +189,22 @@ def test_patience_is_for_heads_only(monkeypatch: pytest.MonkeyPatch) -> None:
             follower.settimeout(0.2)
             with pytest.raises(TimeoutError):
                 follower.recv(1)
+
+
+def test_nobody_waits_for_a_client_that_is_gone() -> None:
+    lab = Lab()
+    lab.ledger.add(job(1, status=JobStatus.RUNNING))
+    ask = f"GET /api/v1/jobs/{UUID(int=1)} HTTP/1.1\r\nHost: x\r\nX-API-Key: {ADA}\r\nPrefer: wait=60\r\n\r\n"
+
+    def until_waiting(count: int) -> None:
+        began = time.monotonic()
+        while lab.services.waiting.waits != count:
+            assert time.monotonic() - began < 5
+            time.sleep(0.01)
+
+    with served(lab) as port:
+        with connected(port, ask.encode()), connected(port, ask.encode()) as half:
+            until_waiting(2)
+            half.shutdown(socket.SHUT_WR)
+            until_waiting(1)
+        until_waiting(0)

@@ -215,6 +215,24 @@ async def test_only_so_many_wait(lab: Lab) -> None:
         assert answer.json()["status"] == "running"
 
 
+async def test_nobody_takes_all_places_to_wait() -> None:
+    async def read() -> None:
+        return
+
+    lab = Lab(waits_max=10)
+    until = lab.services.waiting.until
+    tasks = [asyncio.create_task(until("x", read, lambda _: False, 30, "owner:ada")) for _ in range(12)]
+    await asyncio.sleep(0.01)
+    assert lab.services.waiting.waits == 8
+    tasks.append(asyncio.create_task(until("x", read, lambda _: False, 30, "owner:bob")))
+    await asyncio.sleep(0.01)
+    assert lab.services.waiting.waits == 9
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert lab.services.waiting.waits == 0
+
+
 async def test_sessions_queue_and_agents(lab: Lab, ada: httpx.AsyncClient) -> None:
     lab.ledger.add(reserved(0), board(1), job(1), job(2, status=JobStatus.QUEUED, owner="bob"))
     lab.ledger.add(job(3, status=JobStatus.RUNNING))

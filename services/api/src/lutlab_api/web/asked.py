@@ -78,6 +78,12 @@ async def identify(scope: Scope, secret: str | None) -> Caller | ApiError:
     return known
 
 
+def whose(scope: Scope) -> str:
+    """Whose request it is, as far as it was looked at: an owner's, or an address's."""
+    found = scope.get(IDENTITY)
+    return f"owner:{found.owner}" if isinstance(found, Caller) else f"address:{address_of(scope)}"
+
+
 def _refuse_strange_pages(headers: Headers, names: Collection[str]) -> None:
     """Where no key is asked for, pages of other sites, which a browser here shows, must not act. Raises: ApiError."""
     origin = headers.get("origin")

@@ -17,7 +17,7 @@ from lutlab_api.app.limits import Grant, Rule
 from lutlab_api.domain.errors import ApiError, Code, TooMany
 from lutlab_api.domain.views import Caller
 from lutlab_api.settings import Settings
-from lutlab_api.web.asked import IDENTITY, address_of, identify, secret_in
+from lutlab_api.web.asked import address_of, identify, secret_in, whose
 from lutlab_api.web.edge import FOLLOWS, LIMIT_HEADERS
 from lutlab_api.web.errors import response_of
 from lutlab_api.web.services import Services
@@ -79,7 +79,7 @@ class Limits:
             await self._app(scope, receive, send)
             return
         problem = await self._exceeded(scope)
-        one, is_heavy = _whose(scope), _is_heavy(scope)
+        one, is_heavy = whose(scope), _is_heavy(scope)
         if problem is None and scope["path"] not in OPEN_PATHS:
             problem = self._crowded(one, is_heavy)
         if problem is not None:
@@ -164,12 +164,6 @@ class Limits:
 
     async def _take(self, rule: Rule, who: str, *, alone: bool = False) -> Grant:
         return await self._services.limiter.take(rule, who, alone=alone)
-
-
-def _whose(scope: AsgiScope) -> str:
-    """Whose request it is."""
-    found = scope.get(IDENTITY)
-    return f"owner:{found.owner}" if isinstance(found, Caller) else f"address:{address_of(scope)}"
 
 
 def _is_heavy(scope: AsgiScope) -> bool:
