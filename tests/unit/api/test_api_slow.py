@@ -18,7 +18,7 @@ from test_api_follow import event
 
 from lutlab_api.__main__ import bound, server_config
 from lutlab_api.app.follow import Followed
-from lutlab_api.web import protocol
+from lutlab_api.web import limits, protocol
 from lutlab_api.web.protocol import HEAD_BYTES_MAX
 from lutlab_events.values import JobStatus
 
@@ -208,3 +208,22 @@ def test_nobody_waits_for_a_client_that_is_gone() -> None:
             half.shutdown(socket.SHUT_WR)
             until_waiting(1)
         until_waiting(0)
+
+
+def test_an_answer_is_under_way_until_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is in memory until then, and a client that takes nothing is not the first of many."""
+    monkeypatch.setattr(limits, "HEAVY_OF_ONE_MAX", 1)
+    lab = Lab()
+    lab.ledger.add(job(1))
+    lab.ledger.logs[UUID(int=1)] = "x" * (16 << 20)
+    ask = f"GET /jobs/{UUID(int=1)}/logs HTTP/1.1\r\nHost: x\r\nX-API-Key: {ADA}\r\nConnection: close\r\n\r\n".encode()
+    with served(lab) as port:
+        with connected(port, ask) as lazy:
+            assert lazy.recv(15) == b"HTTP/1.1 200 OK"
+            with connected(port, ask) as second:
+                assert rest(second).startswith(b"HTTP/1.1 503 ")
+        began, status = time.monotonic(), b""
+        while b" 200 " not in status and time.monotonic() - began < 5:
+            with connected(port, ask) as third:
+                status = third.recv(15)
+        assert status == b"HTTP/1.1 200 OK"

@@ -9,7 +9,7 @@ import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from lutlab_api.domain.errors import Code
-from lutlab_api.web.edge import CUT
+from lutlab_api.web.edge import CUT, DRAINED
 from lutlab_api.web.errors import body_of
 
 log = structlog.get_logger(__name__)
@@ -60,6 +60,7 @@ class Protocol(HttpToolsProtocol):
         """A request begins."""
         super().on_message_begin()
         self.scope[CUT] = self.transport.abort  # type: ignore[literal-required]  # servers may extend a scope
+        self.scope[DRAINED] = self.flow.drain  # type: ignore[literal-required]
 
     def on_headers_complete(self) -> None:
         """Its head is there."""
