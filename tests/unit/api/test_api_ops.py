@@ -38,18 +38,18 @@ async def test_load_balancers_may_ask_by_head(lab: Lab) -> None:
 
 async def test_many_who_ask_at_once_cost_one_look(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Asking needs no key and is never refused: a flood of it must leave the database to others."""
-    looks, gate = 0, asyncio.Event()
+    looks, looked, gate = 0, asyncio.Event(), asyncio.Event()
 
     async def ping() -> None:
         nonlocal looks
         looks += 1
+        looked.set()
         await gate.wait()
 
     monkeypatch.setattr(lab.ledger, "ping", ping)
     async with lab.client(None) as client:
         asking = [asyncio.create_task(client.get(path)) for path in ("/health", "/ready", "/metrics") * 30]
-        while not looks:
-            await asyncio.sleep(0)
+        await looked.wait()
         await asyncio.sleep(0.05)
         gate.set()
         assert {answer.status_code for answer in await asyncio.gather(*asking)} == {200}
