@@ -159,8 +159,7 @@ def _check_fits(body: UploadFiles, bytes_max: int) -> None:
     if size > bytes_max - AROUND_BYTES_MAX:
         raise Invalid(
             Code.BODY_TOO_LARGE,
-            f"the paths of these {len(body.files)} files are too long together ({size} bytes with what is kept of each); "
-            "upload fewer at once, or shorten the names",
+            f"the paths of these {len(body.files)} files are too long together ({size} bytes): upload fewer at once",
             details={"field": "files[]"},
         )
 

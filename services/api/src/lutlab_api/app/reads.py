@@ -9,7 +9,7 @@ from uuid import UUID
 
 from lutlab_api.app.auth import require_admin
 from lutlab_api.app.ports import EventFilter, JobFilter, Ledger
-from lutlab_api.domain.errors import Code, Conflict, Missing, NotAllowed, job_not_found
+from lutlab_api.domain.errors import Code, Conflict, Invalid, Missing, NotAllowed, job_not_found
 from lutlab_api.domain.views import (
     AgentView,
     BoardView,
@@ -93,9 +93,12 @@ class Reads:
         return await self._ledger.answer(command_id)
 
     async def jobs(self, caller: Caller, wanted: JobFilter) -> list[JobView]:
-        """Jobs. Raises: NotAllowed if a member asks for those of others."""
+        """Jobs. Raises: NotAllowed, if a member asks for those of others; Invalid, if there is no job `before`."""
         await self.check_owner(caller, wanted.owner)
-        return await self._ledger.jobs(wanted)
+        found = await self._ledger.jobs(wanted)
+        if not found and wanted.before is not None and await self._ledger.job(wanted.before) is None:
+            raise Invalid(Code.INVALID_CURSOR, f"there is no job {wanted.before}, so none were submitted before it")
+        return found
 
     async def check_owner(self, caller: Caller, owner: str | None) -> None:
         """Pass whoever may read this owner's jobs; None means everybody's. Raises: NotAllowed."""

@@ -184,9 +184,12 @@ class Verifications:
     async def listed(
         self, project_text: str, caller: Caller, wanted: VerificationFilter
     ) -> tuple[Sequence[VerificationView], int]:
-        """Jobs of a project. Raises: Missing, NotAllowed."""
+        """Jobs of a project. Raises: Missing, NotAllowed; Invalid, if there is no job `wanted.before`."""
         await self._projects.get(project_text, caller)
-        return await self._store.verifications(wanted)
+        found, total = await self._store.verifications(wanted)
+        if not found and wanted.before is not None and await self._store.verification(wanted.before) is None:
+            raise Invalid(Code.INVALID_CURSOR, "the cursor is that of another list", details={"field": "cursor"})
+        return found, total
 
     async def details_json(self, job: VerificationView, stage: str) -> bytes:
         """Everything a stage found, as JSON; an empty object if it left nothing. Raises: Unavailable."""
