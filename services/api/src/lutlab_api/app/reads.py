@@ -137,9 +137,12 @@ class Reads:
 
     async def check_mine(self, job: JobView, caller: Caller) -> None:
         """Pass the owner, the owner's team and admins. Raises: NotAllowed."""
-        if caller.is_admin or caller.owner == job.owner or await self._are_teammates(caller, job.owner):
-            return
-        raise NotAllowed(Code.NOT_YOUR_JOB, f"job {job.job_id} belongs to somebody else")
+        if not await self.may_read(caller, job.owner):
+            raise NotAllowed(Code.NOT_YOUR_JOB, f"job {job.job_id} belongs to somebody else")
+
+    async def may_read(self, caller: Caller, owner: str) -> bool:
+        """Whether designs of this owner are the caller's to read: the owner's, the owner's team's, and admins'."""
+        return caller.is_admin or caller.owner == owner or await self._are_teammates(caller, owner)
 
     async def counted(self, caller: Caller, wanted: JobFilter) -> tuple[list[JobView], int]:
         """Jobs, and how many there are in all. Raises: as `jobs`."""
