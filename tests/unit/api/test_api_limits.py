@@ -172,7 +172,8 @@ async def test_logs_count_as_large_if_they_are(lab: Lab, monkeypatch: pytest.Mon
             assert len((await ada.get(f"/jobs/{UUID(int=1)}/logs")).content) == limits.LARGE_BYTES + 1
 
 
-async def test_large_uploads_are_few_at_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["multipart/form-data", "Multipart/Form-Data"])
+async def test_large_uploads_are_few_at_once(lab: Lab, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.setattr(limits, "HEAVY_OF_ONE_MAX", 1)
     gate = asyncio.Event()
 
@@ -181,7 +182,7 @@ async def test_large_uploads_are_few_at_once(lab: Lab, monkeypatch: pytest.Monke
         await gate.wait()
         yield b"--x--\r\n"
 
-    form = {"Content-Type": "multipart/form-data; boundary=x"}
+    form = {"Content-Type": f"{kind}; boundary=x"}
     async with lab.client() as ada:
         first = asyncio.create_task(ada.post("/submit", content=endless(), headers=form))
         await asyncio.sleep(0.05)

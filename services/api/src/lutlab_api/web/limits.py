@@ -207,7 +207,7 @@ def _is_heavy(scope: AsgiScope) -> bool:
     if scope.get("method", "GET") not in UPLOADING:  # most requests end here, without a look at their headers
         return False
     headers = Headers(scope=scope)
-    if not headers.get("content-type", "").startswith("multipart/"):
+    if not headers.get("content-type", "").lower().startswith("multipart/"):
         return False
     length = headers.get("content-length", "")
     return not length.isdecimal() or int(length[:20]) > HEAVY_BODY_BYTES
