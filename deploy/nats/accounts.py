@@ -71,7 +71,7 @@ API_COMMANDS = (
 )
 WEBHOOKS_COMMANDS = (webhooks.DisableWebhook,)
 ANSWER_WITHIN = "1m"
-"""How long an agent may answer a bus request it was sent; the API gives up long before."""
+"""How long a request may be answered by whom it was sent to; whoever asked gives up long before."""
 HUB_DOMAIN = "hub"
 """The JetStream domain of hub.conf."""
 API, HUB_API = "$JS.API.", f"$JS.{HUB_DOMAIN}.API."
@@ -170,6 +170,7 @@ def agent_grant(site: str, agent: str) -> Grant:
         publish=(
             *_commands(site, AGENT_COMMANDS),
             subjects.heartbeat(site, agent),
+            subjects.key_question(site),
             subjects.dead(site, subjects.WORK.name),
             *_own_work(durable, subjects.agent_work(site, agent)),
             *_read_blobs(),
@@ -203,11 +204,20 @@ def builder_grant(site: str) -> Grant:
 
 
 def api_grant(site: str) -> Grant:
-    """The API: commands and their answers, events, bus requests to every agent, a look at the command queue."""
+    """The API: commands and their answers, events, bus requests to every agent, a look at the command queue; answers
+    about keys."""
     info = f"$JS.API.CONSUMER.INFO.{subjects.COMMANDS.name}.{subjects.SCHEDULER_DURABLE}"
     return Grant(
         publish=(*_commands(site, API_COMMANDS), f"bus.{site}.*", f"qry.{site}.*", info),
-        subscribe=("_INBOX.>", "ans.>", f"evt.{site}.>", subjects.live(site), subjects.builder_heartbeat(site, "*")),
+        subscribe=(
+            "_INBOX.>",
+            "ans.>",
+            f"evt.{site}.>",
+            subjects.live(site),
+            subjects.builder_heartbeat(site, "*"),
+            subjects.key_question(site),
+        ),
+        answers=True,
     )
 
 

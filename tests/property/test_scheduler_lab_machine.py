@@ -157,17 +157,20 @@ class LabMachine(RuleBasedStateMachine):
     def cancel(self, owner: str, index: int, fpga_id: int | None, admin: bool) -> None:
         self.do(c.CancelJob(job_id=self.some_job(index), owner=owner, fpga_id=fpga_id, is_admin=admin))
 
-    @rule(owner=OWNERS, fpga_id=FPGAS, release=st.booleans(), admin=st.booleans())
-    def give_back(self, owner: str, fpga_id: int, release: bool, admin: bool) -> None:
+    @rule(owner=OWNERS, fpga_id=FPGAS, release=st.booleans(), admin=st.booleans(), which=st.integers(0, 3))
+    def give_back(self, owner: str, fpga_id: int, release: bool, admin: bool, which: int = 0) -> None:
         kind = c.ReleaseSession if release else c.ResetBoard
         job_id = self.new_job()
         before = self.board(fpga_id)
-        outcome = self.do(kind(job_id=job_id, owner=owner, fpga_id=fpga_id, is_admin=admin))
+        sessions = [s.session_id for s in (before.session, before.past_session) if s] if before else []
+        meant = [None, *sessions, derived("none"), derived("none")][min(which, len(sessions) + 1)]
+        outcome = self.do(kind(job_id=job_id, owner=owner, fpga_id=fpga_id, is_admin=admin, session_id=meant))
         if isinstance(outcome, Rejected):
             return
         self.jobs.append(job_id)
         assert before is not None
         assert admin or before.session is None or before.session.owner == owner
+        assert before.session is None or meant in (None, before.session.session_id)
 
     @rule(owner=OWNERS, fpga_id=FPGAS, which=st.integers(0, 2), fails=st.booleans())
     def run(self, owner: str, fpga_id: int, which: int, fails: bool) -> None:

@@ -8,14 +8,13 @@ import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import httpx
 import pytest
 from api_whole import ADMIN_KEY, BIN, Hands, Whole, hands, until, whole
 
-from lutlab_events import codec, subjects
-from lutlab_events import commands as c
+from lutlab_events import subjects
 from lutlab_ledger.verify import verify
 
 MEMBER = {"owner": "ada"}
@@ -147,23 +146,21 @@ async def test_a_dead_letter_is_replayed_once_it_makes_sense(lab: Whole, helper:
         assert replayed.json()["replayed_by"] == "admin"
         (again,) = await until("the letter to come back", letters)
         assert again["letter_id"] == letter["letter_id"]
-        # A whole command that an older version could not read, set aside by hand: replayed, it is carried out.
-        key_id = uuid4()
-        issue = c.IssueKey(key_id=key_id, key_sha256="ab" * 32, owner="late")
-        envelope = helper.commands.envelope(issue, command_id=UUID(int=77))
-        where = {subjects.H_DEAD_SUBJECT: subjects.command("main", "IssueKey")}
-        await js.publish(subjects.dead("main", "WORK"), codec.encode(envelope), headers=where)
+        # What an agent could not read goes back to the agents' stream, whoever may publish there; and nowhere else.
+        work, forged = "work.main.agent.nobody", subjects.command("main", "IssueKey")
+        for where in (work, forged):
+            dead = {subjects.H_DEAD_SUBJECT: where}
+            await js.publish(subjects.dead("main", "WORK"), b"from the future", headers=dead)
 
-        async def found() -> dict[str, Any] | None:
-            return next((x for x in await letters() or [] if x["origin"] == "WORK"), None)
+        async def both() -> dict[str, Any] | None:
+            found = {x["subject"]: x for x in await letters() or [] if x["origin"] == "WORK"}
+            return found if len(found) == 2 else None
 
-        late = await until("the other letter", found)
-        await api.post(f"/api/v1/deadletters/{late['letter_id']}/replay")
-
-        async def issued() -> bool:
-            return str(key_id) in {k["key_id"] for k in (await api.get("/auth/keys")).json()}
-
-        await until("the key", issued)
+        late = await until("the other letters", both)
+        assert (await api.post(f"/api/v1/deadletters/{late[work]['letter_id']}/replay")).status_code == 200
+        assert (await js.get_last_msg(subjects.WORK.name, work)).data == b"from the future"
+        refused = await api.post(f"/api/v1/deadletters/{late[forged]['letter_id']}/replay")
+        assert refused.status_code == 422
 
 
 async def test_the_commands_of_the_command_line(lab: Whole, helper: Hands, postgres_url: str) -> None:

@@ -20,10 +20,16 @@ from uuid import uuid4
 
 import asyncpg
 import httpx
+import msgspec
 import pytest
 from api_whole import ADMIN_KEY, Hands, Whole, hands, until, whole
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
+
+from lutlab_api.app.auth import TAG_CHARS
+from lutlab_events import subjects
+from lutlab_events.busmsg import KeyAnswer
+from lutlab_events.ids import digest
 
 PAGE = Path(__file__).parents[3] / "docs" / "api.md"
 JOBS_PER_HOUR = 40
@@ -153,7 +159,7 @@ async def test_teams_roles_and_scopes_in_the_ledger(lab: Whole, helper: Hands, s
         assert (await eve.get("/api/v1/agents")).json()["error"]["code"] == "scope_missing"
 
 
-async def test_rotation_and_last_use(lab: Whole, secrets: set[str]) -> None:
+async def test_rotation_and_last_use(lab: Whole, helper: Hands, secrets: set[str]) -> None:
     key = await issue(lab, secrets, owner="ada", label="to rotate")
     async with lab.client(key) as old, lab.client(key, 1) as elsewhere:
         assert (await elsewhere.get("/api/v1/jobs")).status_code == 200
@@ -173,6 +179,15 @@ async def test_rotation_and_last_use(lab: Whole, secrets: set[str]) -> None:
             return (await new.get("/auth/keys/me")).json()["last_used_at"] is not None
 
         await until("the last use", used, 12)
+
+    async def told(secret: str) -> str:
+        """What an agent hears of a bridge that was opened with this secret."""
+        name = f"{me['key_id']}.{digest(secret.encode())[:TAG_CHARS]}"
+        answer = await helper.nc.request(subjects.key_question("main"), name.encode(), timeout=5)
+        return msgspec.json.decode(answer.data, type=KeyAnswer).refused
+
+    assert await told(rotated["api_key"]) == ""
+    assert "rotated" in await told(key)
 
 
 async def test_logging_in_over_http(lab: Whole, secrets: set[str]) -> None:

@@ -15,7 +15,7 @@ import pytest
 from lutlab_api.adapters.postgres import Postgres
 from lutlab_api.adapters.rows import log_text
 from lutlab_api.adapters.verification import PostgresVerification
-from lutlab_api.app.ports import EventFilter, JobFilter
+from lutlab_api.app.ports import EventFilter, JobFilter, KeyFilter
 from lutlab_api.app.verification_ports import ProjectFilter, VerificationFilter
 from lutlab_api.domain.errors import Unavailable
 from lutlab_api.domain.verification import ProjectView
@@ -233,7 +233,18 @@ async def test_keys_answers_and_blobs(ledger: Postgres, database: asyncpg.Connec
     assert key is not None
     assert (key.owner, key.role, key.revoked_at) == ("ada", Role.ADMIN, None)
     assert await ledger.key("abd") is None
-    assert await ledger.keys(10) == [key]
+    everybodys = KeyFilter(owner=None, limit=10)
+    assert (await ledger.keys(everybodys), await ledger.count_keys(None)) == ([key], 1)
+    assert await ledger.keys(KeyFilter(owner=f"no {key.owner}", limit=10)) == []
+    assert await ledger.count_keys(f"no {key.owner}") == 0
+    assert key.created_at is not None
+    for at, last, found in (
+        (key.created_at, UUID(int=0), [key]),
+        (key.created_at, key.key_id, []),
+        (key.created_at + timedelta(seconds=1), key.key_id, [key]),
+        (key.created_at - timedelta(seconds=1), key.key_id, []),
+    ):
+        assert await ledger.keys(replace(everybodys, after=(at, last))) == found
     answer = Answer(command_id=UUID(int=4), code="fpga_not_idle", message="no", data={"a": 1})
     await insert(
         database,

@@ -272,6 +272,9 @@ class SimLetters:
         await self._connection.pause()
         self._connection.database.letters.append((origin, subject, data, reason))
 
+    async def letter(self, letter_id: UUID) -> None:
+        raise NotImplementedError("nobody wishes for one here")
+
 
 class SimLeadership:
     """The ports of one term."""

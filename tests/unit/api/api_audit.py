@@ -23,7 +23,8 @@ class FakeAudit:
     states: dict[str, StateAnswer] = field(default_factory=dict)
     asked: list[Any] = field(default_factory=list)
     queues: dict[UUID, Queue] = field(default_factory=dict)
-    posted: list[tuple[str, bytes]] = field(default_factory=list)
+    posted: list[UUID] = field(default_factory=list)
+    is_mute: bool = False
     is_down: bool = False
 
     async def audit(self, wanted: AuditFilter) -> list[AuditRow]:
@@ -42,7 +43,7 @@ class FakeAudit:
     async def letter(self, letter_id: UUID) -> Letter | None:
         return self.kept.get(letter_id)
 
-    async def note_replayed(self, letter_id: UUID, by: str, at: datetime) -> None:
+    async def note_replayed(self, letter_id: UUID, by: str | None, at: datetime | None) -> None:
         self.kept[letter_id] = replace(self.kept[letter_id], replayed_by=by, replayed_at=at)
 
     async def state_at(self, query: StateQuery) -> StateAnswer:
@@ -52,5 +53,7 @@ class FakeAudit:
     async def queue(self, job_id: UUID) -> Queue | None:
         return self.queues.get(job_id)
 
-    async def publish(self, subject: str, data: bytes) -> None:
-        self.posted.append((subject, data))
+    async def replay(self, letter_id: UUID) -> None:
+        if self.is_mute:
+            raise Unavailable("no scheduler answers")
+        self.posted.append(letter_id)

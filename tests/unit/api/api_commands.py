@@ -17,7 +17,7 @@ from lutlab_api.domain.views import (
     KeyView,
     StoredAnswer,
 )
-from lutlab_events.commands import Command, IssueKey, RecordRun, RevokeKey, RotateKey
+from lutlab_events.commands import Command, IssueKey, RecordRun, ReleaseSession, ResetBoard, RevokeKey, RotateKey
 from lutlab_events.envelope import Answer
 from lutlab_events.rejections import Rejection
 from lutlab_events.values import JobStatus, JobType
@@ -101,8 +101,10 @@ class FakeCommands:
                     self.ledger.key_views[name] = replace(view, revoked_at=T0)
         elif isinstance(body, RecordRun):
             self.ledger.add(_run_job(body))
-        data = {"job_id": str(body.job_id), "status": "queued"} if hasattr(body, "job_id") else {}
-        return StoredAnswer(fingerprint=fingerprint, code="ok", message="", data=data)
+        told: dict[str, Any] = {"job_id": str(body.job_id), "status": "queued"} if hasattr(body, "job_id") else {}
+        if isinstance(body, ReleaseSession | ResetBoard):
+            told["fpga_id"] = body.fpga_id
+        return StoredAnswer(fingerprint=fingerprint, code="ok", message="", data=told)
 
 
 def _run_job(body: RecordRun) -> JobView:

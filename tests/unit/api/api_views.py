@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from lutlab_api.app.ports import EventFilter, JobFilter
+from lutlab_api.app.ports import EventFilter, JobFilter, KeyFilter
 from lutlab_api.domain.errors import Unavailable
 from lutlab_api.domain.views import (
     AgentView,
@@ -80,6 +80,7 @@ class FakeLedger:
                 self.job_views[view.job_id] = view
 
     def add_key(self, secret: str, owner: str, role: Role = Role.MEMBER, **more: Any) -> KeyView:
+        more = {"created_at": T0} | more
         view = KeyView(key_id=derived("k", secret), key_sha256=digest(secret.encode()), owner=owner, role=role, **more)
         self.key_views[view.key_sha256] = view
         return view
@@ -153,8 +154,19 @@ class FakeLedger:
         rotated = (k for k in self.key_views.values() if k.previous_sha256 == key_sha256)
         return self.key_views.get(key_sha256) or next(rotated, None)
 
-    async def keys(self, limit: int, owner: str | None = None) -> list[KeyView]:
-        return [k for k in self.key_views.values() if owner in (None, k.owner)][:limit]
+    async def keys(self, wanted: KeyFilter) -> list[KeyView]:
+        def place(at: datetime | str | None, key_id: UUID) -> tuple[float, UUID]:
+            moment = at if isinstance(at, datetime) else T0
+            return -moment.timestamp(), key_id
+
+        found = [k for k in self.key_views.values() if wanted.owner in (None, k.owner)]
+        found.sort(key=lambda k: place(k.created_at, k.key_id))
+        if wanted.after is not None:
+            found = [k for k in found if place(k.created_at, k.key_id) > place(*wanted.after)]
+        return found[wanted.offset :][: wanted.limit]
+
+    async def count_keys(self, owner: str | None) -> int:
+        return sum(owner in (None, k.owner) for k in self.key_views.values())
 
     async def key_by_id(self, key_id: UUID) -> KeyView | None:
         return next((k for k in self.key_views.values() if k.key_id == key_id), None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from lutlab_api.app import audit as app_audit
 from lutlab_api.app.audit import AuditRow, CommandFilter, CommandRow, Letter
 from lutlab_api.app.follow import Followed
 from lutlab_api.domain.views import Caller
-from lutlab_events.queries import StateAnswer, StateQuery
+from lutlab_events.queries import TOO_LARGE, StateAnswer, StateQuery
 from lutlab_events.values import Role
 from lutlab_scheduler.app.projections import project
 from lutlab_scheduler.domain.key import Key, KeyState
@@ -174,6 +175,15 @@ async def test_the_past_is_asked_by_position_or_moment(full: Lab, ada: httpx.Asy
     assert error_of(await ada.get("/api/v1/audit/state/key-1"))[:2] == (403, "admin_only")
 
 
+async def test_a_state_that_no_message_holds_names_the_way_out(full: Lab) -> None:
+    told = "the state of project-1 has 9 bytes"
+    full.audit.states["project-1"] = StateAnswer(stream="project-1", error=told, code=TOO_LARGE)
+    async with full.client(ROOT) as root:
+        status, code, message = error_of(await root.get("/api/v1/audit/state/project-1"))
+    assert (status, code) == (422, "answer_too_large")
+    assert message.startswith(told) and "GET /api/v1/audit?stream=project-1" in message
+
+
 async def test_jobs_of_others_and_digests_of_keys_are_not_told(full: Lab, ada: httpx.AsyncClient) -> None:
     more = {"events": 1, "position": 4, "event_type": "x.y.v1", "at": T0, "view": {"key_sha256": "d"}}
     full.audit.states["job-1"] = StateAnswer(stream="job-1", state={"owner": "ada"}, **more)
@@ -229,9 +239,18 @@ async def test_dead_letters_are_listed_and_replayed_by_admins(lab: Lab, ada: htt
     async with lab.client(ROOT) as root:
         first, second = (await root.get("/api/v1/deadletters")).json()
         assert (first["text"], first["base64"], second["text"]) == (None, "/3s=", "text")
+        lab.audit.is_mute = True
+        assert error_of(await root.post(f"/api/v1/deadletters/{LETTER}/replay"))[0] == 503
+        assert len((await root.get("/api/v1/deadletters")).json()) == 2, "what was not sent is still there"
+        lab.audit.is_mute = False
         told = (await root.post(f"/api/v1/deadletters/{LETTER}/replay")).json()
-        assert (told["replayed_by"], lab.audit.posted) == ("root", [("cmd.main.X", b"\xff{")])
+        assert (told["replayed_by"], lab.audit.posted) == ("root", [LETTER])
         assert [x["letter_id"] for x in (await root.get("/api/v1/deadletters")).json()] == [str(lost)]
         assert len((await root.get("/api/v1/deadletters?replayed=true")).json()) == 2
         assert error_of(await root.post(f"/api/v1/deadletters/{lost}/replay"))[0] == 422
+        # Whoever set it aside wrote the subject: builders and agents may not have a command sent that way.
+        lab.audit.kept[lost] = replace(lab.audit.kept[lost], subject="cmd.main.IssueKey")
+        assert "is not sent" in error_of(await root.post(f"/api/v1/deadletters/{lost}/replay"))[2]
+        lab.audit.kept[lost] = replace(lab.audit.kept[lost], subject="work.main.build")
+        assert (await root.post(f"/api/v1/deadletters/{lost}/replay")).status_code == 200
         assert error_of(await root.post(f"/api/v1/deadletters/{UUID(int=7)}/replay"))[0] == 404

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, MutableMapping
+from collections.abc import AsyncIterator, Mapping, MutableMapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from api_fakes import ADA, Lab, board, error_of
 
 from lutlab_api.app.ports import MessagingHealth
 from lutlab_api.domain.errors import Code
+from lutlab_api.web import errors
 from lutlab_api.web.errors import describe
 from lutlab_api.web.status import MEANINGS, status_of
 from lutlab_events.commands import ResetBoard
@@ -21,7 +22,23 @@ from lutlab_events.rejections import Rejection
 def test_every_code_has_a_status() -> None:
     codes = {*Code, *Rejection}
     assert codes == set(MEANINGS)
-    assert {status_of(code) for code in codes} == {400, 401, 403, 404, 405, 409, 413, 422, 426, 429, 500, 502, 503, 504}
+    assert {status_of(code) for code in codes} == {
+        400,
+        401,
+        403,
+        404,
+        405,
+        409,
+        413,
+        422,
+        426,
+        429,
+        431,
+        500,
+        502,
+        503,
+        504,
+    }
     assert status_of("never_heard_of") == 500
 
 
@@ -251,3 +268,36 @@ async def test_every_answered_code_is_documented_for_its_route(lab: Lab, ada: ht
 
 def _examples(response: dict[str, Any]) -> set[str]:
     return set(response.get("content", {}).get("application/json", {}).get("examples", {}))
+
+
+MANY = 20_000
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/fpga/0/run", {"op": 1, "address": 0, "data": ["x"] * MANY}),
+        ("/api/v1/boards/0/run", {"ops": [{}] * MANY}),
+        ("/api/v1/boards/0/run", {"ops": [{"op": 1, "address": 0, "data": ["x"] * 1000}] * 20}),
+        ("/api/v1/keys", {"owner": "ada", "scopes": ["x"] * MANY}),
+        ("/api/v1/webhooks", {"url": "https://example.org", "events": ["x"] * MANY}),
+        ("/fpga/0/capture", {"cycles": 1, "signals": [1] * MANY}),
+        ("/fpga/0/pins", {"pins": {f"p{n}": 2 for n in range(MANY)}}),
+        ("/api/v1/projects/proj_1/jobs", {"stages": ["x"] * MANY}),
+        ("/api/v1/jobs/job_1/reports", {"format": "json", "include": ["x"] * MANY}),
+    ],
+)
+async def test_a_body_full_of_mistakes_is_not_looked_at_to_its_end(
+    lab: Lab, ada: httpx.AsyncClient, path: str, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Telling every one of them apart takes a second in which nobody else is answered."""
+    counts: list[int] = []
+
+    def counted(problems: Sequence[Mapping[str, Any]], fields: Sequence[str] = ()) -> str:
+        counts.append(len(problems))
+        return describe(problems, fields)
+
+    monkeypatch.setattr(errors, "describe", counted)
+    answer = await ada.request("PUT" if path.endswith("pins") else "POST", path, json=body)
+    assert answer.status_code in (400, 422)
+    assert counts and counts[0] <= 10

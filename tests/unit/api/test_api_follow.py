@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from api_fakes import FakeChanges
+from api_fakes import FakeChanges, Lab
 from api_hooks import FakeLogSource
 
 from lutlab_api.app import follow
@@ -20,6 +20,7 @@ from lutlab_api.app.cancelling import end
 from lutlab_api.app.follow import Followed, Follower, LogPiece
 from lutlab_api.app.job_stream import Cursor, JobStreams
 from lutlab_api.domain.errors import ApiError, Invalid
+from lutlab_api.web import routes_live
 
 NOW = datetime(2026, 3, 4, tzinfo=UTC)
 JOB = UUID(int=7)
@@ -256,3 +257,18 @@ async def test_it_goes_on_after_any_line() -> None:
 def test_cursors_that_were_not_made_here(text: str) -> None:
     with pytest.raises(Invalid):
         Cursor.parse(text)
+
+
+async def test_a_stream_ends_with_its_key_and_not_while_nobody_can_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes_live, "QUIET_S", 0.02)
+    lab = Lab()
+    async with lab.client() as ada, asyncio.timeout(10):
+        following = asyncio.create_task(ada.get("/api/v1/events/stream"))
+        await asyncio.sleep(0.1)
+        lab.ledger.is_down = True
+        lab.services.authenticator.forget()
+        await asyncio.sleep(0.1)
+        assert not following.done()
+        lab.ledger.is_down = False
+        lab.ledger.key_views.clear()
+        assert (await following).text.rpartition("event: ")[2].startswith('error\ndata: {"code": "invalid_api_key"')

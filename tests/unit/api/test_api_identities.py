@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from api_fakes import ADA, BOB, T0, Lab, error_of, job, reserved
 
-from lutlab_api.app.ports import Identity
+from lutlab_api.app.ports import Identity, KeyFilter
 from lutlab_api.domain.errors import ApiError, Code, NotAuthenticated
 from lutlab_events.commands import IssueKey, RevokeKey, RotateKey
 from lutlab_events.values import ROLE_SCOPES, Role, Scope
@@ -89,6 +89,34 @@ async def test_rotation_keeps_the_key_and_the_old_secret_for_a_while(lab: Lab) -
         assert (await client.get("/jobs", headers={"X-API-Key": secret})).status_code == 200
 
 
+async def test_every_key_is_on_some_page(lab: Lab) -> None:
+    """However many there are: one that is not listed is not found, and so not revoked."""
+    ids = {lab.ledger.add_key(f"key {n}", "eve", created_at=T0 + timedelta(seconds=n // 2)).key_id for n in range(1200)}
+    lab.ledger.add_key("eves", "eve")
+    seen: list[str] = []
+    async with lab.client("eves") as eve:
+        page = (await eve.get("/api/v1/keys?per_page=500")).json()
+        assert (page["total"], page["page"], len(page["keys"])) == (1201, 1, 500)
+        second = (await eve.get("/api/v1/keys?per_page=500&page=2")).json()
+        seen += [key["key_id"] for key in page["keys"]]
+        lab.ledger.add_key("later", "eve", created_at=T0 + timedelta(days=1))
+        while page["next_cursor"]:
+            page = (await eve.get(f"/api/v1/keys?per_page=500&cursor={page['next_cursor']}")).json()
+            seen += [key["key_id"] for key in page["keys"]]
+        assert error_of(await eve.get("/api/v1/keys?cursor=WzEsMl0"))[:2] == (422, "invalid_cursor")
+    assert [key["key_id"] for key in second["keys"]] == seen[500:1000]
+    assert len(seen) == len(set(seen)) == 1201
+    assert {str(ident) for ident in ids} <= set(seen)
+
+
+async def test_a_repeated_rotation_tells_the_same_end_of_the_old_secret(lab: Lab) -> None:
+    async with lab.client(**{"Idempotency-Key": "once"}) as ada:
+        first = await ada.post("/api/v1/keys/me/rotate", json={"grace_s": 60})
+        lab.clock.at += timedelta(seconds=30)
+        again = await ada.post("/api/v1/keys/me/rotate", json={"grace_s": 60})
+    assert (again.status_code, again.json()) == (200, first.json())
+
+
 async def test_nobody_grants_more_than_he_has(lab: Lab) -> None:
     lab.ledger.add_key("limited", "ada", named_scopes=(Scope.READ, Scope.RUN), team="red", expires_at=T0 + timedelta(9))
     wishes: list[tuple[dict[str, object], tuple[int, str]]] = [
@@ -150,7 +178,7 @@ async def test_moments_are_kept_in_utc(lab: Lab, text: str, stored: str | None) 
 
 async def test_members_see_and_revoke_their_own_keys_only(lab: Lab) -> None:
     second = lab.ledger.add_key("second", "ada", named_scopes=(Scope.READ,))
-    bobs = (await lab.ledger.keys(9, "bob"))[0].key_id
+    bobs = (await lab.ledger.keys(KeyFilter(owner="bob", limit=9)))[0].key_id
     async with lab.client() as ada, lab.client("second") as narrow:
         listed = (await ada.get("/api/v1/keys")).json()["keys"]
         assert {k["owner"] for k in listed} == {"ada"}

@@ -157,7 +157,23 @@ async def test_what_is_large_is_not_in_memory_for_everybody_at_once(lab: Lab, mo
         assert (await ada.get(f"{path}/results/lint")).status_code == 404
 
 
-async def test_large_uploads_are_few_at_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_logs_count_as_large_if_they_are(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "HEAVY_OF_ONE_MAX", 0)
+    lab.ledger.add(job(1), job(2))
+    lab.ledger.logs |= {UUID(int=1): "x" * (limits.LARGE_BYTES + 1), UUID(int=2): "x" * limits.LARGE_BYTES}
+    async with lab.client() as ada:
+        for path in ("/jobs/{}/logs", "/api/v1/jobs/{}/log", "/api/v1/jobs/{}/artifacts/build.log"):
+            refused = await ada.get(path.format(UUID(int=1)))
+            assert error_of(refused)[:2] == (503, "overloaded")
+            assert set(refused.headers) >= HEADERS
+            assert (await ada.get(path.format(UUID(int=2)))).status_code == 200
+        monkeypatch.setattr(limits, "HEAVY_OF_ONE_MAX", 1)
+        for _ in range(3):
+            assert len((await ada.get(f"/jobs/{UUID(int=1)}/logs")).content) == limits.LARGE_BYTES + 1
+
+
+@pytest.mark.parametrize("kind", ["multipart/form-data", "Multipart/Form-Data"])
+async def test_large_uploads_are_few_at_once(lab: Lab, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.setattr(limits, "HEAVY_OF_ONE_MAX", 1)
     gate = asyncio.Event()
 
@@ -166,7 +182,7 @@ async def test_large_uploads_are_few_at_once(lab: Lab, monkeypatch: pytest.Monke
         await gate.wait()
         yield b"--x--\r\n"
 
-    form = {"Content-Type": "multipart/form-data; boundary=x"}
+    form = {"Content-Type": f"{kind}; boundary=x"}
     async with lab.client() as ada:
         first = asyncio.create_task(ada.post("/submit", content=endless(), headers=form))
         await asyncio.sleep(0.05)

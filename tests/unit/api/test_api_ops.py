@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
 from api_fakes import ADA, Lab
 
 from lutlab_api.app.ports import MessagingHealth
@@ -31,6 +34,28 @@ async def test_load_balancers_may_ask_by_head(lab: Lab) -> None:
         assert [(await client.head(path)).status_code for path in ("/health", "/api/v1/health", "/ready")] == [200] * 3
         lab.services.follower.close()
         assert (await client.head("/ready")).status_code == 503
+
+
+async def test_many_who_ask_at_once_cost_one_look(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking needs no key and is never refused: a flood of it must leave the database to others."""
+    looks, looked, gate = 0, asyncio.Event(), asyncio.Event()
+
+    async def ping() -> None:
+        nonlocal looks
+        looks += 1
+        looked.set()
+        await gate.wait()
+
+    monkeypatch.setattr(lab.ledger, "ping", ping)
+    async with lab.client(None) as client:
+        asking = [asyncio.create_task(client.get(path)) for path in ("/health", "/ready", "/metrics") * 30]
+        await looked.wait()
+        await asyncio.sleep(0.05)
+        gate.set()
+        assert {answer.status_code for answer in await asyncio.gather(*asking)} == {200}
+        assert looks == 1
+        await client.get("/health")
+        assert looks == 2
 
 
 async def test_health_names_the_tools_of_the_newest_build(public_lab: Lab) -> None:

@@ -6,9 +6,10 @@ import json
 
 import httpx
 import pytest
-from api_fakes import PINS, Lab, board, error_of, reserved
+from api_fakes import BOB, PINS, ROOT, Lab, board, error_of, reserved
 
 from lutlab_events.busmsg import BusReply, BusStatus, BusVerb
+from lutlab_events.values import BoardState
 
 CAPTURE = {"cycles": 40, "signals": ["tx"], "trigger": {"signal": "tx", "level": 0}, "wait_s": 2.0}
 
@@ -23,6 +24,18 @@ async def test_what_can_be_recorded_needs_no_session(lab: Lab, ada: httpx.AsyncC
     lab.ledger.add(board(0))
     assert (await ada.get("/fpga/0/signals")).json() == [{"name": "led0", "bits": 1}, {"name": "count", "bits": 16}]
     assert lab.bus.seen[-1][1].verb is BusVerb.SIGNALS
+
+
+async def test_a_designs_names_are_for_those_who_may_read_it(lab: Lab) -> None:
+    lab.ledger.add(reserved(0), board(1, BoardState.PROGRAMMING, owner="ada"), board(2, BoardState.RESETTING))
+    lab.ledger.add_key("mate", "mate", team="red")
+    lab.ledger.add_key("adas in the team", "ada", team="red")
+    async with lab.client() as ada, lab.client(BOB) as bob, lab.client("mate") as mate, lab.client(ROOT) as root:
+        for client, may in ((ada, (0, 1)), (bob, ()), (mate, (0, 1)), (root, (0, 1, 2))):
+            for number in range(3):
+                answer = await client.get(f"/fpga/{number}/signals")
+                assert answer.status_code == (200 if number in may else 403), (client, number)
+        assert error_of(await bob.get("/fpga/0/signals"))[:2] == (403, "not_your_session")
 
 
 async def test_setting_and_recording_need_the_board(lab: Lab, ada: httpx.AsyncClient) -> None:

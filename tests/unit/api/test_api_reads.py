@@ -182,6 +182,9 @@ async def test_listing_is_own_newest_first_and_filtered(lab: Lab, ada: httpx.Asy
     assert await numbers("?type=run") == [7]
     assert await numbers("?limit=2") == [7, 6]
     assert await numbers(f"?limit=2&before={UUID(int=6)}") == [5, 4]
+    assert await numbers(f"?before={UUID(int=1)}") == []
+    strange = await ada.get(f"/jobs?before={UUID(int=99)}")
+    assert error_of(strange)[:2] == (422, "invalid_cursor"), "an empty page would look like the end"
     assert await numbers("?owner=ada&limit=1") == [7]
     assert error_of(await ada.get("/jobs?owner=bob"))[:2] == (403, "admin_only")
     async with lab.client(ROOT) as root:

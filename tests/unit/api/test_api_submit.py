@@ -10,7 +10,7 @@ from uuid import UUID
 
 import httpx
 import pytest
-from api_fakes import BOB, ROOT, Lab, board, error_of, job
+from api_fakes import BOB, ROOT, SESSION, Lab, board, error_of, job, reserved
 
 from lutlab_api.domain.errors import Invalid
 from lutlab_api.domain.upload import check_file
@@ -293,6 +293,10 @@ async def test_reset_and_release(lab: Lab, ada: httpx.AsyncClient, path: str, ki
     assert answer.status_code == 202
     body = lab.last(kind)
     assert answer.json() == {"job_id": str(body.job_id), "fpga_id": 2, "status": "queued"}
+    assert body.session_id == UUID(int=0)  # none is on it, so none that begins later is meant
+    lab.ledger.add(reserved(2))
+    await ada.post(f"/fpga/2/{path}")
+    assert lab.last(kind).session_id == SESSION
     assert (body.owner, body.fpga_id, body.is_admin) == ("ada", 2, False)
     async with lab.client(ROOT) as root:
         await root.post(f"/fpga/2/{path}")

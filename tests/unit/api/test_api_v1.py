@@ -215,6 +215,24 @@ async def test_only_so_many_wait(lab: Lab) -> None:
         assert answer.json()["status"] == "running"
 
 
+async def test_nobody_takes_all_places_to_wait() -> None:
+    async def read() -> None:
+        return
+
+    lab = Lab(waits_max=10)
+    until = lab.services.waiting.until
+    tasks = [asyncio.create_task(until("x", read, lambda _: False, 30, "owner:ada")) for _ in range(12)]
+    await asyncio.sleep(0.01)
+    assert lab.services.waiting.waits == 8
+    tasks.append(asyncio.create_task(until("x", read, lambda _: False, 30, "owner:bob")))
+    await asyncio.sleep(0.01)
+    assert lab.services.waiting.waits == 9
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert lab.services.waiting.waits == 0
+
+
 async def test_sessions_queue_and_agents(lab: Lab, ada: httpx.AsyncClient) -> None:
     lab.ledger.add(reserved(0), board(1), job(1), job(2, status=JobStatus.QUEUED, owner="bob"))
     lab.ledger.add(job(3, status=JobStatus.RUNNING))
@@ -228,8 +246,16 @@ async def test_sessions_queue_and_agents(lab: Lab, ada: httpx.AsyncClient) -> No
         assert (await root.get("/api/v1/agents")).json()["agents"][0]["agent_id"] == "a1"
         assert (await root.get("/api/v1/agents/a1")).json()["state"] == "present"
         assert error_of(await root.get("/api/v1/agents/a2"))[:2] == (404, "agent_not_found")
-    assert (await ada.delete(f"/api/v1/sessions/{SESSION}")).status_code == 202
-    assert lab.last(ReleaseSession).fpga_id == 0
+    once = {"Idempotency-Key": "end"}
+    ended = await ada.delete(f"/api/v1/sessions/{SESSION}", headers=once)
+    sent = lab.last(ReleaseSession)
+    assert (ended.status_code, sent.fpga_id, sent.session_id) == (202, 0, SESSION)
+    lab.ledger.add(board(0))
+    again = await ada.delete(f"/api/v1/sessions/{SESSION}", headers=once)
+    assert (again.status_code, again.json()) == (202, ended.json())
+    assert error_of(await ada.delete(f"/api/v1/sessions/{SESSION}"))[:2] == (404, "session_not_found")
+    other = await ada.delete(f"/api/v1/sessions/{UUID(int=78)}", headers=once)
+    assert error_of(other)[:2] == (409, "idempotency_mismatch")
 
 
 async def test_a_design_goes_to_the_board_named_or_to_any(lab: Lab, ada: httpx.AsyncClient) -> None:

@@ -18,6 +18,7 @@ from lutlab_api.app.job_stream import Cursor
 from lutlab_api.app.verifications import LINES_MAX
 from lutlab_api.domain.errors import Invalid
 from lutlab_api.domain.verification import Uploaded, check_path, duration
+from lutlab_api.web import looking
 from lutlab_api.web.status import MEANINGS, contract_of
 from lutlab_events.rejections import Rejection
 from lutlab_events.verification import JOB_PREFIX, ArtifactRef, StageOutcome, SubmitVerification, parse_shown
@@ -373,6 +374,23 @@ async def test_the_jobs_of_a_project_are_limited_by_the_hour(lab: Lab) -> None:
         assert (await submit(ada, other)).status_code == 202
 
 
+async def test_a_job_repeated_is_answered_as_before_whatever_the_files_are_now(ada: httpx.AsyncClient) -> None:
+    project = await make(ada, FILES)
+
+    async def ask(stage: str = "lint") -> httpx.Response:
+        path = f"/api/v1/projects/{project}/jobs"
+        return await ada.post(path, json={"stages": [stage]}, headers={"Idempotency-Key": "once"})
+
+    first = await ask()
+    await upload(ada, project, {"rtl/uart.v": b"module uart; wire w; endmodule\n"})
+    again = await ask()
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert again.json()["job_id"] == first.json()["job_id"]
+    assert refusal(await ask("formal"))[:2] == (409, "CONFLICT")
+    assert (await ada.delete(f"/api/v1/projects/{project}")).status_code == 204
+    assert (await ask()).json()["job_id"] == first.json()["job_id"]
+
+
 async def test_status_follows_the_stages(lab: Lab, ada: httpx.AsyncClient) -> None:
     project = await make(ada, FILES)
     answer = await submit(ada, project, "lint", "simulation", "formal")
@@ -476,6 +494,23 @@ async def test_followed_logs_have_a_limit_of_their_own() -> None:
             assert (await following).status_code == 200
             assert (await ada.head(f"{url}/logs?follow=true")).status_code == 200
             assert len(lab.shared.seats) == 1
+
+
+async def test_a_followed_log_ends_with_its_key(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looking, "KEY_LOOK_S", 0.02)
+    async with lab.client() as ada, asyncio.timeout(10):
+        url = (await submit(ada, await make(ada, FILES))).json()["url"]
+        following = asyncio.create_task(ada.get(f"{url}/logs?follow=true"))
+        await asyncio.sleep(0.1)
+        lab.ledger.is_down = True  # nobody can tell whether it is still good
+        lab.services.authenticator.forget()
+        await asyncio.sleep(0.1)
+        assert not following.done()
+        lab.ledger.is_down = False
+        lab.ledger.key_views.clear()
+        (last,) = (await following).text.splitlines()
+        assert json.loads(last)["error"]["code"] == "invalid_api_key"
+        assert lab.shared.seats == {}
 
 
 async def test_the_stream_tells_the_contract_messages_and_goes_on_where_it_was(

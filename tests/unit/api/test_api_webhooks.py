@@ -92,6 +92,18 @@ async def test_a_repeated_registration_shows_the_same_secret(lab: Lab) -> None:
     assert first.status_code == again.status_code == 201
     assert first.json() == again.json() != other.json()
     assert first.json()["secret"].startswith("whsec_")
+    # Another key of the same owner would be shown a secret that nothing is signed with.
+    lab.ledger.add_key("another key of hers", "ada")
+    async with lab.client("another key of hers") as client:
+        rotate = f"/api/v1/webhooks/{first.json()['webhook_id']}/rotate"
+        assert reason_of(await client.post("/api/v1/webhooks", json=NEW, headers=headers)) == (
+            409,
+            "idempotency_mismatch",
+        )
+        assert (await client.post(rotate, headers={"Idempotency-Key": "twice"})).status_code == 200
+    async with lab.client(ADA) as client:
+        answer = await client.post(rotate, headers={"Idempotency-Key": "twice"})
+    assert reason_of(answer) == (409, "idempotency_mismatch")
 
 
 @pytest.mark.parametrize(

@@ -151,11 +151,13 @@ class Rig:
         session: UUID = ALICE,
         stream_id: str = "",
         request_id: str = "",
+        key: str = "",
         board: int = 0,
     ) -> asyncio.Future[BusReply]:
         """Send a bus request; a future of its one reply."""
         lease = Lease(fpga_id=board, session_id=session, epoch=epoch)
-        headers = BusHeaders(verb=verb, lease=lease, stream_id=stream_id, request_id=request_id).to_headers()
+        told = BusHeaders(verb=verb, lease=lease, stream_id=stream_id, request_id=request_id, key=key)
+        headers = told.to_headers()
         frame = operation if isinstance(operation, bytes) else stream.encode_request(operation)
         future: asyncio.Future[BusReply] = asyncio.get_running_loop().create_future()
 

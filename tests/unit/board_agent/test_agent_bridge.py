@@ -15,6 +15,7 @@ from agent_rig import ALICE, BOB, Rig, lab_board
 
 from lutlab_board_agent.adapters import tcp_bridge
 from lutlab_board_agent.adapters.tcp_bridge import CONNECTIONS_MAX, TcpBridges
+from lutlab_board_agent.app.serve_bus import TICKETS_MAX
 from lutlab_board_agent.domain.errors import BridgePortTaken
 from lutlab_bus import Operation, Read, Write, stream
 from lutlab_events.busmsg import BridgeWay, BusReply, BusStatus, BusVerb
@@ -24,6 +25,18 @@ from lutlab_transport.clock import RandomIds
 OK, ERROR = b"\0\0\0\0", b"\1\0\0\0"
 
 
+class FakeKeys:
+    """APIs that know which keys are not good any more."""
+
+    def __init__(self) -> None:
+        self.bad: dict[str, str] = {}
+        self.asked: list[str] = []
+
+    async def refusal(self, key: str) -> str | None:
+        self.asked.append(key)
+        return self.bad.get(key)
+
+
 class Bridged(Rig):
     """An agent whose board has a bridge."""
 
@@ -31,10 +44,11 @@ class Bridged(Rig):
         super().__init__()
         board = msgspec.structs.replace(lab_board(0), bridge_port=port)
         self.seat.board = board
-        self.bridges = TcpBridges(self.buses.values(), host="127.0.0.1", ids=RandomIds())
+        self.keys = FakeKeys()
+        self.bridges = TcpBridges(self.buses.values(), host="127.0.0.1", ids=RandomIds(), keys=self.keys)
 
-    async def way(self, epoch: int = 1, session: UUID = ALICE) -> BridgeWay:
-        reply: BusReply = await self.ask(BusVerb.BRIDGE, epoch=epoch, session=session)
+    async def way(self, epoch: int = 1, session: UUID = ALICE, key: str = "") -> BridgeWay:
+        reply: BusReply = await self.ask(BusVerb.BRIDGE, epoch=epoch, session=session, key=key)
         assert reply.status is BusStatus.OK, reply
         return msgspec.json.decode(reply.frame, type=BridgeWay)
 
@@ -183,6 +197,40 @@ async def test_not_one_byte_after_the_session() -> None:
         assert (await r.ask(BusVerb.BRIDGE, epoch=1)).status is BusStatus.STALE_LEASE
         assert (await r.way(2, BOB)).token != token.hex()
         assert r.board.bridge.transfers == []
+
+
+async def test_it_ends_with_the_key_it_was_opened_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tcp_bridge, "KEEP_S", 0.02)
+    async with bridged() as r:
+        tokens = {key: bytes.fromhex((await r.way(key=key)).token) for key in ("mine", "another", "")}
+        assert len(set(tokens.values())) == 3
+        assert (await r.way(key="mine")).token == tokens["mine"].hex()
+        async with peer(r, tokens["mine"]) as p:
+            assert await p.take(4) == OK
+            async with asyncio.timeout(5):
+                while len(r.keys.asked) < 3:  # noqa: ASYNC110 - looked at again and again, and found good
+                    await asyncio.sleep(0.005)
+            assert await p.ask(Write(1, [7])) == OK
+            r.keys.bad["mine"] = "this API key is not known here, or was revoked"
+            assert await p.rest() == b""
+        assert set(r.keys.asked) == {"mine"}
+        r.keys.bad.clear()  # whoever knows it is away
+        async with peer(r, tokens["mine"]) as again:
+            assert await again.rest() == ERROR
+        r.keys.bad["another"] = "this API key was rotated"
+        async with peer(r, tokens["another"]) as other:
+            assert await other.rest() == ERROR
+        async with peer(r, tokens[""]) as open_lab:
+            assert await open_lab.take(4) == OK
+            assert "" not in r.keys.asked
+
+
+async def test_tokens_of_a_session_are_bounded() -> None:
+    async with bridged() as r:
+        tokens = [bytes.fromhex((await r.way(key=f"key {n}")).token) for n in range(TICKETS_MAX + 1)]
+        for token, answer in ((tokens[0], ERROR), (tokens[1], OK)):
+            async with peer(r, token) as p:
+                assert await p.take(4) == answer
 
 
 async def test_one_stream_a_board_whoever_has_it() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -19,12 +20,18 @@ from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig
 from structlog.testing import capture_logs
 
+from lutlab_api.adapters.audit import NatsPost
+from lutlab_api.adapters.key_answers import KeyAnswers
+from lutlab_api.domain.errors import Unavailable
+from lutlab_board_agent.adapters.nats_io import NatsKeys
 from lutlab_events import codec, subjects
 from lutlab_events.busmsg import BusHeaders, BusReply, BusStatus, BusVerb, Lease
 from lutlab_events.commands import RegisterAgent, ReportBuildStarted
 from lutlab_events.envelope import Answer
 from lutlab_events.values import BitstreamRef
 from lutlab_events.work import AgentHeartbeat, ProgramWork, RegistrationWanted
+from lutlab_scheduler.adapters.nats_letters import replay_letters
+from lutlab_scheduler.app.ports import DeadLetter
 from lutlab_transport.blobs import BlobStore
 from lutlab_transport.clock import RandomIds, SystemClock
 from lutlab_transport.commands import CommandClient
@@ -39,6 +46,29 @@ SESSION = UUID(int=7)
 WAIT_S = 5.0
 QUIET_S = 0.3
 """Long enough for a denial or a stray message to arrive on loopback; messages take less than a millisecond."""
+
+
+@dataclass
+class Kept:
+    """Letters to read."""
+
+    letters: dict[UUID, DeadLetter]
+
+    async def letter(self, letter_id: UUID) -> DeadLetter | None:
+        return self.letters.get(letter_id)
+
+    async def bury(self, origin: str, subject: str, data: bytes, reason: str) -> None:
+        raise NotImplementedError
+
+
+@dataclass
+class Connected:
+    """What `NatsPost` wants of the API's connection."""
+
+    client: Client
+
+    def connected(self) -> Client:
+        return self.client
 
 
 def labs_toml(hub_leaf_url: str = "nats-leaf://127.0.0.1:1") -> str:
@@ -111,9 +141,20 @@ def program_work(digest: str) -> ProgramWork:
 # -- what must work --------------------------------------------------------------------------------
 
 
+async def revoked(key: str) -> str | None:
+    return f"{key} was revoked"
+
+
 async def lead_an_agents_life(agent: str, server: Running, scheduler: Client, api: Client) -> None:
     """Everything an agent does with NATS, once; any denial makes a step fail or a message stay away."""
     async with agent_client(server, agent) as client:
+        keys = NatsKeys(client, site="main")
+        answers = KeyAnswers(site="main")
+        answers.refusal = revoked
+        await answers.subscribe(api)
+        await settled(api)
+        assert await keys.refusal("some key") == "some key was revoked"
+
         heard: asyncio.Queue[Msg] = asyncio.Queue()
         for subject in (subjects.heartbeats("main"), "cmd.main.RegisterAgent"):
             await scheduler.subscribe(subject, cb=heard.put)
@@ -254,6 +295,26 @@ async def test_the_api_can_look_at_the_command_queue(scheduler: Client, api: Cli
     assert info.num_waiting == 0
 
 
+async def test_an_admin_has_a_letter_sent_again_that_the_api_may_not_send(scheduler: Client, api: Client) -> None:
+    """The API may publish callers' commands only: whoever leads sends the letter, to the stream it came from."""
+    where = subjects.agent_work("main", NEIGHBOUR)
+    letters = {UUID(int=1): DeadLetter(origin=subjects.WORK.name, subject=where, data=b"work")}
+    letters[UUID(int=2)] = DeadLetter(origin=subjects.WORK.name, subject="cmd.main.IssueKey", data=b"{}")
+    replaying = asyncio.create_task(replay_letters(scheduler, Kept(letters)))
+    try:
+        await settled(scheduler)
+        post = NatsPost(Connected(api), site="main")  # type: ignore[arg-type]
+        await post.replay(UUID(int=1))
+        assert (await scheduler.jetstream().get_last_msg(subjects.WORK.name, where)).data == b"work"
+        for letter_id, why in ((UUID(int=2), "no subject of WORK"), (UUID(int=3), "there is no dead letter")):
+            with pytest.raises(Unavailable, match=why):
+                await post.replay(letter_id)
+    finally:
+        replaying.cancel()
+        await asyncio.gather(replaying, return_exceptions=True)
+        await scheduler.jetstream().purge_stream(subjects.WORK.name)
+
+
 async def test_a_reader_hears_events(hub: Running, scheduler: Client) -> None:
     async with hub.client("reader-wallboard", inbox=subjects.inbox("reader-wallboard")) as client:
         heard: asyncio.Queue[Msg] = asyncio.Queue()
@@ -306,6 +367,7 @@ AGENT_MAY_NOT_SUBSCRIBE = [
     subjects.bus("main", NEIGHBOUR),
     subjects.agent_control("main", NEIGHBOUR),
     subjects.heartbeats("main"),
+    subjects.key_question("main"),
     "ans.>",
     "_INBOX.>",
     f"{subjects.inbox(OTHERS_DURABLE)}.>",

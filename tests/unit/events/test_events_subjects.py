@@ -19,7 +19,7 @@ def test_event_subjects_carry_site_aggregate_and_name() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["", "a.b", "a b", "a\n", "x" * 65, "*", ">"])
+@pytest.mark.parametrize("name", ["", "a.b", "a b", "a\n", "main\n", "x" * 65, "*", ">"])
 def test_names_that_would_break_a_subject_are_refused(name: str) -> None:
     with pytest.raises(subjects.InvalidToken):
         subjects.agent_work("main", name)
@@ -42,6 +42,17 @@ def test_names_that_would_break_a_subject_are_refused(name: str) -> None:
 )
 def test_answers_go_where_answers_go(subject: str, is_one: bool) -> None:
     assert subjects.is_answer(subject) == is_one
+
+
+def test_a_subject_is_of_its_stream_only() -> None:
+    assert subjects.is_of("WORK", "work.main.build") and subjects.is_of("COMMANDS", "cmd.main.IssueKey")
+    for stream, subject in (
+        ("WORK", "cmd.main.IssueKey"),
+        ("WORK", "workshop"),
+        ("NONE", "work.main.build"),
+        ("WORK", ""),
+    ):
+        assert not subjects.is_of(stream, subject)
 
 
 def test_streams_cover_every_published_subject_once() -> None:

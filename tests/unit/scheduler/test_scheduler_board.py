@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 import scheduler_given as g
+from msgspec import structs
 
 from lutlab_events import commands as c
 from lutlab_events import events as e
@@ -41,6 +42,14 @@ def release(owner: str = "ada", is_admin: bool = False) -> c.ReleaseSession:
 
 def reset(owner: str = "ada", is_admin: bool = False, job_id: UUID = g.RESET_JOB) -> c.ResetBoard:
     return c.ResetBoard(job_id=job_id, owner=owner, fpga_id=3, is_admin=is_admin)
+
+
+def late_release(session_id: UUID) -> c.ReleaseSession:
+    return structs.replace(release("root", is_admin=True), session_id=session_id)
+
+
+def late_reset(session_id: UUID) -> c.ResetBoard:
+    return structs.replace(reset("root", is_admin=True), session_id=session_id)
 
 
 def run(session_id: UUID = g.SESSION, owner: str = "ada", is_admin: bool = False) -> c.RecordRun:
@@ -159,6 +168,15 @@ CASES: list[tuple[str, Any, list[str] | R]] = [
     ("resetting", release(), R.NO_ACTIVE_SESSION),
     ("programming", release(), R.NO_ACTIVE_SESSION),
     ("idle", release(), R.NO_ACTIVE_SESSION),
+    # a release or reset that comes late, after another session began; and one from a sender that names none
+    ("reserved", late_release(g.SESSION), ["SessionEnded", "ResetStarted"]),
+    ("reserved", late_release(g.OTHER_JOB), R.NO_ACTIVE_SESSION),
+    ("reserved", late_release(UUID(int=0)), R.NO_ACTIVE_SESSION),
+    ("lost-reserved", late_release(g.OTHER_JOB), R.NO_ACTIVE_SESSION),
+    ("reserved", late_reset(g.SESSION), ["SessionEnded", "ResetStarted"]),
+    ("reserved", late_reset(g.OTHER_JOB), R.FPGA_NOT_RESETTABLE),
+    ("reserved", late_reset(UUID(int=0)), R.FPGA_NOT_RESETTABLE),
+    ("program-error", late_reset(UUID(int=0)), ["ResetStarted"]),
     # reset
     ("reserved", reset(), ["SessionEnded", "ResetStarted"]),
     ("reserved", reset("eve"), R.NOT_YOUR_SESSION),

@@ -5,7 +5,8 @@ Verbs (header `Lutlab-Verb`):
   message.
 - `exchange`: one request frame of the public stream format (docs/bus-protocol.md); answers `ok` with one reply frame.
 - `batch`: several operations for one bus round, and their results (`lutlab_bus.batch`).
-- `bridge`: how to reach the board over TCP under this lease; answers `ok` with `BridgeWay` as JSON.
+- `bridge`: how to reach the board over TCP under this lease; answers `ok` with `BridgeWay` as JSON. `Lutlab-Key` names
+  the key of whoever asks, so that the agent can ask on `subjects.key_question` whether it is still good.
 - `keep`: renew the stream lock. `close`: give it back.
 """
 
@@ -27,6 +28,7 @@ H_SESSION = "Lutlab-Session"
 H_EPOCH = "Lutlab-Epoch"
 H_STREAM = "Lutlab-Stream"
 H_REQUEST = "Lutlab-Request"
+H_KEY = "Lutlab-Key"
 H_STATUS = "Lutlab-Status"
 H_MESSAGE = "Lutlab-Message"
 H_ENCODING = "Lutlab-Encoding"
@@ -90,12 +92,14 @@ class BusHeaders(Frozen, frozen=True, kw_only=True):
     Attributes:
         stream_id: the stream it belongs to; "" for none.
         request_id: a name under which the agent carries out an exchange or a batch only once; "" if it is not repeated.
+        key: names the caller's API key for an API, and opens nothing; "" where none was asked for.
     """
 
     verb: BusVerb
     lease: Lease
     stream_id: str = ""
     request_id: str = ""
+    key: str = ""
 
     def to_headers(self) -> dict[str, str]:
         """As NATS headers."""
@@ -106,7 +110,8 @@ class BusHeaders(Frozen, frozen=True, kw_only=True):
             H_EPOCH: str(self.lease.epoch),
             H_STREAM: self.stream_id,
         }
-        return headers | {H_REQUEST: self.request_id} if self.request_id else headers
+        more = {H_REQUEST: self.request_id, H_KEY: self.key}
+        return headers | {name: value for name, value in more.items() if value}
 
     @staticmethod
     def from_headers(headers: Mapping[str, str] | None) -> BusHeaders:
@@ -124,6 +129,7 @@ class BusHeaders(Frozen, frozen=True, kw_only=True):
                 lease=lease,
                 stream_id=headers.get(H_STREAM, ""),
                 request_id=headers.get(H_REQUEST, ""),
+                key=headers.get(H_KEY, ""),
             )
         except KeyError as error:
             raise ValueError(f"bus request without header {error.args[0]}") from error
@@ -135,6 +141,12 @@ class BridgeWay(Frozen, frozen=True, kw_only=True):
     host: str
     port: int
     token: str
+
+
+class KeyAnswer(Frozen, frozen=True, kw_only=True):
+    """An API's answer to the question for a key: why it is no longer good, "" while it is."""
+
+    refused: str = ""
 
 
 class BusReply(Frozen, frozen=True, kw_only=True):

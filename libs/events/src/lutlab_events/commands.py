@@ -79,21 +79,32 @@ class RecordRun(Frozen, frozen=True, kw_only=True, tag=True):
 
 
 class ResetBoard(Frozen, frozen=True, kw_only=True, tag=True):
-    """Load the base design into a reserved or failed board, ending any session. Recorded as a job of type `reset`."""
+    """Load the base design into a reserved or failed board, ending any session. Recorded as a job of type `reset`.
+
+    Attributes:
+        session_id: as in `ReleaseSession`; a board without a session is reset whatever this says.
+    """
 
     job_id: UUID
     owner: str
     fpga_id: int
     is_admin: bool = False
+    session_id: UUID | None = None
 
 
 class ReleaseSession(Frozen, frozen=True, kw_only=True, tag=True):
-    """Give the board back: end the session and reset the board. Recorded as a job of type `reset`."""
+    """Give the board back: end the session and reset the board. Recorded as a job of type `reset`.
+
+    Attributes:
+        session_id: the session that is meant, so that a command that comes late ends none that began meanwhile; one
+            that never was where the sender saw none. None, from older senders: whichever there is.
+    """
 
     job_id: UUID
     owner: str
     fpga_id: int
     is_admin: bool = False
+    session_id: UUID | None = None
 
 
 class IssueKey(Frozen, frozen=True, kw_only=True, tag=True):

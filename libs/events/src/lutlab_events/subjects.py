@@ -14,6 +14,7 @@
 | `ctl.<site>.builders`, `ctl.<site>.agent.<agent_id>` | core | scheduler -> builders, agent |
 | `qry.<site>.<question>` | core request/reply | API -> scheduler: what only folding the log can answer |
 | `bus.<site>.<agent_id>` | core request/reply | API -> agent: live Wishbone traffic |
+| `ask.<site>.key` | core request/reply | agent -> any API: is this key still good? |
 """
 
 from __future__ import annotations
@@ -168,9 +169,20 @@ def bus(site: str, agent_id: str) -> str:
     return f"bus.{token(site)}.{token(agent_id)}"
 
 
+def key_question(site: str) -> str:
+    """Where an API answers whether a key is still good (`lutlab_events.busmsg.KeyAnswer`)."""
+    return f"ask.{token(site)}.key"
+
+
 def query(site: str, name: str) -> str:
     """Where the leading scheduler answers a question of `lutlab_events.queries`."""
     return f"qry.{token(site)}.{token(name)}"
+
+
+def is_of(stream: str, subject: str) -> bool:
+    """Whether messages of this subject are in the stream of this name."""
+    prefixes = [each.removesuffix(">") for spec in STREAMS if spec.name == stream for each in spec.subjects]
+    return any(subject.startswith(prefix) for prefix in prefixes)
 
 
 def dead(site: str, origin: str) -> str:

@@ -15,7 +15,6 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 from nats.aio.client import Client
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from lutlab_api.adapters.audit import NatsPost, PostgresAudit
 from lutlab_api.adapters.changes import NatsChanges
@@ -23,6 +22,7 @@ from lutlab_api.adapters.checker import ConfigChecker
 from lutlab_api.adapters.follow import PostgresFollow
 from lutlab_api.adapters.github import GitHub
 from lutlab_api.adapters.hooks import PostgresHooks
+from lutlab_api.adapters.key_answers import KeyAnswers
 from lutlab_api.adapters.live import NatsLive
 from lutlab_api.adapters.messaging import NatsBus, NatsMessaging
 from lutlab_api.adapters.postgres import Postgres
@@ -33,14 +33,15 @@ from lutlab_api.adapters.verification import PostgresVerification
 from lutlab_api.app.auth import ANONYMOUS
 from lutlab_api.app.background import kept_running
 from lutlab_api.app.cancelling import end
+from lutlab_api.domain.hosts import is_this_machine
 from lutlab_api.settings import Settings
 from lutlab_api.web.application import VERSION, create_app
-from lutlab_api.web.edge import CUT
+from lutlab_api.web.protocol import Protocol
 from lutlab_api.web.routes_live import tell
 from lutlab_api.web.services import Ports, wire
 from lutlab_transport.clock import RandomIds, SteadyClock
 from lutlab_transport.logging import setup_logging
-from lutlab_transport.settings import explained, read
+from lutlab_transport.settings import EXIT_USAGE, explained, read
 from lutlab_transport.tracing import start_tracing, stop_tracing
 
 log = structlog.get_logger(__name__)
@@ -56,10 +57,12 @@ def build(settings: Settings) -> FastAPI:
     postgres = Postgres(settings.database_url, clock, connections_max=settings.postgres_connections_max)
     changes = NatsChanges(site=settings.site)
     live = NatsLive(site=settings.site, monotonic=time.monotonic)
+    key_answers = KeyAnswers(site=settings.site)
 
     async def connected(client: Client) -> None:
         await changes.subscribe(client)
         await live.subscribe(client)
+        await key_answers.subscribe(client)
 
     messaging = NatsMessaging(
         settings.nats_url,
@@ -94,6 +97,7 @@ def build(settings: Settings) -> FastAPI:
     )
     services = wire(settings, ports, tell)
     changes.on_key = services.authenticator.forget
+    key_answers.refusal = services.authenticator.refusal
     background: set[asyncio.Task[None]] = set()
 
     async def start() -> None:
@@ -133,6 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     given = {"api_host": options.host, "api_port": options.port}
     settings = read(Settings, "lutlab-api", **{name: value for name, value in given.items() if value is not None})
+    refuse_to_be_open(settings)
     setup_logging("api", level=settings.log_level)
     start_tracing("api", settings.otlp_endpoint)
     try:
@@ -141,13 +146,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         stop_tracing()
 
 
-class Protocol(HttpToolsProtocol):
-    """uvicorn's, whose connections can be cut: a client that does not read cannot be told that this is the end."""
+def refuse_to_be_open(settings: Settings) -> None:
+    """Pass a lab that asks for keys, that only this machine reaches, or that is meant to be open.
 
-    def on_message_begin(self) -> None:
-        """A request begins."""
-        super().on_message_begin()
-        self.scope[CUT] = self.transport.abort  # type: ignore[literal-required]  # servers may extend a scope
+    Raises:
+        SystemExit: everybody in the network would have a key; says how to go on.
+    """
+    if settings.auth_enabled or settings.open_names or is_this_machine(settings.api_host):
+        return
+    sys.stderr.write(
+        f"lutlab-api: LUTLAB_AUTH_ENABLED=false, and {settings.api_host!r} can be reached from other machines: whoever "
+        "does so could use the boards. Listen on 127.0.0.1 (LUTLAB_API_HOST), ask for keys, or, if you want just that, "
+        "name the lab in LUTLAB_OPEN_HOSTS, e.g. localhost where a container publishes its port to this machine only\n"
+    )
+    raise SystemExit(EXIT_USAGE)
 
 
 class Server(uvicorn.Server):
@@ -185,10 +197,10 @@ def bound(config: uvicorn.Config, stalled_s: float) -> socket.socket:
     return listening
 
 
-def serve(settings: Settings) -> None:
-    """Serve the application."""
-    config = uvicorn.Config(
-        build(settings),
+def server_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
+    """How the application is served."""
+    return uvicorn.Config(
+        app,
         host=settings.api_host,
         port=settings.api_port,
         loop="uvloop",
@@ -202,7 +214,13 @@ def serve(settings: Settings) -> None:
         backlog=BACKLOG_MAX,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=settings.api_shutdown_s,
+        forwarded_allow_ips=[proxy.strip() for proxy in settings.api_proxies.split(",")],
     )
+
+
+def serve(settings: Settings) -> None:
+    """Serve the application."""
+    config = server_config(settings, build(settings))
     listening = bound(config, settings.client_stalled_s)
     port = listening.getsockname()[1]
     log.info("api_started", host=settings.api_host, port=port, site=settings.site, version=VERSION)

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from pydantic import Field, SecretStr
+from ipaddress import ip_network
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lutlab_bus.stream import REQUEST_BYTES_MAX
 from lutlab_events.values import Role
 from lutlab_ledger.storage import OWNER_BYTES_MAX
-from lutlab_transport.settings import DatabaseUrl, LogLevel, NatsUrl, SeedFile
+from lutlab_transport.settings import DatabaseUrl, LogLevel, NatsUrl, SeedFile, Token
+
+
+def _networks(value: str) -> str:
+    for part in value.split(","):
+        try:
+            ip_network(part.strip())
+        except ValueError:
+            raise ValueError(f"{part.strip()!r} is no address and no network such as 172.16.0.0/12") from None
+    return value
+
+
+Proxies = Annotated[str, AfterValidator(_networks)]
 
 
 class Settings(BaseSettings):
@@ -16,7 +31,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="LUTLAB_", frozen=True, extra="ignore")
 
-    site: str = Field("main", description="the lab's name")
+    site: Token = Field("main", description="the lab's name")
     nats_url: NatsUrl = Field("nats://127.0.0.1:4222", description="where NATS is; several servers separated by commas")
     nats_nkey_seed_file: SeedFile | None = Field(None, description="file with the nkey seed, where NATS asks for one")
     nats_token: SecretStr | None = Field(None, description="NATS' token, where it asks for one")
@@ -28,11 +43,21 @@ class Settings(BaseSettings):
 
     api_host: str = Field("127.0.0.1", description="address to listen on")
     api_port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
+    api_proxies: Proxies = Field(
+        "127.0.0.1,::1",
+        description="addresses and networks, separated by commas, of reverse proxies: whose X-Forwarded-For is "
+        "believed. Callers behind a proxy that is not named share its limits and its wrong keys",
+    )
     api_shutdown_s: int = Field(10, ge=0, description="how long requests may take to end when the API is stopped")
     auth_enabled: bool = Field(
         True,
         description="keys are asked for; without, whoever sends none acts as the member `anonymous`: for one's own "
-        "machine only",
+        "machine only, see LUTLAB_OPEN_HOSTS",
+    )
+    open_hosts: str = Field(
+        "",
+        description="names, separated by commas, by which a lab that asks for no keys may be reached from other "
+        "machines; * for any; without this it does not start unless it listens on this machine only",
     )
     public_reads: bool = Field(False, description="boards, and jobs by id, are readable without a key")
     bootstrap_key: SecretStr | None = Field(None, min_length=8, description="makes this API key known as an admin's")
@@ -84,4 +109,10 @@ class Settings(BaseSettings):
         REQUEST_BYTES_MAX, ge=12, description="longest stream request passed on; longer ones get an error reply"
     )
     stream_message_bytes_max: int = Field(1 << 20, ge=4096, description="a longer WebSocket message closes with 1009")
+
+    @property
+    def open_names(self) -> frozenset[str]:
+        """`open_hosts`, one by one."""
+        return frozenset(name.strip().lower() for name in self.open_hosts.split(",") if name.strip())
+
     stream_keep_s: float = Field(10.0, gt=0, description="how often an open stream is renewed")

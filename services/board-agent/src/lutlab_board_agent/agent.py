@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 from nats.aio.client import Client
 
-from lutlab_board_agent.adapters.nats_io import BusServer, Heartbeats, NatsBitstreams
+from lutlab_board_agent.adapters.nats_io import BusServer, Heartbeats, NatsBitstreams, NatsKeys
 from lutlab_board_agent.adapters.nats_work import WorkQueue
 from lutlab_board_agent.adapters.tcp_bridge import TcpBridges
 from lutlab_board_agent.app.ports import Clock, Commands, Door, Ids, Memories, Programmer, SerialPorts, Ticks
@@ -63,7 +63,7 @@ class Agent:
         self._buses = {
             seat.board.key: BoardBus(seat, commands, ticks, bridge_host=bridge_host, door=door) for seat in seats
         }
-        self._bridges = TcpBridges(self._buses.values(), host=bridge_host, ids=ids)
+        self._bridges = TcpBridges(self._buses.values(), host=bridge_host, ids=ids, keys=NatsKeys(nc, site=site))
         self._registration = Registration(seats, commands, agent_id=agent_id, incarnation=incarnation)
         self._watches = [
             BoardWatch(bus, commands, agent_id, self._registration.register) for bus in self._buses.values()

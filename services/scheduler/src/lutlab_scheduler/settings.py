@@ -11,7 +11,7 @@ import lutlab_profiles
 from lutlab_ledger.storage import OWNER_BYTES_MAX
 from lutlab_scheduler.app.retention import Retention
 from lutlab_scheduler.domain.outcome import QUARANTINE_AFTER, Rules
-from lutlab_transport.settings import DatabaseUrl, LogLevel, NatsUrl, SeedFile
+from lutlab_transport.settings import DatabaseUrl, LogLevel, NatsUrl, SeedFile, Token
 from lutlab_transport.streams import BLOB_BUCKET_BYTES_MAX
 
 
@@ -20,7 +20,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="LUTLAB_", frozen=True, extra="ignore")
 
-    site: str = Field(default="main", description="the lab's name")
+    site: Token = Field(default="main", description="the lab's name")
     nats_url: NatsUrl = Field(
         default="nats://127.0.0.1:4222", description="where NATS is; several servers separated by commas"
     )

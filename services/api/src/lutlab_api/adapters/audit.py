@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
+import msgspec
 import nats.errors
-import nats.js.errors
 
 from lutlab_api.adapters.messaging import NatsMessaging
 from lutlab_api.adapters.postgres import Postgres
@@ -18,6 +18,8 @@ from lutlab_api.adapters.sql import Query, Where, visible
 from lutlab_api.app.audit import AuditFilter, AuditRow, CommandFilter, CommandRow, Letter
 from lutlab_api.domain.errors import Unavailable
 from lutlab_events import codec, queries, subjects
+
+T = TypeVar("T")
 
 QUERY_TIMEOUT_S = 5.0
 
@@ -130,8 +132,8 @@ class PostgresAudit:
         found = await self._postgres.rows(Query(f"{LETTERS} where letter_id = $1", (letter_id,)))
         return _letter(found[0]) if found else None
 
-    async def note_replayed(self, letter_id: UUID, by: str, at: datetime) -> None:
-        """Note that a letter was sent again."""
+    async def note_replayed(self, letter_id: UUID, by: str | None, at: datetime | None) -> None:
+        """Note that a letter was sent again, or was not."""
         text = "update dead_letters set replayed_at = $2, replayed_by = $3 where letter_id = $1"
         await self._postgres.rows(Query(text, (letter_id, at, by)))
 
@@ -141,25 +143,25 @@ class NatsPost:
 
     def __init__(self, messaging: NatsMessaging, *, site: str) -> None:
         self._messaging = messaging
-        self._subject = subjects.query(site, queries.STATE)
+        self._site = site
 
     async def state_at(self, query: queries.StateQuery) -> queries.StateAnswer:
         """Ask the leading scheduler. Raises: Unavailable."""
+        return await self._ask(queries.STATE, codec.encode(query), queries.decode_state_answer)
+
+    async def replay(self, letter_id: UUID) -> None:
+        """Have the leading scheduler publish a letter: it may publish everything. Raises: Unavailable."""
+        wish = msgspec.json.encode(queries.ReplayWish(letter_id=letter_id))
+        answer = await self._ask(queries.REPLAY, wish, queries.decode_replay_answer)
+        if answer.error:
+            raise Unavailable(f"the letter was not sent: {answer.error}")
+
+    async def _ask(self, question: str, data: bytes, decode: Callable[[bytes], T]) -> T:
         client = self._messaging.connected()
         if client is None:
             raise Unavailable("the lab's message bus does not answer; try again in a few seconds")
         try:
-            message = await client.request(self._subject, codec.encode(query), timeout=QUERY_TIMEOUT_S)
-            return queries.decode_state_answer(message.data)
+            message = await client.request(subjects.query(self._site, question), data, timeout=QUERY_TIMEOUT_S)
+            return decode(message.data)
         except (nats.errors.Error, OSError, TimeoutError, codec.Undecodable) as error:
             raise Unavailable("no scheduler answers; try again in a few seconds") from error
-
-    async def publish(self, subject: str, data: bytes) -> None:
-        """Publish a message durably, as it is. Raises: Unavailable."""
-        client = self._messaging.connected()
-        if client is None:
-            raise Unavailable("the lab's message bus does not answer; nothing was sent")
-        try:
-            await client.jetstream().publish(subject, data, timeout=QUERY_TIMEOUT_S)
-        except (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError) as error:
-            raise Unavailable(f"{subject} was not published: {error}") from error

@@ -16,11 +16,12 @@ from nats.aio.client import Client
 
 from lutlab_api.app.cancelling import end
 from lutlab_api.app.ports import Clock, Ids, MessagingHealth
-from lutlab_api.domain.errors import BoardFailure, Code, Unavailable
-from lutlab_events import subjects
+from lutlab_api.domain.errors import BoardFailure, Code, Invalid, Unavailable
+from lutlab_events import codec, subjects
 from lutlab_events.busmsg import BusHeaders, BusReply
 from lutlab_events.commands import Command
 from lutlab_events.envelope import Answer
+from lutlab_events.verification import UploadFiles
 from lutlab_transport import tracing
 from lutlab_transport.commands import CommandClient, CommandNotTaken, CommandUnanswered
 from lutlab_transport.connection import connect
@@ -32,6 +33,8 @@ SCHEDULER_LOOKS = 5
 SCHEDULER_LOOK_WAIT_S = 0.05
 """Between two fetches a living scheduler waits for nothing for a moment: look a few times before calling it gone."""
 STOP_TIMEOUT_S = 2.0
+AROUND_BYTES_MAX = 8192
+"""Envelope and headers of a command, or of the event that comes of it."""
 
 
 class NatsMessaging:
@@ -94,9 +97,12 @@ class NatsMessaging:
         fingerprint: str,
         timeout_s: float,
     ) -> Answer:
-        """Send a command and wait for the decided answer. Raises: Unavailable."""
-        if self._commands is None or self.connected() is None:
+        """Send a command and wait for the decided answer. Raises: Unavailable; Invalid: no message holds it."""
+        client = self.connected()
+        if self._commands is None or client is None:
             raise Unavailable("the lab's message bus does not answer; nothing was done, try again in a few seconds")
+        if isinstance(body, UploadFiles):
+            _check_fits(body, client.max_payload)
         started = time.monotonic()
         try:
             return await self._commands.request(
@@ -145,6 +151,17 @@ class NatsMessaging:
             if look + 1 < SCHEDULER_LOOKS:
                 await asyncio.sleep(SCHEDULER_LOOK_WAIT_S)
         return MessagingHealth(nats=True, scheduler=False, commands_waiting=pending)
+
+
+def _check_fits(body: UploadFiles, bytes_max: int) -> None:
+    """Pass what a message has room for, and the message with its event, too. Raises: Invalid."""
+    size = len(codec.encode(body))
+    if size > bytes_max - AROUND_BYTES_MAX:
+        raise Invalid(
+            Code.BODY_TOO_LARGE,
+            f"the paths of these {len(body.files)} files are too long together ({size} bytes): upload fewer at once",
+            details={"field": "files[]"},
+        )
 
 
 class NatsBus:

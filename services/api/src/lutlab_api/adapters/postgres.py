@@ -11,8 +11,8 @@ import structlog
 
 from lutlab_api.adapters import rows
 from lutlab_api.adapters.gather import Gather
-from lutlab_api.adapters.sql import Query, events_query, jobs_count_query, jobs_query
-from lutlab_api.app.ports import Clock, EventFilter, JobFilter
+from lutlab_api.adapters.sql import Query, events_query, jobs_count_query, jobs_query, keys_query
+from lutlab_api.app.ports import Clock, EventFilter, JobFilter, KeyFilter
 from lutlab_api.domain.errors import Unavailable
 from lutlab_api.domain.views import AgentView, BoardView, EventView, JobDetail, JobView, KeyView, StoredAnswer
 from lutlab_events.ids import digest
@@ -179,11 +179,15 @@ class Postgres:
         before = {key.previous_sha256: key for key in found if key.previous_sha256 is not None}
         return before | {key.key_sha256: key for key in found}
 
-    async def keys(self, limit: int, owner: str | None = None) -> list[KeyView]:
-        """Keys, newest first; of one owner if given."""
-        where = " where $2::text is null or k.owner = $2"
-        text = f"{rows.KEYS}{where} order by k.created_at desc, k.key_id limit $1"
-        return [rows.key(row) for row in await self.fetch(text, limit, owner)]
+    async def keys(self, wanted: KeyFilter) -> list[KeyView]:
+        """Keys, newest first."""
+        return [rows.key(row) for row in await self.rows(keys_query(wanted))]
+
+    async def count_keys(self, owner: str | None) -> int:
+        """How many keys there are; of one owner if given."""
+        row = await self._row("select count(*) from api_keys where $1::text is null or owner = $1", owner)
+        assert row is not None
+        return int(row[0])
 
     async def key_by_id(self, key_id: UUID) -> KeyView | None:
         """A key, revoked or not."""

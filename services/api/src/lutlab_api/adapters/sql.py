@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lutlab_api.adapters.rows import JOBS
-from lutlab_api.app.ports import EventFilter, JobFilter
+from lutlab_api.adapters.rows import JOBS, KEYS
+from lutlab_api.app.ports import EventFilter, JobFilter, KeyFilter
 from lutlab_api.domain.errors import Code
 from lutlab_events.values import JobStatus, JobType
 
@@ -71,6 +71,17 @@ def _jobs_where(wanted: JobFilter) -> Where:
     elif wanted.status is not None:
         where.add("status = ?", wanted.status.value)
     return where
+
+
+def keys_query(wanted: KeyFilter) -> Query:
+    """Keys, newest first."""
+    where = Where()
+    if wanted.owner is not None:
+        where.add("k.owner = ?", wanted.owner)
+    if wanted.after is not None:
+        at, key_id = wanted.after
+        where.add("(k.created_at < ? or (k.created_at = ? and k.key_id > ?))", at, at, key_id)
+    return where.query(KEYS, "k.created_at desc, k.key_id", wanted.limit, wanted.offset)
 
 
 def visible(where: Where, owner: str) -> None:

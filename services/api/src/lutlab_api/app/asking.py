@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -69,14 +70,21 @@ def job_id_of(command_id: UUID) -> UUID:
     return ids.derived("job", command_id)
 
 
-def accepted(answer: Answer, job_id: UUID, fpga_id: int | None) -> Accepted:
+def accepted(data: Mapping[str, Any], job_id: UUID, fpga_id: int | None) -> Accepted:
     """The scheduler's answer as told to the caller; what it leaves out is known from the request."""
-    data = answer.data
     return Accepted(
         job_id=UUID(str(data.get("job_id", job_id))),
         fpga_id=data.get("fpga_id", fpga_id),
         status=str(data.get("status", "queued")),
     )
+
+
+def require_same(before: str, now: str) -> None:
+    """Pass the fingerprint of a repetition of the same request. Raises: Refused."""
+    if before != now:
+        raise Refused(
+            Rejection.IDEMPOTENCY_MISMATCH, "this Idempotency-Key was used for another request; use a new one"
+        )
 
 
 def require_accepted(code: str, message: str, job_id: UUID | None = None) -> None:

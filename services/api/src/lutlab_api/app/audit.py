@@ -10,9 +10,10 @@ from uuid import UUID
 
 from lutlab_api.app.auth import require_admin
 from lutlab_api.app.ports import Clock
-from lutlab_api.domain.errors import Code, Invalid, Missing, NotAllowed
+from lutlab_api.domain.errors import Code, Invalid, Missing, NotAllowed, Unavailable
 from lutlab_api.domain.views import Caller
-from lutlab_events.queries import StateAnswer, StateQuery
+from lutlab_events.queries import TOO_LARGE, StateAnswer, StateQuery
+from lutlab_events.subjects import is_of
 
 PAGE_MAX = 1000
 """Most rows of one query; longer answers are made of several."""
@@ -118,20 +119,20 @@ class AuditLog(Protocol):
         """One dead letter."""
         ...
 
-    async def note_replayed(self, letter_id: UUID, by: str, at: datetime) -> None:
-        """Note that a letter was sent again."""
+    async def note_replayed(self, letter_id: UUID, by: str | None, at: datetime | None) -> None:
+        """Note that a letter was sent again, or was not."""
         ...
 
 
 class Post(Protocol):
-    """Questions to the scheduler, and messages that are sent once more. Raises: Unavailable."""
+    """Questions to the scheduler, and letters that it sends once more. Raises: Unavailable."""
 
     async def state_at(self, query: StateQuery) -> StateAnswer:
         """What the log said of a stream."""
         ...
 
-    async def publish(self, subject: str, data: bytes) -> None:
-        """Publish a message durably, as it is."""
+    async def replay(self, letter_id: UUID) -> None:
+        """Have a dead letter published durably, as it is."""
         ...
 
 
@@ -172,6 +173,7 @@ class Audit:
 
         Raises:
             Missing: it said nothing, or there is no such kind of stream.
+            Invalid: `answer_too_large`.
             NotAllowed: it is neither a board nor a job of the caller.
             Unavailable: no scheduler leads.
         """
@@ -179,6 +181,9 @@ class Audit:
         if not caller.is_admin and kind not in {"board", "job"}:
             raise NotAllowed(Code.ADMIN_ONLY, f"only an admin's key may look at {query.stream!r}")
         answer = await self._post.state_at(query)
+        if answer.code == TOO_LARGE:
+            way_out = f"ask for an earlier moment, or read its events: GET /api/v1/audit?stream={query.stream}"
+            raise Invalid(Code.ANSWER_TOO_LARGE, f"{answer.error}; {way_out}")
         if answer.error or answer.state is None:
             raise Missing(Code.NOT_FOUND, answer.error or f"the log said nothing of {query.stream!r} then")
         if kind == "job" and not caller.is_admin and answer.state.get("owner") != caller.owner:
@@ -203,7 +208,8 @@ class Audit:
 
         Raises:
             Missing: there is no such letter.
-            Invalid: nobody knows where it came from.
+            Invalid: nobody knows where it came from, or it says so and lies.
+            Unavailable: it was not sent, as far as is known.
         """
         require_admin(caller)
         letter = await self._log.letter(letter_id)
@@ -211,8 +217,15 @@ class Audit:
             raise Missing(Code.NOT_FOUND, f"there is no dead letter {letter_id}")
         if not letter.subject:
             raise Invalid(Code.VALIDATION_ERROR, f"letter {letter_id} does not say on which subject it came")
+        if not is_of(letter.origin, letter.subject):
+            message = f"letter {letter_id} came from {letter.origin}, but names {letter.subject[:80]!r}: it is not sent"
+            raise Invalid(Code.VALIDATION_ERROR, message)
         now = self._clock.now()
         # Noted first: the letter may be back, and dead again, before the publication is even acknowledged.
         await self._log.note_replayed(letter_id, caller.owner, now)
-        await self._post.publish(letter.subject, letter.data)
+        try:
+            await self._post.replay(letter_id)
+        except Unavailable:
+            await self._log.note_replayed(letter_id, letter.replayed_by, letter.replayed_at)
+            raise
         return replace(letter, replayed_at=now, replayed_by=caller.owner)

@@ -7,6 +7,7 @@ import hmac
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TypeVar
+from uuid import UUID
 
 from lutlab_api.app.ports import Clock, Ledger, Monotonic
 from lutlab_api.app.throttle import Throttle
@@ -29,6 +30,8 @@ ANONYMOUS = Caller(
 REMEMBERED_MAX = 4096
 PROVEN_MAX = 4096
 SECRET_CHARS_MAX = 512
+TAG_CHARS = 4
+"""Of a secret's digest, in a key's name: enough to tell a key's secrets apart, and too few to search for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,26 @@ class Authenticator:
             scopes=key.scopes,
             team=key.team,
             expires_at=key.expires_at,
+            key_name=f"{key.key_id}.{name[:TAG_CHARS]}",
         )
+
+    async def refusal(self, key_name: str) -> str | None:
+        """Why the key that `Caller.key_name` names is no longer good; None while it is. Raises: Unavailable."""
+        ident, _, tag = key_name.partition(".")
+        try:
+            key = await self._ledger.key_by_id(UUID(ident))
+        except ValueError:
+            key = None
+        if key is None or key.revoked_at is not None:
+            return "this API key is not known here, or was revoked"
+        now = self._clock.now()
+        if key.expires_at is not None and key.expires_at <= now:
+            return f"this API key expired at {key.expires_at.isoformat()}"
+        has_previous = key.previous_sha256 is not None and key.previous_until is not None and key.previous_until > now
+        secrets = (key.key_sha256, key.previous_sha256 if has_previous else None)
+        if tag not in (secret[:TAG_CHARS] for secret in secrets if secret is not None):
+            return "this API key was rotated; ask again with its new secret"
+        return None
 
     def _is_secret_of(self, name: str, key: KeyView) -> bool:
         """Whether this digest opens the key now, compared in constant time."""

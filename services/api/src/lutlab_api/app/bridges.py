@@ -23,7 +23,7 @@ class Bridges:
         self._clock = clock
 
     async def way(self, caller: Caller, fpga_id: int) -> BridgeWay:
-        """Address and token; the token is good for the caller's session and no longer.
+        """Address and token; the token is good while the caller's session and key are.
 
         Raises:
             Missing: no such board, or it has no bridge. Conflict, NotAllowed: it is not the caller's.
@@ -31,7 +31,7 @@ class Bridges:
         """
         board = await self._reads.board(fpga_id)
         lease = lease_of(board, caller, self._clock.now())
-        headers = BusHeaders(verb=BusVerb.BRIDGE, lease=lease)
+        headers = BusHeaders(verb=BusVerb.BRIDGE, lease=lease, key=caller.key_name)
         reply = await self._bus.request(board.agent_id, headers, b"", BRIDGE_TIMEOUT_S)
         problem = bus_problem(fpga_id, reply)
         if problem is not None:

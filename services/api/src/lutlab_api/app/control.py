@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from lutlab_api.app.asking import Accepted, Asking, Request, accepted, job_id_of
+from uuid import UUID
+
+from lutlab_api.app.asking import Accepted, Asking, Request, accepted, job_id_of, require_accepted, require_same
 from lutlab_api.app.auth import require_admin
+from lutlab_api.app.leasing import NOBODY
 from lutlab_api.app.ports import Blobs
 from lutlab_api.app.reads import Reads, parse_job_id
 from lutlab_api.app.storage import Storage
@@ -61,7 +64,7 @@ class Control:
         )
         answer = await self._asking.ask(body, request, command_id=command_id, fingerprint=fingerprint)
         self._storage.accepted(request.caller.owner, [source])
-        return accepted(answer, body.job_id, fpga_id)
+        return accepted(answer.data, body.job_id, fpga_id)
 
     async def cancel(self, request: Request, job_text: str, fpga_id: int | None = None) -> None:
         """Stop a job. Raises: Missing, Refused (`job_not_cancellable`, `not_your_job`), Unavailable."""
@@ -77,9 +80,15 @@ class Control:
         """Load the base design. Raises: Refused (`fpga_not_resettable`, `not_your_session`), Unavailable."""
         command_id = self._asking.command_id(request)
         caller = request.caller
-        body = ResetBoard(job_id=job_id_of(command_id), owner=caller.owner, fpga_id=fpga_id, is_admin=caller.is_admin)
+        body = ResetBoard(
+            job_id=job_id_of(command_id),
+            owner=caller.owner,
+            fpga_id=fpga_id,
+            is_admin=caller.is_admin,
+            session_id=await self._session_on(fpga_id),
+        )
         answer = await self._asking.ask(body, request, command_id=command_id, fingerprint=request.fingerprint(fpga_id))
-        return accepted(answer, body.job_id, fpga_id)
+        return accepted(answer.data, body.job_id, fpga_id)
 
     async def withdraw(self, request: Request, fpga_id: int, reason: str, *, kick: bool) -> None:
         """Give a board no new jobs, and with `kick` end its session; for admins.
@@ -111,10 +120,42 @@ class Control:
 
     async def release(self, request: Request, fpga_id: int) -> Accepted:
         """Give a board back. Raises: Refused (`no_active_session`, `not_your_session`), Unavailable."""
+        return await self._release(request, fpga_id, await self._session_on(fpga_id))
+
+    async def end_session(self, request: Request, session_id: UUID) -> Accepted:
+        """Give back the board that a session is on. Raises: Missing, Refused as `release`, Unavailable."""
+        before = await self._ended_before(request)
+        if before is not None:
+            return before
+        session = await self._reads.session_by_id(session_id)
+        return await self._release(request, session.fpga_id, session_id)
+
+    async def _ended_before(self, request: Request) -> Accepted | None:
+        """The answer to an earlier request with the same Idempotency-Key; its session cannot be looked up any more."""
+        if request.idempotency_key is None:
+            return None
+        command_id = self._asking.command_id(request)
+        stored = await self._reads.answer(command_id)
+        if stored is None or "fpga_id" not in stored.data:
+            return None
+        require_same(stored.fingerprint, request.fingerprint(stored.data["fpga_id"]))
+        require_accepted(stored.code, stored.message)
+        return accepted(stored.data, job_id_of(command_id), None)
+
+    async def _release(self, request: Request, fpga_id: int, session_id: UUID) -> Accepted:
         command_id = self._asking.command_id(request)
         caller = request.caller
         body = ReleaseSession(
-            job_id=job_id_of(command_id), owner=caller.owner, fpga_id=fpga_id, is_admin=caller.is_admin
+            job_id=job_id_of(command_id),
+            owner=caller.owner,
+            fpga_id=fpga_id,
+            is_admin=caller.is_admin,
+            session_id=session_id,
         )
         answer = await self._asking.ask(body, request, command_id=command_id, fingerprint=request.fingerprint(fpga_id))
-        return accepted(answer, body.job_id, fpga_id)
+        return accepted(answer.data, body.job_id, fpga_id)
+
+    async def _session_on(self, fpga_id: int) -> UUID:
+        """The session that a board has now, so that a later one is not meant; `NOBODY` where it has none."""
+        session = await self._reads.session_on(fpga_id)
+        return NOBODY if session is None else session.session_id

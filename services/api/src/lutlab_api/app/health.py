@@ -55,9 +55,20 @@ class HealthChecks:
         self._monotonic = monotonic
         self._tools: dict[str, str] = {}
         self._tools_until = 0.0
+        self._looking: asyncio.Task[Health] | None = None
 
     async def check(self) -> Health:
-        """The state right now; never raises."""
+        """The state right now; never raises. Whoever asks while it is looked at is told the same: asking needs no key
+        and is never refused, so that it must not cost a query each."""
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look())
+            self._looking.add_done_callback(self._looked)
+        return await asyncio.shield(self._looking)
+
+    def _looked(self, task: asyncio.Task[Health]) -> None:
+        self._looking = None
+
+    async def _look(self) -> Health:
         postgres, messaging = await asyncio.gather(self._postgres(), self._messaging.health())
         return Health(
             postgres=postgres,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -13,7 +13,7 @@ import structlog
 
 from lutlab_api.app.asking import Asking, Request
 from lutlab_api.app.auth import Authenticator, require_admin
-from lutlab_api.app.ports import Clock, Commands, Ids, Ledger
+from lutlab_api.app.ports import Clock, Commands, Ids, KeyFilter, Ledger
 from lutlab_api.domain.errors import Code, Invalid, Missing, NotAllowed, NotAuthenticated, Unavailable
 from lutlab_api.domain.views import Caller, KeyView
 from lutlab_events.commands import IssueKey, RevokeKey, RotateKey
@@ -140,16 +140,21 @@ class Keys:
             body, request, command_id=command_id, fingerprint=request.fingerprint(key_id, grace_s, body.key_sha256)
         )
         self._authenticator.forget()
+        now = await self._ledger.key_by_id(key_id)
+        if now is not None and now.key_sha256 == body.key_sha256 and now.previous_until is not None:
+            until = now.previous_until  # a repetition's is that of the first
         return RotatedKey(secret=secret, key_id=key_id, previous_until=until)
 
     async def listed(self, request: Request) -> list[KeyView]:
-        """Every key, newest first. Raises: NotAllowed."""
+        """The newest keys, newest first. Raises: NotAllowed."""
         require_admin(request.caller)
-        return await self._ledger.keys(KEYS_LISTED_MAX)
+        return await self._ledger.keys(KeyFilter(owner=None, limit=KEYS_LISTED_MAX))
 
-    async def listed_for(self, caller: Caller) -> list[KeyView]:
-        """The keys a caller may see: an admin all of them, others their own."""
-        return await self._ledger.keys(KEYS_LISTED_MAX, None if caller.is_admin else caller.owner)
+    async def page(self, caller: Caller, wanted: KeyFilter) -> tuple[list[KeyView], int]:
+        """Keys a caller may see, whatever `wanted.owner` says: an admin all of them, others their own; and how many
+        there are in all."""
+        owner = None if caller.is_admin else caller.owner
+        return await self._ledger.keys(replace(wanted, owner=owner)), await self._ledger.count_keys(owner)
 
     async def one(self, caller: Caller, key_id: UUID) -> KeyView:
         """A key: one's own, or any as an admin. Raises: NotAllowed, Missing."""

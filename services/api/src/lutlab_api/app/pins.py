@@ -8,9 +8,10 @@ from typing import Any
 from lutlab_api.app.leasing import bus_problem, lease_of, without_session
 from lutlab_api.app.ports import Bus, Clock
 from lutlab_api.app.reads import Reads
-from lutlab_api.domain.errors import BoardFailure, Code
+from lutlab_api.domain.errors import BoardFailure, Code, NotAllowed
 from lutlab_api.domain.views import BoardView, Caller
 from lutlab_events.busmsg import BusHeaders, BusVerb, Lease
+from lutlab_events.values import BoardState
 
 PINS_TIMEOUT_S = 5.0
 CAPTURE_TIMEOUT_S = 50.0
@@ -34,9 +35,16 @@ class Pins:
         board = await self._reads.board(fpga_id)
         return _pins(fpga_id, await self._ask(board, BusVerb.PINS, without_session(board), {}, PINS_TIMEOUT_S))
 
-    async def signals(self, fpga_id: int) -> dict[str, int]:
-        """What can be recorded, as widths in bits by name. Raises: as `look`."""
+    async def signals(self, caller: Caller | None, fpga_id: int) -> dict[str, int]:
+        """What can be recorded, as widths in bits by name: on an idle board for everybody; of somebody's design, which
+        the names are a part of, for whoever may read that. Raises: as `look`; NotAllowed.
+        """
         board = await self._reads.board(fpga_id)
+        if board.state is not BoardState.IDLE:
+            owner = board.owner or ""  # one that is being reset has none, and still runs the design before
+            if caller is None or not await self._reads.may_read(caller, owner):
+                message = f"board {fpga_id} is {board.public_state}; what its signals are called is for whoever has it"
+                raise NotAllowed(Code.NOT_YOUR_SESSION, message)
         frame = await self._ask(board, BusVerb.SIGNALS, without_session(board), {}, PINS_TIMEOUT_S)
         return dict(_decoded(fpga_id, frame))
 

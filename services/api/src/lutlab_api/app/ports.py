@@ -71,6 +71,22 @@ class EventFilter:
     visible_to: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class KeyFilter:
+    """Which keys to list, newest first.
+
+    Attributes:
+        owner: whose; None for everybody's.
+        after: only keys behind this place in the order: when it was made, and its id.
+        offset: how many to leave out at the beginning.
+    """
+
+    owner: str | None
+    limit: int
+    after: tuple[datetime | str, UUID] | None = None
+    offset: int = 0
+
+
 class Ledger(Protocol):
     """The ledger's views, to read. Every method raises `Unavailable` if the database does not answer."""
 
@@ -118,8 +134,12 @@ class Ledger(Protocol):
         """The key that has this digest, or had it before its last rotation; revoked or not."""
         ...
 
-    async def keys(self, limit: int, owner: str | None = None) -> list[KeyView]:
-        """Keys, newest first; of one owner if given."""
+    async def keys(self, wanted: KeyFilter) -> list[KeyView]:
+        """Keys, newest first."""
+        ...
+
+    async def count_keys(self, owner: str | None) -> int:
+        """How many keys there are; of one owner if given."""
         ...
 
     async def key_by_id(self, key_id: UUID) -> KeyView | None:

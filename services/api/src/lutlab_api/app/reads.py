@@ -9,8 +9,18 @@ from uuid import UUID
 
 from lutlab_api.app.auth import require_admin
 from lutlab_api.app.ports import EventFilter, JobFilter, Ledger
-from lutlab_api.domain.errors import Code, Conflict, Missing, NotAllowed, job_not_found
-from lutlab_api.domain.views import AgentView, BoardView, Caller, EventView, Failure, JobDetail, JobView, SessionView
+from lutlab_api.domain.errors import Code, Conflict, Invalid, Missing, NotAllowed, job_not_found
+from lutlab_api.domain.views import (
+    AgentView,
+    BoardView,
+    Caller,
+    EventView,
+    Failure,
+    JobDetail,
+    JobView,
+    SessionView,
+    StoredAnswer,
+)
 from lutlab_events.ids import board_stream
 from lutlab_events.values import TERMINAL, JobStatus, JobType
 
@@ -73,10 +83,22 @@ class Reads:
             raise Missing(Code.NO_ACTIVE_SESSION, f"board {fpga_id} has no session; it is {board.public_state}")
         return board.session
 
+    async def session_on(self, fpga_id: int) -> SessionView | None:
+        """A board's session, None where there is none, or no such board."""
+        board = await self._ledger.board(fpga_id)
+        return None if board is None else board.session
+
+    async def answer(self, command_id: UUID) -> StoredAnswer | None:
+        """What this command was answered, if the scheduler has seen it."""
+        return await self._ledger.answer(command_id)
+
     async def jobs(self, caller: Caller, wanted: JobFilter) -> list[JobView]:
-        """Jobs. Raises: NotAllowed if a member asks for those of others."""
+        """Jobs. Raises: NotAllowed, if a member asks for those of others; Invalid, if there is no job `before`."""
         await self.check_owner(caller, wanted.owner)
-        return await self._ledger.jobs(wanted)
+        found = await self._ledger.jobs(wanted)
+        if not found and wanted.before is not None and await self._ledger.job(wanted.before) is None:
+            raise Invalid(Code.INVALID_CURSOR, f"there is no job {wanted.before}, so none were submitted before it")
+        return found
 
     async def check_owner(self, caller: Caller, owner: str | None) -> None:
         """Pass whoever may read this owner's jobs; None means everybody's. Raises: NotAllowed."""
@@ -115,9 +137,12 @@ class Reads:
 
     async def check_mine(self, job: JobView, caller: Caller) -> None:
         """Pass the owner, the owner's team and admins. Raises: NotAllowed."""
-        if caller.is_admin or caller.owner == job.owner or await self._are_teammates(caller, job.owner):
-            return
-        raise NotAllowed(Code.NOT_YOUR_JOB, f"job {job.job_id} belongs to somebody else")
+        if not await self.may_read(caller, job.owner):
+            raise NotAllowed(Code.NOT_YOUR_JOB, f"job {job.job_id} belongs to somebody else")
+
+    async def may_read(self, caller: Caller, owner: str) -> bool:
+        """Whether designs of this owner are the caller's to read: the owner's, the owner's team's, and admins'."""
+        return caller.is_admin or caller.owner == owner or await self._are_teammates(caller, owner)
 
     async def counted(self, caller: Caller, wanted: JobFilter) -> tuple[list[JobView], int]:
         """Jobs, and how many there are in all. Raises: as `jobs`."""

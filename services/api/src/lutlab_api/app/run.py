@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from lutlab_api.app.asking import Accepted, Asking, Request, job_id_of, require_accepted
+from lutlab_api.app.asking import Accepted, Asking, Request, job_id_of, require_accepted, require_same
 from lutlab_api.app.leasing import bus_problem, lease_of
 from lutlab_api.app.ports import Bus, Clock, Ledger
 from lutlab_api.app.reads import Reads
 from lutlab_api.app.run_batch import LIMITS, operations_of, outcome, record_of
 from lutlab_api.domain.batch import StepRequest, check_batch
-from lutlab_api.domain.errors import BoardFailure, Code, Conflict, Refused, Unavailable
+from lutlab_api.domain.errors import BoardFailure, Code, Conflict, Unavailable
 from lutlab_api.domain.transaction import WORD_BYTES, Op, Transaction, check_transaction
 from lutlab_api.domain.views import BoardView, Failure
 from lutlab_bus import batch
@@ -22,7 +22,6 @@ from lutlab_bus.operations import Read, Write
 from lutlab_bus.stream import WORDS_MAX, decode_reply, encode_request
 from lutlab_events.busmsg import BusHeaders, BusReply, BusVerb, Lease
 from lutlab_events.commands import RecordRun
-from lutlab_events.rejections import Rejection
 from lutlab_events.values import BusFailure
 
 UNRECORDED_MAX = 1024
@@ -99,7 +98,7 @@ class Run:
         stored = await self._ledger.answer(command_id)
         if stored is None:
             return None
-        _check_same(stored.fingerprint, fingerprint)
+        require_same(stored.fingerprint, fingerprint)
         require_accepted(stored.code, stored.message)
         job = await self._ledger.job(job_id_of(command_id))
         failure = None if job is None or job.failure is None else job.failure
@@ -110,7 +109,7 @@ class Run:
     ) -> Accepted:
         before = self._unrecorded.get(command_id)
         if before is not None:
-            _check_same(before[0], fingerprint)
+            require_same(before[0], fingerprint)
             record = before[1]
         else:
             board = await self._reads.board(fpga_id)
@@ -209,14 +208,6 @@ class Run:
         self._unrecorded[command_id] = (fingerprint, record)
         if len(self._unrecorded) > UNRECORDED_MAX:
             self._unrecorded.popitem(last=False)
-
-
-def _check_same(before: str, now: str) -> None:
-    """Pass a repetition of the same request. Raises: Refused."""
-    if before != now:
-        raise Refused(
-            Rejection.IDEMPOTENCY_MISMATCH, "this Idempotency-Key was used for another request; use a new one"
-        )
 
 
 def _name(request: Request, command_id: UUID) -> str:

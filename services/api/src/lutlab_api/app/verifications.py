@@ -90,7 +90,8 @@ class Verifications:
     async def submit(
         self, request: Request, project_text: str, stages: Sequence[str], overrides: Mapping[str, Any], seed: int | None
     ) -> Submitted:
-        """Check the configuration, then ask for the job.
+        """Check the configuration, then ask for the job. With an Idempotency-Key a repetition is answered as before,
+        whatever became of the project's files meanwhile.
 
         Raises:
             Invalid: `validation_error`: the configuration, or an override, is wrong.
@@ -98,21 +99,23 @@ class Verifications:
             Refused: `queue_full`, `owner_limit`, `storage_full`, `not_your_project` ...
             Unavailable: nobody answered.
         """
-        project = await self._projects.get(project_text, request.caller)
-        files, configs = await self._file_set(project)
-        await self._checker.check(dict.fromkeys(files, b"") | configs, overrides, stages, self._tools())
-        manifest = msgspec.json.encode({path: files[path] for path in sorted(files)})
-        files_digest = await self._blobs.put(manifest)
         command_id = self._asking.command_id(request)
         job_id = job_id_of(command_id)
+        before = None if request.idempotency_key is None else await self._store.verification(job_id)
+        if before is None:
+            project = await self._projects.get(project_text, request.caller)
+            project_id, manifest = project.project_id, await self._manifest(project, stages, overrides)
+            files_digest, files_bytes = await self._blobs.put(manifest), len(manifest)
+        else:
+            project_id, files_digest, files_bytes = before.project_id, before.files_digest, 0
         body = SubmitVerification(
             job_id=job_id,
-            project_id=project.project_id,
+            project_id=project_id,
             owner=request.caller.owner,
             is_admin=request.caller.is_admin,
             stages=tuple(stage for stage in STAGES if stage in stages),
             files_digest=files_digest,
-            files_bytes=len(manifest),
+            files_bytes=files_bytes,
             seed=job_id.int & SEED_MAX if seed is None else seed,
             config_overrides=dict(overrides),
         )
@@ -120,8 +123,14 @@ class Verifications:
         await self._asking.ask(body, request, command_id=command_id, fingerprint=fingerprint)
         job = await self._store.verification(job_id)
         assert job is not None, "views are written with the events"
-        known = await self._store.stage_seconds(project.project_id)
+        known = await self._store.stage_seconds(project_id)
         return Submitted(job=job, estimated_s=sum(known.get(stage, UNKNOWN_SECONDS[stage]) for stage in job.stages))
+
+    async def _manifest(self, project: ProjectView, stages: Sequence[str], overrides: Mapping[str, Any]) -> bytes:
+        """What a job is about to run over, once that was checked. Raises: Invalid, ApiError `tool_error`, Missing."""
+        files, configs = await self._file_set(project)
+        await self._checker.check(dict.fromkeys(files, b"") | configs, overrides, stages, self._tools())
+        return msgspec.json.encode({path: files[path] for path in sorted(files)})
 
     async def _file_set(self, project: ProjectView) -> tuple[dict[str, FileRef], dict[str, bytes]]:
         """The project's files, and its configuration: its own, or one made from what the project says."""
@@ -175,9 +184,12 @@ class Verifications:
     async def listed(
         self, project_text: str, caller: Caller, wanted: VerificationFilter
     ) -> tuple[Sequence[VerificationView], int]:
-        """Jobs of a project. Raises: Missing, NotAllowed."""
+        """Jobs of a project. Raises: Missing, NotAllowed; Invalid, if there is no job `wanted.before`."""
         await self._projects.get(project_text, caller)
-        return await self._store.verifications(wanted)
+        found, total = await self._store.verifications(wanted)
+        if not found and wanted.before is not None and await self._store.verification(wanted.before) is None:
+            raise Invalid(Code.INVALID_CURSOR, "the cursor is that of another list", details={"field": "cursor"})
+        return found, total
 
     async def details_json(self, job: VerificationView, stage: str) -> bytes:
         """Everything a stage found, as JSON; an empty object if it left nothing. Raises: Unavailable."""

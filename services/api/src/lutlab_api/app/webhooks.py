@@ -17,7 +17,7 @@ from lutlab_api.app.ports import Clock, Ids
 from lutlab_api.domain.errors import ApiError, Code, Invalid, Missing
 from lutlab_api.domain.views import Caller
 from lutlab_events import webhooks as w
-from lutlab_events.ids import derived
+from lutlab_events.ids import derived, digest
 from lutlab_events.rejections import Rejection
 from lutlab_hooks.addresses import Network, UrlRefused, check_url
 from lutlab_hooks.secrets import SecretRefused, Vault, check_secret, spelled
@@ -168,7 +168,7 @@ class Webhooks:
             ordered=wish.ordered,
             description=wish.description,
         )
-        asked = (wish.url, wish.wanted, wish.secret, wish.ordered, wish.description)
+        asked = (wish.url, wish.wanted, *_shown(secret, wish.secret), wish.ordered, wish.description)
         await self._asking.ask(body, request, command_id=command_id, fingerprint=request.fingerprint(*asked))
         return Shown(webhook_id=webhook_id, secret=secret)
 
@@ -182,9 +182,8 @@ class Webhooks:
             secret_box=self._seal(webhook_id, new),
             is_admin=caller.is_admin,
         )
-        await self._asking.ask(
-            body, request, command_id=command_id, fingerprint=request.fingerprint(webhook_id, secret)
-        )
+        fingerprint = request.fingerprint(webhook_id, *_shown(new, secret))
+        await self._asking.ask(body, request, command_id=command_id, fingerprint=fingerprint)
         return Shown(webhook_id=webhook_id, secret=new)
 
     async def enable(self, request: Request, webhook_id: UUID) -> None:
@@ -283,3 +282,9 @@ class Webhooks:
                 details={"field": "after"},
             )
         await self._hooks.replay(webhook_id, after, until)
+
+
+def _shown(secret: str, given: str | None) -> tuple[str | None, ...]:
+    """A secret as a part of a fingerprint. One that was made follows from the caller's key: with another key of his a
+    repetition would show one that nothing is signed with."""
+    return (given,) if given is not None else (None, digest(secret.encode()))

@@ -33,6 +33,7 @@ class Code(StrEnum):
     EMPTY_FILE = "empty_file"
     UNSUPPORTED_SUFFIX = "unsupported_suffix"
     BODY_TOO_LARGE = "body_too_large"
+    HEAD_TOO_LARGE = "head_too_large"
     FILE_TOO_LARGE = "file_too_large"
     BAD_ZIP = "bad_zip"
     INVALID_SYS_CLK_FREQ = "invalid_sys_clk_freq"
@@ -54,6 +55,7 @@ class Code(StrEnum):
     INVALID_URL = "invalid_url"
     INVALID_SECRET = "invalid_secret"  # noqa: S105 - a code
     INVALID_RANGE = "invalid_range"
+    ANSWER_TOO_LARGE = "answer_too_large"
     GITHUB_LOGIN_UNSUPPORTED = "github_login_unsupported"
     # -- what is not there, or not so
     NOT_FOUND = "not_found"

@@ -228,7 +228,11 @@ class StoredAnswer:
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """Who asks: the owner of a key, and what the key is good for."""
+    """Who asks: the owner of a key, and what the key is good for.
+
+    Attributes:
+        key_name: names the key and its present secret to whoever asks later whether they are still good; opens nothing.
+    """
 
     owner: str
     role: Role
@@ -236,6 +240,7 @@ class Caller:
     scopes: frozenset[Scope] = frozenset(Scope)
     team: str | None = None
     expires_at: datetime | None = None
+    key_name: str = ""
 
     @property
     def is_admin(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -15,6 +15,7 @@ from starlette.types import Scope
 from lutlab_api.app.asking import Request as AppRequest
 from lutlab_api.app.auth import require_scope
 from lutlab_api.domain.errors import ApiError, Code, NotAuthenticated
+from lutlab_api.domain.hosts import may_be_asked_as
 from lutlab_api.domain.views import Caller
 from lutlab_api.web.services import Services
 from lutlab_events.values import Scope as KeyScope
@@ -69,7 +70,7 @@ async def identify(scope: Scope, secret: str | None) -> Caller | ApiError:
         services: Services = scope["app"].state.services
         try:
             if not secret and services.authenticator.nobody is not None:
-                _refuse_strange_pages(Headers(scope=scope))
+                _refuse_strange_pages(Headers(scope=scope), services.settings.open_names)
             known = await services.authenticator.caller(secret, address_of(scope))
         except ApiError as error:
             known = error
@@ -77,12 +78,25 @@ async def identify(scope: Scope, secret: str | None) -> Caller | ApiError:
     return known
 
 
-def _refuse_strange_pages(headers: Headers) -> None:
+def whose(scope: Scope) -> str:
+    """Whose request it is, as far as it was looked at: an owner's, or an address's."""
+    found = scope.get(IDENTITY)
+    return f"owner:{found.owner}" if isinstance(found, Caller) else f"address:{address_of(scope)}"
+
+
+def _refuse_strange_pages(headers: Headers, names: Collection[str]) -> None:
     """Where no key is asked for, pages of other sites, which a browser here shows, must not act. Raises: ApiError."""
     origin = headers.get("origin")
     if origin is not None and urlsplit(origin).netloc != headers.get("host"):
         raise NotAuthenticated(
             Code.MISSING_API_KEY, f"a page of {origin[:80]!r} asks; pages of other sites need an API key"
+        )
+    host = headers.get("host", "")
+    if not may_be_asked_as(host, names):
+        raise NotAuthenticated(
+            Code.MISSING_API_KEY,
+            f"{host[:80]!r} may be another site's name for this machine: ask at its address, send an API key, or have "
+            "the lab's operator add the name to LUTLAB_OPEN_HOSTS",
         )
 
 

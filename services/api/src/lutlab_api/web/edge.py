@@ -27,6 +27,8 @@ FOLLOWS = "lutlab.follows"
 """Where a request's scope keeps what an answer without an end calls when it begins: other limits hold for it."""
 CUT = "lutlab.cut"
 """Where a connection's scope keeps what ends it at once, whatever is still to be sent; set by the server's protocol."""
+DRAINED = "lutlab.drained"
+"""Where a connection's scope keeps what waits until the client has taken what was sent, or is gone; set as `CUT` is."""
 SHOWABLE = re.compile(r"[\x21-\x7e]{1,128}")
 MULTIPART_OVERHEAD_BYTES = 64 << 10
 PROJECT_UPLOAD = re.compile(r"/api/v1/projects/[^/]+/upload")

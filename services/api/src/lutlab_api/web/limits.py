@@ -10,15 +10,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Send
+from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from lutlab_api.app.limits import Grant, Rule
 from lutlab_api.domain.errors import ApiError, Code, TooMany
 from lutlab_api.domain.views import Caller
 from lutlab_api.settings import Settings
-from lutlab_api.web.asked import IDENTITY, address_of, identify, secret_in
-from lutlab_api.web.edge import FOLLOWS, LIMIT_HEADERS
+from lutlab_api.web.asked import address_of, identify, secret_in, whose
+from lutlab_api.web.edge import DRAINED, FOLLOWS, LIMIT_HEADERS
 from lutlab_api.web.errors import response_of
 from lutlab_api.web.services import Services
 
@@ -31,6 +31,9 @@ ONES_SHARE = 0.8
 HEAVY_PREFIX = "/api/v1/jobs/job_"
 HEAVY = re.compile(r"/api/v1/jobs/job_[^/]+/(artifacts/.+|results/.+|reports?|compare/.+)")
 """What a verification job left: up to 64 MiB, which are in memory until the slowest client has them."""
+LARGE = re.compile(r"(/api/v1|/fpga/[^/]+)?/jobs/[^/]+/(logs?|artifacts/.+)")
+"""What may be as large of a board's job; it counts as heavy if it is."""
+LARGE_BYTES = 1 << 20
 UPLOADING = frozenset({"POST", "PUT", "PATCH"})
 HEAVY_BODY_BYTES = 4 << 20
 """An upload that is longer, or does not say how long it is, is in memory more than once while it is looked at."""
@@ -79,7 +82,7 @@ class Limits:
             await self._app(scope, receive, send)
             return
         problem = await self._exceeded(scope)
-        one, is_heavy = _whose(scope), _is_heavy(scope)
+        one, is_heavy = whose(scope), _is_heavy(scope)
         if problem is None and scope["path"] not in OPEN_PATHS:
             problem = self._crowded(one, is_heavy)
         if problem is not None:
@@ -88,27 +91,43 @@ class Limits:
         if scope["type"] == "websocket":  # they have a limit of their own
             await self._app(scope, receive, send)
             return
-        under_way = self._under_way(one, is_heavy)
-        scope[FOLLOWS] = under_way.close
-        with under_way:
+        with ExitStack() as under_way:
+            self._in_flight += 1
+            under_way.callback(self._ended)
+            self._count(self._of_one, one, under_way)
+            if is_heavy:
+                self._count(self._heavy, one, under_way)
+            elif LARGE.fullmatch(scope["path"]) is not None:
+                send = self._weighing(one, under_way, scope, receive, send)
+            scope[FOLLOWS] = under_way.close  # other limits hold for it
             await self._app(scope, receive, send)
+            if DRAINED in scope:  # until then the answer is in memory here, however slow the client is
+                await scope[DRAINED]()
 
-    def _under_way(self, one: str, is_heavy: bool) -> ExitStack:
-        """Count a request as being under way until this is closed: when it ends, or turns out to follow something."""
-        counts = [self._of_one, self._heavy] if is_heavy else [self._of_one]
-        self._in_flight += 1
-        for count in counts:
-            count[one] += 1
-        under_way = ExitStack()
-        under_way.callback(self._ended, one, counts)
-        return under_way
+    def _count(self, count: Counter[str], one: str, under_way: ExitStack) -> None:
+        """Count a request until `under_way` is closed: when it ends, or turns out to follow something."""
+        count[one] += 1
+        under_way.callback(_uncount, count, one)
 
-    def _ended(self, one: str, counts: list[Counter[str]]) -> None:
+    def _ended(self) -> None:
         self._in_flight -= 1
-        for count in counts:
-            count[one] -= 1
-            if not count[one]:
-                del count[one]
+
+    def _weighing(self, one: str, under_way: ExitStack, scope: AsgiScope, receive: Receive, send: Send) -> Send:
+        """`send`, with a 503 in place of an answer that turns out to be one large one too many."""
+        problem: ApiError | None = None
+
+        async def weighed(message: Message) -> None:
+            nonlocal problem
+            if message["type"] == "http.response.start" and _length_of(message) > LARGE_BYTES:
+                problem = self._too_heavy(one)
+                if problem is not None:
+                    await response_of(problem, scope["path"])(scope, receive, send)
+                else:
+                    self._count(self._heavy, one, under_way)
+            if problem is None:
+                await send(message)
+
+        return weighed
 
     async def _exceeded(self, scope: AsgiScope) -> ApiError | None:
         """Take one from the caller's rate; why there is none left."""
@@ -139,13 +158,18 @@ class Limits:
                 f"{self._in_flight} requests are under way; try again in {OVERLOADED_RETRY_S} s",
                 retry_after_s=OVERLOADED_RETRY_S,
             )
-        told = None
         if self._of_one[one] >= self._of_one_max:
             told = f"{self._of_one_max} requests of yours are under way, the most there may be; wait for some of them"
-        elif is_heavy and (self._heavy[one] >= HEAVY_OF_ONE_MAX or self._heavy.total() >= HEAVY_MAX):
-            told = f"of large uploads, results, artifacts and reports at most {HEAVY_OF_ONE_MAX} of one owner, and "
-            told += f"{HEAVY_MAX} of all, may be under way at once; try again in {OVERLOADED_RETRY_S} s"
-        return None if told is None else ApiError(Code.OVERLOADED, told, retry_after_s=OVERLOADED_RETRY_S)
+            return ApiError(Code.OVERLOADED, told, retry_after_s=OVERLOADED_RETRY_S)
+        return self._too_heavy(one) if is_heavy else None
+
+    def _too_heavy(self, one: str) -> ApiError | None:
+        """Why there are too many large requests already."""
+        if self._heavy[one] < HEAVY_OF_ONE_MAX and self._heavy.total() < HEAVY_MAX:
+            return None
+        told = f"of large uploads, results, artifacts, logs and reports at most {HEAVY_OF_ONE_MAX} of one owner, and "
+        told += f"{HEAVY_MAX} of all, may be under way at once; try again in {OVERLOADED_RETRY_S} s"
+        return ApiError(Code.OVERLOADED, told, retry_after_s=OVERLOADED_RETRY_S)
 
     def _rule(self, method: str, path: str, caller: Caller | None, scope: AsgiScope) -> tuple[Rule, str]:
         if caller is None:
@@ -166,10 +190,14 @@ class Limits:
         return await self._services.limiter.take(rule, who, alone=alone)
 
 
-def _whose(scope: AsgiScope) -> str:
-    """Whose request it is."""
-    found = scope.get(IDENTITY)
-    return f"owner:{found.owner}" if isinstance(found, Caller) else f"address:{address_of(scope)}"
+def _length_of(start: Message) -> int:
+    return int(Headers(raw=start["headers"]).get("content-length", "0"))
+
+
+def _uncount(count: Counter[str], one: str) -> None:
+    count[one] -= 1
+    if not count[one]:
+        del count[one]
 
 
 def _is_heavy(scope: AsgiScope) -> bool:
@@ -179,7 +207,7 @@ def _is_heavy(scope: AsgiScope) -> bool:
     if scope.get("method", "GET") not in UPLOADING:  # most requests end here, without a look at their headers
         return False
     headers = Headers(scope=scope)
-    if not headers.get("content-type", "").startswith("multipart/"):
+    if not headers.get("content-type", "").lower().startswith("multipart/"):
         return False
     length = headers.get("content-length", "")
     return not length.isdecimal() or int(length[:20]) > HEAVY_BODY_BYTES

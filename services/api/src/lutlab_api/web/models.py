@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, Strict
+from pydantic import BaseModel, ConfigDict, FailFast, Field, Strict
 
 from lutlab_api.app.asking import Accepted as AcceptedValue
 from lutlab_api.app.health import Health as HealthValue
@@ -20,6 +20,8 @@ from lutlab_events.values import JobStatus, JobType, Role, Scope
 from lutlab_events.work import BuilderHeartbeat
 
 StrictInt = Annotated[int, Strict()]
+Words = Annotated[list[StrictInt], FailFast()]
+"""Only the first that is wrong is told: of a body full of wrong ones all problems take a second of everybody's time."""
 OWNER = r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$"
 TEXT = r"^[^\x00]*$"
 """Postgres takes no NUL."""
@@ -326,7 +328,9 @@ class NewKey(Model):
     owner: str = Field(pattern=OWNER, description="on whose behalf the key acts")
     role: Role = Field(Role.MEMBER, description="an admin's key also manages keys and acts for anyone")
     label: str = Field("", max_length=100, pattern=PRINTABLE, description="to recognise the key by")
-    scopes: list[Scope] | None = Field(None, description="what it is good for; left out: everything its role allows")
+    scopes: Annotated[list[Scope], Field(max_length=32)] | None = Field(
+        None, description="what it is good for; left out: everything its role allows"
+    )
     team: str | None = Field(None, pattern=OWNER, description="whose jobs its owner may read beside the own ones")
     expires_at: Moment | None = Field(None, description="when it stops working; left out: never")
 

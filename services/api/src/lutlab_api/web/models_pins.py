@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from lutlab_api.web.models import Model, StrictInt
+
+PINS_MAX = 64
 
 
 class Pin(Model):
@@ -27,13 +29,20 @@ class SignalShape(Model):
     bits: int = Field(description="how wide it is")
 
 
+def _few(pins: Any) -> Any:
+    """Pass what is not too many to be looked at one by one."""
+    if isinstance(pins, dict) and len(pins) > PINS_MAX:
+        raise ValueError(f"at most {PINS_MAX} pins can be set at once, these are {len(pins)}")
+    return pins
+
+
 class PinLevels(Model):
     """Levels to set."""
 
     model_config = ConfigDict(frozen=True, json_schema_extra={"examples": [{"pins": {"button0": 1}}]})
 
-    pins: dict[str, Annotated[StrictInt, Field(ge=0, le=1)]] = Field(
-        description="by name or pin; inputs of the design other than rx and clk", max_length=64
+    pins: Annotated[dict[str, Annotated[StrictInt, Field(ge=0, le=1)]], BeforeValidator(_few)] = Field(
+        description="by name or pin; inputs of the design other than rx and clk", max_length=PINS_MAX
     )
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import Body
-from pydantic import ConfigDict, Discriminator, Field, Tag
+from pydantic import ConfigDict, Discriminator, FailFast, Field, Tag
 
 from lutlab_api.app.run import BatchRequest, RunRequest
 from lutlab_api.domain.batch import StepRequest
-from lutlab_api.web.models import Model, StrictInt
+from lutlab_api.web.models import Model, StrictInt, Words
 from lutlab_api.web.paging import Strict
 
 ONE_FORM, BATCH_FORM = "transaction", "batch"
@@ -31,7 +31,7 @@ class RunBody(Model):
 
     op: StrictInt = Field(description="1 write, 2 read")
     address: StrictInt = Field(description="byte address, a multiple of 4")
-    data: list[StrictInt] = Field(default_factory=list, description="words to write, 0 to 4294967295 each")
+    data: Words = Field(default_factory=list, description="words to write, 0 to 4294967295 each")
     count: StrictInt | None = Field(None, description="words to read; one if left out. A write has as many as `data`")
     fixed_address: bool = Field(False, description="write every word to the same address, as for a FIFO's port")
 
@@ -47,7 +47,7 @@ class StepBody(Strict):
 
     op: StrictInt = Field(description="1 write, 2 read, 3 modify, 4 poll")
     address: StrictInt = Field(description="byte address, a multiple of 4")
-    data: list[StrictInt] = Field(default_factory=list, description="words to write, 0 to 4294967295 each")
+    data: Words = Field(default_factory=list, description="words to write, 0 to 4294967295 each")
     count: StrictInt | None = Field(None, description="words to read; one if left out")
     fixed_address: bool = Field(False, description="read or write every word at the same address, as for a FIFO's port")
     mask: StrictInt | None = Field(None, description="of a modify or poll: the bits it is about; all if left out")
@@ -73,7 +73,9 @@ class BatchBody(Strict):
         },
     )
 
-    ops: list[StepBody] = Field(description="1 to 256 operations; 2,048 words and 20,000,000 cycles of polling in all")
+    ops: Annotated[list[StepBody], FailFast()] = Field(
+        description="1 to 256 operations; 2,048 words and 20,000,000 cycles of polling in all"
+    )
 
     def wanted(self) -> BatchRequest:
         """For the use case."""

@@ -79,7 +79,7 @@ class BridgeWay(Model):
 
     host: str
     port: int
-    token: str = Field(description="32 bytes in hexadecimal; good for this session only")
+    token: str = Field(description="32 bytes in hexadecimal; good while this session and your key are")
 
     @staticmethod
     def of(way: BridgeWayValue) -> BridgeWay:

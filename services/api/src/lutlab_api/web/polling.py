@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Awaitable, Callable
@@ -12,9 +13,12 @@ from fastapi import Depends, Header, Response
 from fastapi.requests import Request
 from pydantic import BaseModel
 
-from lutlab_api.web.asked import services_of
+from lutlab_api.app.cancelling import end
+from lutlab_api.web.asked import services_of, whose
 
 TAG_BYTES = 12
+CLIENT_GONE = 499
+"""What logs and metrics say of a request whose client did not wait for the answer; it is sent to nobody."""
 WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?", re.IGNORECASE)
 NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "unchanged since the given `If-None-Match`"}}
 PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "X-API-Key, Authorization"}
@@ -109,7 +113,10 @@ async def answer_news(
     read: Callable[[], Awaitable[M]],
     ended: Callable[[M], bool],
 ) -> Response:
-    """What `read` gives, at once or when it is news: another body than the caller's or, if it named none, the end."""
+    """What `read` gives, at once or when it is news: another body than the caller's or, if it named none, the end.
+
+    Nobody waits for a caller who is gone.
+    """
 
     async def encoded() -> tuple[M, bytes]:
         found = await read()
@@ -118,5 +125,19 @@ async def answer_news(
     def is_news(found: tuple[M, bytes]) -> bool:
         return not poll.has(found[1]) if poll.known else ended(found[0])
 
-    _, body = await services_of(request).waiting.until(stream, encoded, is_news, poll.wait_s)
-    return poll.answer(body)
+    waiting = services_of(request).waiting.until(stream, encoded, is_news, poll.wait_s, whose(request.scope))
+    if not poll.wait_s:
+        return poll.answer((await waiting)[1])
+    looking = asyncio.ensure_future(waiting)
+    leaving = asyncio.ensure_future(_until_gone(request))
+    try:
+        await asyncio.wait({looking, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        return poll.answer(looking.result()[1]) if looking.done() else Response(status_code=CLIENT_GONE)
+    finally:
+        await end([looking, leaving])
+
+
+async def _until_gone(request: Request) -> None:
+    """Wait until the client is gone."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -261,7 +261,9 @@ async def follow(
 @router.get(
     "/audit/state/{stream}",
     summary="What was believed",
-    responses=errors_v1(*READ, Code.VALIDATION_ERROR, Code.NOT_FOUND, Code.ADMIN_ONLY, Rejection.NOT_YOUR_JOB),
+    responses=errors_v1(
+        *READ, Code.VALIDATION_ERROR, Code.ANSWER_TOO_LARGE, Code.NOT_FOUND, Code.ADMIN_ONLY, Rejection.NOT_YOUR_JOB
+    ),
 )
 async def state(
     stream: Annotated[str, Path(pattern=TEXT, max_length=200, examples=["board-3"])],

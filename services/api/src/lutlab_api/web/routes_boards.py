@@ -103,10 +103,16 @@ async def look_at_pins(fpga_id: FpgaId, api: Api, reader: Reader) -> list[Pin]:
     return [Pin.model_validate(pin) for pin in await api.pins.look(fpga_id)]
 
 
-@router.get("/{fpga_id}/signals", summary="Name what can be recorded", responses=errors(*READ, *BOARD, *PINS_ERRORS))
+@router.get(
+    "/{fpga_id}/signals",
+    summary="Name what can be recorded",
+    responses=errors(*READ, *BOARD, *PINS_ERRORS, Rejection.NOT_YOUR_SESSION),
+)
 async def name_signals(fpga_id: FpgaId, api: Api, reader: Reader) -> list[SignalShape]:
-    """Pins, the design's own signals as far as registers hold them, and registers by their place."""
-    found = await api.pins.signals(fpga_id)
+    """Pins, the design's own signals as far as registers hold them, and registers by their place. Of somebody's design
+    only its owner, the owner's team and admins are told.
+    """
+    found = await api.pins.signals(reader, fpga_id)
     return [SignalShape(name=name, bits=bits) for name, bits in found.items()]
 
 

@@ -59,7 +59,9 @@ async def submit(request: Request, api: Api, asked: Submitting, location: Locate
     return accepted
 
 
-@router.get("/jobs", summary="List jobs", responses=errors(*READ, Code.VALIDATION_ERROR, Code.ADMIN_ONLY))
+@router.get(
+    "/jobs", summary="List jobs", responses=errors(*READ, Code.VALIDATION_ERROR, Code.INVALID_CURSOR, Code.ADMIN_ONLY)
+)
 async def list_jobs(api: Api, caller: Reading, query: Annotated[JobsQuery, Query()]) -> list[Job]:
     """Your jobs, newest first."""
     limit = min(query.limit, api.settings.jobs_listed_max)

@@ -54,7 +54,7 @@ async def issue_key(body: NewKey, api: Api, asked: Asked, secret: Secret, locati
 
 @router.get("/keys", summary="List API keys", responses=errors(*ASK, Code.ADMIN_ONLY))
 async def list_keys(api: Api, asked: Asked) -> list[Key]:
-    """Every key with owner, role and label, newest first (admins only)."""
+    """The newest 1,000 keys with owner, role and label, newest first (admins only); `/api/v1/keys` has pages of all."""
     return [Key.of(key) for key in await api.keys.listed(asked)]
 
 

@@ -17,7 +17,6 @@ from starlette.types import Scope as AsgiScope
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from lutlab_api.app.audit import AuditFilter, AuditRow
-from lutlab_api.app.auth import require_scope
 from lutlab_api.app.job_stream import Cursor
 from lutlab_api.app.stream import CLOSE_KEY, clip
 from lutlab_api.domain.errors import ApiError, Code, Invalid, Unavailable
@@ -27,10 +26,11 @@ from lutlab_api.web.asked import address_of, may_be_nobody, secret_in, services_
 from lutlab_api.web.documented import READ, errors_v1
 from lutlab_api.web.edge import CUT, FOLLOWS
 from lutlab_api.web.errors import response_of
+from lutlab_api.web.looking import refusal_of, until_refused
 from lutlab_api.web.models_v1 import Recorded
 from lutlab_api.web.routes_v1_verification import known
 from lutlab_api.web.services import Services
-from lutlab_api.web.websocket import refusal_of, socket_caller
+from lutlab_api.web.websocket import socket_caller
 from lutlab_events.values import Scope
 
 log = structlog.get_logger(__name__)
@@ -44,8 +44,6 @@ CLOSE_S = 2.0
 """A client that takes nothing does not take the reason either."""
 POSITION_DIGITS_MAX = 18
 GOING_AWAY, TOO_SLOW, TRY_AGAIN = 1001, 1008, 1013
-KEY_LOOK_S = 10.0
-"""How often the key of an open WebSocket is looked at again."""
 
 router = APIRouter()
 
@@ -138,7 +136,7 @@ async def _events(
     request: Request, api: Services, wanted: AuditFilter, start: int | None, whose: str
 ) -> AsyncGenerator[bytes, None]:
     clock = asyncio.get_running_loop().time
-    secret, looked_at, said_at = secret_in(request.headers), clock(), clock()
+    looked_at = said_at = clock()
     yield b"retry: 2000\n\n" if start is None else f"retry: 2000\nid: {start}\n\n".encode()
     after, was_behind = wanted.after, False
     try:
@@ -146,7 +144,9 @@ async def _events(
             now = clock()
             if now - looked_at >= QUIET_S:
                 looked_at = now
-                require_scope(await api.authenticator.caller(secret, address_of(request.scope)), Scope.READ)
+                refused = await refusal_of(request, Scope.READ)
+                if refused is not None:
+                    raise refused
             after = batch.position
             told = b"".join(entry.told for entry in batch.entries)
             if batch.behind and not was_behind:
@@ -218,11 +218,9 @@ async def _until_gone(websocket: WebSocket) -> None:
 
 async def _until_refused(websocket: WebSocket, caller: Caller | None) -> tuple[int, str]:
     """Wait until the key is no longer good; how to close then."""
-    while True:
-        await asyncio.sleep(KEY_LOOK_S)
-        refused = None if caller is None else await refusal_of(websocket, Scope.READ)
-        if refused is not None:
-            return CLOSE_KEY, clip(refused)
+    if caller is None:
+        await asyncio.Event().wait()
+    return CLOSE_KEY, clip((await until_refused(websocket, Scope.READ)).message)
 
 
 async def _send_all(websocket: WebSocket, messages: AsyncIterator[dict[str, object]]) -> tuple[int, str]:

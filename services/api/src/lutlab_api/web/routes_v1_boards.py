@@ -80,7 +80,7 @@ async def run(fpga_id: FpgaId, body: RunOrBatchV1, api: Api, asked: Running, loc
 async def bridge(fpga_id: FpgaId, api: Api, asked: Running) -> BridgeWay:
     """Where clients of the stream's frames can reach a board you have reserved without a WebSocket, and the token that
     opens it. The token's frame comes first: `10000008 00000000` and its 32 bytes; docs/boards.md tells more. It is good
-    for this session only. Boards have no bridge unless their lab file gives them one.
+    for this session and as long as your key is. Boards have no bridge unless their lab file gives them one.
     """
     return BridgeWay.of(await api.bridges.way(asked.caller, fpga_id))
 
@@ -125,8 +125,7 @@ async def get_session(session_id: UUID, api: Api, reader: Reader) -> Session:
 )
 async def end_session(session_id: UUID, api: Api, asked: Running, location: Located) -> Accepted:
     """Give the board back; it is reset (that is the job answered here) and then idle for others."""
-    session = await api.reads.session_by_id(session_id)
-    accepted = Accepted.of(await api.control.release(asked, session.fpga_id))
+    accepted = Accepted.of(await api.control.end_session(asked, session_id))
     location.is_job(accepted.job_id)
     return accepted
 

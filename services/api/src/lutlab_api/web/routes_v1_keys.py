@@ -7,6 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Response, status
 
+from lutlab_api.app.ports import KeyFilter
 from lutlab_api.domain.errors import Code, Missing
 from lutlab_api.domain.views import Caller as CallerView
 from lutlab_api.web.asked import Api, Asked, Secret
@@ -15,11 +16,12 @@ from lutlab_api.web.documented import ASK, errors_v1
 from lutlab_api.web.located import Located
 from lutlab_api.web.models import IssuedKey, Key
 from lutlab_api.web.models_v1 import Keys, NewKeyV1, RotatedKey, Rotation
-from lutlab_api.web.paging import PageQuery, newest_first, page_of
+from lutlab_api.web.paging import PageQuery, cursor_after, value_before
 from lutlab_api.web.routes_keys import ISSUE
 from lutlab_events.rejections import Rejection
 
 ME = "me"
+SORT = "created_at"
 KeyId = Annotated[str, Path(description="a key's id, or `me` for the key of this request")]
 MINE = (Code.ADMIN_ONLY, Rejection.KEY_NOT_FOUND)
 
@@ -39,9 +41,25 @@ def _key_id(text: str, caller: CallerView) -> UUID:
 @router.get("", summary="List keys", responses=errors_v1(*ASK, Code.VALIDATION_ERROR, Code.INVALID_CURSOR))
 async def list_keys(api: Api, caller: Caller, query: Annotated[PageQuery, Query()]) -> Keys:
     """Your keys, newest first; for an admin everybody's. The keys themselves are kept nowhere."""
-    found = await api.keys.listed_for(caller)
-    keys, page = page_of(found, query, lambda key: newest_first(key.created_at, key.key_id))
-    return Keys.model_validate({"keys": [Key.of(key) for key in keys], **page})
+    after = value_before(query.cursor, SORT)
+    wanted = KeyFilter(
+        owner=caller.owner,
+        limit=query.per_page + 1,  # one more, to know whether there is another page
+        offset=query.offset if after is None else 0,
+        after=after,
+    )
+    found, total = await api.keys.page(caller, wanted)
+    shown, following = found[: query.per_page], None
+    if len(found) > len(shown):
+        assert shown[-1].created_at is not None
+        following = cursor_after(SORT, shown[-1].created_at, shown[-1].key_id)
+    return Keys(
+        keys=[Key.of(key) for key in shown],
+        total=total,
+        page=query.page,
+        per_page=query.per_page,
+        next_cursor=following,
+    )
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, summary="Issue a key", responses=errors_v1(*ASK, *ISSUE))

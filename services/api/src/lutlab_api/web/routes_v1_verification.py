@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
@@ -11,14 +12,16 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from lutlab_api.app.seats import Kind, Seats
+from lutlab_api.app.cancelling import end
+from lutlab_api.app.seats import Kind
 from lutlab_api.domain.errors import ApiError, Code, Missing, NotAuthenticated
 from lutlab_api.domain.verification import STAGES, VerificationView
 from lutlab_api.domain.views import Caller
 from lutlab_api.web import downloads
-from lutlab_api.web.asked import Api, IdempotencyKey, JobId, Reading, Submitting
+from lutlab_api.web.asked import Api, IdempotencyKey, JobId, Reading, Submitting, services_of
 from lutlab_api.web.documented import ASK, JOB, READ, errors_contract
-from lutlab_api.web.edge import FOLLOWS
+from lutlab_api.web.edge import CUT, FOLLOWS
+from lutlab_api.web.looking import until_refused
 from lutlab_api.web.models_verification import (
     LogEntry,
     Logs,
@@ -33,9 +36,11 @@ from lutlab_api.web.models_verification import (
 from lutlab_api.web.polling import Poll, answer_news
 from lutlab_api.web.services import Services
 from lutlab_events.rejections import Rejection
+from lutlab_events.values import Scope as KeyScope
 from lutlab_events.verification import verification_stream
 
 NDJSON = "application/x-ndjson"
+CLOSE_S = 2.0
 COVERAGE = "coverage"
 VERIFICATION = (*JOB, Rejection.NOT_YOUR_PROJECT)
 Area = Annotated[str, Path(description="a stage, `coverage`, or an area of crypto", examples=["crypto"])]
@@ -107,31 +112,53 @@ async def cancel(job_id: JobId, api: Api, asked: Submitting) -> Verification:
     },
 )
 async def logs(
-    job_id: JobId, api: Api, caller: Reading, query: Annotated[LogsQuery, Query()]
+    job_id: JobId, api: Api, caller: Reading, query: Annotated[LogsQuery, Query()], request: Request
 ) -> Logs | StreamingResponse:
-    """What the stages logged so far; with `follow`, one JSON object per line until the job has ended."""
+    """What the stages logged so far; with `follow`, one JSON object per line until the job has ended.
+
+    A last line with `error` says why a followed log ended before its job: the database went, or the key is no longer
+    good.
+    """
     job = await api.verifications.get(job_id, caller)
     if not query.follow:
         lines, older = await api.verifications.logs(job.job_id, query.stage, query.tail)
         return Logs(logs=[LogEntry.of(line) for line in lines], older=older)
-    return FollowedLog(_followed(api, job, query), api.seats, caller.owner)
+    return FollowedLog(_followed(api, job, query), request, caller.owner)
 
 
 class FollowedLog(StreamingResponse):
-    """Lines until the job has ended, to at most as many clients of an owner as may have WebSockets."""
+    """Lines until the job has ended or the key is no longer good, to at most as many clients of an owner as may have
+    WebSockets."""
 
     media_type = NDJSON
 
-    def __init__(self, content: AsyncIterator[bytes], seats: Seats, owner: str) -> None:
+    def __init__(self, content: AsyncIterator[bytes], request: Request, owner: str) -> None:
         super().__init__(content, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
-        self._seats = seats
+        self._request = request
         self._owner = owner
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the end. Raises: TooMany, before anything was sent."""
-        async with self._seats.seat(self._owner, Kind.LOG):
+        async with services_of(self._request).seats.seat(self._owner, Kind.LOG):
             scope[FOLLOWS]()
-            await super().__call__(scope, receive, send)
+            sending = asyncio.create_task(super().__call__(scope, receive, send))
+            looking = asyncio.create_task(until_refused(self._request, KeyScope.READ))
+            try:
+                await asyncio.wait({sending, looking}, return_when=asyncio.FIRST_COMPLETED)
+                if sending.done():
+                    return sending.result()
+                await end([sending])  # in the middle of nothing: what it sends, it sends whole
+                await self._say_why(looking.result(), scope, send)
+            finally:
+                await end([sending, looking])
+
+    async def _say_why(self, refused: ApiError, scope: Scope, send: Send) -> None:
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await send({"type": "http.response.body", "body": _line_of(refused)})
+        except TimeoutError:  # whoever takes no lines does not take the reason either
+            if CUT in scope:
+                scope[CUT]()
 
 
 async def _followed(api: Services, job: VerificationView, query: LogsQuery) -> AsyncIterator[bytes]:
@@ -144,7 +171,11 @@ async def _followed(api: Services, job: VerificationView, query: LogsQuery) -> A
             entry = {name: told[name] for name in ("timestamp", "stage", "level", "message")}
             yield json.dumps(entry, separators=(",", ":")).encode() + b"\n"
     except ApiError as error:
-        yield json.dumps({"error": {"code": error.code, "message": error.message}}).encode() + b"\n"
+        yield _line_of(error)
+
+
+def _line_of(error: ApiError) -> bytes:
+    return json.dumps({"error": {"code": error.code, "message": error.message}}).encode() + b"\n"
 
 
 @router.get("/{job_id}/results", summary="Get all results", responses=errors_contract(*READ, *VERIFICATION))

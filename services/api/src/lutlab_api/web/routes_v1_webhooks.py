@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Response, status
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, FailFast, Field
 
 from lutlab_api.app.webhooks import AttemptView, DeliveryView, WebhookView, WebhookWish
 from lutlab_api.domain.errors import Code, Missing, NotAllowed
@@ -33,7 +33,7 @@ class NewWebhook(Strict):
     """An endpoint to be registered."""
 
     url: str = Field(max_length=2048, examples=["https://your-server.com/openforge-events"])
-    events: tuple[Topic, ...] = Field(min_length=1, max_length=32, description="what to deliver")
+    events: Annotated[tuple[Topic, ...], FailFast()] = Field(min_length=1, max_length=32, description="what to deliver")
     secret: str | None = Field(
         None, max_length=256, description="at least 16 bytes, or `whsec_` and base64 of 24; leave it out to get one"
     )

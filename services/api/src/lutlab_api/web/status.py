@@ -35,6 +35,9 @@ MEANINGS: dict[str, Meaning] = {
     Code.MALFORMED_BODY: Meaning(H.BAD_REQUEST, "the request body is not what its Content-Type says"),
     Code.GITHUB_LOGIN_UNSUPPORTED: Meaning(H.BAD_REQUEST, "this lab issues its own keys"),
     Code.BODY_TOO_LARGE: Meaning(H.REQUEST_ENTITY_TOO_LARGE, "the request body may have 262144 bytes"),
+    Code.HEAD_TOO_LARGE: Meaning(
+        H.REQUEST_HEADER_FIELDS_TOO_LARGE, "a request's line and headers may have 65536 bytes"
+    ),
     Code.FILE_TOO_LARGE: Meaning(
         H.REQUEST_ENTITY_TOO_LARGE, "'design.py' has 20000000 bytes; a .py file may have 16777216"
     ),
@@ -67,6 +70,9 @@ MEANINGS: dict[str, Meaning] = {
     Code.INVALID_URL: Meaning(H.UNPROCESSABLE_ENTITY, "10.0.0.1 is not a public address"),
     Code.INVALID_SECRET: Meaning(H.UNPROCESSABLE_ENTITY, "a secret has 16 to 128 bytes; this one has 9"),
     Code.INVALID_RANGE: Meaning(H.UNPROCESSABLE_ENTITY, "after 9 must lie before until"),
+    Code.ANSWER_TOO_LARGE: Meaning(
+        H.UNPROCESSABLE_ENTITY, "the state of project-1 has 3000000 bytes, more than a message holds; ..."
+    ),
     Rejection.UNKNOWN_PROFILE: Meaning(H.UNPROCESSABLE_ENTITY, "no device profile 'ice40'; known profiles: ..."),
     # -- what is not there
     Code.NOT_FOUND: Meaning(H.NOT_FOUND, "there is no GET /nowhere; see /docs"),

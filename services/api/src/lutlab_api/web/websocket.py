@@ -11,10 +11,11 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from lutlab_api.app.auth import require_scope
 from lutlab_api.app.stream import OpenStream
-from lutlab_api.domain.errors import ApiError, Code, Invalid, NotAllowed, NotAuthenticated
+from lutlab_api.domain.errors import ApiError, Code, Invalid
 from lutlab_api.domain.views import Caller
-from lutlab_api.web.asked import FPGA_ID_MAX, address_of, identify, secret_in, services_of
+from lutlab_api.web.asked import FPGA_ID_MAX, identify, secret_in, services_of
 from lutlab_api.web.errors import response_of
+from lutlab_api.web.looking import refusal_of
 from lutlab_events.values import Scope
 
 BOARD_NUMBER = re.compile(r"[0-9]{1,4}")
@@ -40,7 +41,7 @@ async def stream(websocket: WebSocket, fpga_id: str) -> None:
         except BaseException:
             await services.streams.give_back(opened)
             raise
-        await services.streams.serve(opened, AcceptedSocket(websocket), partial(refusal_of, websocket, Scope.RUN))
+        await services.streams.serve(opened, AcceptedSocket(websocket), partial(_refusal, websocket))
 
 
 async def socket_caller(websocket: WebSocket, scope: Scope) -> Caller:
@@ -52,17 +53,9 @@ async def socket_caller(websocket: WebSocket, scope: Scope) -> Caller:
     return found
 
 
-async def refusal_of(websocket: WebSocket, scope: Scope) -> str | None:
-    """Why an open WebSocket may not go on: its key is no longer good. None while it is, or while nobody can tell."""
-    try:  # not by what `identify` remembers of the handshake
-        authenticator = services_of(websocket).authenticator
-        caller = await authenticator.caller(secret_in(websocket.headers), address_of(websocket.scope))
-        require_scope(caller, scope)
-    except (NotAuthenticated, NotAllowed) as error:
-        return error.message
-    except ApiError:
-        return None
-    return None
+async def _refusal(websocket: WebSocket) -> str | None:
+    refused = await refusal_of(websocket, Scope.RUN)
+    return None if refused is None else refused.message
 
 
 async def _open(websocket: WebSocket, caller: Caller, fpga_text: str) -> OpenStream:

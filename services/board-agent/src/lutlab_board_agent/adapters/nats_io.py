@@ -17,7 +17,7 @@ from nats.js.errors import Error as JetStreamError
 from lutlab_board_agent.app.register import Registration
 from lutlab_board_agent.app.serve_bus import BusService
 from lutlab_events import codec, subjects
-from lutlab_events.busmsg import PLAIN_BYTES_MAX, BusReply
+from lutlab_events.busmsg import PLAIN_BYTES_MAX, BusReply, KeyAnswer
 from lutlab_events.work import AgentHeartbeat, RegistrationWanted
 from lutlab_transport import tracing
 from lutlab_transport.blobs import BlobCorrupt, BlobMissing, BlobStore
@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 
 HEARTBEAT_S = 2.0
 BLOB_TIMEOUT_S = 30.0
+KEY_TIMEOUT_S = 2.0
 REGISTER_GAP_S = 1.0
 """The scheduler may ask several times before the first registration reached it; one answer is enough."""
 
@@ -45,6 +46,23 @@ class NatsBitstreams:
             return None
         except (BlobCorrupt, TimeoutError, nats.errors.Error, JetStreamError, OSError) as error:
             log.warning("bitstream_unavailable", digest=digest, error=repr(error))
+            return None
+
+
+class NatsKeys:
+    """Port `Keys`: asks an API of the lab."""
+
+    def __init__(self, nc: Client, *, site: str) -> None:
+        self._nc = nc
+        self._subject = subjects.key_question(site)
+
+    async def refusal(self, key: str) -> str | None:
+        """Why a key is no longer good; None while it is, or while no API answers."""
+        try:
+            answer = await self._nc.request(self._subject, key.encode(), timeout=KEY_TIMEOUT_S)
+            return msgspec.json.decode(answer.data, type=KeyAnswer).refused or None
+        except (nats.errors.Error, OSError, TimeoutError, msgspec.MsgspecError) as error:
+            log.warning("key_not_asked_for", reason=repr(error))
             return None
 
 

@@ -1,7 +1,8 @@
 """The raw TCP bridge: a port for each board that the lab file gives one, for clients that speak the stream's frames.
 
 One connection is one stream of its board, with the same lock, lease and lane as a WebSocket's. It ends at once when the
-session does: nothing is read or written from then on, and what was not sent never will be.
+session does: nothing is read or written from then on, and what was not sent never will be. The key that it was opened
+with is asked for at the beginning and every `KEEP_S`: once that is no longer good, it ends, too.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from uuid import UUID
 
 import structlog
 
-from lutlab_board_agent.app.ports import Ids
+from lutlab_board_agent.app.ports import Ids, Keys
 from lutlab_board_agent.app.serve_bus import BoardBus
 from lutlab_board_agent.domain import bridge
+from lutlab_board_agent.domain.bridge import Ticket
 from lutlab_board_agent.domain.errors import BridgePortTaken
 from lutlab_bus import stream
 from lutlab_events.busmsg import STREAM_LOCK_S, BusHeaders, BusReply, BusStatus, BusVerb, Lease
@@ -43,12 +45,14 @@ class TcpBridges:
         buses: all boards of this agent.
         host: address to listen at.
         ids: names for the streams.
+        keys: asked whether connections may still go on.
     """
 
-    def __init__(self, buses: Iterable[BoardBus], *, host: str, ids: Ids) -> None:
+    def __init__(self, buses: Iterable[BoardBus], *, host: str, ids: Ids, keys: Keys) -> None:
         self._buses = [bus for bus in buses if bus.seat.board.bridge_port is not None]
         self._host = host
         self._ids = ids
+        self._keys = keys
         self._servers: list[asyncio.Server] = []
         self._open: dict[_Connection, asyncio.Task[None]] = {}
 
@@ -86,7 +90,7 @@ class TcpBridges:
         if sum(each.bus is bus for each in self._open) >= CONNECTIONS_MAX:
             writer.transport.abort()
             return
-        connection = _Connection(bus, reader, writer, self._ids.new())
+        connection = _Connection(bus, reader, writer, self._ids.new(), self._keys)
         task = asyncio.get_running_loop().create_task(connection.run())
         self._open[connection] = task
         task.add_done_callback(lambda _: self._open.pop(connection))
@@ -96,9 +100,10 @@ class _Connection:
     """One client."""
 
     def __init__(
-        self, bus: BoardBus, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stream_id: UUID
+        self, bus: BoardBus, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stream_id: UUID, keys: Keys
     ) -> None:
         self.bus = bus
+        self._keys = keys
         self._reader = reader
         self._writer = writer
         self._stream_id = f"tcp-{stream_id.hex}"
@@ -117,9 +122,9 @@ class _Connection:
         try:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError, TimeoutError):
                 self._set_up()
-                lease = await self._admit()
-                if lease is not None:
-                    await self._serve(lease)
+                ticket = await self._admit()
+                if ticket is not None:
+                    await self._serve(ticket)
         except Exception:
             self._log.exception("bridge_connection_failed")
         finally:
@@ -133,27 +138,37 @@ class _Connection:
         for option, value in KEEPALIVE:
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
-    async def _admit(self) -> Lease | None:
+    async def _admit(self) -> Ticket | None:
         """Take the token and the board's stream; None, after an error frame, if either is refused."""
         async with asyncio.timeout(TOKEN_TIMEOUT_S):
             head = await self._reader.readexactly(bridge.HEAD_BYTES)
             known = head == bridge.TOKEN_HEAD
             token = await self._reader.readexactly(bridge.TOKEN_BYTES) if known else b""
-        lease = self.bus.admit(token)
-        if lease is None:
+        ticket = self.bus.admit(token)
+        if ticket is None:
             self._log.warning("bridge_refused", why="no valid token came first")
-        elif (held := await self._ask(lease, BusVerb.OPEN)).status is BusStatus.OK:
+        elif (refused := await self._refusal(ticket)) is not None:
+            self._log.warning("bridge_refused", why=refused)
+        elif (held := await self._ask(ticket.lease, BusVerb.OPEN)).status is BusStatus.OK:
             self._writer.write(bridge.ACCEPTED)
-            return lease
+            return ticket
         else:
             self._log.info("bridge_refused", why=held.message)
         self._writer.write(stream.ERROR_REPLY)
         return None
 
-    async def _serve(self, lease: Lease) -> None:
+    async def _refusal(self, ticket: Ticket) -> str | None:
+        """Why the key that this was opened with is no longer good; the token is then worth nothing either."""
+        refused = await self._keys.refusal(ticket.key) if ticket.key else None
+        if refused is not None:
+            self.bus.expel(ticket)
+        return refused
+
+    async def _serve(self, ticket: Ticket) -> None:
+        lease = ticket.lease
         self._log.info("bridge_opened", session_id=str(lease.session_id))
         loop = asyncio.get_running_loop()
-        loops = (self._requests(lease), self._answers(), self._keep(lease))
+        loops = (self._requests(lease), self._answers(), self._keep(ticket))
         self._tasks = [loop.create_task(each) for each in loops]
         try:
             done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -197,11 +212,16 @@ class _Connection:
             self._replies.task_done()
             await self._writer.drain()
 
-    async def _keep(self, lease: Lease) -> None:
-        """Hold the board's stream while the client says nothing; ends when the agent refuses."""
+    async def _keep(self, ticket: Ticket) -> None:
+        """Hold the board's stream while the client says nothing; ends when the agent, or the key's API, refuses."""
         while True:
             await asyncio.sleep(KEEP_S)
-            if (await self._ask(lease, BusVerb.KEEP)).status is not BusStatus.OK:
+            if (await self._ask(ticket.lease, BusVerb.KEEP)).status is not BusStatus.OK:
+                return
+            refused = await self._refusal(ticket)
+            if refused is not None:
+                self._log.info("bridge_ended", why=refused)
+                self._writer.transport.abort()
                 return
 
     async def _ask(self, lease: Lease, verb: BusVerb) -> BusReply:

@@ -128,6 +128,14 @@ class Bitstreams(Protocol):
         ...
 
 
+class Keys(Protocol):
+    """Whether API keys are still good."""
+
+    async def refusal(self, key: str) -> str | None:
+        """Why the key with this name is no longer good; None while it is, or while nobody can tell."""
+        ...
+
+
 class Commands(Protocol):
     """The way to the scheduler."""
 

@@ -29,6 +29,8 @@ log = structlog.get_logger(__name__)
 
 CARRIED = frozenset({BusVerb.EXCHANGE, BusVerb.BATCH})
 """What goes down the board's lane; a single one needs no stream of its own."""
+TICKETS_MAX = 8
+"""Tokens of one session, one a key; the oldest gives way."""
 DOOR_REQUESTS_MAX = 4
 """Requests about pins that one board has at once."""
 _SEEN = frozenset({BusVerb.PINS, BusVerb.SIGNALS})
@@ -64,7 +66,7 @@ class BoardBus:
         self._visits: set[asyncio.Task[None]] = set()
         self.on_cut: Callable[[], None] = _nobody
         self._bridge_host = bridge_host
-        self._ticket: Ticket | None = None
+        self._tickets: list[Ticket] = []
         self.lane = BusLane(seat, ticks, self._note_use)
         self._repeats = Repeats()
         self._commands = commands
@@ -78,7 +80,7 @@ class BoardBus:
         self._lock = None
         self._use_reported_s = None
         if status is BusStatus.STALE_LEASE:
-            self._ticket = None
+            self._tickets = []
         self.on_cut()
         self.lane.cut(status, why)
 
@@ -91,10 +93,14 @@ class BoardBus:
         if reply is not None:
             await answer(reply)
 
-    def admit(self, token: bytes) -> Lease | None:
-        """The lease under which the bridge may serve whoever shows this token; None if it is not (or no more) valid."""
-        ticket = self._ticket
-        return ticket.lease if ticket is not None and ticket.admits(token, self.seat.memory) else None
+    def admit(self, token: bytes) -> Ticket | None:
+        """What the bridge may serve whoever shows this token under; None if it is not (or no more) valid."""
+        admitting = [ticket for ticket in self._tickets if ticket.admits(token, self.seat.memory)]
+        return admitting[0] if admitting else None
+
+    def expel(self, ticket: Ticket) -> None:
+        """Make a token worthless: its key is no longer good."""
+        self._tickets = [each for each in self._tickets if each != ticket]
 
     def submit(self, request: BusHeaders, frame: bytes, answer: Answer) -> BusReply | None:
         """The immediate reply, None if the lane will answer."""
@@ -106,7 +112,7 @@ class BoardBus:
         if refusal is not None:
             return BusReply(status=BusStatus.STALE_LEASE, message=refusal)
         if request.verb is BusVerb.BRIDGE:
-            return self._way(request.lease)
+            return self._way(request.lease, request.key)
         if request.request_id and request.verb in CARRIED:
             key = key_of(request.request_id, frame)
             before = self._repeats.reply(key)
@@ -137,15 +143,18 @@ class BoardBus:
             return BusReply(status=BusStatus.BUSY, message=message)
         return None
 
-    def _way(self, lease: Lease) -> BusReply:
-        """Where the board's bridge is and what opens it under this lease."""
+    def _way(self, lease: Lease, key: str) -> BusReply:
+        """Where the board's bridge is and what opens it under this lease for this key."""
         port = self.seat.board.bridge_port
         if port is None:
             message = "this board has no TCP bridge; its lab file may give it a bridge_port"
             return BusReply(status=BusStatus.NOT_OFFERED, message=message)
-        if self._ticket is None or self._ticket.lease != lease:
-            self._ticket = Ticket(secrets.token_bytes(TOKEN_BYTES), lease)
-        way = BridgeWay(host=self._bridge_host, port=port, token=self._ticket.token.hex())
+        ticket = next((each for each in self._tickets if (each.lease, each.key) == (lease, key)), None)
+        if ticket is None:
+            ticket = Ticket(secrets.token_bytes(TOKEN_BYTES), lease, key)
+            others = [each for each in self._tickets if each.lease == lease]
+            self._tickets = [*others[1 - TICKETS_MAX :], ticket]
+        way = BridgeWay(host=self._bridge_host, port=port, token=ticket.token.hex())
         return BusReply(status=BusStatus.OK, frame=msgspec.json.encode(way))
 
     def _visit(self, verb: BusVerb, frame: bytes, answer: Answer) -> BusReply | None:

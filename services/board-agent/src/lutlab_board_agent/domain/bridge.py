@@ -25,10 +25,15 @@ ACCEPTED = bytes(4)
 
 @dataclass(frozen=True)
 class Ticket:
-    """A token and the lease under which it was given out; it is worth nothing under any other."""
+    """A token and the lease under which it was given out; it is worth nothing under any other.
+
+    Attributes:
+        key: names the API key it was given out for, "" where none was asked for; without that key it is worth nothing.
+    """
 
     token: bytes
     lease: Lease
+    key: str = ""
 
     def admits(self, token: bytes, memory: BoardMemory) -> bool:
         """Whether whoever shows this token may talk to the board now; takes as long for a wrong as for a right one."""

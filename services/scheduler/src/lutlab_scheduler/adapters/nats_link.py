@@ -15,7 +15,7 @@ from lutlab_events.envelope import EventEnvelope
 from lutlab_events.work import RegistrationWanted
 from lutlab_scheduler.adapters.nats_bus import NatsBus, translated
 from lutlab_scheduler.adapters.nats_commands import CommandConsumer
-from lutlab_scheduler.adapters.nats_letters import keep_letters
+from lutlab_scheduler.adapters.nats_letters import keep_letters, replay_letters
 from lutlab_scheduler.adapters.nats_logs import consume_logs
 from lutlab_scheduler.adapters.nats_queries import answer_queries
 from lutlab_scheduler.adapters.nats_sync import check_sync
@@ -102,6 +102,7 @@ class NatsLink:
             tasks.create_task(self.commands.run())
             tasks.create_task(consume_logs(self.nc, self.letters, self.ingest))
             tasks.create_task(keep_letters(self.nc, self.letters))
+            tasks.create_task(replay_letters(self.nc, self.letters))
             tasks.create_task(answer_queries(self.nc, self.history))
             tasks.create_task(follow_log(RELAY, self.tail, self.positions, self.bus.publish_event))
             tasks.create_task(self._dispatch())

@@ -31,7 +31,7 @@ async def answer_queries(nc: Client, history: History) -> None:
             told = queries.StateAnswer(stream="", error=str(error))
         try:
             with translated():
-                await message.respond(codec.encode(told))
+                await message.respond(queries.encode_state_answer(told, nc.max_payload))
         except BusUnavailable as error:
             log.info("query_unanswered", reason=str(error))
 

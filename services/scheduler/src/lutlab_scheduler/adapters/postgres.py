@@ -38,6 +38,7 @@ from lutlab_scheduler.adapters.postgres_sql import (
     SQL_BURY,
     SQL_HEAD,
     SQL_HISTORY,
+    SQL_LETTER,
     SQL_LIVE,
     SQL_LOAD,
     SQL_LOG_BYTES,
@@ -57,6 +58,7 @@ from lutlab_scheduler.app.ports import (
     Batch,
     BlobUnavailable,
     Clock,
+    DeadLetter,
     Head,
     RecordedCommand,
     StoreUnavailable,
@@ -299,6 +301,12 @@ class PostgresLetters:
         origin, subject, reason = (text.replace("\0", "\ufffd") for text in (origin, subject, reason))
         with translated():
             await self._pool.execute(SQL_BURY, ident, origin, subject, reason, data, self._clock.now())
+
+    async def letter(self, letter_id: UUID) -> DeadLetter | None:
+        """A message that is kept."""
+        with translated():
+            row = await self._pool.fetchrow(SQL_LETTER, letter_id)
+        return None if row is None else DeadLetter(origin=row["origin"], subject=row["subject"], data=row["data"])
 
 
 class PostgresArchive:

@@ -32,6 +32,7 @@ where l.locktype = 'advisory' and l.granted and l.classid = 0 and l.objid = $1::
   and l.database = (select oid from pg_database where datname = current_database()) and s.name = $2
 """
 """What the holder of the lock said last; nothing from one that never said anything, such as one of an older version."""
+SQL_LETTER = "select origin, subject, data from dead_letters where letter_id = $1"
 SQL_HEAD = "select position, hash from events order by position desc limit 1"
 SQL_RECORDED = "select command_id, fingerprint, answer from commands where command_id = any($1::uuid[])"
 SQL_LIVE = """

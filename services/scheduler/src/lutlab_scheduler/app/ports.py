@@ -326,11 +326,24 @@ class History(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """A message nobody could do anything with, and the stream and subject it came from."""
+
+    origin: str
+    subject: str
+    data: bytes
+
+
 class Letters(Protocol):
     """Messages nobody can do anything with, kept until somebody replays them."""
 
     async def bury(self, origin: str, subject: str, data: bytes, reason: str) -> None:
         """Keep a message. Raises: StoreUnavailable."""
+        ...
+
+    async def letter(self, letter_id: UUID) -> DeadLetter | None:
+        """A message that is kept. Raises: StoreUnavailable."""
         ...
 
 

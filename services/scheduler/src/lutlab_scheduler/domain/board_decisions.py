@@ -141,6 +141,11 @@ def _not_yours(board: Board, session: Session, owner: str, is_admin: bool) -> Re
     )
 
 
+def _is_another(session: Session, meant: UUID | None) -> bool:
+    """Whether a session is not the one that a command means, but began after that was sent."""
+    return meant is not None and session.session_id != meant
+
+
 # -- claims and programming --------------------------------------------------------------------------
 
 
@@ -373,6 +378,11 @@ def _release(command: c.ReleaseSession, board: Board, context: Context, base: Bi
         return Rejected(
             Rejection.NO_ACTIVE_SESSION, f"{_describe(board)} and has no session; there is nothing to release"
         )
+    if _is_another(board.session, command.session_id):
+        return Rejected(
+            Rejection.NO_ACTIVE_SESSION,
+            f"the session on {board.name} that was to be released is over; the one there now began later and goes on",
+        )
     refused = _not_yours(board, board.session, command.owner, command.is_admin)
     if refused is not None:
         return refused
@@ -391,6 +401,11 @@ def _reset(command: c.ResetBoard, board: Board, context: Context, base: Bitstrea
     started = _start_reset(board, context, base, job_id=command.job_id, job_created_at=context.now)
     if board.session is None:
         return [started]
+    if _is_another(board.session, command.session_id):
+        return Rejected(
+            Rejection.FPGA_NOT_RESETTABLE,
+            f"a session began on {board.name} after its reset was asked for; ask again to end it",
+        )
     return _not_yours(board, board.session, command.owner, command.is_admin) or [
         _end_session(board.session, SessionEnd.RESET),
         started,
