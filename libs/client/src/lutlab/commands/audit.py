@@ -13,13 +13,14 @@ from typing import Annotated, Any
 import asyncpg
 import typer
 
-from lutlab.audit import Audit, pretty
-from lutlab.commands.common import ApiKey, ApiUrl, AsJson, DataDir, client, note, out
+from lutlab.audit import Audit
+from lutlab.commands.common import ApiKey, ApiUrl, AsJson, DataDir, client, note, out, out_json
+from lutlab.config import ready
 from lutlab.errors import LutlabError, NotConfigured
 from lutlab.text import table
 from lutlab.ui import Screen, screen
 from lutlab_ledger.verify import Noted, verify
-from lutlab_stack.layout import Layout, default_data_dir
+from lutlab_stack.layout import default_data_dir
 
 EXIT_DAMAGED = 1
 REASON_CHARS_MAX = 80
@@ -43,14 +44,12 @@ def database_url(given: str | None, data_dir: Path | None) -> str:
     """The ledger's database. Raises: NotConfigured."""
     url = given or os.environ.get("LUTLAB_DATABASE_URL")
     if url is None:
-        try:
-            ready = json.loads(Layout(data_dir or default_data_dir()).ready.read_text(encoding="utf-8"))
-            url = str(ready["database_url"])
-        except (OSError, ValueError, KeyError):
-            raise NotConfigured(
-                "which database? Start a lab with `lutlab up`, or give --database-url (or LUTLAB_DATABASE_URL)"
-            ) from None
-    return url
+        url = (ready(data_dir or default_data_dir()) or {}).get("database_url")
+    if url is None:
+        raise NotConfigured(
+            "which database? Start a lab with `lutlab up`, or give --database-url (or LUTLAB_DATABASE_URL)"
+        )
+    return str(url)
 
 
 def conditions_of(**given: str | None) -> dict[str, str]:
@@ -133,7 +132,7 @@ def state(
 ) -> None:
     """Show what the lab believed at a moment. It is the stream, folded up to there."""
     with client(api_url, api_key, data_dir) as lab:
-        out(pretty(Audit(lab).state(stream, at)))
+        out_json(Audit(lab).state(stream, at))
 
 
 @audit.command()
@@ -152,7 +151,7 @@ def commands(
     with client(api_url, api_key, data_dir) as lab:
         found = Audit(lab).commands(wanted)
     if as_json:
-        out(pretty(found))
+        out_json(found)
         return
     rows = [(c["received_at"], c["type"], c["actor"], c["code"], _cut(c["message"])) for c in found]
     out(table(("received", "command", "by", "answer", "reason"), rows))
@@ -178,7 +177,7 @@ def list_letters(
     with client(api_url, api_key, data_dir) as lab:
         found = Audit(lab).letters(replayed=replayed)
     if as_json:
-        out(pretty(found))
+        out_json(found)
         return
     rows = [(x["letter_id"], x["arrived_at"], x["subject"] or x["origin"], _cut(x["reason"])) for x in found]
     out(table(("letter", "arrived", "subject", "reason"), rows))

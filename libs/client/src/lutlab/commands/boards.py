@@ -187,7 +187,7 @@ def _follow(log: Audit, board: int | None, after: int | None, *, as_json: bool) 
     conditions = {} if board is None else {"stream": f"board-{board}"}
     for event in log.follow(after, conditions, on_lost=lambda why: note(f"not heard any more ({why}); trying again")):
         if as_json:
-            out(json.dumps(msgspec.to_builtins(event), ensure_ascii=False))
+            out(json.dumps(msgspec.to_builtins(event)))
         else:
             when = clock_time(event.at)
             out(f"{event.position:>8}  {when}  {event.stream:12}  {event.type}  {event.actor}  {_short(event.data)}")

@@ -63,7 +63,7 @@ def note(text: str) -> None:
 
 
 def out_json(value: Any) -> None:
-    """Print as JSON."""
+    """Print as JSON, in ASCII: no locale can damage that."""
     out(json.dumps(msgspec.to_builtins(value), indent=2))
 
 
