@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from array import array
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 import pytest
 
 from lutlab import client as client_module
+from lutlab.batch import Batch
 from lutlab.client import Client
 from lutlab.errors import JobFailed, LutlabError, Refused, TimedOut, Unreachable
 
@@ -32,18 +36,18 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     yield waits
 
 
-def lab(*answers: Answer | httpx.Response | Exception) -> tuple[Client, list[httpx.Request]]:
+def lab(*answers: Answer | httpx.Response | BaseException, **options: Any) -> tuple[Client, list[httpx.Request]]:
     """A client whose requests are answered in this order; the last answer repeats."""
     seen: list[httpx.Request] = []
 
     def handle(request: httpx.Request) -> httpx.Response:
         answer = answers[min(len(seen), len(answers) - 1)]
         seen.append(request)
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise answer
         return answer if isinstance(answer, httpx.Response) else answer(request)
 
-    return Client("http://lab/", "key", transport=httpx.MockTransport(handle)), seen
+    return Client("http://lab/", "key", transport=httpx.MockTransport(handle), **options), seen
 
 
 def error(status: int, code: str, message: str, **headers: str) -> httpx.Response:
@@ -106,6 +110,71 @@ def test_a_lab_that_is_not_there_is_said_at_once(no_waiting: list[float]) -> Non
     assert (len(seen), no_waiting) == (1, [])
 
 
+def test_a_lab_that_starts_again_is_waited_for(no_waiting: list[float]) -> None:
+    told: list[str] = []
+    down = httpx.ConnectError("refused")
+    proxy = httpx.Response(502, text="<html>Bad gateway")
+    running, complete = states({"status": "running"}, {"status": "complete", "fpga_id": 1})
+    connected, seen = lab(running, *[down] * 20, proxy, complete, on_retry=told.append)
+    with connected:
+        assert connected.wait("j1").fpga_id == 1
+    assert len(seen) == 23
+    assert told == ["http://lab does not answer: refused"]
+    connected, seen = lab(running, down)
+    with connected, pytest.raises(Unreachable):
+        connected.wait("j1")
+    assert len(seen) == 1 + client_module.AWAY_TRIES_MAX
+
+
+def test_whatever_changes_something_can_be_repeated() -> None:
+    connected, seen = lab(httpx.ReadTimeout("lost"), httpx.Response(204))
+    with connected:
+        connected.cancel("j1")
+        connected.delete("/api/v1/boards/0")
+        connected.request("PUT", "/fpga/0/pins", headers={"Idempotency-Key": "mine"})
+    keys = [request.headers["Idempotency-Key"] for request in seen]
+    assert keys[0] == keys[1] != keys[2]
+    assert keys[3] == "mine"
+
+
+def test_a_board_is_ours_for_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    connected, seen = lab(
+        *states({"status": "complete", "fpga_id": 2}),
+        httpx.Response(202, json={"job_id": "r", "status": "queued"}),
+    )
+    opened = contextlib.nullcontext(object())
+    monkeypatch.setattr(connected, "stream", lambda fpga_id: opened if fpga_id == 2 else None)
+    with pytest.raises(ZeroDivisionError), connected.running("j1") as board:
+        assert board is opened.enter_result
+        raise ZeroDivisionError
+    assert seen[-1].url.path == "/fpga/2/session/release"
+    connected, seen = lab(*states({}), KeyboardInterrupt(), httpx.Response(204))
+    with pytest.raises(KeyboardInterrupt), connected.running("j1"):
+        raise AssertionError
+    assert (seen[-1].method, seen[-1].url.path) == ("DELETE", "/jobs/j1")
+
+
+class Number:
+    """As NumPy's integers are: no int, but good for one."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    def __index__(self) -> int:
+        return self.value
+
+
+def test_words_may_be_whatever_is_a_number() -> None:
+    assert Batch().write(0, [Number(5), 6]).write(4, array("I", [7])).ops[0]["data"] == [5, 6]
+    for words, error, says in (
+        ([1, Number(-1)], LutlabError, "word 1 is -1.*0xffffffff"),
+        ([1 << 32], LutlabError, "not 32-bit"),
+        ([1.5], TypeError, "float"),
+    ):
+        with pytest.raises(error, match=says):
+            Batch().write(0, words)  # type: ignore[arg-type]
+
+
 def test_only_what_was_given_is_submitted() -> None:
     connected, seen = lab(httpx.Response(202, json={"job_id": "j1", "status": "queued"}))
     with connected:
@@ -134,8 +203,9 @@ def test_waiting_tells_each_change_once() -> None:
 def test_a_failed_job_says_why() -> None:
     failed = JOB | {"status": "failed", "error": {"code": "syntax", "message": "design.v:3: no", "stage": "synthesize"}}
     connected, _ = lab(httpx.Response(200, json=failed))
-    with connected, pytest.raises(JobFailed, match=r"failed in synthesize \(syntax\): design.v:3: no"):
+    with connected, pytest.raises(JobFailed, match=r"failed in synthesize \(syntax\): design.v:3: no") as caught:
         connected.wait("j1")
+    assert (caught.value.job_id, caught.value.failure and caught.value.failure.code) == ("j1", "syntax")
 
 
 def test_waiting_ends(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,25 +1,27 @@
 """A lab over HTTP: typed, blocking, safe to repeat.
 
 Every request that changes something carries an Idempotency-Key, so that trying again after a lost answer does nothing
-twice.
+twice. A lab that has answered once may go away for a minute, to be started again say: who waits goes on waiting.
 """
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, SupportsIndex, TypeVar
 
 import httpx
 import msgspec
 
 from lutlab.batch import OP_READ, OP_WRITE, Batch
 from lutlab.config import resolve
-from lutlab.errors import JobFailed, LutlabError, Refused, TimedOut, Unreachable
+from lutlab.designs import Design, upload
+from lutlab.errors import JobFailed, LutlabError, Refused, TimedOut, Unreachable, refusal
 from lutlab.models import (
     Board,
     BridgeWay,
@@ -43,25 +45,34 @@ from lutlab.models import (
 )
 from lutlab.stream import BoardStream
 from lutlab.verification import VerificationClient
+from lutlab.words import checked
 
 T = TypeVar("T")
 
 TIMEOUT_S = 30.0
 CAPTURE_TIMEOUT_S = 30.0
 """In addition to what a capture may wait for its trigger."""
-ATTEMPTS_MAX = 6
+TRIES_MAX = 6
+AWAY_TRIES_MAX = 60
+"""While nobody listens where a lab has answered before; one each `RETRY_WAIT_S`."""
+TOLD_AT_TRY = 2
 RETRY_WAIT_S = 1.0
 RETRY_WAIT_MAX_S = 5.0
 JOB_TIMEOUT_S = 4 * 3600.0
 POLL_FIRST_S, POLL_MAX_S = 0.1, 1.0
-RETRYABLE = frozenset({429, 503})
+AWAY = frozenset({502, 504})
+"""What a proxy says before a lab that is just started again."""
+RETRYABLE = frozenset({429, 503}) | AWAY
 
 
 class Client:
-    """Talks to one lab.
+    """Talks to one lab. May be shared by threads; `await asyncio.to_thread(lab.wait, job_id)` waits for a job beside an
+    event loop.
 
     Args:
         api_url, api_key: the lab and your key; see `lutlab.config.resolve` for what is used if they are left out.
+        timeout_s: how long the lab may take to answer once; six times that, if it says nothing at all.
+        on_retry: told why, once for each request that is tried a third time.
         transport: for tests.
 
     Raises:
@@ -69,13 +80,18 @@ class Client:
     """
 
     def __init__(
-        self, api_url: str | None = None, api_key: str | None = None, *, transport: httpx.BaseTransport | None = None
+        self,
+        api_url: str | None = None,
+        api_key: str | None = None,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        on_retry: Callable[[str], None] = lambda _: None,
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.endpoint = resolve(api_url, api_key)
-        headers = {"X-API-Key": self.endpoint.api_key} if self.endpoint.api_key else {}
-        self._http = httpx.Client(
-            base_url=self.endpoint.api_url, headers=headers, timeout=TIMEOUT_S, transport=transport
-        )
+        self._http = self.endpoint.http(timeout_s=timeout_s, transport=transport)
+        self._on_retry = on_retry
+        self._heard = False
 
     def __enter__(self) -> Self:
         return self
@@ -134,7 +150,7 @@ class Client:
 
     def submit(
         self,
-        design: Path | tuple[str, bytes],
+        design: Design,
         *,
         fpga_id: int | None = None,
         top: str | None = None,
@@ -146,15 +162,20 @@ class Client:
         """Build a design and program a board with it.
 
         Args:
-            design: a `.py`, `.v` or project `.zip` file, or its name and bytes.
+            design: the path of a `.py`, `.v`, `.sv` or project `.zip`; several paths, of which the first is the
+                entrypoint; a folder with a `lutlab-project.json`; or a name and bytes.
             fpga_id: the board, which must be idle; None for the first free one once the build is done.
             top: class or module, where the file has several that fit.
             sys_clk_freq: the design's clock in Hz; None for the board's.
             timing_target_mhz: what timing is graded against; None for the clock.
             labels: labels the board must have.
             priority: higher gets a board first; above 0 only for admins.
+
+        Raises:
+            LutlabError: these files make no project.
+            OSError: one cannot be read.
         """
-        name, data = (design.name, design.read_bytes()) if isinstance(design, Path) else design
+        name, data = upload(design)
         path = "/submit" if fpga_id is None else f"/fpga/{fpga_id}/submit"
         fields: dict[str, object] = {"top": top, "sys_clk_freq": sys_clk_freq, "timing_target_mhz": timing_target_mhz}
         fields |= {"labels": ",".join(labels) or None, "priority": priority}
@@ -206,21 +227,61 @@ class Client:
                 raise TimedOut(f"job {job_id} is still {job.status} after {timeout_s:g} s")
             time.sleep(wait_s)
         if job.status != "complete":
-            raise JobFailed(self._why(job))
+            raise self._failed(job)
         return job
 
-    def _why(self, job: Job) -> str:
+    def _failed(self, job: Job) -> JobFailed:
         error = self.job_detail(job.job_id).error
-        if error is None:
-            return f"job {job.job_id} was {job.status}" if job.status == "cancelled" else f"job {job.job_id} failed"
-        stage = f" in {error.stage}" if error.stage else ""
-        return f"job {job.job_id} {job.status}{stage} ({error.code}): {error.message}"
+        told = f"job {job.job_id} was {job.status}" if job.status == "cancelled" else f"job {job.job_id} failed"
+        if error is not None:
+            stage = f" in {error.stage}" if error.stage else ""
+            told = f"job {job.job_id} {job.status}{stage} ({error.code}): {error.message}"
+        return JobFailed(told, job_id=job.job_id, failure=error)
+
+    @contextlib.contextmanager
+    def running(self, job: Submitted | str, *, timeout_s: float = JOB_TIMEOUT_S) -> Iterator[BoardStream]:
+        """The board that a submitted design runs on, for as long as the block lasts; then it is given back.
+
+        ```python
+        with Client() as lab, lab.running(lab.submit("design.py")) as board:
+            board.write(0x0, [1, 2, 3])
+        ```
+
+        Args:
+            job: what `submit` returned. Called off if the block is never reached.
+            timeout_s: how long to wait for the board.
+
+        Raises:
+            JobFailed, TimedOut: see `wait`.
+            StreamFailed: there is no connection to the board.
+        """
+        job_id = job if isinstance(job, str) else job.job_id
+        try:
+            fpga_id = self.wait(job_id, timeout_s=timeout_s).fpga_id
+        except BaseException:
+            with contextlib.suppress(LutlabError):  # it has ended already
+                self.cancel(job_id)
+            raise
+        if fpga_id is None:
+            raise LutlabError(f"job {job_id} has no board: it is no build")
+        try:
+            with self.stream(fpga_id) as board:
+                yield board
+        finally:
+            with contextlib.suppress(Refused):  # it is not ours any more
+                self.release(fpga_id)
 
     # -- bus -------------------------------------------------------------------------------------
 
-    def write(self, fpga_id: int, address: int, words: Sequence[int], *, fixed_address: bool = False) -> RunResult:
-        """Write words from a byte address on, or all to it with `fixed_address`."""
-        body = {"op": OP_WRITE, "address": address, "data": list(words), "fixed_address": fixed_address}
+    def write(
+        self, fpga_id: int, address: int, words: Iterable[SupportsIndex], *, fixed_address: bool = False
+    ) -> RunResult:
+        """Write words from a byte address on, or all to it with `fixed_address`.
+
+        Args:
+            words: integers from 0 to 2**32 - 1, in a list, an array, a NumPy array.
+        """
+        body = {"op": OP_WRITE, "address": address, "data": checked(words), "fixed_address": fixed_address}
         return self._run(fpga_id, body)
 
     def read(self, fpga_id: int, address: int, count: int = 1) -> list[int]:
@@ -361,9 +422,8 @@ class Client:
         return self._get(path, Any, **arguments)
 
     def post(self, path: str, **arguments: Any) -> Any:
-        """As `get`, for a POST with an Idempotency-Key of its own."""
-        headers = {"Idempotency-Key": secrets.token_hex(16)}
-        response = self._request("POST", path, headers=headers, **arguments)
+        """As `get`, for a POST."""
+        response = self._request("POST", path, **arguments)
         return _decoded(response, Any) if response.content else None
 
     def delete(self, path: str) -> None:
@@ -371,10 +431,8 @@ class Client:
         self._request("DELETE", path)
 
     def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        """A request of any kind and its answer; one that changes something has an Idempotency-Key of its own."""
-        headers = {} if method == "GET" else {"Idempotency-Key": secrets.token_hex(16)}
-        headers |= arguments.pop("headers", {})
-        return self._request(method, path, headers=headers, **arguments)
+        """A request of any kind and its answer. Raises: Refused, Unreachable."""
+        return self._request(method, path, **arguments)
 
     def typed(self, method: str, path: str, kind: type[T], **arguments: Any) -> T:
         """As `request`, with the answer as a value. Raises: LutlabError."""
@@ -411,28 +469,48 @@ class Client:
         return _decoded(self._request("GET", path, **arguments), kind)
 
     def _post(self, path: str, kind: type[T], **arguments: Any) -> T:
-        headers = {"Idempotency-Key": secrets.token_hex(16)}
-        return _decoded(self._request("POST", path, headers=headers, **arguments), kind)
+        return _decoded(self._request("POST", path, **arguments), kind)
 
     def _request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         """Ask, and ask again where the lab says it helps, or nothing was heard. Raises: Refused, Unreachable."""
-        for attempt in range(1, ATTEMPTS_MAX + 1):
-            last = attempt == ATTEMPTS_MAX
+        if method != "GET":  # the same in every attempt
+            arguments["headers"] = {"Idempotency-Key": secrets.token_hex(16), **arguments.get("headers", {})}
+        tries: Counter[bool] = Counter()  # by whether the lab was away, or there and not able to
+        while True:
+            wait_s = RETRY_WAIT_S
             try:
                 response = self._http.request(method, path, **arguments)
             except httpx.TransportError as error:
-                if last or isinstance(error, httpx.ConnectError):
-                    raise Unreachable(f"{self.endpoint.api_url} does not answer: {error}") from error
-                wait_s = RETRY_WAIT_S
+                away = isinstance(error, httpx.ConnectError)
+                failure: LutlabError = Unreachable(self._unheard(error, away))
+                failure.__cause__ = error
             else:
+                away = response.status_code in AWAY
+                self._heard = self._heard or not away
                 if response.is_success or response.status_code == httpx.codes.NOT_MODIFIED:
                     return response
-                refused = _refused(response)
-                if last or response.status_code not in RETRYABLE:
-                    raise refused
+                failure = refused = _refused(response)
+                if response.status_code not in RETRYABLE:
+                    raise failure
                 wait_s = min(refused.retry_after_s or RETRY_WAIT_S, RETRY_WAIT_MAX_S)
+            tries[away] += 1
+            if tries[away] >= self._tries_max(away):
+                raise failure
+            if tries.total() == TOLD_AT_TRY:
+                self._on_retry(str(failure))
             time.sleep(wait_s)
-        raise AssertionError("unreachable")
+
+    def _unheard(self, error: httpx.TransportError, away: bool) -> str:
+        told = f"{self.endpoint.api_url} does not answer: {error or type(error).__name__}"
+        if away and self.endpoint.is_here and not self._heard:
+            told += "; `lutlab up` starts a lab here, --api-url or LUTLAB_API_URL names another"
+        return told
+
+    def _tries_max(self, away: bool) -> int:
+        """How often to ask in vain: who was never there is not waited for, who was may be starting again."""
+        if away:
+            return AWAY_TRIES_MAX if self._heard else 1
+        return TRIES_MAX
 
 
 def _polls() -> Iterator[float]:
@@ -452,17 +530,4 @@ def _decoded(response: httpx.Response, kind: type[T]) -> T:
 
 def _refused(response: httpx.Response) -> Refused:
     """The lab's error, whatever its form."""
-    code, message = "http_error", f"HTTP {response.status_code}"
-    details: dict[str, Any] = {}
-    try:
-        body = response.json()
-        if "error" in body:  # under /api/v1
-            code, message = str(body["error"]["code"]), str(body["error"]["message"])
-            details = dict(body["error"].get("details") or {})
-        else:
-            code, message = str(body["detail"]["error"]), str(body["detail"]["message"])
-    except (ValueError, KeyError, TypeError):
-        message = f"HTTP {response.status_code}: {response.text[:200]}"
-    after = response.headers.get("Retry-After", "")
-    retry_after_s = float(after) if after.isdecimal() else None
-    return Refused(code, message, status=response.status_code, retry_after_s=retry_after_s, details=details)
+    return refusal(response.status_code, response.content, retry_after=response.headers.get("Retry-After", ""))
