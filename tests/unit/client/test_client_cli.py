@@ -24,6 +24,7 @@ from lutlab.errors import JobFailed, NotConfigured, Refused, TimedOut, Unreachab
 from lutlab.models import BuildReport, Usage
 from lutlab.report import report_text
 from lutlab.text import size_text, table
+from lutlab.ui import PlainScreen, RichScreen, screen
 
 Lab = Callable[..., None]
 
@@ -229,6 +230,21 @@ def test_a_terminal_that_lacks_a_sign_is_no_reason_to_fail(monkeypatch: pytest.M
     cli.main()
     sys.stdout.flush()
     assert screen.getvalue() == b"? passed\n"
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "variables", "kind"),
+    [(True, {}, RichScreen), (False, {"FORCE_COLOR": "1"}, PlainScreen), (True, {"TERM": "dumb"}, PlainScreen)],
+)
+def test_only_what_can_move_lines_is_asked_to(
+    monkeypatch: pytest.MonkeyPatch, is_terminal: bool, variables: dict[str, str], kind: type
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: is_terminal)
+    assert isinstance(screen(stream), kind)
 
 
 def test_an_interrupted_wait_says_that_the_job_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
