@@ -137,7 +137,7 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Lab:
     fake = Lab()
 
     class Faked(Client):
-        def __init__(self, api_url: str | None = None, api_key: str | None = None) -> None:
+        def __init__(self, api_url: str | None = None, api_key: str | None = None, **_: object) -> None:
             super().__init__(api_url, api_key, transport=httpx.MockTransport(fake))
 
     monkeypatch.setattr(common, "Client", Faked)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from lutlab.client import Client
-from lutlab.commands.common import ApiKey, ApiUrl, AsJson, DataDir, client, note, out, out_json
+from lutlab.commands.common import AsJson, note, out, out_json, with_lab
 from lutlab.commands.config import Folder, Overrides
 from lutlab.commands.verify import Show, checked_folder, run_stages
 from lutlab.text import or_dash, table
@@ -18,7 +18,9 @@ from lutlab.verification import VerificationJob
 STEPS_SHOWN_MAX = 20
 
 
+@with_lab
 def analyze(
+    lab: Client,
     *,
     folder: Folder = Path(),
     timing: Annotated[bool, typer.Option("--timing", help="Clocks, and the longest path.")] = False,
@@ -29,9 +31,6 @@ def analyze(
     ] = None,
     override: Overrides = None,
     as_json: AsJson = False,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Tell a design's timing, power and area.
 
@@ -43,8 +42,7 @@ def analyze(
         given["analysis.power.tool"] = "openroad"
     checked, overrides = checked_folder(folder, override, given)
     show = _showing(timing=timing or not (area or power), area=area or not (timing or power))
-    with client(api_url, api_key, data_dir) as lab:
-        run_stages(lab, folder, checked, overrides, stages=["synthesis"], as_json=as_json, show=show)
+    run_stages(lab, folder, checked, overrides, stages=["synthesis"], as_json=as_json, show=show)
 
 
 def _showing(*, timing: bool, area: bool) -> Show:

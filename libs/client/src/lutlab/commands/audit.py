@@ -14,7 +14,8 @@ import asyncpg
 import typer
 
 from lutlab.audit import Audit
-from lutlab.commands.common import ApiKey, ApiUrl, AsJson, DataDir, client, note, out, out_json
+from lutlab.client import Client
+from lutlab.commands.common import AsJson, DataDir, note, out, out_json, with_lab
 from lutlab.config import ready
 from lutlab.errors import LutlabError, NotConfigured
 from lutlab.text import table
@@ -92,7 +93,9 @@ def verify_log(
 
 
 @audit.command()
+@with_lab
 def export(
+    lab: Client,
     *,
     csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values instead of JSON lines.")] = False,
     stream: Stream = None,
@@ -102,9 +105,6 @@ def export(
     since: Since = None,
     before: Before = None,
     after: Annotated[int, typer.Option("--after", min=0, help="Only after this position.")] = 0,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Print the whole log, or what the conditions leave of it."""
     wanted = conditions_of(
@@ -116,40 +116,35 @@ def export(
         before=before,
         after=str(after),
     )
-    with client(api_url, api_key, data_dir) as lab:
-        for text in Audit(lab).export("csv" if csv else "jsonl", wanted):
-            sys.stdout.write(text)
+    for text in Audit(lab).export("csv" if csv else "jsonl", wanted):
+        sys.stdout.write(text)
 
 
 @audit.command()
+@with_lab
 def state(
+    lab: Client,
     *,
     stream: Annotated[str, typer.Argument(metavar="STREAM", help="E.g. board-3, job-..., agent-..., profile-...")],
     at: Annotated[str | None, typer.Option("--at", help="A position of the log, or a moment. Default: now.")] = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Show what the lab believed at a moment. It is the stream, folded up to there."""
-    with client(api_url, api_key, data_dir) as lab:
-        out_json(Audit(lab).state(stream, at))
+    out_json(Audit(lab).state(stream, at))
 
 
 @audit.command()
+@with_lab
 def commands(
+    lab: Client,
     *,
     code: Annotated[str | None, typer.Option("--code", help="Only with this answer: ok, or a refusal's code.")] = None,
     rejected: Annotated[bool, typer.Option("--rejected", help="Only refused ones.")] = False,
     actor: Actor = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """List what was asked and how it was answered, newest first."""
     wanted = conditions_of(code=code, actor=actor, rejected="true" if rejected else None)
-    with client(api_url, api_key, data_dir) as lab:
-        found = Audit(lab).commands(wanted)
+    found = Audit(lab).commands(wanted)
     if as_json:
         out_json(found)
         return
@@ -165,17 +160,15 @@ def _cut(text: str) -> str:
 
 
 @deadletters.command("list")
+@with_lab
 def list_letters(
+    lab: Client,
     *,
     replayed: Annotated[bool, typer.Option("--replayed", help="Also those that were sent again.")] = False,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """List dead letters, newest first, each with the reason."""
-    with client(api_url, api_key, data_dir) as lab:
-        found = Audit(lab).letters(replayed=replayed)
+    found = Audit(lab).letters(replayed=replayed)
     if as_json:
         out_json(found)
         return
@@ -184,23 +177,21 @@ def list_letters(
 
 
 @deadletters.command("replay")
+@with_lab
 def replay_letters(
+    lab: Client,
     *,
     letters: Annotated[list[str] | None, typer.Argument(metavar="LETTER...", help="Which ones.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every one that was not replayed yet.")] = False,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Send dead letters again, to where they came from. What still makes no sense is back at once."""
     if bool(letters) == everything:
         raise typer.BadParameter("say which letters, or --all")
-    with client(api_url, api_key, data_dir) as lab:
-        log = Audit(lab)
-        wanted = [x["letter_id"] for x in reversed(log.letters())] if everything else letters or []
-        for letter_id in wanted:
-            log.replay_letter(letter_id)
-            out(letter_id)
+    log = Audit(lab)
+    wanted = [x["letter_id"] for x in reversed(log.letters())] if everything else letters or []
+    for letter_id in wanted:
+        log.replay_letter(letter_id)
+        out(letter_id)
 
 
 # -- views -------------------------------------------------------------------------------------------

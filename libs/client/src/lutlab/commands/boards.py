@@ -15,16 +15,13 @@ from lutlab.bridge import forward
 from lutlab.client import Client
 from lutlab.commands.common import (
     WORD_MAX,
-    ApiKey,
-    ApiUrl,
     AsJson,
     BoardId,
-    DataDir,
-    client,
     note,
     out,
     out_json,
     parse_number,
+    with_lab,
 )
 from lutlab.models import Failure, Submitted
 from lutlab.text import clock_time, or_dash, table
@@ -38,13 +35,11 @@ TELLING = ("error", "programming")
 Address = Annotated[str, typer.Argument(metavar="ADDRESS", help="Byte address, e.g. 0x10; a multiple of 4.")]
 
 
-def boards(
-    *, api_url: ApiUrl = None, api_key: ApiKey = None, data_dir: DataDir = None, as_json: AsJson = False
-) -> None:
+@with_lab
+def boards(lab: Client, *, as_json: AsJson = False) -> None:
     """List the boards: their state, and who has them."""
-    with client(api_url, api_key, data_dir) as lab:
-        found = lab.boards()
-        asked = {board.fpga_id: lab.board_error(board.fpga_id) for board in found if board.state in TELLING}
+    found = lab.boards()
+    asked = {board.fpga_id: lab.board_error(board.fpga_id) for board in found if board.state in TELLING}
     why = {number: error for number, error in asked.items() if error is not None}
     if as_json:
         out_json(found)
@@ -69,79 +64,70 @@ def _told(error: Failure | None) -> str:
     return "-" if error is None else ": ".join(filter(None, (error.code, error.message)))
 
 
+@with_lab
 def read(
+    lab: Client,
     *,
     board: BoardId,
     address: Address,
     count: Annotated[int, typer.Argument(metavar="COUNT", help="How many words.", min=1)] = 1,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Read words from a board you have reserved."""
     start = parse_number(address, "address", WORD_MAX)
-    with client(api_url, api_key, data_dir) as lab:
-        words = lab.read(board, start, count)
+    words = lab.read(board, start, count)
     for index, word in enumerate(words):
         out(f"{start + index * WORD_BYTES:#06x}: {word:#010x}  {word}")
 
 
+@with_lab
 def write(
+    lab: Client,
     *,
     board: BoardId,
     address: Address,
     words: Annotated[list[str], typer.Argument(metavar="WORD...", help="32-bit words, e.g. 42 0xffffffff.")],
     fixed: Annotated[bool, typer.Option("--fixed", help="Write every word to the same address.")] = False,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Write words to a board you have reserved."""
     start = parse_number(address, "address", WORD_MAX)
     values = [parse_number(word, "word", WORD_MAX) for word in words]
-    with client(api_url, api_key, data_dir) as lab:
-        lab.write(board, start, values, fixed_address=fixed)
+    lab.write(board, start, values, fixed_address=fixed)
 
 
+@with_lab
 def bridge(
+    lab: Client,
     *,
     board: BoardId,
     port: Annotated[int, typer.Option(help="The local TCP port.", min=1, max=65535)] = 1234,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Open a local port to the TCP bridge of your board. It is for clients of the stream's frames."""
-    with client(api_url, api_key, data_dir) as lab, socket.create_server((LOCAL, port)) as listener:
+    with socket.create_server((LOCAL, port)) as listener:
         lab.bridge(board)  # a refusal is told now, not when somebody connects
         note(f"board {board} is at {LOCAL}:{port}; end with Ctrl-C")
         forward(listener, lambda: lab.bridge(board), note)
 
 
+@with_lab
 def release(
+    lab: Client,
     *,
     board: BoardId,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the board is idle.")] = False,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Give a board back. Ends your session and loads the base design."""
-    with client(api_url, api_key, data_dir) as lab:
-        _finish(lab, lab.release(board), wait, f"board {board} is being released")
+    _finish(lab, lab.release(board), wait, f"board {board} is being released")
 
 
+@with_lab
 def reset(
+    lab: Client,
     *,
     board: BoardId,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the board is idle.")] = False,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Load the base design into your board. Or into one in state error."""
-    with client(api_url, api_key, data_dir) as lab:
-        _finish(lab, lab.reset(board), wait, f"board {board} is being reset")
+    _finish(lab, lab.reset(board), wait, f"board {board} is being reset")
 
 
 def _finish(lab: Client, job: Submitted, wait: bool, text: str) -> None:
@@ -152,7 +138,9 @@ def _finish(lab: Client, job: Submitted, wait: bool, text: str) -> None:
     out(job.job_id)
 
 
+@with_lab
 def events(
+    lab: Client,
     *,
     board: Annotated[
         int | None, typer.Argument(metavar="BOARD", help="The board's number. Default, with --follow: everything.")
@@ -161,20 +149,16 @@ def events(
     after: Annotated[
         int | None, typer.Option("--after", min=0, help="With --follow: begin after this position instead of now.")
     ] = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a board's history from the log, or follow the log live. With --after a follower goes on from a position."""
     if board is None and not follow:
         raise typer.BadParameter("say which board, or --follow everything (`lutlab audit export` prints the whole log)")
-    with client(api_url, api_key, data_dir) as lab:
-        if follow:
-            _follow(Audit(lab), board, after, as_json=as_json)
-            return
-        assert board is not None
-        found = lab.events(board)
+    if follow:
+        _follow(Audit(lab), board, after, as_json=as_json)
+        return
+    assert board is not None
+    found = lab.events(board)
     if as_json:
         out_json(found)
         return

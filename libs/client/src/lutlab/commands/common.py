@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Concatenate, ParamSpec
 
 import msgspec
 import typer
 
 from lutlab.client import Client
 from lutlab.config import resolve
+
+P = ParamSpec("P")
 
 ApiUrl = Annotated[
     str | None,
@@ -38,8 +41,28 @@ WORD_MAX = (1 << 32) - 1
 def client(api_url: str | None, api_key: str | None, data_dir: Path | None) -> Iterator[Client]:
     """A client as the options say. Raises: NotConfigured."""
     endpoint = resolve(api_url, api_key, data_dir=data_dir)
-    with Client(endpoint.api_url, endpoint.api_key) as lab:
+    with Client(endpoint.api_url, endpoint.api_key, on_retry=lambda why: note(f"{why}; trying again")) as lab:
         yield lab
+
+
+def _lab_options(*, api_url: ApiUrl = None, api_key: ApiKey = None, data_dir: DataDir = None) -> None:
+    """What every command has that asks a lab."""
+
+
+def with_lab(command: Callable[Concatenate[Client, P], None]) -> Callable[..., None]:
+    """Give a command the options that say which lab is meant, in place of its first argument, a client of that lab."""
+    wanted = inspect.signature(command, eval_str=True)
+    options = inspect.signature(_lab_options, eval_str=True).parameters
+    own = list(wanted.parameters.values())[1:]
+
+    def run(**given: Any) -> None:
+        which = {name: given.pop(name) for name in options}
+        with client(**which) as lab:
+            command(lab, **given)
+
+    run.__name__, run.__module__, run.__doc__ = command.__name__, command.__module__, command.__doc__
+    run.__signature__ = wanted.replace(parameters=[*own, *options.values()])  # type: ignore[attr-defined] # typer reads it
+    return run
 
 
 @contextlib.contextmanager

@@ -10,18 +10,7 @@ from typing import Annotated
 import typer
 
 from lutlab.client import Client
-from lutlab.commands.common import (
-    ApiKey,
-    ApiUrl,
-    AsJson,
-    DataDir,
-    JobId,
-    client,
-    goes_on,
-    note,
-    out,
-    out_json,
-)
+from lutlab.commands.common import AsJson, JobId, goes_on, note, out, out_json, with_lab
 from lutlab.errors import JobFailed
 from lutlab.report import report_text
 from lutlab.text import clock_time, describe, or_dash, table
@@ -33,7 +22,9 @@ FOLLOW_EVERY_S = 0.5
 LOG_TAIL_LINES = 15
 
 
+@with_lab
 def submit(
+    lab: Client,
     *,
     file: Annotated[
         Path,
@@ -56,26 +47,22 @@ def submit(
         int | None, typer.Option("--priority", help="Higher gets a board first; above 0 only for admins.")
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until it runs on a board, and show the report.")] = False,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Build a design and program a board with it. Prints the job's id."""
-    with client(api_url, api_key, data_dir) as lab:
-        job = lab.submit(
-            file,
-            fpga_id=board,
-            top=top,
-            sys_clk_freq=sys_clk_freq,
-            timing_target_mhz=timing_target_mhz,
-            labels=label or (),
-            priority=priority,
-        )
-        out(job.job_id)
-        if wait:
-            _wait(lab, job.job_id, file.name)
-        else:
-            note(f"follow it with: lutlab job {job.job_id}")
+    job = lab.submit(
+        file,
+        fpga_id=board,
+        top=top,
+        sys_clk_freq=sys_clk_freq,
+        timing_target_mhz=timing_target_mhz,
+        labels=label or (),
+        priority=priority,
+    )
+    out(job.job_id)
+    if wait:
+        _wait(lab, job.job_id, file.name)
+    else:
+        note(f"follow it with: lutlab job {job.job_id}")
 
 
 def _wait(lab: Client, job_id: str, name: str) -> None:
@@ -93,17 +80,15 @@ def _wait(lab: Client, job_id: str, name: str) -> None:
         note(report_text(report))
 
 
+@with_lab
 def jobs(
+    lab: Client,
     *,
     status: Annotated[str | None, typer.Option("--status", help="Only those: queued, running, complete, ...")] = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """List your jobs, newest first."""
-    with client(api_url, api_key, data_dir) as lab:
-        found = lab.jobs(status)
+    found = lab.jobs(status)
     if as_json:
         out_json(found)
         return
@@ -114,20 +99,18 @@ def jobs(
     out(table(("job", "type", "status", "stage", "board", "created"), rows))
 
 
+@with_lab
 def job(
+    lab: Client,
     *,
     job_id: JobId,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Show one job: its state, why it failed, what it yielded."""
-    with client(api_url, api_key, data_dir) as lab:
-        if job_id.startswith(VERIFICATION_PREFIX):
-            _show_verification(lab.verification.job(job_id), as_json=as_json)
-            return
-        found = lab.job_detail(job_id)
+    if job_id.startswith(VERIFICATION_PREFIX):
+        _show_verification(lab.verification.job(job_id), as_json=as_json)
+        return
+    found = lab.job_detail(job_id)
     if as_json:
         out_json(found)
         return
@@ -169,26 +152,24 @@ def _show_verification(found: VerificationJob, *, as_json: bool) -> None:
     out(table(("stage", "status", "time", "reason"), rows))
 
 
+@with_lab
 def logs(
+    lab: Client,
     *,
     job_id: JobId,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")] = False,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Print a job's log."""
-    with client(api_url, api_key, data_dir) as lab:
-        if job_id.startswith(VERIFICATION_PREFIX):
-            _verification_logs(lab, job_id, follow=follow)
-            return
-        shown = _print_new(lab.logs(job_id), "")
-        while follow:
-            ended = lab.job(job_id).ended  # before the log, so that the last lines are not missed
-            shown = _print_new(lab.logs(job_id), shown)
-            if ended:
-                break
-            time.sleep(FOLLOW_EVERY_S)
+    if job_id.startswith(VERIFICATION_PREFIX):
+        _verification_logs(lab, job_id, follow=follow)
+        return
+    shown = _print_new(lab.logs(job_id), "")
+    while follow:
+        ended = lab.job(job_id).ended  # before the log, so that the last lines are not missed
+        shown = _print_new(lab.logs(job_id), shown)
+        if ended:
+            break
+        time.sleep(FOLLOW_EVERY_S)
 
 
 def _verification_logs(lab: Client, job_id: str, *, follow: bool) -> None:
@@ -205,11 +186,11 @@ def _print_new(text: str, shown: str) -> str:
     return text
 
 
-def cancel(*, job_id: JobId, api_url: ApiUrl = None, api_key: ApiKey = None, data_dir: DataDir = None) -> None:
+@with_lab
+def cancel(lab: Client, *, job_id: JobId) -> None:
     """Call a job off that has not ended."""
-    with client(api_url, api_key, data_dir) as lab:
-        if job_id.startswith(VERIFICATION_PREFIX):
-            lab.verification.cancel(job_id)
-        else:
-            lab.cancel(job_id)
+    if job_id.startswith(VERIFICATION_PREFIX):
+        lab.verification.cancel(job_id)
+    else:
+        lab.cancel(job_id)
     note(f"job {job_id} is cancelled")
