@@ -88,6 +88,22 @@ def test_the_lab_that_runs_here_comes_before_the_kept_one(tmp_path: Path) -> Non
     assert resolve() == Endpoint("http://127.0.0.1:5", "narrower")
 
 
+def shown() -> str:
+    return CliRunner().invoke(app, ["config", "show"], catch_exceptions=False).stdout
+
+
+def test_who_names_the_lab_is_shown_but_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep("api-url", "https://lab.example")
+    assert shown() == f"lab  https://lab.example  (from {stored_path()})\nkey  none\n"
+    taken = CliRunner().invoke(app, ["config", "set", "token", "-"], input="secret\n", catch_exceptions=False)
+    assert (taken.exit_code, resolve().api_key) == (0, "secret")
+    assert shown().endswith(f"key  from {stored_path()}\n")
+    lab_runs(tmp_path)
+    assert shown() == "lab  http://127.0.0.1:5  (from the lab that runs here)\nkey  from the lab that runs here\n"
+    monkeypatch.setenv("LUTLAB_API_KEY", "secret")
+    assert shown().endswith("key  from LUTLAB_API_KEY\n")
+
+
 def test_a_key_without_a_lab_is_not_kept() -> None:
     with pytest.raises(NotConfigured, match="which lab"):
         keep("token", "mine")

@@ -318,7 +318,7 @@ def test_what_the_lab_refuses_is_told_with_what_it_suggests(lab: Lab, folder: Pa
 
 def test_projects_are_listed_shown_and_deleted(lab: Lab) -> None:
     lab.projects = [PROJECT]
-    assert run("project", "list")[1].splitlines()[1].split()[:5] == ["fifo", "proj_1", "fifo", "sky130", "3"]
+    assert run("project", "list")[1].splitlines()[1].split() == ["fifo", "fifo", "sky130", "3", "2026-01-15", "proj_1"]
     shown = run("project", "show", "fifo")[1]
     assert "lint passed, simulation passed" in shown
     assert run("project", "delete", "fifo")[0] == 0

@@ -19,14 +19,21 @@ from lutlab_stack.layout import Layout, default_data_dir, home
 
 SCHEMES = ("http", "https")
 LOCALHOST = "localhost"
+HERE = "the lab that runs here"
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A lab's base URL without a slash at its end, and a key for it, if any; printing one does not show the key."""
+    """A lab's base URL without a slash at its end, and a key for it, if any; printing one does not show the key.
+
+    Attributes:
+        url_from, key_from: who named them, for a person.
+    """
 
     api_url: str
     api_key: str | None = field(default=None, repr=False)
+    url_from: str = field(default="", compare=False)
+    key_from: str = field(default="", compare=False)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -79,23 +86,32 @@ def resolve(api_url: str | None = None, api_key: str | None = None, *, data_dir:
     Raises:
         NotConfigured: no URL is known, or it is none, or the key has characters that no key has.
     """
-    url = api_url or os.environ.get("LUTLAB_API_URL") or None
-    key = api_key or os.environ.get("LUTLAB_API_KEY") or None
     running = running_lab(data_dir or default_data_dir())
     kept = stored()
-    if url is None:
-        url = running.api_url if running is not None else kept.api_url
+    url, url_from = _first(
+        (api_url, "given"),
+        (os.environ.get("LUTLAB_API_URL"), "LUTLAB_API_URL"),
+        (running and running.api_url, HERE),
+        (kept.api_url, str(stored_path())),
+    )
     if url is None:
         raise NotConfigured(
             "which lab? Start one with `lutlab up`, or give --api-url (or LUTLAB_API_URL), and --api-key "
             "(or LUTLAB_API_KEY)"
         )
     url = base_url(url)
-    if key is None:
-        key = kept.tokens.get(url)
-    if key is None and running is not None and running.api_url == url:
-        key = running.api_key
-    return Endpoint(url, None if key is None else _plain(key))
+    key, key_from = _first(
+        (api_key, "given"),
+        (os.environ.get("LUTLAB_API_KEY"), "LUTLAB_API_KEY"),
+        (kept.tokens.get(url), str(stored_path())),
+        (running.api_key if running is not None and running.api_url == url else None, HERE),
+    )
+    return Endpoint(url, None if key is None else _plain(key), url_from, key_from)
+
+
+def _first(*found: tuple[str | None, str]) -> tuple[str | None, str]:
+    """The first value that is one, and where it is from."""
+    return next(((value, source) for value, source in found if value), (None, ""))
 
 
 def base_url(text: str) -> str:

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from lutlab.client import Client
-from lutlab.commands.common import AsJson, note, out, out_json, with_lab
+from lutlab.commands.common import AsJson, note, out, out_json, out_table, with_lab
 from lutlab.commands.config import Folder, Overrides
 from lutlab.commands.verify import Show, checked_folder, run_stages
-from lutlab.text import or_dash, table
+from lutlab.text import or_dash
 from lutlab.verification import VerificationJob
 
 STEPS_SHOWN_MAX = 20
@@ -68,10 +68,10 @@ def _showing(*, timing: bool, area: bool) -> Show:
 def _show_area(found: Mapping[str, Any], details: Mapping[str, Any]) -> None:
     if "utilisation" in details:
         used = [(one["name"], one["used"], one["available"]) for one in details["utilisation"] if one["used"]]
-        out(table(("area", "used", f"of {details['device']}"), used))
+        out_table(("area", "used", f"of {details['device']}"), used)
         return
     cells = [(one["name"], one["count"]) for one in details.get("cells", [])]
-    out(table(("area", "cells"), cells))
+    out_table(("area", "cells"), cells)
     if details.get("estimate"):
         size = "" if found.get("area_um2") is None else f", {found['area_um2']} um2"
         out(f"{found['gate_equivalents']} gate equivalents{size}")
@@ -85,7 +85,10 @@ def _show_timing(details: Mapping[str, Any]) -> None:
     rows = [
         (one["name"], one["fmax_mhz"], one["target_mhz"], "yes" if one["met"] else "no") for one in details["clocks"]
     ]
-    out(table(("clock", "fmax MHz", "aimed at", "met"), rows) if rows else "nothing is clocked")
+    if rows:
+        out_table(("clock", "fmax MHz", "aimed at", "met"), rows)
+    else:
+        out("nothing is clocked")
     path = details.get("critical_path")
     if path is None:
         return
@@ -95,6 +98,6 @@ def _show_timing(details: Mapping[str, Any]) -> None:
         (step["at_ns"], step["kind"], or_dash(step["to"]), ", ".join(step.get("sources") or ()) or "-")
         for step in steps
     ]
-    out(table(("at ns", "through", "to", "source"), shown))
+    out_table(("at ns", "through", "to", "source"), shown)
     if len(steps) < len(path["steps"]):
         out(f"and {len(path['steps']) - len(steps)} more steps")

@@ -15,10 +15,9 @@ import typer
 
 from lutlab.audit import Audit
 from lutlab.client import Client
-from lutlab.commands.common import AsJson, DataDir, note, out, out_json, with_lab
+from lutlab.commands.common import AsJson, DataDir, note, out, out_json, out_table, with_lab
 from lutlab.config import ready
 from lutlab.errors import LutlabError, NotConfigured
-from lutlab.text import table
 from lutlab.ui import Screen, screen
 from lutlab_ledger.verify import Noted, verify
 from lutlab_stack.layout import default_data_dir
@@ -149,7 +148,7 @@ def commands(
         out_json(found)
         return
     rows = [(c["received_at"], c["type"], c["actor"], c["code"], _cut(c["message"])) for c in found]
-    out(table(("received", "command", "by", "answer", "reason"), rows))
+    out_table(("received", "command", "by", "answer", "reason"), rows)
 
 
 def _cut(text: str) -> str:
@@ -173,7 +172,7 @@ def list_letters(
         out_json(found)
         return
     rows = [(x["letter_id"], x["arrived_at"], x["subject"] or x["origin"], _cut(x["reason"])) for x in found]
-    out(table(("letter", "arrived", "subject", "reason"), rows))
+    out_table(("letter", "arrived", "subject", "reason"), rows)
 
 
 @deadletters.command("replay")

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import msgspec
 import typer
+from msgspec.structs import replace
 
 from lutlab.audit import Audit
 from lutlab.bridge import forward
@@ -17,14 +18,17 @@ from lutlab.commands.common import (
     WORD_MAX,
     AsJson,
     BoardId,
+    goes_on,
     note,
     out,
     out_json,
+    out_table,
     parse_number,
     with_lab,
 )
 from lutlab.models import Failure, Submitted
-from lutlab.text import clock_time, or_dash, table
+from lutlab.text import clock_time, or_dash
+from lutlab.ui import screen
 
 WORD_BYTES = 4
 LOCAL = "127.0.0.1"
@@ -39,11 +43,11 @@ Address = Annotated[str, typer.Argument(metavar="ADDRESS", help="Byte address, e
 def boards(lab: Client, *, as_json: AsJson = False) -> None:
     """List the boards: their state, and who has them."""
     found = lab.boards()
-    asked = {board.fpga_id: lab.board_error(board.fpga_id) for board in found if board.state in TELLING}
-    why = {number: error for number, error in asked.items() if error is not None}
+    found = [replace(b, error=lab.board_error(b.fpga_id)) if b.state in TELLING else b for b in found]
     if as_json:
         out_json(found)
         return
+    any_error = any(board.error is not None for board in found)
     rows = [
         (
             board.fpga_id,
@@ -52,11 +56,11 @@ def boards(lab: Client, *, as_json: AsJson = False) -> None:
             or_dash(board.profile),
             or_dash(board.owner),
             clock_time(board.session.expires_at) if board.session else "-",
-            *([_told(why.get(board.fpga_id))] if why else []),
+            *([_told(board.error)] if any_error else []),
         )
         for board in found
     ]
-    out(table(("board", "state", "online", "profile", "owner", "session ends", *(["why"] if why else [])), rows))
+    out_table(("board", "state", "online", "profile", "owner", "session ends", *(["why"] if any_error else [])), rows)
 
 
 def _told(error: Failure | None) -> str:
@@ -71,10 +75,14 @@ def read(
     board: BoardId,
     address: Address,
     count: Annotated[int, typer.Argument(metavar="COUNT", help="How many words.", min=1)] = 1,
+    as_json: AsJson = False,
 ) -> None:
     """Read words from a board you have reserved."""
     start = parse_number(address, "address", WORD_MAX)
     words = lab.read(board, start, count)
+    if as_json:
+        out_json({"fpga_id": board, "address": start, "words": words})
+        return
     for index, word in enumerate(words):
         out(f"{start + index * WORD_BYTES:#06x}: {word:#010x}  {word}")
 
@@ -131,11 +139,13 @@ def reset(
 
 
 def _finish(lab: Client, job: Submitted, wait: bool, text: str) -> None:
-    if wait:
-        lab.wait(job.job_id)
-    else:
-        note(text)
     out(job.job_id)
+    if not wait:
+        note(text)
+        return
+    with goes_on(job.job_id), screen(sys.stderr) as live:
+        live.doing(text)
+        lab.wait(job.job_id)
 
 
 @with_lab
@@ -163,7 +173,7 @@ def events(
         out_json(found)
         return
     rows = [(e.position, clock_time(e.at), e.type, e.actor, _short(e.data)) for e in found]
-    out(table(("position", "when", "event", "by", "data"), rows))
+    out_table(("position", "when", "event", "by", "data"), rows)
 
 
 def _follow(log: Audit, board: int | None, after: int | None, *, as_json: bool) -> None:

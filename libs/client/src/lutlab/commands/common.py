@@ -5,16 +5,20 @@ from __future__ import annotations
 import contextlib
 import inspect
 import json
+import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Concatenate, ParamSpec
 
+import httpx
 import msgspec
 import typer
 
 from lutlab.client import Client
 from lutlab.config import resolve
+from lutlab.errors import LutlabError
+from lutlab.text import table
 
 P = ParamSpec("P")
 
@@ -31,9 +35,41 @@ DataDir = Annotated[
     typer.Option("--data-dir", help="Find the lab that `lutlab up --data-dir` runs from this folder."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-BoardId = Annotated[int, typer.Argument(metavar="BOARD", help="The board's number, as `lutlab boards` shows it.")]
-JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
 
+
+def known_boards(ctx: typer.Context) -> list[tuple[str, str]]:
+    """The numbers of boards and how they are, for a shell that completes one."""
+    return [(str(board["fpga_id"]), str(board["state"])) for board in _asked(ctx, "/fpga")]
+
+
+def known_jobs(ctx: typer.Context) -> list[tuple[str, str]]:
+    """The ids of the newest jobs and how they are, for a shell that completes one."""
+    found = _asked(ctx, "/jobs")[:COMPLETIONS_MAX]
+    return [(str(job["job_id"]), f"{job['type']} {job['status']}") for job in found]
+
+
+def _asked(ctx: typer.Context, path: str) -> list[dict[str, Any]]:
+    """What the lab lists, if it does so at once: nobody waits for a completion."""
+    given = ctx.params
+    try:
+        endpoint = resolve(given.get("api_url"), given.get("api_key"), data_dir=given.get("data_dir"))
+        with endpoint.http(timeout_s=COMPLETION_TIMEOUT_S) as http:
+            found = http.get(path).raise_for_status().json()
+    except (LutlabError, httpx.HTTPError, ValueError):
+        return []
+    return found if isinstance(found, list) else []
+
+
+BoardId = Annotated[
+    int,
+    typer.Argument(
+        metavar="BOARD", help="The board's number, as `lutlab boards` shows it.", autocompletion=known_boards
+    ),
+]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.", autocompletion=known_jobs)]
+
+COMPLETION_TIMEOUT_S = 1.0
+COMPLETIONS_MAX = 20
 WORD_MAX = (1 << 32) - 1
 
 
@@ -78,6 +114,11 @@ def goes_on(job_id: str) -> Iterator[None]:
 def out(text: str) -> None:
     """Print to standard output."""
     sys.stdout.write(text + "\n")
+
+
+def out_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print aligned columns, folded to the terminal if it is one."""
+    out(table(head, rows, shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
 
 
 def note(text: str) -> None:

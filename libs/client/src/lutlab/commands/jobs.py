@@ -10,26 +10,33 @@ from typing import Annotated
 import typer
 
 from lutlab.client import Client
-from lutlab.commands.common import AsJson, JobId, goes_on, note, out, out_json, with_lab
+from lutlab.commands.common import AsJson, JobId, goes_on, note, out, out_json, out_table, with_lab
 from lutlab.errors import JobFailed
+from lutlab.models import JobDetail
 from lutlab.report import report_text
-from lutlab.text import clock_time, describe, or_dash, table
+from lutlab.text import clock_time, describe, or_dash, short_time
 from lutlab.ui import screen
 from lutlab.verification import PREFIX as VERIFICATION_PREFIX
 from lutlab.verification import VerificationJob
+from lutlab_transport.clock import SystemClock
 
 FOLLOW_EVERY_S = 0.5
 LOG_TAIL_LINES = 15
+KINDS = {"build_and_program": "build"}
+"""Types that are called shorter in a table."""
 
 
 @with_lab
 def submit(
     lab: Client,
     *,
-    file: Annotated[
-        Path,
+    files: Annotated[
+        list[Path],
         typer.Argument(
-            metavar="FILE", help="design.py (Amaranth), design.v (Verilog) or project.zip.", exists=True, dir_okay=False
+            metavar="FILE...",
+            help="design.py (Amaranth), design.v (Verilog), project.zip, or a folder with a lutlab-project.json; "
+            "of several files the first is the top.",
+            exists=True,
         ),
     ],
     board: Annotated[int | None, typer.Option("--board", help="This board, which must be idle. Default: any.")] = None,
@@ -47,10 +54,13 @@ def submit(
         int | None, typer.Option("--priority", help="Higher gets a board first; above 0 only for admins.")
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until it runs on a board, and show the report.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON instead of the id; with --wait the job as it ended.")
+    ] = False,
 ) -> None:
     """Build a design and program a board with it. Prints the job's id."""
     job = lab.submit(
-        file,
+        files,
         fpga_id=board,
         top=top,
         sys_clk_freq=sys_clk_freq,
@@ -58,14 +68,22 @@ def submit(
         labels=label or (),
         priority=priority,
     )
-    out(job.job_id)
-    if wait:
-        _wait(lab, job.job_id, file.name)
-    else:
+    if not as_json:
+        out(job.job_id)
+    elif not wait:
+        out_json(job)
+    if not wait:
         note(f"follow it with: lutlab job {job.job_id}")
+        return
+    ended = _waited(lab, job.job_id, files[0].name)
+    if as_json:
+        out_json(ended)
+    elif ended.report is not None:
+        note(report_text(ended.report))
 
 
-def _wait(lab: Client, job_id: str, name: str) -> None:
+def _waited(lab: Client, job_id: str, name: str) -> JobDetail:
+    """The job once its design runs. Raises: JobFailed, with the end of its log told."""
     try:
         with goes_on(job_id), screen(sys.stderr) as live:
             job = lab.wait(job_id, on_change=lambda job: live.doing(f"{name}: {describe(job)}"))
@@ -75,9 +93,7 @@ def _wait(lab: Client, job_id: str, name: str) -> None:
         if log:
             note("\n".join(f"  | {line}" for line in log[-LOG_TAIL_LINES:]))
         raise
-    report = lab.job_detail(job_id).report
-    if report is not None:
-        note(report_text(report))
+    return lab.job_detail(job_id)
 
 
 @with_lab
@@ -92,11 +108,12 @@ def jobs(
     if as_json:
         out_json(found)
         return
+    now = SystemClock().now()
     rows = [
-        (j.job_id, j.type, j.status, or_dash(j.build_stage), or_dash(j.fpga_id), clock_time(j.created_at))
+        (j.job_id, KINDS.get(j.type, j.type), or_dash(j.fpga_id), short_time(j.created_at, now), describe(j))
         for j in found
     ]
-    out(table(("job", "type", "status", "stage", "board", "created"), rows))
+    out_table(("job", "type", "board", "created", "status"), rows)
 
 
 @with_lab
@@ -149,7 +166,7 @@ def _show_verification(found: VerificationJob, *, as_json: bool) -> None:
         (stage, state.status, or_dash(state.duration or state.progress), state.reason or "")
         for stage, state in found.progress.items()
     ]
-    out(table(("stage", "status", "time", "reason"), rows))
+    out_table(("stage", "status", "time", "reason"), rows)
 
 
 @with_lab

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from lutlab.client import Client
-from lutlab.commands.common import note, out, with_lab
-from lutlab.text import clock_time, or_dash, table
+from lutlab.commands.common import AsJson, note, out, out_json, out_table, with_lab
+from lutlab.text import clock_time, or_dash, short_time
 from lutlab_events.values import Role, Scope
 from lutlab_transport.clock import SystemClock
 
@@ -58,6 +58,7 @@ def issue(
         str | None, typer.Option("--expires", help="When it stops working: 90d, 12h, 2w, or a moment. Left out: never.")
     ] = None,
     label: Annotated[str, typer.Option("--label", help="What it is for.")] = "",
+    as_json: AsJson = False,
 ) -> None:
     """Issue a new key. It is printed once and stored nowhere."""
     until = None if expires is None else parse_expiry(expires, SystemClock().now())
@@ -65,33 +66,34 @@ def issue(
         owner, role=Role.ADMIN if admin else role, label=label, scopes=scope or None, team=team, expires_at=until
     )
     note(f"a key for {issued.owner} ({issued.role}); keep it, it is not shown again:")
-    out(issued.api_key)
+    if as_json:
+        out_json(issued)
+    else:
+        out(issued.api_key)
 
 
 @keys.command("list")
 @with_lab
-def list_keys(lab: Client) -> None:
+def list_keys(lab: Client, *, as_json: AsJson = False) -> None:
     """List your keys; for an admin everybody's. What each is good for, until when, when it was used last."""
     found = lab.keys()
-    head = ("key", "owner", "role", "scopes", "team", "expires", "last used", "label")
-    out(
-        table(
-            head,
-            [
-                (
-                    key.key_id,
-                    key.owner,
-                    f"{key.role}, revoked" if key.revoked_at else key.role,
-                    ",".join(key.scopes),
-                    or_dash(key.team),
-                    "never" if key.expires_at is None else clock_time(key.expires_at),
-                    "-" if key.last_used_at is None else clock_time(key.last_used_at),
-                    key.label,
-                )
-                for key in found
-            ],
+    if as_json:
+        out_json(found)
+        return
+    now = SystemClock().now()
+    rows = [
+        (
+            key.key_id,
+            key.owner,
+            f"{key.role}, revoked" if key.revoked_at else key.role,
+            or_dash(key.team),
+            "never" if key.expires_at is None else short_time(key.expires_at, now),
+            "-" if key.last_used_at is None else short_time(key.last_used_at, now),
+            f"{','.join(key.scopes)}  {key.label}".rstrip(),
         )
-    )
+        for key in found
+    ]
+    out_table(("key", "owner", "role", "team", "expires", "last used", "scopes, label"), rows)
 
 
 @keys.command()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lutlab.client import Client
-from lutlab.commands.common import AsJson, BoardId, note, out, out_json, parse_number, with_lab
-from lutlab.text import table
+from lutlab.commands.common import AsJson, BoardId, note, out, out_json, out_table, parse_number, with_lab
+from lutlab.ui import screen
 
 LEVEL_MAX = (1 << 63) - 1
 REGISTER = " register "
@@ -33,7 +34,7 @@ def pins(
     if as_json:
         out_json(found)
         return
-    out(table(("name", "pin", "way", "level"), [(p.name, p.pin, p.way, p.level) for p in found]))
+    out_table(("name", "pin", "way", "level"), [(p.name, p.pin, p.way, p.level) for p in found])
 
 
 @with_lab
@@ -51,7 +52,7 @@ def signals(
         return
     bits = {signal.name for signal in found if signal.bits > 1}
     rows = [(s.name, s.bits) for s in found if not (s.name.endswith("]") and s.name.rpartition("[")[0] in bits)]
-    out(table(("signal", "bits"), rows))
+    out_table(("signal", "bits"), rows)
 
 
 @with_lab
@@ -74,7 +75,10 @@ def capture(
 ) -> None:
     """Record signals of the design on your board, as a VCD."""
     start = _assignment(trigger, LEVEL_MAX) if trigger else None
-    text = lab.capture(board, cycles, names or (), trigger=start, wait_s=wait_s)
+    with screen(sys.stderr) as live:
+        if start is not None:
+            live.doing(f"waiting for {trigger}, {wait_s:g} s at most")
+        text = lab.capture(board, cycles, names or (), trigger=start, wait_s=wait_s)
     if output is None:
         out(text.rstrip("\n"))
         return

@@ -5,8 +5,8 @@ from __future__ import annotations
 import typer
 
 from lutlab.client import Client
-from lutlab.commands.common import AsJson, out, out_json, with_lab
-from lutlab.text import or_dash, table
+from lutlab.commands.common import AsJson, out, out_json, out_table, with_lab
+from lutlab.text import or_dash
 
 EXIT_MISSING = 1
 
@@ -28,4 +28,4 @@ def tools(lab: Client, *, as_json: AsJson = False) -> None:
         (name, "yes" if tool["available"] else "no", or_dash(tool["version"]), tool["hint"] or "")
         for name, tool in sorted(found.items())
     ]
-    out(table(("tool", "there", "version", "how to get it"), rows))
+    out_table(("tool", "there", "version", "how to get it"), rows)

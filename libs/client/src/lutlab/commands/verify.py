@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lutlab.client import Client
-from lutlab.commands.common import AsJson, goes_on, note, out, out_json, with_lab
+from lutlab.commands.common import AsJson, goes_on, note, out, out_json, out_table, with_lab
 from lutlab.commands.config import EXIT_WRONG, Folder, Overrides, complain
 from lutlab.errors import LutlabError, Refused
-from lutlab.text import clock_time, or_dash, table
+from lutlab.text import or_dash, short_time
 from lutlab.verification import UPLOAD_BYTES_MAX, Project, VerificationJob
 from lutlab.verifying import show_results, watch
+from lutlab_transport.clock import SystemClock
 from lutlab_verify.stage import Stage
 
 if TYPE_CHECKING:
@@ -217,7 +218,10 @@ def compare(
         out_json(found)
         return
     rows = [(side, one["area"], changed(one)) for side in ("worse", "better", "other") for one in found[side]]
-    out(table(("", "area", "change"), rows) if rows else "nothing changed")
+    if rows:
+        out_table(("", "area", "change"), rows)
+    else:
+        out("nothing changed")
 
 
 def changed(one: dict[str, Any]) -> str:
@@ -250,10 +254,12 @@ def list_projects(lab: Client, *, as_json: AsJson = False) -> None:
     if as_json:
         out_json(found)
         return
+    now = SystemClock().now()
     rows = [
-        (p.name, p.id, p.top_module, p.target_pdk, p.files, clock_time(p.updated_at or p.created_at)) for p in found
+        (p.name, p.top_module, p.target_pdk, p.files, short_time(p.updated_at or p.created_at, now), p.id)
+        for p in found
     ]
-    out(table(("project", "id", "top", "for", "files", "updated"), rows))
+    out_table(("project", "top", "for", "files", "updated", "id"), rows)
 
 
 @project.command()
@@ -273,11 +279,12 @@ def show(
     out(f"{found.name}  {found.id}  top {found.top_module}, for {found.target_pdk}, {found.files} files")
     if found.description:
         out(f"  {found.description}")
+    now = SystemClock().now()
     rows = [
-        (job.job_id, job.status, _states(job), clock_time(job.submitted_at) if job.submitted_at else "-")
+        (job.job_id, job.status, short_time(job.submitted_at, now) if job.submitted_at else "-", _states(job))
         for job in jobs
     ]
-    out(table(("job", "status", "stages", "submitted"), rows))
+    out_table(("job", "status", "submitted", "stages"), rows)
 
 
 @project.command()
@@ -299,7 +306,7 @@ def trend(
         (p["job_id"], p["status"], *(or_dash(p.get(name)) for name in names), or_dash(p["coverage"].get("line")))
         for p in points
     ]
-    out(table(head, rows))
+    out_table(head, rows)
 
 
 @project.command()
