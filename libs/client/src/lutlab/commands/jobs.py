@@ -33,7 +33,7 @@ def submit(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE...",
+            metavar="FILE",
             help="design.py (Amaranth), design.v (Verilog), project.zip, or a folder with a lutlab-project.json; "
             "of several files the first is the top.",
             exists=True,
