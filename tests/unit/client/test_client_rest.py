@@ -15,6 +15,7 @@ from lutlab import client as client_module
 from lutlab.batch import Batch
 from lutlab.client import Client
 from lutlab.errors import JobFailed, LutlabError, Refused, TimedOut, Unreachable
+from lutlab.http import AWAY_TRIES_MAX
 
 Answer = Callable[[httpx.Request], httpx.Response]
 
@@ -123,7 +124,25 @@ def test_a_lab_that_starts_again_is_waited_for(no_waiting: list[float]) -> None:
     connected, seen = lab(running, down)
     with connected, pytest.raises(Unreachable):
         connected.wait("j1")
-    assert len(seen) == 1 + client_module.AWAY_TRIES_MAX
+    assert len(seen) == 1 + AWAY_TRIES_MAX
+
+
+@pytest.mark.parametrize(("status", "code"), [(502, "link_lost"), (504, "bus_timeout")])
+def test_a_board_that_failed_is_no_lab_that_starts_again(status: int, code: str, no_waiting: list[float]) -> None:
+    connected, seen = lab(*states({}), error(status, code, "the board"))
+    with connected, pytest.raises(Refused, match="the board"):
+        connected.job("j1")
+        connected.write(0, 0, [1])
+    assert (len(seen), no_waiting) == (2, [])
+
+
+def test_a_repetition_that_comes_too_early_waits_for_the_first_attempt() -> None:
+    early = error(409, "request_in_progress", "still being worked on")
+    done = httpx.Response(202, json={"job_id": "r", "status": "complete"})
+    connected, seen = lab(httpx.ReadTimeout("lost"), early, done, httpx.Response(200, json={"ok": True, "data": [7]}))
+    with connected:
+        assert connected.read(0, 0) == [7]
+    assert [request.url.path for request in seen] == ["/fpga/0/run"] * 3 + ["/jobs/r/result"]
 
 
 def test_whatever_changes_something_can_be_repeated() -> None:
@@ -218,7 +237,7 @@ def test_waiting_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_read_asks_for_words_and_gives_them() -> None:
     connected, seen = lab(
-        httpx.Response(202, json={"job_id": "r", "fpga_id": 0, "status": "complete"}),
+        httpx.Response(202, json={"job_id": "r", "fpga_id": 0, "status": "queued"}),
         httpx.Response(200, json=JOB | {"type": "run", "status": "complete"}),
         httpx.Response(200, json={"ok": True, "data": [1, 2]}),
     )
@@ -230,7 +249,6 @@ def test_a_read_asks_for_words_and_gives_them() -> None:
 def test_a_bus_error_is_no_success() -> None:
     connected, _ = lab(
         httpx.Response(202, json={"job_id": "r", "status": "complete"}),
-        httpx.Response(200, json=JOB | {"type": "run", "status": "complete"}),
         httpx.Response(200, json={"ok": False, "data": [], "error": {"code": "bus_error", "message": "no answer"}}),
     )
     with connected, pytest.raises(Refused, match="no answer"):

@@ -1,28 +1,19 @@
-"""A lab over HTTP: typed, blocking, safe to repeat.
-
-Every request that changes something carries an Idempotency-Key, so that trying again after a lost answer does nothing
-twice. A lab that has answered once may go away for a minute, to be started again say: who waits goes on waiting.
-"""
+"""A lab as Python sees it: typed, blocking; what is repeated, and how safely, is in `lutlab.http`."""
 
 from __future__ import annotations
 
 import contextlib
-import secrets
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from types import TracebackType
-from typing import Any, Self, SupportsIndex, TypeVar
-
-import httpx
-import msgspec
+from typing import Any, SupportsIndex
 
 from lutlab.batch import OP_READ, OP_WRITE, Batch
-from lutlab.config import resolve
 from lutlab.designs import Design, upload
-from lutlab.errors import JobFailed, LutlabError, Refused, TimedOut, Unreachable, refusal
+from lutlab.errors import JobFailed, LutlabError, Refused, TimedOut
+from lutlab.http import TIMEOUT_S, Http
 from lutlab.models import (
+    TERMINAL,
     Board,
     BridgeWay,
     Event,
@@ -47,27 +38,14 @@ from lutlab.stream import BoardStream
 from lutlab.verification import VerificationClient
 from lutlab.words import checked
 
-T = TypeVar("T")
-
-TIMEOUT_S = 30.0
 CAPTURE_TIMEOUT_S = 30.0
 """In addition to what a capture may wait for its trigger."""
-TRIES_MAX = 6
-AWAY_TRIES_MAX = 60
-"""While nobody listens where a lab has answered before; one each `RETRY_WAIT_S`."""
-TOLD_AT_TRY = 2
-RETRY_WAIT_S = 1.0
-RETRY_WAIT_MAX_S = 5.0
 JOB_TIMEOUT_S = 4 * 3600.0
 POLL_FIRST_S, POLL_MAX_S = 0.1, 1.0
-AWAY = frozenset({502, 504})
-"""What a proxy says before a lab that is just started again."""
-RETRYABLE = frozenset({429, 503}) | AWAY
 
 
-class Client:
-    """Talks to one lab. May be shared by threads; `await asyncio.to_thread(lab.wait, job_id)` waits for a job beside an
-    event loop.
+class Client(Http):
+    """Talks to one lab. Threads may share it; `await asyncio.to_thread(lab.wait, job_id)` waits beside an event loop.
 
     Args:
         api_url, api_key: the lab and your key; see `lutlab.config.resolve` for what is used if they are left out.
@@ -78,32 +56,6 @@ class Client:
     Raises:
         NotConfigured: no lab is known.
     """
-
-    def __init__(
-        self,
-        api_url: str | None = None,
-        api_key: str | None = None,
-        *,
-        timeout_s: float = TIMEOUT_S,
-        on_retry: Callable[[str], None] = lambda _: None,
-        transport: httpx.BaseTransport | None = None,
-    ) -> None:
-        self.endpoint = resolve(api_url, api_key)
-        self._http = self.endpoint.http(timeout_s=timeout_s, transport=transport)
-        self._on_retry = on_retry
-        self._heard = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
 
     # -- boards ----------------------------------------------------------------------------------
 
@@ -196,11 +148,11 @@ class Client:
 
     def logs(self, job_id: str) -> str:
         """A job's log so far."""
-        return self._request("GET", f"/jobs/{job_id}/logs").text
+        return self.request("GET", f"/jobs/{job_id}/logs").text
 
     def cancel(self, job_id: str) -> None:
         """Call a job off."""
-        self._request("DELETE", f"/jobs/{job_id}")
+        self.request("DELETE", f"/jobs/{job_id}")
 
     def wait(
         self, job_id: str, *, timeout_s: float = JOB_TIMEOUT_S, on_change: Callable[[Job], None] = lambda _: None
@@ -306,7 +258,8 @@ class Client:
 
     def _run_once(self, fpga_id: int, body: Mapping[str, Any]) -> RunResult:
         job = self._post(f"/fpga/{fpga_id}/run", Submitted, json=body)
-        self.wait(job.job_id, timeout_s=TIMEOUT_S)
+        if job.status not in TERMINAL:
+            self.wait(job.job_id, timeout_s=TIMEOUT_S)
         return self._get(f"/jobs/{job.job_id}/result", RunResult)
 
     def _run(self, fpga_id: int, body: Mapping[str, Any]) -> RunResult:
@@ -415,103 +368,6 @@ class Client:
         """Projects, verification jobs, results and reports."""
         return VerificationClient(self)
 
-    # -- anything else ---------------------------------------------------------------------------
-
-    def get(self, path: str, **arguments: Any) -> Any:
-        """What a route answers, as plain JSON values; for routes this class has no method for."""
-        return self._get(path, Any, **arguments)
-
-    def post(self, path: str, **arguments: Any) -> Any:
-        """As `get`, for a POST."""
-        response = self._request("POST", path, **arguments)
-        return _decoded(response, Any) if response.content else None
-
-    def delete(self, path: str) -> None:
-        """As `get`, for a DELETE."""
-        self._request("DELETE", path)
-
-    def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        """A request of any kind and its answer. Raises: Refused, Unreachable."""
-        return self._request(method, path, **arguments)
-
-    def typed(self, method: str, path: str, kind: type[T], **arguments: Any) -> T:
-        """As `request`, with the answer as a value. Raises: LutlabError."""
-        return _decoded(self.request(method, path, **arguments), kind)
-
-    def lines(self, path: str, **arguments: Any) -> Iterator[str]:
-        """The lines of an answer as they come, however long there is none. Raises: Refused, Unreachable."""
-        timeout = httpx.Timeout(TIMEOUT_S, read=None)
-        try:
-            with self._http.stream("GET", path, timeout=timeout, **arguments) as response:
-                if not response.is_success:
-                    response.read()
-                    raise _refused(response)
-                yield from response.iter_lines()
-        except httpx.TransportError as error:
-            raise Unreachable(f"{self.endpoint.api_url} went away: {error}") from error
-
-    @staticmethod
-    def decode(data: bytes, kind: type[T]) -> T:
-        """A value the lab sent. Raises: LutlabError."""
-        try:
-            return msgspec.json.decode(data, type=kind)
-        except msgspec.MsgspecError as error:
-            raise LutlabError(f"the lab said what this version does not understand: {error}") from error
-
-    @staticmethod
-    def refusal(response: httpx.Response) -> Refused:
-        """The error a response carries."""
-        return _refused(response)
-
-    # -- HTTP ------------------------------------------------------------------------------------
-
-    def _get(self, path: str, kind: type[T], **arguments: Any) -> T:
-        return _decoded(self._request("GET", path, **arguments), kind)
-
-    def _post(self, path: str, kind: type[T], **arguments: Any) -> T:
-        return _decoded(self._request("POST", path, **arguments), kind)
-
-    def _request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        """Ask, and ask again where the lab says it helps, or nothing was heard. Raises: Refused, Unreachable."""
-        if method != "GET":  # the same in every attempt
-            arguments["headers"] = {"Idempotency-Key": secrets.token_hex(16), **arguments.get("headers", {})}
-        tries: Counter[bool] = Counter()  # by whether the lab was away, or there and not able to
-        while True:
-            wait_s = RETRY_WAIT_S
-            try:
-                response = self._http.request(method, path, **arguments)
-            except httpx.TransportError as error:
-                away = isinstance(error, httpx.ConnectError)
-                failure: LutlabError = Unreachable(self._unheard(error, away))
-                failure.__cause__ = error
-            else:
-                away = response.status_code in AWAY
-                self._heard = self._heard or not away
-                if response.is_success or response.status_code == httpx.codes.NOT_MODIFIED:
-                    return response
-                failure = refused = _refused(response)
-                if response.status_code not in RETRYABLE:
-                    raise failure
-                wait_s = min(refused.retry_after_s or RETRY_WAIT_S, RETRY_WAIT_MAX_S)
-            tries[away] += 1
-            if tries[away] >= self._tries_max(away):
-                raise failure
-            if tries.total() == TOLD_AT_TRY:
-                self._on_retry(str(failure))
-            time.sleep(wait_s)
-
-    def _unheard(self, error: httpx.TransportError, away: bool) -> str:
-        told = f"{self.endpoint.api_url} does not answer: {error or type(error).__name__}"
-        if away and self.endpoint.is_here and not self._heard:
-            told += "; `lutlab up` starts a lab here, --api-url or LUTLAB_API_URL names another"
-        return told
-
-    def _tries_max(self, away: bool) -> int:
-        """How often to ask in vain: who was never there is not waited for, who was may be starting again."""
-        if away:
-            return AWAY_TRIES_MAX if self._heard else 1
-        return TRIES_MAX
-
 
 def _polls() -> Iterator[float]:
     """Waiting times between looks at a job: short at first."""
@@ -519,15 +375,3 @@ def _polls() -> Iterator[float]:
     while True:
         yield wait_s
         wait_s = min(POLL_MAX_S, wait_s * 1.2)
-
-
-def _decoded(response: httpx.Response, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(response.content, type=kind)
-    except msgspec.MsgspecError as error:
-        raise LutlabError(f"{response.request.url} answered what this version does not understand: {error}") from error
-
-
-def _refused(response: httpx.Response) -> Refused:
-    """The lab's error, whatever its form."""
-    return refusal(response.status_code, response.content, retry_after=response.headers.get("Retry-After", ""))

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lutlab.models import Failure
 
+NO_CODE = "http_error"
+"""Of an answer that is none of the lab's."""
+
 
 class LutlabError(Exception):
     """Base of every error of the client. `code` is stable."""
@@ -101,6 +104,6 @@ def refusal(status: int, body: bytes, *, retry_after: str = "") -> Refused:
         else:
             code, message = str(told["detail"]["error"]), str(told["detail"]["message"])
     except (ValueError, KeyError, TypeError):
-        code, message = "http_error", f"HTTP {status}: {body[:200].decode(errors='replace')}"
+        code, message = NO_CODE, f"HTTP {status}: {body[:200].decode(errors='replace')}"
     retry_after_s = float(retry_after) if retry_after.isdecimal() else None
     return Refused(code, message, status=status, retry_after_s=retry_after_s, details=details)

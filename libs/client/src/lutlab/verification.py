@@ -15,15 +15,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import httpx
 import msgspec
 
 from lutlab.errors import LutlabError, TimedOut
+from lutlab.http import Http
 from lutlab.models import Model
-
-T = TypeVar("T")
 
 JOB_TIMEOUT_S = 4 * 3600.0
 UPLOAD_BYTES_MAX = 100 << 20
@@ -105,26 +104,6 @@ class StoredArtifact(Model, frozen=True, kw_only=True):
     stage: str = ""
     media_type: str = "application/octet-stream"
     size_bytes: int = 0
-
-
-class Http(Protocol):
-    """What this needs of a client."""
-
-    def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        """One request, repeated where that is safe and helps. Raises: Refused, Unreachable."""
-        ...
-
-    def typed(self, method: str, path: str, kind: type[T], **arguments: Any) -> T:
-        """As `request`, with the answer as a value. Raises: LutlabError."""
-        ...
-
-    def lines(self, path: str, **arguments: Any) -> Iterator[str]:
-        """The lines of an answer as they come. Raises: Refused, Unreachable."""
-        ...
-
-    def decode(self, data: bytes, kind: type[T]) -> T:
-        """A value the lab sent. Raises: LutlabError."""
-        ...
 
 
 class VerificationClient:
