@@ -274,3 +274,30 @@ def test_all_pages_of_a_history_are_read() -> None:
     with connected:
         assert [e.position for e in connected.events(0)] == [3, 7, 9]
     assert [request.url.params["after"] for request in seen] == ["0", "7", "9"]
+
+
+class Broken(httpx.SyncByteStream):
+    """A body of which the rest does not come."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield log(0, 1)
+        raise httpx.ReadError("gone")
+
+
+def log(*numbers: int) -> bytes:
+    line = {"timestamp": "2026-01-02T03:04:05Z", "stage": "lint", "level": "INFO"}
+    return b"".join(json.dumps(line | {"message": str(number)}).encode() + b"\n" for number in numbers)
+
+
+def test_a_followed_log_goes_on_behind_a_lab_that_starts_again() -> None:
+    running, passed = (httpx.Response(200, json={"job_id": "job_1", "status": s}) for s in ("running", "passed"))
+    connected, _ = lab(
+        httpx.Response(200, stream=Broken()),
+        httpx.ConnectError("refused"), running, httpx.Response(200, content=log(0, 1, 2)),  # stopped in good order
+        running, httpx.Response(200, content=log(0, 1, 2, 3)), passed,
+    )  # fmt: skip
+    with connected:
+        assert [line.message for line in connected.verification.follow("job_1")] == ["0", "1", "2", "3"]
+    connected, _ = lab(httpx.ConnectError("refused"))
+    with connected, pytest.raises(Unreachable):
+        list(connected.verification.follow("job_1"))

@@ -337,9 +337,9 @@ def test_jobs_are_compared_and_a_project_has_a_trend(lab: Lab) -> None:
 
 def test_logs_and_cancel_know_a_verification_job_by_its_id(lab: Lab) -> None:
     lab.verdict = "passed"
-    assert run("logs", "job_1", "--follow")[1] == "lint       INFO    reading\n" * 4
     assert run("logs", "job_1")[1] == "lint       INFO    reading\n"
     lab._looks = 4  # it has ended: nothing is left out
+    assert run("logs", "job_1", "--follow")[1] == "lint       INFO    reading\n" * 4
     assert run("logs", "job_1")[1] == "lint       INFO    reading\n" * 4
     assert run("cancel", "job_1")[0] == 0
     assert lab.asked[-1] == "POST /jobs/job_1/cancel"

@@ -123,6 +123,7 @@ class Http:
                 if not response.is_success:
                     response.read()
                     raise _refused(response)
+                self._heard = True
                 yield from response.iter_lines()
         except httpx.TransportError as error:
             raise Unreachable(f"{self.endpoint.api_url} went away: {error}") from error
