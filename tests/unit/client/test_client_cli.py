@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from lutlab.commands import common
 from lutlab.commands.keys import parse_expiry
 from lutlab.commands.up import called
 from lutlab.config import Endpoint
-from lutlab.errors import JobFailed, NotConfigured, Refused, TimedOut, Unreachable
+from lutlab.errors import JobFailed, LutlabError, NotConfigured, Refused, TimedOut, Unreachable
 from lutlab.models import BuildReport, Usage
 from lutlab.report import report_text
 from lutlab.text import short_time, size_text, table
@@ -170,6 +171,15 @@ def test_a_lab_that_cannot_be_asked_offers_nothing(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("LUTLAB_API_URL", "http://127.0.0.1:1")
     result = CliRunner().invoke(app, [], env=typed, prog_name="lutlab")
     assert (result.stdout.strip(), result.stderr) == ("", "")
+
+
+def test_a_taken_local_port_is_told_with_the_way_out(lab: Lab) -> None:
+    lab()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(LutlabError, match=r"Address already in use.*--port"),
+    ):
+        run("bridge", "0", "--port", str(taken.getsockname()[1]))
 
 
 def test_keys_are_issued_by_name(lab: Lab) -> None:

@@ -26,6 +26,7 @@ from lutlab.commands.common import (
     parse_number,
     with_lab,
 )
+from lutlab.errors import LutlabError
 from lutlab.models import Failure, Submitted
 from lutlab.text import clock_time, or_dash
 from lutlab.ui import screen
@@ -110,7 +111,11 @@ def bridge(
     port: Annotated[int, typer.Option(help="The local TCP port.", min=1, max=65535)] = 1234,
 ) -> None:
     """Open a local port to the TCP bridge of your board. It is for clients of the stream's frames."""
-    with socket.create_server((LOCAL, port)) as listener:
+    try:
+        listener = socket.create_server((LOCAL, port))
+    except OSError as error:
+        raise LutlabError(f"nothing can listen on {LOCAL}:{port} ({error.strerror}): choose with --port") from error
+    with listener:
         lab.bridge(board)  # a refusal is told now, not when somebody connects
         note(f"board {board} is at {LOCAL}:{port}; end with Ctrl-C")
         forward(listener, lambda: lab.bridge(board), note)
