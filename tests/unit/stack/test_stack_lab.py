@@ -40,6 +40,18 @@ async def test_a_data_directory_that_cannot_be_made_is_told_with_the_way_out(tmp
         await up(options, Silent(), never)
 
 
+async def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "README.md").touch()
+    tmp_path.chmod(0o755)
+    with pytest.raises(DataDirUnusable, match=r"other things, README\.md for one"):
+        await up(dataclasses.replace(OPTIONS, data_dir=tmp_path), Silent(), never)
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
+    (tmp_path / "README.md").rename(tmp_path / "lost+found")
+    Layout(tmp_path).make()
+    Layout(tmp_path).make()
+
+
 async def test_an_address_of_another_machine_is_not_called_a_taken_port(tmp_path: Path) -> None:
     options = dataclasses.replace(OPTIONS, data_dir=tmp_path, host="192.0.2.1")
     with pytest.raises(StackError, match=r"cannot listen on port 8000 of 192\.0\.2\.1 .*--host"):

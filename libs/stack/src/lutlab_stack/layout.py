@@ -113,14 +113,19 @@ class Layout:
         """Create the folders. Private, except that root's may be passed through: Postgres has another user there.
 
         Raises:
-            DataDirUnusable: it cannot be made, or is not ours.
+            DataDirUnusable: it cannot be made or written, or is a folder of something else.
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
+            there = {entry.name for entry in self.root.iterdir()} - {"lost+found"}
+            if there and not there & {self.lock.name, self.api_key.name}:
+                raise DataDirUnusable(
+                    f"{self.root} holds other things, {min(there)} for one: choose an empty or a new folder for the lab"
+                )
             self.root.chmod(0o711 if os.geteuid() == 0 else 0o700)
+            self.lock.touch(mode=0o600)  # first: from now on it is a lab's
             for folder in (self.logs, self.agent, self.root / "boards"):
                 folder.mkdir(mode=0o700, exist_ok=True)
-            self.lock.touch(mode=0o600)
         except OSError as error:
             raise DataDirUnusable(
                 f"the data directory {self.root} cannot be used: {error}; "
