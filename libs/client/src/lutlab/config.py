@@ -43,11 +43,7 @@ class Endpoint:
     @property
     def is_here(self) -> bool:
         """Whether it is on this machine: then no proxy is asked, which would look for it on its own."""
-        host = httpx.URL(self.api_url).host
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return host == LOCALHOST
+        return is_loopback(httpx.URL(self.api_url).host)
 
     def http(self, *, timeout_s: float, transport: httpx.BaseTransport | None = None) -> httpx.Client:
         """HTTP to it. Raises: NotConfigured: the proxy that the environment names cannot be used."""
@@ -71,6 +67,14 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
 
     api_url: str | None = None
     tokens: dict[str, str] = {}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this address or name can only be reached from this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == LOCALHOST
 
 
 def resolve(api_url: str | None = None, api_key: str | None = None, *, data_dir: Path | None = None) -> Endpoint:
