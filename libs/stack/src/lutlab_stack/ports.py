@@ -23,15 +23,12 @@ def problem_with(port: int, host: str = "127.0.0.1") -> OSError | None:
 
     Args:
         port: the TCP port.
-        host: an IPv4 or IPv6 address, or a name for one.
+        host: an IPv4 or IPv6 address, or a name for an IPv4 one, as the API takes it.
     """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, protocol) as probe:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
+            probe.bind((host, port))
     except OSError as error:
         return error
     return None
