@@ -123,14 +123,20 @@ class BoardStream:
             self._connection.send(message)
             return self._connection.recv(timeout=REPLY_TIMEOUT_S, decode=False)
         except ConnectionClosed as error:
-            code = error.rcvd.code if error.rcvd is not None else None
-            raise StreamFailed(CLOSE_REASONS.get(code or 0, f"the stream was closed ({code})")) from error
+            raise StreamFailed(_why_closed(error)) from error
         except TimeoutError as error:
             self._lost = f"the call before had no reply within {REPLY_TIMEOUT_S:g} s"
             raise StreamFailed(f"no reply within {REPLY_TIMEOUT_S:g} s; open the stream again") from error
         except BaseException:  # Ctrl-C
             self._lost = "the call before was interrupted"
             raise
+
+
+def _why_closed(error: ConnectionClosed) -> str:
+    if error.rcvd is None:
+        return "the connection broke; the last operation may or may not have run: open the stream again"
+    code, reason = error.rcvd.code, error.rcvd.reason
+    return CLOSE_REASONS.get(code, f"the lab closed the stream ({code}{reason and ', '}{reason}): open it again")
 
 
 def _said(response: Response) -> str:
