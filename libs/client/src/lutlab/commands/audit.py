@@ -180,7 +180,7 @@ def list_letters(
 def replay_letters(
     lab: Client,
     *,
-    letters: Annotated[list[str] | None, typer.Argument(metavar="LETTER...", help="Which ones.")] = None,
+    letters: Annotated[list[str] | None, typer.Argument(metavar="LETTER", help="Which ones.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every one that was not replayed yet.")] = False,
 ) -> None:
     """Send dead letters again, to where they came from. What still makes no sense is back at once."""

@@ -94,7 +94,7 @@ def write(
     *,
     board: BoardId,
     address: Address,
-    words: Annotated[list[str], typer.Argument(metavar="WORD...", help="32-bit words, e.g. 42 0xffffffff.")],
+    words: Annotated[list[str], typer.Argument(metavar="WORD", help="32-bit words, e.g. 42 0xffffffff.")],
     fixed: Annotated[bool, typer.Option("--fixed", help="Write every word to the same address.")] = False,
 ) -> None:
     """Write words to a board you have reserved."""

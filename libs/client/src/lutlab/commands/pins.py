@@ -24,7 +24,7 @@ def pins(
     board: BoardId,
     levels: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME=LEVEL]...", help="Inputs to set first, e.g. button0=1; the board must be yours."),
+        typer.Argument(metavar="NAME=LEVEL", help="Inputs to set first, e.g. button0=1; the board must be yours."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -62,7 +62,7 @@ def capture(
     board: BoardId,
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[SIGNAL]...", help="What to record, as `lutlab signals` names it. Default: all pins."),
+        typer.Argument(metavar="SIGNAL", help="What to record, as `lutlab signals` names it. Default: all pins."),
     ] = None,
     cycles: Annotated[int, typer.Option("--cycles", help="Clock cycles to record.", min=1, max=100_000)] = 1000,
     trigger: Annotated[

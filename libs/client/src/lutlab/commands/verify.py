@@ -50,7 +50,7 @@ Stages = Annotated[
 ]
 Seed = Annotated[int | None, typer.Option("--seed", help="Of whatever is random. Default: a new one.", min=0)]
 Detach = Annotated[bool, typer.Option("--detach", "-d", help="Submit, print the job's id, and do not wait.")]
-NewestJob = Annotated[str | None, typer.Argument(metavar="[JOB]", help="The job's id. Default: the newest here.")]
+NewestJob = Annotated[str | None, typer.Argument(metavar="JOB", help="The job's id. Default: the newest here.")]
 Format = Annotated[str, typer.Option("--format", "-f", help=", ".join(SUFFIXES))]
 
 
