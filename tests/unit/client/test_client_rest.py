@@ -79,6 +79,13 @@ def test_an_answer_of_something_else_is_named() -> None:
         connected.boards()
 
 
+def test_a_lab_that_is_elsewhere_is_named_and_gets_no_key() -> None:
+    connected, seen = lab(httpx.Response(301, headers={"Location": "https://lab.example/fpga"}))
+    with connected, pytest.raises(Refused, match=r"sends its callers to https://lab\.example/fpga.*--api-url"):
+        connected.boards()
+    assert len(seen) == 1
+
+
 def test_a_lab_that_is_busy_is_asked_again_with_the_same_key(no_waiting: list[float]) -> None:
     busy = error(503, "scheduler_unavailable", "later", **{"Retry-After": "2"})
     connected, seen = lab(busy, busy, httpx.Response(202, json={"job_id": "j1", "status": "queued"}))

@@ -169,4 +169,8 @@ def _decoded(response: httpx.Response, kind: type[T]) -> T:
 
 def _refused(response: httpx.Response) -> Refused:
     """The lab's error, whatever its form."""
+    if response.has_redirect_location:  # not followed: a key goes nowhere it was not meant for
+        where = response.headers["Location"]
+        message = f"{response.request.url} sends its callers to {where}: if that is the lab, name it with --api-url"
+        return Refused(NO_CODE, message, status=response.status_code)
     return refusal(response.status_code, response.content, retry_after=response.headers.get("Retry-After", ""))
