@@ -253,6 +253,27 @@ def test_a_read_asks_for_words_and_gives_them() -> None:
     assert json.loads(seen[0].content) == {"op": 2, "address": 8, "data": [], "count": 2}
 
 
+def test_more_words_than_a_run_may_have_are_several_runs() -> None:
+    runs: list[dict[str, Any]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            runs.append(json.loads(request.content))
+            return httpx.Response(202, json={"job_id": "r", "status": "complete"})
+        first = runs[-1]["address"] // 4
+        words = list(range(first, first + runs[-1].get("count", 0)))
+        return httpx.Response(200, json={"ok": True, "data": words})
+
+    connected, _ = lab(answer)
+    with connected:
+        assert connected.read(0, 8, 1100) == list(range(2, 1102))
+        assert connected.write(0, 0x100, range(600)).data == list(range(600))
+        connected.write(0, 0, range(513), fixed_address=True)
+    assert [(run["address"], run.get("count", len(run["data"]))) for run in runs] == [
+        (8, 512), (8 + 2048, 512), (8 + 4096, 76), (0x100, 512), (0x100 + 2048, 88), (0, 512), (0, 1),
+    ]  # fmt: skip
+
+
 def test_a_bus_error_is_no_success() -> None:
     connected, _ = lab(
         httpx.Response(202, json={"job_id": "r", "status": "complete"}),

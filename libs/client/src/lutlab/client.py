@@ -34,9 +34,10 @@ from lutlab.models import (
     StorageUse,
     Submitted,
 )
-from lutlab.stream import BoardStream
+from lutlab.stream import WORD_BYTES, BoardStream
 from lutlab.verification import VerificationClient
 from lutlab.words import checked
+from lutlab_bus.stream import WORDS_MAX
 
 CAPTURE_TIMEOUT_S = 30.0
 """In addition to what a capture may wait for its trigger."""
@@ -228,18 +229,35 @@ class Client(Http):
     def write(
         self, fpga_id: int, address: int, words: Iterable[SupportsIndex], *, fixed_address: bool = False
     ) -> RunResult:
-        """Write words from a byte address on, or all to it with `fixed_address`.
+        """Write words from a byte address on, or all to it with `fixed_address`. Each 512 words are a run of their own.
 
         Args:
             words: integers from 0 to 2**32 - 1, in a list, an array, a NumPy array.
+
+        Returns:
+            What was written.
+
+        Raises:
+            Refused: `bus_error` if the design answered with one; the runs before it were carried out.
         """
-        body = {"op": OP_WRITE, "address": address, "data": checked(words), "fixed_address": fixed_address}
-        return self._run(fpga_id, body)
+        plain = checked(words)
+        for start in range(0, len(plain) or 1, WORDS_MAX):
+            at = address if fixed_address else address + start * WORD_BYTES
+            part = plain[start : start + WORDS_MAX]
+            self._run(fpga_id, {"op": OP_WRITE, "address": at, "data": part, "fixed_address": fixed_address})
+        return RunResult(ok=True, data=plain)
 
     def read(self, fpga_id: int, address: int, count: int = 1) -> list[int]:
-        """Read words from a byte address on. Raises: Refused `bus_error` if the design answered with one."""
-        result = self._run(fpga_id, {"op": OP_READ, "address": address, "data": [], "count": count})
-        return result.data
+        """Read words from a byte address on. Each 512 words are a run of their own.
+
+        Raises:
+            Refused: `bus_error` if the design answered with one.
+        """
+        words: list[int] = []
+        for start in range(0, max(count, 1), WORDS_MAX):
+            at, part = address + start * WORD_BYTES, min(WORDS_MAX, count - start)
+            words += self._run(fpga_id, {"op": OP_READ, "address": at, "data": [], "count": part}).data
+        return words
 
     def run_batch(self, fpga_id: int, batch: Batch, *, check: bool = True) -> list[OpResult]:
         """Carry out several operations in their order, in one request and one bus round.
