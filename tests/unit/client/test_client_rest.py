@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from array import array
@@ -224,6 +225,20 @@ def test_waiting_tells_each_change_once() -> None:
         job = connected.wait("j1", on_change=lambda job: told.append((job.status, job.build_stage)))
     assert job.fpga_id == 1
     assert told == [("queued", None), ("running", "synthesize"), ("complete", None)]
+
+
+async def test_waiting_beside_an_event_loop_is_the_same_and_can_be_cancelled() -> None:
+    connected, _ = lab(*states({}, {"status": "running"}, {"status": "complete", "fpga_id": 1}))
+    told: list[str] = []
+    with connected:
+        assert (await connected.wait_async("j1", on_change=lambda job: told.append(job.status))).fpga_id == 1
+    assert told == ["queued", "running", "complete"]
+    connected, _ = lab(*states({"status": "cancelled"}))
+    with connected, pytest.raises(JobFailed, match="was cancelled"):
+        await connected.wait_async("j1")
+    connected, _ = lab(*states({}))
+    with connected, pytest.raises(TimeoutError):
+        await asyncio.wait_for(connected.wait_async("j1"), 0.05)
 
 
 def test_a_failed_job_says_why() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -42,11 +43,40 @@ from lutlab_bus.stream import WORDS_MAX
 CAPTURE_TIMEOUT_S = 30.0
 """In addition to what a capture may wait for its trigger."""
 JOB_TIMEOUT_S = 4 * 3600.0
-POLL_FIRST_S, POLL_MAX_S = 0.1, 1.0
+POLL_FIRST_S, POLL_MAX_S, POLL_GROWTH = 0.1, 1.0, 1.2
+
+
+class Waiting:
+    """Looks at a job until it has ended, often at first; who looks, and who sleeps in between, is somebody else.
+
+    Args:
+        timeout_s: when to give up.
+        on_change: called at first and whenever the job's status, stage or board changes.
+    """
+
+    def __init__(self, timeout_s: float, on_change: Callable[[Job], None]) -> None:
+        self._timeout_s = timeout_s
+        self._deadline = time.monotonic() + timeout_s
+        self._on_change = on_change
+        self._last: tuple[object, ...] = ()
+        self._pause_s = POLL_FIRST_S
+
+    def look(self, job: Job) -> float | None:
+        """How long to sleep before the next look; None for ever. Raises: TimedOut."""
+        seen = (job.status, job.build_stage, job.fpga_id)
+        if seen != self._last:
+            self._last = seen
+            self._on_change(job)
+        if job.ended:
+            return None
+        if time.monotonic() > self._deadline:
+            raise TimedOut(f"job {job.job_id} is still {job.status} after {self._timeout_s:g} s")
+        pause_s, self._pause_s = self._pause_s, min(POLL_MAX_S, self._pause_s * POLL_GROWTH)
+        return pause_s
 
 
 class Client(Http):
-    """Talks to one lab. Threads may share it; `await asyncio.to_thread(lab.wait, job_id)` waits beside an event loop.
+    """Talks to one lab. Threads may share it; beside an event loop `wait_async` waits, and the rest goes into a thread.
 
     Args:
         api_url, api_key: the lab and your key; see `lutlab.config.resolve` for what is used if they are left out.
@@ -167,18 +197,21 @@ class Client(Http):
             JobFailed: it failed or was cancelled.
             TimedOut: it has not ended in time; it goes on.
         """
-        deadline = time.monotonic() + timeout_s
-        last: tuple[object, ...] = ()
-        for wait_s in _polls():
-            job = self.job(job_id)
-            if (job.status, job.build_stage, job.fpga_id) != last:
-                last = (job.status, job.build_stage, job.fpga_id)
-                on_change(job)
-            if job.ended:
-                break
-            if time.monotonic() > deadline:
-                raise TimedOut(f"job {job_id} is still {job.status} after {timeout_s:g} s")
-            time.sleep(wait_s)
+        waiting = Waiting(timeout_s, on_change)
+        while (pause_s := waiting.look(job := self.job(job_id))) is not None:
+            time.sleep(pause_s)
+        return self._completed(job)
+
+    async def wait_async(
+        self, job_id: str, *, timeout_s: float = JOB_TIMEOUT_S, on_change: Callable[[Job], None] = lambda _: None
+    ) -> Job:
+        """As `wait`, beside an event loop; may be cancelled at any time."""
+        waiting = Waiting(timeout_s, on_change)
+        while (pause_s := waiting.look(job := await asyncio.to_thread(self.job, job_id))) is not None:  # noqa: ASYNC110
+            await asyncio.sleep(pause_s)
+        return await asyncio.to_thread(self._completed, job)
+
+    def _completed(self, job: Job) -> Job:
         if job.status != "complete":
             raise self._failed(job)
         return job
@@ -385,11 +418,3 @@ class Client(Http):
     def verification(self) -> VerificationClient:
         """Projects, verification jobs, results and reports."""
         return VerificationClient(self)
-
-
-def _polls() -> Iterator[float]:
-    """Waiting times between looks at a job: short at first."""
-    wait_s = POLL_FIRST_S
-    while True:
-        yield wait_s
-        wait_s = min(POLL_MAX_S, wait_s * 1.2)
