@@ -95,7 +95,7 @@ def resolve(api_url: str | None = None, api_key: str | None = None, *, data_dir:
     url, url_from = _first(
         (api_url, "given"),
         (os.environ.get("LUTLAB_API_URL"), "LUTLAB_API_URL"),
-        (running and running.api_url, HERE),
+        (None if running is None else running.api_url, HERE),
         (kept.api_url, str(stored_path())),
     )
     if url is None:

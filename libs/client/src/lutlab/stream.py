@@ -141,7 +141,7 @@ def _why_closed(error: ConnectionClosed) -> str:
 
 def _said(response: Response) -> str:
     """Why the lab does not open a stream, in its own words."""
-    refused = refusal(response.status_code, response.body or b"")
+    refused = refusal(response.status_code, bytes(response.body or b""))
     return f"{refused.message} ({refused.code})"
 
 

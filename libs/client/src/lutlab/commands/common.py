@@ -9,7 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Concatenate, ParamSpec
+from typing import Annotated, Any
 
 import httpx
 import msgspec
@@ -19,8 +19,6 @@ from lutlab.client import Client
 from lutlab.config import resolve
 from lutlab.errors import LutlabError
 from lutlab.text import table
-
-P = ParamSpec("P")
 
 ApiUrl = Annotated[
     str | None,
@@ -85,7 +83,7 @@ def _lab_options(*, api_url: ApiUrl = None, api_key: ApiKey = None, data_dir: Da
     """What every command has that asks a lab."""
 
 
-def with_lab(command: Callable[Concatenate[Client, P], None]) -> Callable[..., None]:
+def with_lab(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that say which lab is meant, in place of its first argument, a client of that lab."""
     wanted = inspect.signature(command, eval_str=True)
     options = inspect.signature(_lab_options, eval_str=True).parameters
