@@ -30,18 +30,16 @@ module riscv (
     integer i;
     initial for (i = 0; i < 32; i = i + 1) x[i] = 0;
 
-    // -- one instruction: in `word` after FETCH, kept for FINISH; a load's data is in `word` then
-    reg  [31:0] word, kept;
-    wire [31:0] now = state == EXECUTE ? word : kept;
-    wire [4:0]  opcode = now[6:2], rd = now[11:7], rs1 = now[19:15], rs2 = now[24:20];
+    // -- one instruction: in `word` while it is EXECUTEd, kept with its operands until it FINISHes; then a load's data is
+    // in `word`
+    reg  [31:0] word, now, a, b;
+    wire [31:0] first = x[word[19:15]], other = x[word[24:20]];
+    wire [4:0]  opcode = now[6:2], rd = now[11:7];
     wire [2:0]  f = now[14:12];
-    wire [31:0] a = x[rs1], b = x[rs2];
     wire [31:0] imm_i = {{20{now[31]}}, now[31:20]};
-    wire [31:0] imm_s = {{20{now[31]}}, now[31:25], now[11:7]};
-    wire [31:0] imm_b = {{20{now[31]}}, now[7], now[30:25], now[11:8], 1'b0};
-    wire [31:0] imm_j = {{12{now[31]}}, now[19:12], now[20], now[30:21], 1'b0};
+    wire [9:0]  imm_b = {now[29:25], now[11:8], 1'b0}, imm_j = {now[29:21], 1'b0};  // of 1 KiB no more counts
 
-    wire load   = opcode == 5'b00000, store = opcode == 5'b01000, branch = opcode == 5'b11000;
+    wire load   = opcode == 5'b00000, branch = opcode == 5'b11000;
     wire jal    = opcode == 5'b11011, jalr  = opcode == 5'b11001;
     wire lui    = opcode == 5'b01101, auipc = opcode == 5'b00101;
     wire alu    = opcode == 5'b01100, alu_i = opcode == 5'b00100;
@@ -65,10 +63,12 @@ module riscv (
     wire less  = f[1] ? a < b : $signed(a) < $signed(b);
     wire taken = f[0] ^ (f[2] ? less : a == b);
 
-    // -- bytes and half words
-    wire [9:0]  address = a[9:0] + (store ? imm_s[9:0] : imm_i[9:0]);
-    wire [3:0]  lanes   = f[1] ? 4'b1111 : f[0] ? 4'b0011 << address[1:0] : 4'b0001 << address[1:0];
-    wire [31:0] shifted = word >> {address[1:0], 3'd0};
+    // -- bytes and half words: addressed while an instruction is EXECUTEd, shifted into their place when it FINISHes
+    wire        store   = word[6:2] == 5'b01000;
+    wire [9:0]  address = first[9:0] + (store ? {word[29:25], word[11:7]} : word[29:20]);
+    wire [3:0]  lanes   = word[13] ? 4'b1111 : word[12] ? 4'b0011 << address[1:0] : 4'b0001 << address[1:0];
+    reg  [1:0]  at;
+    wire [31:0] shifted = word >> {at, 3'd0};
     wire [31:0] loaded  = f[1] ? shifted
                         : f[0] ? {{16{shifted[15] & ~f[2]}}, shifted[15:0]}
                                : {{24{shifted[7] & ~f[2]}}, shifted[7:0]};
@@ -77,7 +77,7 @@ module riscv (
     wire        request = wb_cyc & wb_stb & ~wb_ack & ~wb_err;
     wire        poke    = request & wb_we & wb_adr[8];
     wire [7:0]  place   = !running ? wb_adr[7:0] : state == FETCH ? pc[9:2] : address[9:2];
-    wire [31:0] stored  = running ? b << {address[1:0], 3'd0} : wb_dat_w;
+    wire [31:0] stored  = running ? other << {address[1:0], 3'd0} : wb_dat_w;
     wire [3:0]  enable  = running ? lanes & {4{state == EXECUTE && store}} : wb_sel & {4{poke}};
     always @(posedge clk) begin
         word <= memory[place];
@@ -88,9 +88,9 @@ module riscv (
     end
 
     // -- the processor
-    wire [9:0]  next_pc = jal            ? pc + imm_j[9:0]
+    wire [9:0]  next_pc = jal            ? pc + imm_j
                         : jalr           ? (a[9:0] + imm_i[9:0]) & ~10'd1
-                        : branch & taken ? pc + imm_b[9:0] : pc + 10'd4;
+                        : branch & taken ? pc + imm_b : pc + 10'd4;
     wire [31:0] value   = load ? loaded : jal | jalr ? {22'd0, pc} + 32'd4 : lui ? {now[31:12], 12'd0}
                         : auipc ? {22'd0, pc} + {now[31:12], 12'd0} : result;
     wire        writes  = load | jal | jalr | lui | auipc | alu | alu_i;
@@ -100,7 +100,10 @@ module riscv (
             case (state)
                 FETCH: state <= EXECUTE;
                 EXECUTE: begin
-                    kept  <= word;
+                    now   <= word;
+                    a     <= first;
+                    b     <= other;
+                    at    <= address[1:0];
                     state <= FINISH;
                 end
                 default: begin
