@@ -21,6 +21,12 @@ def test_one_file_goes_as_it_is(tmp_path: Path) -> None:
     assert upload(("a.py", b"x")) == ("a.py", b"x")
 
 
+def test_one_file_of_system_verilog_goes_as_a_project(tmp_path: Path) -> None:
+    (tmp_path / "design.sv").write_text("module m; endmodule")
+    name, data = upload(tmp_path / "design.sv")
+    assert (name, read_upload(name, data).entrypoint) == ("project.zip", "design.sv")
+
+
 @pytest.fixture
 def parts(tmp_path: Path) -> Path:
     for name in ("top/top.sv", "top/rtl/alu.v", "top/rom.hex", "lib/fifo.v", "lib/defs.vh", "top/rtl/rom.hex"):

@@ -38,9 +38,9 @@ def upload(design: Design) -> tuple[str, bytes]:
     paths = [Path(design)] if isinstance(design, str | os.PathLike) else [Path(str(each)) for each in design]
     if not paths:
         raise LutlabError("a design has at least one file")
-    if len(paths) > 1:
+    path, *others = paths
+    if others or path.suffix == ".sv":  # the contract takes no SystemVerilog but in a project
         return _project(paths)
-    (path,) = paths
     return _folder(path) if path.is_dir() else (path.name, _bytes(path))
 
 

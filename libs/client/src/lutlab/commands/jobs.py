@@ -34,8 +34,8 @@ def submit(
         list[Path],
         typer.Argument(
             metavar="FILE",
-            help="design.py (Amaranth), design.v (Verilog), project.zip, or a folder with a lutlab-project.json; "
-            "of several files the first is the top.",
+            help="design.py (Amaranth), design.v or .sv (Verilog), project.zip, or a folder with a "
+            "lutlab-project.json; of several files the first is the top.",
             exists=True,
         ),
     ],
