@@ -68,4 +68,6 @@ def test_the_tour_from_python(stack: Stack, api: httpx.Client) -> None:
     said = ran([BIN / "python", "-c", "\n".join(re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S))], stack, ROOT)
     assert "[1, 2, 3]" in said
     assert said.splitlines()[-1] == "[4, 5]"
+    tested = ran([BIN / "python", "examples/echo_memory/ram_test.py"], stack, ROOT)
+    assert tested.count("512 words are right") == 6
     release_all(api)

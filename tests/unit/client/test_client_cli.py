@@ -265,6 +265,7 @@ def test_the_last_column_folds_to_the_terminal_and_breaks_no_id() -> None:
     assert table(("job", "status"), rows, 22) == (
         "job  status\n0    waiting for a\n     free board\n11   0c6f2f7e-0000-4000-8000-000000000000"
     )
+    assert table(("a", "b"), [("1", "two words and more")], 19, cut=True) == "a  b\n1  two words and m…"
     assert table(("a", "b"), [("1", "2")], 80) == table(("a", "b"), [("1", "2")])
 
 

@@ -13,20 +13,28 @@ FOLDED_CHARS_MIN = 16
 """A column that is folded gets at least this, even if lines are longer than the terminal is wide then."""
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[object]], width: int | None = None) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[object]], width: int | None = None, *, cut: bool = False) -> str:
     """Aligned columns.
 
     Args:
         head: their titles.
         rows: what stands in them.
         width: the terminal's; the last column is folded between words to fit. None for lines as long as they are.
+        cut: the last column is cut instead.
     """
     cells = [list(head), *([str(cell) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     if width is not None:
         left = width - sum(widths[:-1]) - len(GAP) * (len(head) - 1)
         widths[-1] = min(widths[-1], max(left, FOLDED_CHARS_MIN))
+        if cut:
+            cells = [[*row[:-1], shortened(row[-1], widths[-1])] for row in cells]
     return "\n".join(line.rstrip() for row in cells for line in _lines(row, widths))
+
+
+def shortened(text: str, chars_max: int) -> str:
+    """The text, or how it begins."""
+    return text if len(text) <= chars_max else f"{text[: chars_max - 1]}…"
 
 
 def _lines(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:

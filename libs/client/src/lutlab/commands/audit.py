@@ -18,6 +18,7 @@ from lutlab.client import Client
 from lutlab.commands.common import AsJson, DataDir, note, out, out_json, out_table, with_lab
 from lutlab.config import ready
 from lutlab.errors import LutlabError, NotConfigured
+from lutlab.text import shortened
 from lutlab.ui import Screen, screen
 from lutlab_ledger.verify import Noted, verify
 from lutlab_stack.layout import default_data_dir
@@ -147,12 +148,10 @@ def commands(
     if as_json:
         out_json(found)
         return
-    rows = [(c["received_at"], c["type"], c["actor"], c["code"], _cut(c["message"])) for c in found]
+    rows = [
+        (c["received_at"], c["type"], c["actor"], c["code"], shortened(c["message"], REASON_CHARS_MAX)) for c in found
+    ]
     out_table(("received", "command", "by", "answer", "reason"), rows)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= REASON_CHARS_MAX else text[: REASON_CHARS_MAX - 1] + "…"
 
 
 # -- dead letters ------------------------------------------------------------------------------------
@@ -171,7 +170,10 @@ def list_letters(
     if as_json:
         out_json(found)
         return
-    rows = [(x["letter_id"], x["arrived_at"], x["subject"] or x["origin"], _cut(x["reason"])) for x in found]
+    rows = [
+        (x["letter_id"], x["arrived_at"], x["subject"] or x["origin"], shortened(x["reason"], REASON_CHARS_MAX))
+        for x in found
+    ]
     out_table(("letter", "arrived", "subject", "reason"), rows)
 
 

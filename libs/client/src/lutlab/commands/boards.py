@@ -28,12 +28,14 @@ from lutlab.commands.common import (
 )
 from lutlab.errors import LutlabError
 from lutlab.models import Failure, Submitted
-from lutlab.text import clock_time, or_dash
+from lutlab.text import clock_time, or_dash, shortened
 from lutlab.ui import screen
 
 WORD_BYTES = 4
 LOCAL = "127.0.0.1"
 DATA_CHARS_MAX = 100
+ID_CHARS_MIN = 36
+"""What is longer, ids and moments, comes last."""
 TELLING = ("error", "programming")
 """States for which there may be more to say."""
 
@@ -177,8 +179,8 @@ def events(
     if as_json:
         out_json(found)
         return
-    rows = [(e.position, clock_time(e.at), e.type, e.actor, _short(e.data)) for e in found]
-    out_table(("position", "when", "event", "by", "data"), rows)
+    rows = [(e.position, clock_time(e.at), e.type, f"{e.actor}  {_short(e.data)}") for e in found]
+    out_table(("position", "when", "event", "by, data"), rows, cut=True)
 
 
 def _follow(log: Audit, board: int | None, after: int | None, *, as_json: bool) -> None:
@@ -196,5 +198,6 @@ def _follow(log: Audit, board: int | None, after: int | None, *, as_json: bool) 
 def _short(data: dict[str, object]) -> str:
     """An event's fields in one short line."""
     scalars = {key: value for key, value in data.items() if value is not None and not isinstance(value, dict | list)}
-    text = " ".join(f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in scalars.items())
-    return text if len(text) <= DATA_CHARS_MAX else text[: DATA_CHARS_MAX - 1] + "…"
+    words = [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in scalars.items()]
+    text = " ".join(sorted(words, key=lambda word: len(word) > ID_CHARS_MIN))
+    return shortened(text, DATA_CHARS_MAX)

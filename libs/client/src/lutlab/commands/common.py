@@ -114,9 +114,9 @@ def out(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
-def out_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print aligned columns, folded to the terminal if it is one."""
-    out(table(head, rows, shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
+def out_table(head: Sequence[str], rows: Sequence[Sequence[object]], *, cut: bool = False) -> None:
+    """Print aligned columns, on a terminal folded to its width, or cut."""
+    out(table(head, rows, shutil.get_terminal_size().columns if sys.stdout.isatty() else None, cut=cut))
 
 
 def note(text: str) -> None:
