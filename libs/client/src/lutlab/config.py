@@ -99,9 +99,10 @@ def resolve(api_url: str | None = None, api_key: str | None = None, *, data_dir:
         (kept.api_url, str(stored_path())),
     )
     if url is None:
+        was_here = Layout(data_dir or default_data_dir()).ready.exists()
         raise NotConfigured(
-            "which lab? Start one with `lutlab up`, or give --api-url (or LUTLAB_API_URL), and --api-key "
-            "(or LUTLAB_API_KEY)"
+            f"{'the lab that ran here was killed.' if was_here else 'which lab?'} Start one with `lutlab up`, "
+            "or give --api-url (or LUTLAB_API_URL), and --api-key (or LUTLAB_API_KEY)"
         )
     url = base_url(url)
     key, key_from = _first(
