@@ -145,7 +145,7 @@ def test_a_lab_that_was_killed_is_not_believed(tmp_path: Path) -> None:
     (tmp_path / "lock").write_text(f"{ended.pid}\n")
     assert resolve() == Endpoint("https://lab.example")
     keep("api-url", "")
-    with pytest.raises(NotConfigured, match="was killed.*lutlab up"):
+    with pytest.raises(NotConfigured, match=r"was killed.*lutlab up"):
         resolve()
     (tmp_path / "lock").write_text(f"{os.getpid()}\n")
     assert resolve() == Endpoint("http://127.0.0.1:5", "own")
