@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from lutlab import client as client_module
@@ -223,7 +224,9 @@ def test_waiting_tells_each_change_once() -> None:
     told: list[tuple[str, str | None]] = []
     with connected:
         job = connected.wait("j1", on_change=lambda job: told.append((job.status, job.build_stage)))
-    assert job.fpga_id == 1
+    assert job.board == 1
+    with pytest.raises(LutlabError, match="has no board"):
+        assert msgspec.structs.replace(job, fpga_id=None).board
     assert told == [("queued", None), ("running", "synthesize"), ("complete", None)]
 
 

@@ -243,13 +243,11 @@ class Client(Http):
         """
         job_id = job if isinstance(job, str) else job.job_id
         try:
-            fpga_id = self.wait(job_id, timeout_s=timeout_s).fpga_id
+            fpga_id = self.wait(job_id, timeout_s=timeout_s).board
         except BaseException:
             with contextlib.suppress(LutlabError):  # it has ended already
                 self.cancel(job_id)
             raise
-        if fpga_id is None:
-            raise LutlabError(f"job {job_id} has no board: it is no build")
         try:
             with self.stream(fpga_id) as board:
                 yield board
