@@ -63,5 +63,11 @@ def test_the_tour_with_the_command(stack: Stack, api: httpx.Client) -> None:
 
 
 def test_the_tour_from_python(stack: Stack, api: httpx.Client) -> None:
-    assert ran([BIN / "python", "-c", block("python", "lab.stream")], stack, ROOT).strip() == "[1, 2, 3]"
+    assert ran([BIN / "python", "-c", block("python", "lab.running")], stack, ROOT).strip() == "[1, 2, 3]"
+    page = (ROOT / "docs" / "python.md").read_text()
+    said = ran([BIN / "python", "-c", "\n".join(re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S))], stack, ROOT)
+    assert "[1, 2, 3]" in said
+    assert said.splitlines()[-1] == "[4, 5]"
+    tested = ran([BIN / "python", "examples/echo_memory/ram_test.py"], stack, ROOT)
+    assert tested.count("512 words are right") == 6
     release_all(api)

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+import lutlab_profiles
 import mrg_build
+from mrg_build.building import _synth_util
 from mrg_build.companions import upload
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -59,6 +61,11 @@ def test_what_cannot_be_built_says_why(tmp_path: Path) -> None:
         mrg_build.build(mode="pnr", design=COUNTER, target_mhz=50, sys_clk_mhz=60)
     with pytest.raises(FileNotFoundError):
         mrg_build.build(mode="pnr", design=tmp_path / "none.v")
+
+
+def test_every_model_has_its_totals() -> None:
+    for name in lutlab_profiles.names():
+        assert _synth_util(lutlab_profiles.get(name).device, {"TRELLIS_FF": 7})["ff"]["used"] == 7
 
 
 def test_files_that_a_design_names_go_along(tmp_path: Path) -> None:

@@ -96,6 +96,13 @@ def test_the_example_passes(tmp_path: Path) -> None:
 
 
 @needs_icarus
+def test_pulses_are_counted(tmp_path: Path) -> None:
+    result = simulated(tmp_path, EXAMPLES / "pwm", "pwm", sources=("design.sv",), benches=("tests/test_pwm.py",))
+    assert result.status is StageStatus.PASSED, by_name(result)
+    assert result.summary["tests_passed"] == 2
+
+
+@needs_icarus
 def test_the_planted_bug_is_found(tmp_path: Path) -> None:
     sources = ("planted/uart_tx.sv", "rtl/uart.sv", "rtl/uart_rx.sv")
     benches = ("tests/test_uart.py", "tests/uart_tb.sv")

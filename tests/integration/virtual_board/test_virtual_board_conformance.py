@@ -9,7 +9,7 @@ import pytest
 from vb_conformance import Case, Difference, check, noise
 from vb_random_cells import cells
 from vb_random_design import random_design
-from vb_riscv import write_program
+from vb_riscv import assemble, write_program
 from vb_toolchain import DESIGNS
 
 from lutlab_virtual_board import programming
@@ -24,6 +24,12 @@ def test_a_processor_runs_its_program(tmp_path: Path, cache: Path) -> None:
     source.write_text(f'`define PROGRAM "{program}"\n{(DESIGNS / "rv32.v").read_text()}')
     verdict = check(Case("riscv", "rv32", (str(source),), stimulus=noise), tmp_path, cache, cycles=60_000)
     assert verdict.changes > 10_000 and verdict.luts > 500 and verdict.registers > 100
+
+
+def test_the_program_of_the_example_is_what_stands_beside_it() -> None:
+    folder = Path(__file__).parents[3] / "examples" / "riscv"
+    words = [int(line, 16) for line in (folder / "primes.hex").read_text().split()]
+    assert words == [*assemble((folder / "primes.s").read_text().replace("ecall", "")), 0x73]
 
 
 @pytest.mark.parametrize(("top", "parameters"), [("pads", (("KIND", 1),)), ("buses", ())])

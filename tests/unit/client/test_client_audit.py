@@ -122,7 +122,8 @@ def test_a_difference_reads_like_a_diff() -> None:
         (["audit", "verify", "--noted", "12:ab", "--database-url", "postgresql://x"], "12:ab"),
     ],
 )
-def test_wrong_use_is_said(arguments: list[str], says: str) -> None:
+def test_wrong_use_is_said(arguments: list[str], says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LUTLAB_API_URL", "http://lab")
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2
     assert says in " ".join(result.output.replace("│", " ").split())

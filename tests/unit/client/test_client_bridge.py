@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from lutlab.bridge import connect_bridge, forward
-from lutlab.errors import StreamFailed
+from lutlab.errors import Refused, StreamFailed
 from lutlab.models import BridgeWay
 
 TOKEN = bytes(range(32))
@@ -58,16 +58,23 @@ def test_nobody_there() -> None:
 
 
 def test_a_local_port_needs_no_token() -> None:
-    ways = [bridge(), bridge(b"\1\0\0\0"), bridge()]
+    ways = [bridge(), bridge(b"\1\0\0\0"), Refused("fpga_not_reserved", "the session ended", status=409), bridge()]
+
+    def ask() -> BridgeWay:
+        way = ways.pop(0)
+        if isinstance(way, Refused):
+            raise way
+        return way
+
     notes: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def run() -> None:
             with contextlib.suppress(OSError):  # the listener's end
-                forward(listener, lambda: ways.pop(0), notes.append)
+                forward(listener, ask, notes.append)
 
         threading.Thread(target=run, daemon=True).start()
-        for is_open in (True, False, True):
+        for is_open in (True, False, False, True):
             with socket.create_connection(listener.getsockname(), 5) as client:
                 client.sendall(b"1234")
                 client.settimeout(5)
@@ -76,4 +83,4 @@ def test_a_local_port_needs_no_token() -> None:
                 except ConnectionResetError:
                     answer = b""
                 assert (answer == b"4321") is is_open
-    assert len(notes) == 1 and "refused" in notes[0]
+    assert len(notes) == 2 and "refused" in notes[0] and notes[1] == "the session ended"

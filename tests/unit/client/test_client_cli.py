@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,10 +22,12 @@ from lutlab.client import Client
 from lutlab.commands import common
 from lutlab.commands.keys import parse_expiry
 from lutlab.commands.up import called
-from lutlab.errors import JobFailed, NotConfigured, Refused, TimedOut, Unreachable
+from lutlab.config import Endpoint
+from lutlab.errors import JobFailed, LutlabError, NotConfigured, Refused, TimedOut, Unreachable
 from lutlab.models import BuildReport, Usage
 from lutlab.report import report_text
-from lutlab.text import size_text, table
+from lutlab.text import short_time, size_text, table
+from lutlab.ui import PlainScreen, RichScreen, screen
 
 Lab = Callable[..., None]
 
@@ -37,7 +41,7 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Lab:
             return answers[request.url.path.strip("/").replace("/", "_")]
 
         class Faked(Client):
-            def __init__(self, api_url: str | None = None, api_key: str | None = None) -> None:
+            def __init__(self, api_url: str | None = None, api_key: str | None = None, **_: object) -> None:
                 super().__init__(api_url, api_key, transport=httpx.MockTransport(handle))
 
         monkeypatch.setattr(common, "Client", Faked)
@@ -73,6 +77,7 @@ def test_a_board_that_takes_no_jobs_says_why(lab: Lab) -> None:
     assert code == 0
     assert out.splitlines()[1].split() == ["0", "idle", "yes", "-", "-", "-", "-"]
     assert out.splitlines()[2].endswith("board_in_maintenance: new cable")
+    assert json.loads(run("boards", "--json")[1])[1]["error"]["code"] == "board_in_maintenance"
 
 
 def test_a_board_whose_reset_waits_says_what_for(lab: Lab) -> None:
@@ -107,6 +112,7 @@ def test_words_are_read_with_their_addresses(lab: Lab) -> None:
         jobs_r_result=httpx.Response(200, json={"ok": True, "data": [1, 0xFFFFFFFF]}),
     )
     assert run("read", "0", "0x10", "2") == (0, "0x0010: 0x00000001  1\n0x0014: 0xffffffff  4294967295\n")
+    assert json.loads(run("read", "0", "0x10", "2", "--json")[1])["words"] == [1, 0xFFFFFFFF]
 
 
 @pytest.mark.parametrize("word", ["abc", "-1", "0x100000000"])
@@ -115,6 +121,65 @@ def test_a_word_that_is_none_is_refused_before_anything_is_sent(lab: Lab, word: 
     result = CliRunner().invoke(app, ["write", "0", "0", "--", word])
     assert result.exit_code == 2
     assert word in result.stderr
+
+
+def test_a_script_learns_the_board_of_a_submit(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "top.v").write_text("module top; endmodule")
+    (tmp_path / "part.v").write_text("module part; endmodule")
+    times = {"created_at": "2026-01-02T03:04:05Z", "updated_at": "2026-01-02T03:04:05Z"}
+    job = {"job_id": "j", "fpga_id": 3, "status": "complete", "type": "build_and_program"} | times
+    answer = httpx.Response(200, json=job)
+    lab(submit=httpx.Response(202, json=job), jobs_j=answer, api_v1_jobs_j=answer, jobs=httpx.Response(200, json=[job]))
+    files = (str(tmp_path / "top.v"), str(tmp_path / "part.v"))
+    assert json.loads(run("submit", *files, "--wait", "--json")[1])["fpga_id"] == 3
+    assert json.loads(run("submit", *files, "--json")[1]) == {"job_id": "j", "fpga_id": 3, "status": "complete"}
+    assert run("submit", *files, "--wait") == (0, "j\n")
+    assert run("jobs")[1].splitlines()[1].split() == ["j", "build", "3", "2026-01-02", "complete"]
+
+
+@pytest.mark.parametrize(
+    ("shell", "typed", "offered"),
+    [
+        ("bash", {"COMP_WORDS": "lutlab rel", "COMP_CWORD": "1"}, "release"),
+        ("bash", {"COMP_WORDS": "lutlab submit --pri", "COMP_CWORD": "2"}, "--priority"),
+        ("bash", {"COMP_WORDS": "lutlab read ", "COMP_CWORD": "2"}, "7"),
+        ("zsh", {"_TYPER_COMPLETE_ARGS": "lutlab logs "}, "0c6f"),
+        (
+            "fish",
+            {"_TYPER_COMPLETE_ARGS": "lutlab job 0", "_TYPER_COMPLETE_FISH_ACTION": "get-args"},
+            "0c6f\trun failed",
+        ),
+    ],
+)
+def test_shells_complete_commands_options_boards_and_jobs(
+    monkeypatch: pytest.MonkeyPatch, shell: str, typed: dict[str, str], offered: str
+) -> None:
+    def answered(request: httpx.Request) -> httpx.Response:
+        board, job = BOARD | {"fpga_id": 7}, {"job_id": "0c6f", "type": "run", "status": "failed"}
+        return httpx.Response(200, json=[job if request.url.path == "/jobs" else board])
+
+    real = Endpoint.http
+    transport = httpx.MockTransport(answered)
+    monkeypatch.setattr(Endpoint, "http", lambda self, timeout_s: real(self, timeout_s=timeout_s, transport=transport))
+    monkeypatch.setenv("LUTLAB_API_URL", "http://lab")
+    result = CliRunner().invoke(app, [], env={"_LUTLAB_COMPLETE": f"complete_{shell}", **typed}, prog_name="lutlab")
+    assert offered in result.stdout, result.stdout
+
+
+def test_a_lab_that_cannot_be_asked_offers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    typed = {"_LUTLAB_COMPLETE": "complete_bash", "COMP_WORDS": "lutlab read ", "COMP_CWORD": "2"}
+    monkeypatch.setenv("LUTLAB_API_URL", "http://127.0.0.1:1")
+    result = CliRunner().invoke(app, [], env=typed, prog_name="lutlab")
+    assert (result.stdout.strip(), result.stderr) == ("", "")
+
+
+def test_a_taken_local_port_is_told_with_the_way_out(lab: Lab) -> None:
+    lab()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(LutlabError, match=r"Address already in use.*--port"),
+    ):
+        run("bridge", "0", "--port", str(taken.getsockname()[1]))
 
 
 def test_keys_are_issued_by_name(lab: Lab) -> None:
@@ -195,6 +260,21 @@ def test_a_report_says_what_is_used_and_whether_timing_is_met() -> None:
     assert report_text(report) == "  usage    LUT 447/24288  DSP 0/28\n  timing   Fmax 121.5 MHz, target 50 MHz: met"
 
 
+def test_the_last_column_folds_to_the_terminal_and_breaks_no_id() -> None:
+    rows = [("0", "waiting for a free board"), ("11", "0c6f2f7e-0000-4000-8000-000000000000")]
+    assert table(("job", "status"), rows, 22) == (
+        "job  status\n0    waiting for a\n     free board\n11   0c6f2f7e-0000-4000-8000-000000000000"
+    )
+    assert table(("a", "b"), [("1", "two words and more")], 19, cut=True) == "a  b\n1  two words and m…"
+    assert table(("a", "b"), [("1", "2")], 80) == table(("a", "b"), [("1", "2")])
+
+
+def test_a_column_says_the_time_of_today_and_the_date_of_other_days() -> None:
+    now = datetime(2026, 3, 4, 12, tzinfo=UTC)
+    assert short_time(now, now) == f"{now.astimezone():%H:%M:%S}"
+    assert short_time(now - timedelta(days=2), now) == "2026-03-02"
+
+
 def test_columns_are_aligned() -> None:
     assert table(("a", "b"), [("long", 1), ("x", "-")]) == "a     b\nlong  1\nx     -"
 
@@ -229,6 +309,21 @@ def test_a_terminal_that_lacks_a_sign_is_no_reason_to_fail(monkeypatch: pytest.M
     cli.main()
     sys.stdout.flush()
     assert screen.getvalue() == b"? passed\n"
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "variables", "kind"),
+    [(True, {}, RichScreen), (False, {"FORCE_COLOR": "1"}, PlainScreen), (True, {"TERM": "dumb"}, PlainScreen)],
+)
+def test_only_what_can_move_lines_is_asked_to(
+    monkeypatch: pytest.MonkeyPatch, is_terminal: bool, variables: dict[str, str], kind: type
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: is_terminal)
+    assert isinstance(screen(stream), kind)
 
 
 def test_an_interrupted_wait_says_that_the_job_goes_on(capsys: pytest.CaptureFixture[str]) -> None:

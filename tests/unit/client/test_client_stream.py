@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from array import array
 from collections.abc import Callable
+from threading import Thread
 from typing import cast
 
 import pytest
+from websockets.exceptions import ConnectionClosedError
+from websockets.frames import Close
+from websockets.http11 import Request, Response
 from websockets.sync.client import ClientConnection
+from websockets.sync.server import ServerConnection, serve
 
+from lutlab.config import Endpoint
 from lutlab.errors import Refused, StreamFailed
 from lutlab.stream import BoardStream
 from lutlab_bus.operations import Result, Status, Write
@@ -79,3 +86,33 @@ def test_what_cannot_be_said_harms_nothing() -> None:
     with pytest.raises(Exception, match="not 32-bit words"):
         stream.write(0, [1 << 32])
     assert stream.read(4) == [1]
+
+
+@pytest.mark.parametrize(
+    ("received", "told"),
+    [
+        (None, "the connection broke.*open the stream again"),
+        (Close(4409, ""), "another connection already"),
+        (Close(1001, "the server stops"), "1001, the server stops.*open it again"),
+        (Close(1011, ""), r"closed the stream \(1011\)"),
+    ],
+)
+def test_a_stream_that_ends_says_why(received: Close | None, told: str) -> None:
+    def closed() -> bytes:
+        raise ConnectionClosedError(received, None)
+
+    with pytest.raises(StreamFailed, match=told):
+        opened(closed).read(0)
+
+
+def test_a_stream_that_is_refused_says_why_in_the_lab_s_words() -> None:
+    def refuse(connection: ServerConnection, request: Request) -> Response:
+        answer = connection.respond(409, json.dumps({"detail": {"error": "fpga_not_reserved", "message": "not yours"}}))
+        assert request.path == "/fpga/3/stream"
+        return answer
+
+    with serve(lambda _: None, "127.0.0.1", 0, process_request=refuse) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        endpoint = Endpoint(f"http://127.0.0.1:{server.socket.getsockname()[1]}")
+        with pytest.raises(StreamFailed, match=r"refused: not yours \(fpga_not_reserved\)"):
+            BoardStream.open(endpoint, 3)

@@ -137,7 +137,7 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Lab:
     fake = Lab()
 
     class Faked(Client):
-        def __init__(self, api_url: str | None = None, api_key: str | None = None) -> None:
+        def __init__(self, api_url: str | None = None, api_key: str | None = None, **_: object) -> None:
             super().__init__(api_url, api_key, transport=httpx.MockTransport(fake))
 
     monkeypatch.setattr(common, "Client", Faked)
@@ -318,7 +318,7 @@ def test_what_the_lab_refuses_is_told_with_what_it_suggests(lab: Lab, folder: Pa
 
 def test_projects_are_listed_shown_and_deleted(lab: Lab) -> None:
     lab.projects = [PROJECT]
-    assert run("project", "list")[1].splitlines()[1].split()[:5] == ["fifo", "proj_1", "fifo", "sky130", "3"]
+    assert run("project", "list")[1].splitlines()[1].split() == ["fifo", "fifo", "sky130", "3", "2026-01-15", "proj_1"]
     shown = run("project", "show", "fifo")[1]
     assert "lint passed, simulation passed" in shown
     assert run("project", "delete", "fifo")[0] == 0
@@ -337,9 +337,9 @@ def test_jobs_are_compared_and_a_project_has_a_trend(lab: Lab) -> None:
 
 def test_logs_and_cancel_know_a_verification_job_by_its_id(lab: Lab) -> None:
     lab.verdict = "passed"
-    assert run("logs", "job_1", "--follow")[1] == "lint       INFO    reading\n" * 4
     assert run("logs", "job_1")[1] == "lint       INFO    reading\n"
     lab._looks = 4  # it has ended: nothing is left out
+    assert run("logs", "job_1", "--follow")[1] == "lint       INFO    reading\n" * 4
     assert run("logs", "job_1")[1] == "lint       INFO    reading\n" * 4
     assert run("cancel", "job_1")[0] == 0
     assert lab.asked[-1] == "POST /jobs/job_1/cancel"

@@ -94,6 +94,15 @@ class TestTheFifo:
         assert replay(mended, tmp_path) == 0
 
 
+async def test_pulses_are_proven(tmp_path: Path) -> None:
+    verification = {"formal": {"depth": 12}}
+    bound = ["properties/pwm_properties.sv"]
+    stage = context(EXAMPLES / "pwm", tmp_path, "pwm", ["design.sv"], properties=bound, verification=verification)
+    result = await run(stage)
+    assert result.status is StageStatus.PASSED, verdicts(result)
+    assert set(verdicts(result).values()) == {"proven", "covered", "assumed"}
+
+
 @needs_icarus
 @pytest.mark.parametrize(("kind", "failing"), [("rtl", set()), ("planted", {"three_cycles", "nothing_else"})])
 async def test_the_butterfly(tmp_path: Path, kind: str, failing: set[str]) -> None:

@@ -1,15 +1,14 @@
 """The Python client of a lutlab lab, and the `lutlab` command.
 
 ```python
-from pathlib import Path
 from lutlab import Client
 
-with Client() as lab:
-    job = lab.wait(lab.submit(Path("design.py")).job_id)
-    lab.write(job.fpga_id, 0x0, [1, 2, 3])
-    print(lab.read(job.fpga_id, 0x0, 3))
-    lab.release(job.fpga_id)
+with Client() as lab, lab.running(lab.submit("design.py")) as board:
+    board.write(0x0, [1, 2, 3])
+    print(board.read(0x0, 3))
 ```
+
+docs/python.md has the rest.
 """
 
 from lutlab.batch import Batch

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -10,8 +9,7 @@ from typing import Any
 import httpx
 
 from lutlab.client import Client
-from lutlab.config import Endpoint
-from lutlab.errors import LutlabError, Unreachable
+from lutlab.errors import Unreachable
 from lutlab.models import Event
 
 READ_TIMEOUT_S = 30.0
@@ -34,11 +32,7 @@ class Audit:
         self._transport = transport
 
     def _http(self) -> httpx.Client:
-        endpoint: Endpoint = self._lab.endpoint
-        headers = {"X-API-Key": endpoint.api_key} if endpoint.api_key else {}
-        return httpx.Client(
-            base_url=endpoint.api_url, headers=headers, timeout=READ_TIMEOUT_S, transport=self._transport
-        )
+        return self._lab.endpoint.http(timeout_s=READ_TIMEOUT_S, transport=self._transport)
 
     def export(self, form: str, conditions: Mapping[str, Any]) -> Iterator[str]:
         """The log as text in pieces, as `jsonl` or `csv`. Raises: Refused, Unreachable."""
@@ -130,11 +124,3 @@ class Audit:
         """Send a dead letter again; for admins."""
         found: dict[str, Any] = self._lab.post(f"/api/v1/deadletters/{letter_id}/replay")
         return found
-
-
-def pretty(value: Any) -> str:
-    """A value as indented JSON. Raises: LutlabError."""
-    try:
-        return json.dumps(value, indent=2, ensure_ascii=False)
-    except TypeError as error:
-        raise LutlabError(f"cannot be shown: {error}") from error

@@ -8,8 +8,10 @@ print(lab.run_batch(board, batch)[-1].data)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Self
+from collections.abc import Iterable
+from typing import Any, Self, SupportsIndex
+
+from lutlab.words import checked
 
 OP_WRITE, OP_READ, OP_MODIFY, OP_POLL = 1, 2, 3, 4
 WORD_MASK = 0xFFFF_FFFF
@@ -27,9 +29,9 @@ class Batch:
     def __init__(self) -> None:
         self.ops: list[dict[str, Any]] = []
 
-    def write(self, address: int, words: Sequence[int], *, fixed_address: bool = False) -> Self:
+    def write(self, address: int, words: Iterable[SupportsIndex], *, fixed_address: bool = False) -> Self:
         """Write words from an address on, or all to it with `fixed_address`."""
-        return self._add(op=OP_WRITE, address=address, data=list(words), fixed_address=fixed_address)
+        return self._add(op=OP_WRITE, address=address, data=checked(words), fixed_address=fixed_address)
 
     def read(self, address: int, count: int = 1, *, fixed_address: bool = False) -> Self:
         """Read words from an address on, or all from it with `fixed_address`."""

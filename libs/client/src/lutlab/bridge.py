@@ -10,7 +10,7 @@ import socket
 import threading
 from collections.abc import Callable
 
-from lutlab.errors import StreamFailed
+from lutlab.errors import LutlabError, StreamFailed
 from lutlab.models import BridgeWay
 
 CONNECT_TIMEOUT_S = 10.0
@@ -63,7 +63,7 @@ def forward(listener: socket.socket, ask: Callable[[], BridgeWay], note: Callabl
             try:
                 with connect_bridge(ask()) as board:
                     _exchange(client, board)
-            except StreamFailed as error:
+            except LutlabError as error:  # also a session that ended: the next client may find another
                 note(str(error))
 
 

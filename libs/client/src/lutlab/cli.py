@@ -21,12 +21,11 @@ EXIT_FAILED, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_TIMED_OUT, EXIT_INTERRUPTED = 1,
 
 HELP = """An FPGA lab: submit a design, get a programmed board, talk Wishbone to it; verify a design before that.
 
-Exit codes: 0 done; 1 the lab refused, or the job failed; 2 wrong use; 3 the lab does not answer; 4 timed out.
+Exit codes: 0 done; 1 the lab refused, or the job failed; 2 wrong use; 3 the lab does not answer; 4 timed out;
+130 interrupted.
 """
 
-app = typer.Typer(
-    help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
-)
+app = typer.Typer(help=HELP, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 def show_version(wanted: bool) -> None:

@@ -1,26 +1,20 @@
-"""A lab over HTTP: typed, blocking, safe to repeat.
-
-Every request that changes something carries an Idempotency-Key, so that trying again after a lost answer does nothing
-twice.
-"""
+"""A lab as Python sees it: typed, blocking; what is repeated, and how safely, is in `lutlab.http`."""
 
 from __future__ import annotations
 
-import secrets
+import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
-
-import httpx
-import msgspec
+from typing import Any, SupportsIndex
 
 from lutlab.batch import OP_READ, OP_WRITE, Batch
-from lutlab.config import resolve
-from lutlab.errors import JobFailed, LutlabError, Refused, TimedOut, Unreachable
+from lutlab.designs import Design, upload
+from lutlab.errors import JobFailed, LutlabError, Refused, TimedOut
+from lutlab.http import TIMEOUT_S, Http
 from lutlab.models import (
+    TERMINAL,
     Board,
     BridgeWay,
     Event,
@@ -41,53 +35,58 @@ from lutlab.models import (
     StorageUse,
     Submitted,
 )
-from lutlab.stream import BoardStream
+from lutlab.stream import WORD_BYTES, BoardStream
 from lutlab.verification import VerificationClient
+from lutlab.words import checked
+from lutlab_bus.stream import WORDS_MAX
 
-T = TypeVar("T")
-
-TIMEOUT_S = 30.0
 CAPTURE_TIMEOUT_S = 30.0
 """In addition to what a capture may wait for its trigger."""
-ATTEMPTS_MAX = 6
-RETRY_WAIT_S = 1.0
-RETRY_WAIT_MAX_S = 5.0
 JOB_TIMEOUT_S = 4 * 3600.0
-POLL_FIRST_S, POLL_MAX_S = 0.1, 1.0
-RETRYABLE = frozenset({429, 503})
+POLL_FIRST_S, POLL_MAX_S, POLL_GROWTH = 0.1, 1.0, 1.2
 
 
-class Client:
-    """Talks to one lab.
+class Waiting:
+    """Looks at a job until it has ended, often at first; who looks, and who sleeps in between, is somebody else.
+
+    Args:
+        timeout_s: when to give up.
+        on_change: called at first and whenever the job's status, stage or board changes.
+    """
+
+    def __init__(self, timeout_s: float, on_change: Callable[[Job], None]) -> None:
+        self._timeout_s = timeout_s
+        self._deadline = time.monotonic() + timeout_s
+        self._on_change = on_change
+        self._last: tuple[object, ...] = ()
+        self._pause_s = POLL_FIRST_S
+
+    def look(self, job: Job) -> float | None:
+        """How long to sleep before the next look; None for ever. Raises: TimedOut."""
+        seen = (job.status, job.build_stage, job.fpga_id)
+        if seen != self._last:
+            self._last = seen
+            self._on_change(job)
+        if job.ended:
+            return None
+        if time.monotonic() > self._deadline:
+            raise TimedOut(f"job {job.job_id} is still {job.status} after {self._timeout_s:g} s")
+        pause_s, self._pause_s = self._pause_s, min(POLL_MAX_S, self._pause_s * POLL_GROWTH)
+        return pause_s
+
+
+class Client(Http):
+    """Talks to one lab. Threads may share it; beside an event loop `wait_async` waits, and the rest goes into a thread.
 
     Args:
         api_url, api_key: the lab and your key; see `lutlab.config.resolve` for what is used if they are left out.
+        timeout_s: how long the lab may take to answer once; six times that, if it says nothing at all.
+        on_retry: told why, once for each request that is tried a third time.
         transport: for tests.
 
     Raises:
         NotConfigured: no lab is known.
     """
-
-    def __init__(
-        self, api_url: str | None = None, api_key: str | None = None, *, transport: httpx.BaseTransport | None = None
-    ) -> None:
-        self.endpoint = resolve(api_url, api_key)
-        headers = {"X-API-Key": self.endpoint.api_key} if self.endpoint.api_key else {}
-        self._http = httpx.Client(
-            base_url=self.endpoint.api_url, headers=headers, timeout=TIMEOUT_S, transport=transport
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
 
     # -- boards ----------------------------------------------------------------------------------
 
@@ -134,7 +133,7 @@ class Client:
 
     def submit(
         self,
-        design: Path | tuple[str, bytes],
+        design: Design,
         *,
         fpga_id: int | None = None,
         top: str | None = None,
@@ -146,15 +145,20 @@ class Client:
         """Build a design and program a board with it.
 
         Args:
-            design: a `.py`, `.v` or project `.zip` file, or its name and bytes.
+            design: the path of a `.py`, `.v`, `.sv` or project `.zip`; several paths, of which the first is the
+                entrypoint; a folder with a `lutlab-project.json`; or a name and bytes.
             fpga_id: the board, which must be idle; None for the first free one once the build is done.
             top: class or module, where the file has several that fit.
             sys_clk_freq: the design's clock in Hz; None for the board's.
             timing_target_mhz: what timing is graded against; None for the clock.
             labels: labels the board must have.
             priority: higher gets a board first; above 0 only for admins.
+
+        Raises:
+            LutlabError: these files make no project.
+            OSError: one cannot be read.
         """
-        name, data = (design.name, design.read_bytes()) if isinstance(design, Path) else design
+        name, data = upload(design)
         path = "/submit" if fpga_id is None else f"/fpga/{fpga_id}/submit"
         fields: dict[str, object] = {"top": top, "sys_clk_freq": sys_clk_freq, "timing_target_mhz": timing_target_mhz}
         fields |= {"labels": ",".join(labels) or None, "priority": priority}
@@ -175,11 +179,11 @@ class Client:
 
     def logs(self, job_id: str) -> str:
         """A job's log so far."""
-        return self._request("GET", f"/jobs/{job_id}/logs").text
+        return self.request("GET", f"/jobs/{job_id}/logs").text
 
     def cancel(self, job_id: str) -> None:
         """Call a job off."""
-        self._request("DELETE", f"/jobs/{job_id}")
+        self.request("DELETE", f"/jobs/{job_id}")
 
     def wait(
         self, job_id: str, *, timeout_s: float = JOB_TIMEOUT_S, on_change: Callable[[Job], None] = lambda _: None
@@ -193,40 +197,98 @@ class Client:
             JobFailed: it failed or was cancelled.
             TimedOut: it has not ended in time; it goes on.
         """
-        deadline = time.monotonic() + timeout_s
-        last: tuple[object, ...] = ()
-        for wait_s in _polls():
-            job = self.job(job_id)
-            if (job.status, job.build_stage, job.fpga_id) != last:
-                last = (job.status, job.build_stage, job.fpga_id)
-                on_change(job)
-            if job.ended:
-                break
-            if time.monotonic() > deadline:
-                raise TimedOut(f"job {job_id} is still {job.status} after {timeout_s:g} s")
-            time.sleep(wait_s)
+        waiting = Waiting(timeout_s, on_change)
+        while (pause_s := waiting.look(job := self.job(job_id))) is not None:
+            time.sleep(pause_s)
+        return self._completed(job)
+
+    async def wait_async(
+        self, job_id: str, *, timeout_s: float = JOB_TIMEOUT_S, on_change: Callable[[Job], None] = lambda _: None
+    ) -> Job:
+        """As `wait`, beside an event loop; may be cancelled at any time."""
+        waiting = Waiting(timeout_s, on_change)
+        while (pause_s := waiting.look(job := await asyncio.to_thread(self.job, job_id))) is not None:  # noqa: ASYNC110
+            await asyncio.sleep(pause_s)
+        return await asyncio.to_thread(self._completed, job)
+
+    def _completed(self, job: Job) -> Job:
         if job.status != "complete":
-            raise JobFailed(self._why(job))
+            raise self._failed(job)
         return job
 
-    def _why(self, job: Job) -> str:
+    def _failed(self, job: Job) -> JobFailed:
         error = self.job_detail(job.job_id).error
-        if error is None:
-            return f"job {job.job_id} was {job.status}" if job.status == "cancelled" else f"job {job.job_id} failed"
-        stage = f" in {error.stage}" if error.stage else ""
-        return f"job {job.job_id} {job.status}{stage} ({error.code}): {error.message}"
+        told = f"job {job.job_id} was {job.status}" if job.status == "cancelled" else f"job {job.job_id} failed"
+        if error is not None:
+            stage = f" in {error.stage}" if error.stage else ""
+            told = f"job {job.job_id} {job.status}{stage} ({error.code}): {error.message}"
+        return JobFailed(told, job_id=job.job_id, failure=error)
+
+    @contextlib.contextmanager
+    def running(self, job: Submitted | str, *, timeout_s: float = JOB_TIMEOUT_S) -> Iterator[BoardStream]:
+        """The board that a submitted design runs on, for as long as the block lasts; then it is given back.
+
+        ```python
+        with Client() as lab, lab.running(lab.submit("design.py")) as board:
+            board.write(0x0, [1, 2, 3])
+        ```
+
+        Args:
+            job: what `submit` returned. Called off if the block is never reached.
+            timeout_s: how long to wait for the board.
+
+        Raises:
+            JobFailed, TimedOut: see `wait`.
+            StreamFailed: there is no connection to the board.
+        """
+        job_id = job if isinstance(job, str) else job.job_id
+        try:
+            fpga_id = self.wait(job_id, timeout_s=timeout_s).board
+        except BaseException:
+            with contextlib.suppress(LutlabError):  # it has ended already
+                self.cancel(job_id)
+            raise
+        try:
+            with self.stream(fpga_id) as board:
+                yield board
+        finally:
+            with contextlib.suppress(Refused):  # it is not ours any more
+                self.release(fpga_id)
 
     # -- bus -------------------------------------------------------------------------------------
 
-    def write(self, fpga_id: int, address: int, words: Sequence[int], *, fixed_address: bool = False) -> RunResult:
-        """Write words from a byte address on, or all to it with `fixed_address`."""
-        body = {"op": OP_WRITE, "address": address, "data": list(words), "fixed_address": fixed_address}
-        return self._run(fpga_id, body)
+    def write(
+        self, fpga_id: int, address: int, words: Iterable[SupportsIndex], *, fixed_address: bool = False
+    ) -> RunResult:
+        """Write words from a byte address on, or all to it with `fixed_address`. Each 512 words are a run of their own.
+
+        Args:
+            words: integers from 0 to 2**32 - 1, in a list, an array, a NumPy array.
+
+        Returns:
+            What was written.
+
+        Raises:
+            Refused: `bus_error` if the design answered with one; the runs before it were carried out.
+        """
+        plain = checked(words)
+        for start in range(0, len(plain) or 1, WORDS_MAX):
+            at = address if fixed_address else address + start * WORD_BYTES
+            part = plain[start : start + WORDS_MAX]
+            self._run(fpga_id, {"op": OP_WRITE, "address": at, "data": part, "fixed_address": fixed_address})
+        return RunResult(ok=True, data=plain)
 
     def read(self, fpga_id: int, address: int, count: int = 1) -> list[int]:
-        """Read words from a byte address on. Raises: Refused `bus_error` if the design answered with one."""
-        result = self._run(fpga_id, {"op": OP_READ, "address": address, "data": [], "count": count})
-        return result.data
+        """Read words from a byte address on. Each 512 words are a run of their own.
+
+        Raises:
+            Refused: `bus_error` if the design answered with one.
+        """
+        words: list[int] = []
+        for start in range(0, max(count, 1), WORDS_MAX):
+            at, part = address + start * WORD_BYTES, min(WORDS_MAX, count - start)
+            words += self._run(fpga_id, {"op": OP_READ, "address": at, "data": [], "count": part}).data
+        return words
 
     def run_batch(self, fpga_id: int, batch: Batch, *, check: bool = True) -> list[OpResult]:
         """Carry out several operations in their order, in one request and one bus round.
@@ -245,7 +307,8 @@ class Client:
 
     def _run_once(self, fpga_id: int, body: Mapping[str, Any]) -> RunResult:
         job = self._post(f"/fpga/{fpga_id}/run", Submitted, json=body)
-        self.wait(job.job_id, timeout_s=TIMEOUT_S)
+        if job.status not in TERMINAL:
+            self.wait(job.job_id, timeout_s=TIMEOUT_S)
         return self._get(f"/jobs/{job.job_id}/result", RunResult)
 
     def _run(self, fpga_id: int, body: Mapping[str, Any]) -> RunResult:
@@ -353,116 +416,3 @@ class Client:
     def verification(self) -> VerificationClient:
         """Projects, verification jobs, results and reports."""
         return VerificationClient(self)
-
-    # -- anything else ---------------------------------------------------------------------------
-
-    def get(self, path: str, **arguments: Any) -> Any:
-        """What a route answers, as plain JSON values; for routes this class has no method for."""
-        return self._get(path, Any, **arguments)
-
-    def post(self, path: str, **arguments: Any) -> Any:
-        """As `get`, for a POST with an Idempotency-Key of its own."""
-        headers = {"Idempotency-Key": secrets.token_hex(16)}
-        response = self._request("POST", path, headers=headers, **arguments)
-        return _decoded(response, Any) if response.content else None
-
-    def delete(self, path: str) -> None:
-        """As `get`, for a DELETE."""
-        self._request("DELETE", path)
-
-    def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        """A request of any kind and its answer; one that changes something has an Idempotency-Key of its own."""
-        headers = {} if method == "GET" else {"Idempotency-Key": secrets.token_hex(16)}
-        headers |= arguments.pop("headers", {})
-        return self._request(method, path, headers=headers, **arguments)
-
-    def typed(self, method: str, path: str, kind: type[T], **arguments: Any) -> T:
-        """As `request`, with the answer as a value. Raises: LutlabError."""
-        return _decoded(self.request(method, path, **arguments), kind)
-
-    def lines(self, path: str, **arguments: Any) -> Iterator[str]:
-        """The lines of an answer as they come, however long there is none. Raises: Refused, Unreachable."""
-        timeout = httpx.Timeout(TIMEOUT_S, read=None)
-        try:
-            with self._http.stream("GET", path, timeout=timeout, **arguments) as response:
-                if not response.is_success:
-                    response.read()
-                    raise _refused(response)
-                yield from response.iter_lines()
-        except httpx.TransportError as error:
-            raise Unreachable(f"{self.endpoint.api_url} went away: {error}") from error
-
-    @staticmethod
-    def decode(data: bytes, kind: type[T]) -> T:
-        """A value the lab sent. Raises: LutlabError."""
-        try:
-            return msgspec.json.decode(data, type=kind)
-        except msgspec.MsgspecError as error:
-            raise LutlabError(f"the lab said what this version does not understand: {error}") from error
-
-    @staticmethod
-    def refusal(response: httpx.Response) -> Refused:
-        """The error a response carries."""
-        return _refused(response)
-
-    # -- HTTP ------------------------------------------------------------------------------------
-
-    def _get(self, path: str, kind: type[T], **arguments: Any) -> T:
-        return _decoded(self._request("GET", path, **arguments), kind)
-
-    def _post(self, path: str, kind: type[T], **arguments: Any) -> T:
-        headers = {"Idempotency-Key": secrets.token_hex(16)}
-        return _decoded(self._request("POST", path, headers=headers, **arguments), kind)
-
-    def _request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        """Ask, and ask again where the lab says it helps, or nothing was heard. Raises: Refused, Unreachable."""
-        for attempt in range(1, ATTEMPTS_MAX + 1):
-            last = attempt == ATTEMPTS_MAX
-            try:
-                response = self._http.request(method, path, **arguments)
-            except httpx.TransportError as error:
-                if last or isinstance(error, httpx.ConnectError):
-                    raise Unreachable(f"{self.endpoint.api_url} does not answer: {error}") from error
-                wait_s = RETRY_WAIT_S
-            else:
-                if response.is_success or response.status_code == httpx.codes.NOT_MODIFIED:
-                    return response
-                refused = _refused(response)
-                if last or response.status_code not in RETRYABLE:
-                    raise refused
-                wait_s = min(refused.retry_after_s or RETRY_WAIT_S, RETRY_WAIT_MAX_S)
-            time.sleep(wait_s)
-        raise AssertionError("unreachable")
-
-
-def _polls() -> Iterator[float]:
-    """Waiting times between looks at a job: short at first."""
-    wait_s = POLL_FIRST_S
-    while True:
-        yield wait_s
-        wait_s = min(POLL_MAX_S, wait_s * 1.2)
-
-
-def _decoded(response: httpx.Response, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(response.content, type=kind)
-    except msgspec.MsgspecError as error:
-        raise LutlabError(f"{response.request.url} answered what this version does not understand: {error}") from error
-
-
-def _refused(response: httpx.Response) -> Refused:
-    """The lab's error, whatever its form."""
-    code, message = "http_error", f"HTTP {response.status_code}"
-    details: dict[str, Any] = {}
-    try:
-        body = response.json()
-        if "error" in body:  # under /api/v1
-            code, message = str(body["error"]["code"]), str(body["error"]["message"])
-            details = dict(body["error"].get("details") or {})
-        else:
-            code, message = str(body["detail"]["error"]), str(body["detail"]["message"])
-    except (ValueError, KeyError, TypeError):
-        message = f"HTTP {response.status_code}: {response.text[:200]}"
-    after = response.headers.get("Retry-After", "")
-    retry_after_s = float(after) if after.isdecimal() else None
-    return Refused(code, message, status=response.status_code, retry_after_s=retry_after_s, details=details)

@@ -2,26 +2,64 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import httpx
 import msgspec
 
 from lutlab.errors import NotConfigured
 from lutlab_stack.files import write_atomically
-from lutlab_stack.layout import Layout, default_data_dir
+from lutlab_stack.layout import Layout, default_data_dir, home
 
-SCHEMES = ("http://", "https://")
+SCHEMES = ("http", "https")
+LOCALHOST = "localhost"
+HERE = "the lab that runs here"
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A lab's base URL without a slash at its end, and a key for it, if any."""
+    """A lab's base URL without a slash at its end, and a key for it, if any; printing one does not show the key.
+
+    Attributes:
+        url_from, key_from: who named them, for a person.
+    """
 
     api_url: str
-    api_key: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    url_from: str = field(default="", compare=False)
+    key_from: str = field(default="", compare=False)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What every request carries."""
+        return {"X-API-Key": self.api_key} if self.api_key else {}
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is on this machine: then no proxy is asked, which would look for it on its own."""
+        return is_loopback(httpx.URL(self.api_url).host)
+
+    def http(self, *, timeout_s: float, transport: httpx.BaseTransport | None = None) -> httpx.Client:
+        """HTTP to it. Raises: NotConfigured: the proxy that the environment names cannot be used."""
+        try:
+            return httpx.Client(
+                base_url=self.api_url,
+                headers=self.headers,
+                timeout=timeout_s,
+                transport=transport,
+                trust_env=not self.is_here,
+            )
+        except (ImportError, ValueError) as error:  # what httpx says of SOCKS without its package, and of other schemes
+            raise NotConfigured(
+                f"the proxy that the environment names for {self.api_url} cannot be used ({error}): "
+                "name another one, or add the lab to NO_PROXY"
+            ) from error
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +67,14 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
 
     api_url: str | None = None
     tokens: dict[str, str] = {}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this address or name can only be reached from this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == LOCALHOST
 
 
 def resolve(api_url: str | None = None, api_key: str | None = None, *, data_dir: Path | None = None) -> Endpoint:
@@ -42,47 +88,93 @@ def resolve(api_url: str | None = None, api_key: str | None = None, *, data_dir:
         data_dir: of that lab; None for the default one.
 
     Raises:
-        NotConfigured: no URL is known, or it is none.
+        NotConfigured: no URL is known, or it is none, or the key has characters that no key has.
     """
-    url = api_url or os.environ.get("LUTLAB_API_URL")
-    key = api_key or os.environ.get("LUTLAB_API_KEY")
     running = running_lab(data_dir or default_data_dir())
     kept = stored()
+    url, url_from = _first(
+        (api_url, "given"),
+        (os.environ.get("LUTLAB_API_URL"), "LUTLAB_API_URL"),
+        (None if running is None else running.api_url, HERE),
+        (kept.api_url, str(stored_path())),
+    )
     if url is None:
-        url = running.api_url if running is not None else kept.api_url
-    if url is None:
+        was_here = Layout(data_dir or default_data_dir()).ready.exists()
         raise NotConfigured(
-            "which lab? Start one with `lutlab up`, or give --api-url (or LUTLAB_API_URL), and --api-key "
-            "(or LUTLAB_API_KEY)"
+            f"{'the lab that ran here was killed.' if was_here else 'which lab?'} Start one with `lutlab up`, "
+            "or give --api-url (or LUTLAB_API_URL), and --api-key (or LUTLAB_API_KEY)"
         )
     url = base_url(url)
-    if key is None:
-        key = kept.tokens.get(url)
-    if key is None and running is not None and running.api_url == url:
-        key = running.api_key
-    return Endpoint(url, key)
+    key, key_from = _first(
+        (api_key, "given"),
+        (os.environ.get("LUTLAB_API_KEY"), "LUTLAB_API_KEY"),
+        (kept.tokens.get(url), str(stored_path())),
+        (running.api_key if running is not None and running.api_url == url else None, HERE),
+    )
+    return Endpoint(url, None if key is None else _plain(key), url_from, key_from)
+
+
+def _first(*found: tuple[str | None, str]) -> tuple[str | None, str]:
+    """The first value that is one, and where it is from."""
+    return next(((value, source) for value, source in found if value), (None, ""))
 
 
 def base_url(text: str) -> str:
     """A lab's URL without a slash at its end. Raises: NotConfigured."""
-    if not text.lower().startswith(SCHEMES):
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL as error:
+        raise NotConfigured(f"{text!r} is no lab's URL: {error}") from error
+    if url.scheme not in SCHEMES or not url.host:
         raise NotConfigured(f"{text!r} is no lab's URL: write it with http:// or https:// in front")
-    return text.rstrip("/")
+    return f"{url.scheme}{text[len(url.scheme) :]}".rstrip("/")
+
+
+def _plain(key: str) -> str:
+    """A key as a header can carry it. Raises: NotConfigured, without showing it."""
+    key = key.strip()
+    if not (key.isascii() and key.isprintable()):
+        raise NotConfigured("this API key has characters that no key has: copy it again (--api-key, LUTLAB_API_KEY)")
+    return key
+
+
+def ready(data_dir: Path) -> Mapping[str, Any] | None:
+    """What the lab running from this data directory says of itself; None if there is none we may read.
+
+    A lab that was killed, or lost its power, leaves its file behind; it is not believed.
+    """
+    layout = Layout(data_dir)
+    try:
+        content = json.loads(layout.ready.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) and not _is_dead(layout.lock) else None
+
+
+def _is_dead(lock: Path) -> bool:
+    """Whether the process that wrote its number here has ended without taking it away."""
+    try:
+        os.kill(int(lock.read_text(encoding="ascii")), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError, OverflowError):  # somebody else's process, or nothing to tell by
+        return False
+    return False
 
 
 def running_lab(data_dir: Path) -> Endpoint | None:
-    """The lab running from this data directory, as its ready file says; None if there is none we may read."""
+    """The lab running from this data directory; None if there is none we may read."""
+    content = ready(data_dir) or {}
     try:
-        content = json.loads(Layout(data_dir).ready.read_text(encoding="utf-8"))
         return Endpoint(str(content["api_url"]), str(content["api_key"]))
-    except (OSError, ValueError, KeyError):
+    except KeyError:
         return None
 
 
 def stored_path() -> Path:
     """`lutlab/client.json` in the user's configuration folder."""
-    home = os.environ.get("XDG_CONFIG_HOME")
-    return (Path(home) if home else Path.home() / ".config") / "lutlab" / "client.json"
+    given = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(given) if given else home() / ".config") / "lutlab" / "client.json"
 
 
 def stored() -> Stored:

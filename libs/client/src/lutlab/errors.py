@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lutlab.models import Failure
+
+NO_CODE = "http_error"
+"""Of an answer that is none of the lab's."""
 
 
 class LutlabError(Exception):
@@ -53,9 +60,19 @@ class Refused(LutlabError):
 
 
 class JobFailed(LutlabError):
-    """A job that was waited for failed or was cancelled."""
+    """A job that was waited for failed or was cancelled.
+
+    Attributes:
+        job_id: which; `Client.logs` has what its tools said.
+        failure: why: its `code`, `message` and `stage`; None of a job that was cancelled.
+    """
 
     code = "job_failed"
+
+    def __init__(self, message: str, *, job_id: str = "", failure: Failure | None = None) -> None:
+        super().__init__(message)
+        self.job_id = job_id
+        self.failure = failure
 
 
 class TimedOut(LutlabError):
@@ -68,3 +85,25 @@ class StreamFailed(LutlabError):
     """The stream to a board could not be opened, or broke; the last operation may or may not have run."""
 
     code = "stream_failed"
+
+
+def refusal(status: int, body: bytes, *, retry_after: str = "") -> Refused:
+    """The error in an answer of the lab, whatever its form.
+
+    Args:
+        status: the HTTP status.
+        body: the answer's.
+        retry_after: that header of it.
+    """
+    details: dict[str, Any] = {}
+    try:
+        told = json.loads(body)
+        if "error" in told:  # under /api/v1
+            code, message = str(told["error"]["code"]), str(told["error"]["message"])
+            details = dict(told["error"].get("details") or {})
+        else:
+            code, message = str(told["detail"]["error"]), str(told["detail"]["message"])
+    except (ValueError, KeyError, TypeError):
+        code, message = NO_CODE, f"HTTP {status}: {body[:200].decode(errors='replace')}"
+    retry_after_s = float(retry_after) if retry_after.isdecimal() else None
+    return Refused(code, message, status=status, retry_after_s=retry_after_s, details=details)

@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from lutlab.errors import LutlabError
+
 TERMINAL = frozenset({"complete", "failed", "cancelled"})
 """Statuses of jobs that have ended."""
 
@@ -122,6 +124,13 @@ class Job(Model, frozen=True, kw_only=True):
     def ended(self) -> bool:
         """Whether nothing more happens to it."""
         return self.status in TERMINAL
+
+    @property
+    def board(self) -> int:
+        """The number of its board. Raises: LutlabError: it has none, or none yet."""
+        if self.fpga_id is None:
+            raise LutlabError(f"job {self.job_id} ({self.type}, {self.status}) has no board")
+        return self.fpga_id
 
 
 class Usage(Model, frozen=True, kw_only=True):

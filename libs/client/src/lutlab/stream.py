@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Self, SupportsIndex
 
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, WebSocketException
+from websockets.http11 import Response
 from websockets.sync.client import ClientConnection, connect
 
 from lutlab.config import Endpoint
-from lutlab.errors import LutlabError, Refused, StreamFailed
+from lutlab.errors import LutlabError, Refused, StreamFailed, refusal
+from lutlab.words import checked
 from lutlab_bus.errors import MalformedRequest
 from lutlab_bus.operations import Operation, Read, Write
 from lutlab_bus.stream import WORDS_MAX, decode_reply, encode_request
@@ -29,33 +31,36 @@ CLOSE_REASONS = {
 class BoardStream:
     """Reads and writes words; addresses count bytes.
 
+    Attributes:
+        fpga_id: the board's number.
+
     Replies have no names, only an order. So after a call that ended without its reply (it took too long, or Ctrl-C
     came), the next one could take that reply for its own: every later call is refused instead.
     """
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: ClientConnection, fpga_id: int = 0) -> None:
         self._connection = connection
+        self.fpga_id = fpga_id
         self._lost = ""
 
     @staticmethod
     def open(endpoint: Endpoint, fpga_id: int) -> BoardStream:
         """Connect. Raises: StreamFailed."""
         url = endpoint.api_url.replace("http", "ws", 1) + f"/fpga/{fpga_id}/stream"
-        headers = {"X-API-Key": endpoint.api_key} if endpoint.api_key else {}
         try:
             connection = connect(
                 url,
-                additional_headers=headers,
+                additional_headers=endpoint.headers,
                 open_timeout=OPEN_TIMEOUT_S,
                 compression=None,
                 max_size=MESSAGE_BYTES_MAX,
+                proxy=None if endpoint.is_here else True,
             )
         except InvalidStatus as error:
-            status = error.response.status_code
-            raise StreamFailed(f"the stream to board {fpga_id} was refused with HTTP {status}") from error
-        except (InvalidHandshake, WebSocketException, OSError, TimeoutError) as error:
+            raise StreamFailed(f"the stream to board {fpga_id} was refused: {_said(error.response)}") from error
+        except (InvalidHandshake, WebSocketException, OSError, TimeoutError, ImportError, ValueError) as error:
             raise StreamFailed(f"the stream to board {fpga_id} could not be opened: {error}") from error
-        return BoardStream(connection)
+        return BoardStream(connection, fpga_id)
 
     def __enter__(self) -> Self:
         return self
@@ -69,15 +74,19 @@ class BoardStream:
         """Close the connection; the session stays."""
         self._connection.close()
 
-    def write(self, address: int, words: Sequence[int], *, fixed_address: bool = False) -> None:
+    def write(self, address: int, words: Iterable[SupportsIndex], *, fixed_address: bool = False) -> None:
         """Write words from a byte address on, or all to it with `fixed_address`; any number of them.
+
+        Args:
+            words: integers from 0 to 2**32 - 1, in a list, an array, a NumPy array.
 
         Raises:
             Refused: `bus_error`: the board answered with an error.
             StreamFailed: the connection broke.
         """
-        for start in range(0, len(words), WORDS_MAX):
-            part = tuple(words[start : start + WORDS_MAX])
+        plain = checked(words)
+        for start in range(0, len(plain), WORDS_MAX):
+            part = tuple(plain[start : start + WORDS_MAX])
             at = address if fixed_address else address + start * WORD_BYTES
             self._exchange(Write(_word_address(at), part, fixed_address))
 
@@ -114,14 +123,26 @@ class BoardStream:
             self._connection.send(message)
             return self._connection.recv(timeout=REPLY_TIMEOUT_S, decode=False)
         except ConnectionClosed as error:
-            code = error.rcvd.code if error.rcvd is not None else None
-            raise StreamFailed(CLOSE_REASONS.get(code or 0, f"the stream was closed ({code})")) from error
+            raise StreamFailed(_why_closed(error)) from error
         except TimeoutError as error:
             self._lost = f"the call before had no reply within {REPLY_TIMEOUT_S:g} s"
             raise StreamFailed(f"no reply within {REPLY_TIMEOUT_S:g} s; open the stream again") from error
         except BaseException:  # Ctrl-C
             self._lost = "the call before was interrupted"
             raise
+
+
+def _why_closed(error: ConnectionClosed) -> str:
+    if error.rcvd is None:
+        return "the connection broke; the last operation may or may not have run: open the stream again"
+    code, reason = error.rcvd.code, error.rcvd.reason
+    return CLOSE_REASONS.get(code, f"the lab closed the stream ({code}{reason and ', '}{reason}): open it again")
+
+
+def _said(response: Response) -> str:
+    """Why the lab does not open a stream, in its own words."""
+    refused = refusal(response.status_code, bytes(response.body or b""))
+    return f"{refused.message} ({refused.code})"
 
 
 def _word_address(address: int) -> int:

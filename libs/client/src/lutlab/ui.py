@@ -113,8 +113,14 @@ class RichScreen:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
+def live_console(stream: TextIO) -> RichConsole | None:
+    """A console whose lines can move; None on a pipe (FORCE_COLOR makes it no terminal) and on a dumb terminal."""
+    console = RichConsole(file=stream)
+    return console if stream.isatty() and not console.is_dumb_terminal else None
+
+
 def screen(stream: TextIO | None = None) -> Screen:
     """A screen on this stream (standard output): live if it is a terminal."""
     stream = stream or sys.stdout
-    console = RichConsole(file=stream)
-    return RichScreen(console) if console.is_terminal else PlainScreen(stream)
+    console = live_console(stream)
+    return PlainScreen(stream) if console is None else RichScreen(console)

@@ -15,15 +15,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import httpx
 import msgspec
 
-from lutlab.errors import LutlabError, TimedOut
+from lutlab.errors import LutlabError, TimedOut, Unreachable
+from lutlab.http import Http
 from lutlab.models import Model
-
-T = TypeVar("T")
 
 JOB_TIMEOUT_S = 4 * 3600.0
 UPLOAD_BYTES_MAX = 100 << 20
@@ -105,26 +104,6 @@ class StoredArtifact(Model, frozen=True, kw_only=True):
     stage: str = ""
     media_type: str = "application/octet-stream"
     size_bytes: int = 0
-
-
-class Http(Protocol):
-    """What this needs of a client."""
-
-    def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        """One request, repeated where that is safe and helps. Raises: Refused, Unreachable."""
-        ...
-
-    def typed(self, method: str, path: str, kind: type[T], **arguments: Any) -> T:
-        """As `request`, with the answer as a value. Raises: LutlabError."""
-        ...
-
-    def lines(self, path: str, **arguments: Any) -> Iterator[str]:
-        """The lines of an answer as they come. Raises: Refused, Unreachable."""
-        ...
-
-    def decode(self, data: bytes, kind: type[T]) -> T:
-        """A value the lab sent. Raises: LutlabError."""
-        ...
 
 
 class VerificationClient:
@@ -259,7 +238,29 @@ class VerificationClient:
         return self._http.typed("GET", f"/api/v1/jobs/{job}/logs", _Logs, params=wanted).logs
 
     def follow(self, job: str, *, stage: str | None = None, tail: int | None = None) -> Iterator[LogLine]:
-        """A job's log from its beginning, or from its last `tail` lines, as it comes, until the job has ended."""
+        """A job's log from its beginning, or from its last `tail` lines, as it comes, until the job has ended.
+
+        A lab that is started again meanwhile is asked anew for what was not heard yet, unless a `tail` was wanted.
+
+        Raises:
+            Unreachable, Refused: the lab cannot be heard.
+        """
+        heard = 0
+        while True:
+            try:
+                for number, line in enumerate(self._followed(job, stage, tail)):
+                    if number >= heard:
+                        heard += 1
+                        yield line
+            except Unreachable:
+                if tail is not None or heard == 0:
+                    raise
+                self.job(job)  # waits until the lab is back
+                continue
+            if tail is not None or self.job(job).ended:  # a lab that stops ends the log as a job does
+                return
+
+    def _followed(self, job: str, stage: str | None, tail: int | None) -> Iterator[LogLine]:
         params: dict[str, Any] = {"follow": "true", "stage": stage, "tail": tail}
         wanted = {name: value for name, value in params.items() if value is not None}
         for line in self._http.lines(f"/api/v1/jobs/{job}/logs", params=wanted):

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lutlab.text import table
+from lutlab.ui import live_console
 from lutlab.verification import StageState, VerificationJob
 
 REFRESH_PER_S = 8
@@ -98,8 +99,8 @@ def _words(state: StageState) -> str:
 def watch(stream: TextIO | None = None) -> Watch:
     """A watch on this stream (standard error): live if it is a terminal."""
     stream = stream or sys.stderr
-    console = Console(file=stream)
-    return LiveWatch(console) if console.is_terminal else PlainWatch(stream)
+    console = live_console(stream)
+    return PlainWatch(stream) if console is None else LiveWatch(console)
 
 
 def show_results(
@@ -116,7 +117,7 @@ def show_results(
         (stage, state.status, state.duration or "-", "; ".join(_figures(results.get("stages", {}).get(stage, {}))))
         for stage, state in job.progress.items()
     ]
-    if console.is_terminal:
+    if stream.isatty():
         console.print(_stage_table(rows))
     else:  # a line each, however long: something else reads them
         plain = [(stage, _verdict(status), time, "; ".join(found.split("\n"))) for stage, status, time, found in rows]

@@ -79,13 +79,12 @@ def build_both(lab: Client, examples: Path, console: Console) -> tuple[Placed, P
     jobs = follow(lab, dict(zip(names, ids, strict=True)), console)
     placed = []
     for name, job in zip(names, jobs, strict=True):
-        assert job.fpga_id is not None  # a complete build job has its board
-        console.done(f"{name} runs on board {job.fpga_id}")
+        console.done(f"{name} runs on board {job.board}")
         report = lab.job_detail(job.job_id).report
         if report is None:
             raise DemoFailed(f"job {job.job_id} is complete but has no build report")
         console.say(report_text(report))
-        placed.append(Placed(name, job, job.fpga_id))
+        placed.append(Placed(name, job, job.board))
     return placed[0], placed[1]
 
 

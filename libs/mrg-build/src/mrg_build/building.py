@@ -23,8 +23,14 @@ from mrg_build.companions import upload
 MODES = ("synth", "pnr")
 LOG_TAIL_LINES = 40
 LOG_LINES_MAX = 50_000
-DEVICE_TOTALS = {"25F": (24_288, 56, 28), "45F": (43_848, 108, 72), "85F": (83_640, 208, 156)}
-"""Look-up tables (and as many flip-flops), block RAMs and multipliers of each ECP5, from Lattice's data sheet."""
+DEVICE_TOTALS = {
+    "12F": (24_288, 56, 28),
+    "25F": (24_288, 56, 28),
+    "45F": (43_848, 108, 72),
+    "85F": (83_640, 208, 156),
+}
+"""Look-up tables (and as many flip-flops), block RAMs and multipliers of each ECP5, from Lattice's data sheet; of a 12F
+those of the 25F, the same chip, all of which nextpnr uses."""
 LUTS_PER_CARRY, LUTS_PER_RAM = 2, 6
 """What a CCU2C and a TRELLIS_DPR16X4 take of a slice's look-up tables."""
 

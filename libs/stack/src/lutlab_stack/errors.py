@@ -51,6 +51,12 @@ class DataDirBusy(StackError):
     code = "data_dir_busy"
 
 
+class DataDirUnusable(StackError):
+    """The data directory cannot be made or written."""
+
+    code = "data_dir_unusable"
+
+
 class LabFileInvalid(StackError):
     """The lab file given to `up` declares no boards, or wrong ones."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import errno
 import json
 import time
 from collections.abc import Awaitable, Callable
@@ -21,7 +22,7 @@ from lutlab_stack.lab_file import BoardAddress, lab_text
 from lutlab_stack.layout import Layout
 from lutlab_stack.logs import begin_log
 from lutlab_stack.nats import prepare_nats
-from lutlab_stack.ports import is_free, stored_port
+from lutlab_stack.ports import problem_with, stored_port
 from lutlab_stack.postgres import prepare_postgres
 from lutlab_stack.running import Server
 from lutlab_stack.services import UpOptions, Wiring
@@ -111,8 +112,8 @@ class Lab:
     @property
     def api_url(self) -> str:
         """The API's base URL, as seen from this machine."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self._options.host, self._options.host)  # noqa: S104 - looked for
-        return f"http://{host}:{self._api_port}"
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._options.host, self._options.host)  # noqa: S104 - looked for
+        return f"http://[{host}]:{self._api_port}" if ":" in host else f"http://{host}:{self._api_port}"
 
     @property
     def api_key(self) -> str:
@@ -143,11 +144,16 @@ class Lab:
         host, port = self._options.host, self._options.port
         if port == 0:
             return stored_port(self._layout.api_port, host)
-        if not is_free(port, host):
+        problem = problem_with(port, host)
+        if problem is None:
+            return port
+        if problem.errno == errno.EADDRINUSE:
             raise StackError(
                 f"port {port} on {host} is taken: give the API another one with --port, or any free one with --port 0"
             )
-        return port
+        raise StackError(
+            f"the API cannot listen on port {port} of {host} ({problem.strerror}): choose with --port and --host"
+        )
 
     # -- servers ---------------------------------------------------------------------------------
 
@@ -239,7 +245,9 @@ class Lab:
 
     async def _wait_for_services(self) -> None:
         options = self._options
-        async with httpx.AsyncClient(base_url=self.api_url, headers={"X-API-Key": self._api_key}, timeout=5) as client:
+        headers = {"X-API-Key": self._api_key}
+        # Without the environment's proxy, which would look for our API on its own machine.
+        async with httpx.AsyncClient(base_url=self.api_url, headers=headers, timeout=5, trust_env=False) as client:
             await self._until("the API to answer", lambda: healthy(client))
             count = len(self._virtual)  # a real board may be unplugged
             self._console.doing(f"waiting for {count} boards")

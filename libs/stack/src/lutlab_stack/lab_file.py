@@ -62,7 +62,7 @@ def read_lab(path: Path) -> tuple[DeclaredBoard, ...]:
         LabFileInvalid: it cannot be read, or breaks a rule; says which.
     """
     try:
-        sections = tomllib.loads(path.read_text()).get("board", [])
+        sections = tomllib.loads(path.read_text(encoding="utf-8")).get("board", [])
     except (OSError, UnicodeDecodeError) as error:
         raise LabFileInvalid(f"the lab file {path} cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:

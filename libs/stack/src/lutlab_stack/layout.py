@@ -6,6 +6,16 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from lutlab_stack.errors import DataDirUnusable
+
+
+def home() -> Path:
+    """The user's home directory; `/` for one who has none, such as a number that a container was given."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/")
+
 
 def default_data_dir() -> Path:
     """`$LUTLAB_DATA_DIR`; otherwise /var/lib/lutlab/main for root, and lutlab in the user's data folder for others."""
@@ -14,8 +24,8 @@ def default_data_dir() -> Path:
         return Path(given)
     if os.geteuid() == 0:
         return Path("/var/lib/lutlab/main")
-    home = os.environ.get("XDG_DATA_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "share") / "lutlab"
+    folder = os.environ.get("XDG_DATA_HOME")
+    return (Path(folder) if folder else home() / ".local" / "share") / "lutlab"
 
 
 def default_cache_dir() -> Path:
@@ -23,8 +33,8 @@ def default_cache_dir() -> Path:
     given = os.environ.get("LUTLAB_CACHE_DIR")
     if given:
         return Path(given)
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "lutlab"
+    folder = os.environ.get("XDG_CACHE_HOME")
+    return (Path(folder) if folder else home() / ".cache") / "lutlab"
 
 
 @dataclass(frozen=True)
@@ -100,8 +110,24 @@ class Layout:
         return self.logs / f"{name}.log"
 
     def make(self) -> None:
-        """Create the folders. Private, except that root's may be passed through: Postgres has another user there."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        self.root.chmod(0o711 if os.geteuid() == 0 else 0o700)
-        for folder in (self.logs, self.agent, self.root / "boards"):
-            folder.mkdir(mode=0o700, exist_ok=True)
+        """Create the folders. Private, except that root's may be passed through: Postgres has another user there.
+
+        Raises:
+            DataDirUnusable: it cannot be made or written, or is a folder of something else.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            there = {entry.name for entry in self.root.iterdir()} - {"lost+found"}
+            if there and not there & {self.lock.name, self.api_key.name}:
+                raise DataDirUnusable(
+                    f"{self.root} holds other things, {min(there)} for one: choose an empty or a new folder for the lab"
+                )
+            self.root.chmod(0o711 if os.geteuid() == 0 else 0o700)
+            self.lock.touch(mode=0o600)  # first: from now on it is a lab's
+            for folder in (self.logs, self.agent, self.root / "boards"):
+                folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise DataDirUnusable(
+                f"the data directory {self.root} cannot be used: {error}; "
+                "choose another with --data-dir or LUTLAB_DATA_DIR"
+            ) from error

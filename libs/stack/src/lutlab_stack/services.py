@@ -14,6 +14,8 @@ from lutlab_stack.spawn import ProcessSpec
 
 AGENT_ID = "local"
 SERVICE_GRACE_S = 8.0
+LOOPBACK = "127.0.0.1,localhost,::1"
+"""As `NO_PROXY` lists hosts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +70,10 @@ class Wiring:
     nats_monitor_url: str = ""
 
     def common(self) -> dict[str, str]:
-        """Our own environment, and where what can be made again is kept."""
-        return {**os.environ, "LUTLAB_CACHE_DIR": str(self.options.cache_dir)}
+        """Our own environment, its proxy not asked for our own servers, and where what can be made again is kept."""
+        direct = ",".join(filter(None, (os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), LOOPBACK)))
+        more = {"no_proxy": direct, "NO_PROXY": direct, "LUTLAB_CACHE_DIR": str(self.options.cache_dir)}
+        return {**os.environ, **more}
 
     def bus(self) -> dict[str, str]:
         """What everybody needs who talks over NATS."""

@@ -9,16 +9,18 @@ from typing import Annotated, Any
 import typer
 
 from lutlab.client import Client
-from lutlab.commands.common import ApiKey, ApiUrl, AsJson, DataDir, client, note, out, out_json
+from lutlab.commands.common import AsJson, note, out, out_json, out_table, with_lab
 from lutlab.commands.config import Folder, Overrides
 from lutlab.commands.verify import Show, checked_folder, run_stages
-from lutlab.text import or_dash, table
+from lutlab.text import or_dash
 from lutlab.verification import VerificationJob
 
 STEPS_SHOWN_MAX = 20
 
 
+@with_lab
 def analyze(
+    lab: Client,
     *,
     folder: Folder = Path(),
     timing: Annotated[bool, typer.Option("--timing", help="Clocks, and the longest path.")] = False,
@@ -29,9 +31,6 @@ def analyze(
     ] = None,
     override: Overrides = None,
     as_json: AsJson = False,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Tell a design's timing, power and area.
 
@@ -43,8 +42,7 @@ def analyze(
         given["analysis.power.tool"] = "openroad"
     checked, overrides = checked_folder(folder, override, given)
     show = _showing(timing=timing or not (area or power), area=area or not (timing or power))
-    with client(api_url, api_key, data_dir) as lab:
-        run_stages(lab, folder, checked, overrides, stages=["synthesis"], as_json=as_json, show=show)
+    run_stages(lab, folder, checked, overrides, stages=["synthesis"], as_json=as_json, show=show)
 
 
 def _showing(*, timing: bool, area: bool) -> Show:
@@ -70,10 +68,10 @@ def _showing(*, timing: bool, area: bool) -> Show:
 def _show_area(found: Mapping[str, Any], details: Mapping[str, Any]) -> None:
     if "utilisation" in details:
         used = [(one["name"], one["used"], one["available"]) for one in details["utilisation"] if one["used"]]
-        out(table(("area", "used", f"of {details['device']}"), used))
+        out_table(("area", "used", f"of {details['device']}"), used)
         return
     cells = [(one["name"], one["count"]) for one in details.get("cells", [])]
-    out(table(("area", "cells"), cells))
+    out_table(("area", "cells"), cells)
     if details.get("estimate"):
         size = "" if found.get("area_um2") is None else f", {found['area_um2']} um2"
         out(f"{found['gate_equivalents']} gate equivalents{size}")
@@ -87,7 +85,10 @@ def _show_timing(details: Mapping[str, Any]) -> None:
     rows = [
         (one["name"], one["fmax_mhz"], one["target_mhz"], "yes" if one["met"] else "no") for one in details["clocks"]
     ]
-    out(table(("clock", "fmax MHz", "aimed at", "met"), rows) if rows else "nothing is clocked")
+    if rows:
+        out_table(("clock", "fmax MHz", "aimed at", "met"), rows)
+    else:
+        out("nothing is clocked")
     path = details.get("critical_path")
     if path is None:
         return
@@ -97,6 +98,6 @@ def _show_timing(details: Mapping[str, Any]) -> None:
         (step["at_ns"], step["kind"], or_dash(step["to"]), ", ".join(step.get("sources") or ()) or "-")
         for step in steps
     ]
-    out(table(("at ns", "through", "to", "source"), shown))
+    out_table(("at ns", "through", "to", "source"), shown)
     if len(steps) < len(path["steps"]):
         out(f"and {len(path['steps']) - len(steps)} more steps")

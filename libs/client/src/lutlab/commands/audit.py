@@ -13,13 +13,15 @@ from typing import Annotated, Any
 import asyncpg
 import typer
 
-from lutlab.audit import Audit, pretty
-from lutlab.commands.common import ApiKey, ApiUrl, AsJson, DataDir, client, note, out
+from lutlab.audit import Audit
+from lutlab.client import Client
+from lutlab.commands.common import AsJson, DataDir, note, out, out_json, out_table, with_lab
+from lutlab.config import ready
 from lutlab.errors import LutlabError, NotConfigured
-from lutlab.text import table
+from lutlab.text import shortened
 from lutlab.ui import Screen, screen
 from lutlab_ledger.verify import Noted, verify
-from lutlab_stack.layout import Layout, default_data_dir
+from lutlab_stack.layout import default_data_dir
 
 EXIT_DAMAGED = 1
 REASON_CHARS_MAX = 80
@@ -43,14 +45,12 @@ def database_url(given: str | None, data_dir: Path | None) -> str:
     """The ledger's database. Raises: NotConfigured."""
     url = given or os.environ.get("LUTLAB_DATABASE_URL")
     if url is None:
-        try:
-            ready = json.loads(Layout(data_dir or default_data_dir()).ready.read_text(encoding="utf-8"))
-            url = str(ready["database_url"])
-        except (OSError, ValueError, KeyError):
-            raise NotConfigured(
-                "which database? Start a lab with `lutlab up`, or give --database-url (or LUTLAB_DATABASE_URL)"
-            ) from None
-    return url
+        url = (ready(data_dir or default_data_dir()) or {}).get("database_url")
+    if url is None:
+        raise NotConfigured(
+            "which database? Start a lab with `lutlab up`, or give --database-url (or LUTLAB_DATABASE_URL)"
+        )
+    return str(url)
 
 
 def conditions_of(**given: str | None) -> dict[str, str]:
@@ -93,7 +93,9 @@ def verify_log(
 
 
 @audit.command()
+@with_lab
 def export(
+    lab: Client,
     *,
     csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values instead of JSON lines.")] = False,
     stream: Stream = None,
@@ -103,9 +105,6 @@ def export(
     since: Since = None,
     before: Before = None,
     after: Annotated[int, typer.Option("--after", min=0, help="Only after this position.")] = 0,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Print the whole log, or what the conditions leave of it."""
     wanted = conditions_of(
@@ -117,91 +116,83 @@ def export(
         before=before,
         after=str(after),
     )
-    with client(api_url, api_key, data_dir) as lab:
-        for text in Audit(lab).export("csv" if csv else "jsonl", wanted):
-            sys.stdout.write(text)
+    for text in Audit(lab).export("csv" if csv else "jsonl", wanted):
+        sys.stdout.write(text)
 
 
 @audit.command()
+@with_lab
 def state(
+    lab: Client,
     *,
     stream: Annotated[str, typer.Argument(metavar="STREAM", help="E.g. board-3, job-..., agent-..., profile-...")],
     at: Annotated[str | None, typer.Option("--at", help="A position of the log, or a moment. Default: now.")] = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Show what the lab believed at a moment. It is the stream, folded up to there."""
-    with client(api_url, api_key, data_dir) as lab:
-        out(pretty(Audit(lab).state(stream, at)))
+    out_json(Audit(lab).state(stream, at))
 
 
 @audit.command()
+@with_lab
 def commands(
+    lab: Client,
     *,
     code: Annotated[str | None, typer.Option("--code", help="Only with this answer: ok, or a refusal's code.")] = None,
     rejected: Annotated[bool, typer.Option("--rejected", help="Only refused ones.")] = False,
     actor: Actor = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """List what was asked and how it was answered, newest first."""
     wanted = conditions_of(code=code, actor=actor, rejected="true" if rejected else None)
-    with client(api_url, api_key, data_dir) as lab:
-        found = Audit(lab).commands(wanted)
+    found = Audit(lab).commands(wanted)
     if as_json:
-        out(pretty(found))
+        out_json(found)
         return
-    rows = [(c["received_at"], c["type"], c["actor"], c["code"], _cut(c["message"])) for c in found]
-    out(table(("received", "command", "by", "answer", "reason"), rows))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= REASON_CHARS_MAX else text[: REASON_CHARS_MAX - 1] + "…"
+    rows = [
+        (c["received_at"], c["type"], c["actor"], c["code"], shortened(c["message"], REASON_CHARS_MAX)) for c in found
+    ]
+    out_table(("received", "command", "by", "answer", "reason"), rows)
 
 
 # -- dead letters ------------------------------------------------------------------------------------
 
 
 @deadletters.command("list")
+@with_lab
 def list_letters(
+    lab: Client,
     *,
     replayed: Annotated[bool, typer.Option("--replayed", help="Also those that were sent again.")] = False,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """List dead letters, newest first, each with the reason."""
-    with client(api_url, api_key, data_dir) as lab:
-        found = Audit(lab).letters(replayed=replayed)
+    found = Audit(lab).letters(replayed=replayed)
     if as_json:
-        out(pretty(found))
+        out_json(found)
         return
-    rows = [(x["letter_id"], x["arrived_at"], x["subject"] or x["origin"], _cut(x["reason"])) for x in found]
-    out(table(("letter", "arrived", "subject", "reason"), rows))
+    rows = [
+        (x["letter_id"], x["arrived_at"], x["subject"] or x["origin"], shortened(x["reason"], REASON_CHARS_MAX))
+        for x in found
+    ]
+    out_table(("letter", "arrived", "subject", "reason"), rows)
 
 
 @deadletters.command("replay")
+@with_lab
 def replay_letters(
+    lab: Client,
     *,
-    letters: Annotated[list[str] | None, typer.Argument(metavar="LETTER...", help="Which ones.")] = None,
+    letters: Annotated[list[str] | None, typer.Argument(metavar="LETTER", help="Which ones.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every one that was not replayed yet.")] = False,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Send dead letters again, to where they came from. What still makes no sense is back at once."""
     if bool(letters) == everything:
         raise typer.BadParameter("say which letters, or --all")
-    with client(api_url, api_key, data_dir) as lab:
-        log = Audit(lab)
-        wanted = [x["letter_id"] for x in reversed(log.letters())] if everything else letters or []
-        for letter_id in wanted:
-            log.replay_letter(letter_id)
-            out(letter_id)
+    log = Audit(lab)
+    wanted = [x["letter_id"] for x in reversed(log.letters())] if everything else letters or []
+    for letter_id in wanted:
+        log.replay_letter(letter_id)
+        out(letter_id)
 
 
 # -- views -------------------------------------------------------------------------------------------

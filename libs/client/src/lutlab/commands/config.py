@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from lutlab.commands.common import DataDir, note, out
+from lutlab.commands.common import AsJson, DataDir, note, out, out_json
 from lutlab.config import base_url, resolve, store, stored
 
 if TYPE_CHECKING:
@@ -46,7 +47,12 @@ class Kept(StrEnum):
 def set_(
     *,
     name: Annotated[Kept, typer.Argument(metavar="token|api-url", help="What to keep.")],
-    value: Annotated[str, typer.Argument(metavar="VALUE", help="The key, or the lab's URL; empty to forget it.")],
+    value: Annotated[
+        str,
+        typer.Argument(
+            metavar="VALUE", help="The key, or the lab's URL; empty to forget it; `-` to read it from standard input."
+        ),
+    ],
     api_url: Annotated[
         str | None, typer.Option("--api-url", help="The lab a key is for. Default: the one other commands would use.")
     ] = None,
@@ -54,6 +60,8 @@ def set_(
 ) -> None:
     """Keep a lab's URL or your key, so commands need no options."""
     kept = stored()
+    if value == "-":  # what stands on a command line can be seen by others
+        value = sys.stdin.readline().strip()
     if name is Kept.API_URL:
         path = store(msgspec.structs.replace(kept, api_url=base_url(value) if value else None))
         note(f"kept in {path}")
@@ -62,6 +70,17 @@ def set_(
     others = {lab: token for lab, token in kept.tokens.items() if lab != url}
     path = store(msgspec.structs.replace(kept, tokens=others | {url: value} if value else others))
     note(f"kept in {path}, for {url} only")
+
+
+@config.command()
+def show(*, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Show which lab commands talk to, and who says so. The key itself is not shown."""
+    found = resolve(data_dir=data_dir)
+    if as_json:
+        out_json({"api_url": found.api_url, "url_from": found.url_from, "key_from": found.key_from or None})
+        return
+    out(f"lab  {found.api_url}  (from {found.url_from})")
+    out(f"key  from {found.key_from}" if found.api_key else "key  none")
 
 
 @config.command()

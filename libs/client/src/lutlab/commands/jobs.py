@@ -10,35 +10,33 @@ from typing import Annotated
 import typer
 
 from lutlab.client import Client
-from lutlab.commands.common import (
-    ApiKey,
-    ApiUrl,
-    AsJson,
-    DataDir,
-    JobId,
-    client,
-    goes_on,
-    note,
-    out,
-    out_json,
-)
+from lutlab.commands.common import AsJson, JobId, goes_on, note, out, out_json, out_table, with_lab
 from lutlab.errors import JobFailed
+from lutlab.models import JobDetail
 from lutlab.report import report_text
-from lutlab.text import clock_time, describe, or_dash, table
+from lutlab.text import clock_time, describe, or_dash, short_time
 from lutlab.ui import screen
 from lutlab.verification import PREFIX as VERIFICATION_PREFIX
 from lutlab.verification import VerificationJob
+from lutlab_transport.clock import SystemClock
 
 FOLLOW_EVERY_S = 0.5
 LOG_TAIL_LINES = 15
+KINDS = {"build_and_program": "build"}
+"""Types that are called shorter in a table."""
 
 
+@with_lab
 def submit(
+    lab: Client,
     *,
-    file: Annotated[
-        Path,
+    files: Annotated[
+        list[Path],
         typer.Argument(
-            metavar="FILE", help="design.py (Amaranth), design.v (Verilog) or project.zip.", exists=True, dir_okay=False
+            metavar="FILE",
+            help="design.py (Amaranth), design.v or .sv (Verilog), project.zip, or a folder with a "
+            "lutlab-project.json; of several files the first is the top.",
+            exists=True,
         ),
     ],
     board: Annotated[int | None, typer.Option("--board", help="This board, which must be idle. Default: any.")] = None,
@@ -56,29 +54,36 @@ def submit(
         int | None, typer.Option("--priority", help="Higher gets a board first; above 0 only for admins.")
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until it runs on a board, and show the report.")] = False,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON instead of the id; with --wait the job as it ended.")
+    ] = False,
 ) -> None:
     """Build a design and program a board with it. Prints the job's id."""
-    with client(api_url, api_key, data_dir) as lab:
-        job = lab.submit(
-            file,
-            fpga_id=board,
-            top=top,
-            sys_clk_freq=sys_clk_freq,
-            timing_target_mhz=timing_target_mhz,
-            labels=label or (),
-            priority=priority,
-        )
+    job = lab.submit(
+        files,
+        fpga_id=board,
+        top=top,
+        sys_clk_freq=sys_clk_freq,
+        timing_target_mhz=timing_target_mhz,
+        labels=label or (),
+        priority=priority,
+    )
+    if not as_json:
         out(job.job_id)
-        if wait:
-            _wait(lab, job.job_id, file.name)
-        else:
-            note(f"follow it with: lutlab job {job.job_id}")
+    elif not wait:
+        out_json(job)
+    if not wait:
+        note(f"follow it with: lutlab job {job.job_id}")
+        return
+    ended = _waited(lab, job.job_id, files[0].name)
+    if as_json:
+        out_json(ended)
+    elif ended.report is not None:
+        note(report_text(ended.report))
 
 
-def _wait(lab: Client, job_id: str, name: str) -> None:
+def _waited(lab: Client, job_id: str, name: str) -> JobDetail:
+    """The job once its design runs. Raises: JobFailed, with the end of its log told."""
     try:
         with goes_on(job_id), screen(sys.stderr) as live:
             job = lab.wait(job_id, on_change=lambda job: live.doing(f"{name}: {describe(job)}"))
@@ -88,46 +93,41 @@ def _wait(lab: Client, job_id: str, name: str) -> None:
         if log:
             note("\n".join(f"  | {line}" for line in log[-LOG_TAIL_LINES:]))
         raise
-    report = lab.job_detail(job_id).report
-    if report is not None:
-        note(report_text(report))
+    return lab.job_detail(job_id)
 
 
+@with_lab
 def jobs(
+    lab: Client,
     *,
     status: Annotated[str | None, typer.Option("--status", help="Only those: queued, running, complete, ...")] = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """List your jobs, newest first."""
-    with client(api_url, api_key, data_dir) as lab:
-        found = lab.jobs(status)
+    found = lab.jobs(status)
     if as_json:
         out_json(found)
         return
+    now = SystemClock().now()
     rows = [
-        (j.job_id, j.type, j.status, or_dash(j.build_stage), or_dash(j.fpga_id), clock_time(j.created_at))
+        (j.job_id, KINDS.get(j.type, j.type), or_dash(j.fpga_id), short_time(j.created_at, now), describe(j))
         for j in found
     ]
-    out(table(("job", "type", "status", "stage", "board", "created"), rows))
+    out_table(("job", "type", "board", "created", "status"), rows)
 
 
+@with_lab
 def job(
+    lab: Client,
     *,
     job_id: JobId,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Show one job: its state, why it failed, what it yielded."""
-    with client(api_url, api_key, data_dir) as lab:
-        if job_id.startswith(VERIFICATION_PREFIX):
-            _show_verification(lab.verification.job(job_id), as_json=as_json)
-            return
-        found = lab.job_detail(job_id)
+    if job_id.startswith(VERIFICATION_PREFIX):
+        _show_verification(lab.verification.job(job_id), as_json=as_json)
+        return
+    found = lab.job_detail(job_id)
     if as_json:
         out_json(found)
         return
@@ -166,29 +166,27 @@ def _show_verification(found: VerificationJob, *, as_json: bool) -> None:
         (stage, state.status, or_dash(state.duration or state.progress), state.reason or "")
         for stage, state in found.progress.items()
     ]
-    out(table(("stage", "status", "time", "reason"), rows))
+    out_table(("stage", "status", "time", "reason"), rows)
 
 
+@with_lab
 def logs(
+    lab: Client,
     *,
     job_id: JobId,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")] = False,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Print a job's log."""
-    with client(api_url, api_key, data_dir) as lab:
-        if job_id.startswith(VERIFICATION_PREFIX):
-            _verification_logs(lab, job_id, follow=follow)
-            return
-        shown = _print_new(lab.logs(job_id), "")
-        while follow:
-            ended = lab.job(job_id).ended  # before the log, so that the last lines are not missed
-            shown = _print_new(lab.logs(job_id), shown)
-            if ended:
-                break
-            time.sleep(FOLLOW_EVERY_S)
+    if job_id.startswith(VERIFICATION_PREFIX):
+        _verification_logs(lab, job_id, follow=follow)
+        return
+    shown = _print_new(lab.logs(job_id), "")
+    while follow:
+        ended = lab.job(job_id).ended  # before the log, so that the last lines are not missed
+        shown = _print_new(lab.logs(job_id), shown)
+        if ended:
+            break
+        time.sleep(FOLLOW_EVERY_S)
 
 
 def _verification_logs(lab: Client, job_id: str, *, follow: bool) -> None:
@@ -205,11 +203,11 @@ def _print_new(text: str, shown: str) -> str:
     return text
 
 
-def cancel(*, job_id: JobId, api_url: ApiUrl = None, api_key: ApiKey = None, data_dir: DataDir = None) -> None:
+@with_lab
+def cancel(lab: Client, *, job_id: JobId) -> None:
     """Call a job off that has not ended."""
-    with client(api_url, api_key, data_dir) as lab:
-        if job_id.startswith(VERIFICATION_PREFIX):
-            lab.verification.cancel(job_id)
-        else:
-            lab.cancel(job_id)
+    if job_id.startswith(VERIFICATION_PREFIX):
+        lab.verification.cancel(job_id)
+    else:
+        lab.cancel(job_id)
     note(f"job {job_id} is cancelled")

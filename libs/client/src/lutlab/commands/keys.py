@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from lutlab.commands.common import ApiKey, ApiUrl, DataDir, client, note, out
-from lutlab.text import clock_time, or_dash, table
+from lutlab.client import Client
+from lutlab.commands.common import AsJson, note, out, out_json, out_table, with_lab
+from lutlab.text import clock_time, or_dash, short_time
 from lutlab_events.values import Role, Scope
 from lutlab_transport.clock import SystemClock
 
@@ -40,7 +41,9 @@ def parse_expiry(text: str, now: datetime) -> datetime:
 
 
 @keys.command()
+@with_lab
 def issue(
+    lab: Client,
     *,
     owner: Annotated[
         str, typer.Argument(metavar="OWNER", help="Whose key: jobs and sessions are recorded under this name.")
@@ -55,65 +58,61 @@ def issue(
         str | None, typer.Option("--expires", help="When it stops working: 90d, 12h, 2w, or a moment. Left out: never.")
     ] = None,
     label: Annotated[str, typer.Option("--label", help="What it is for.")] = "",
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
+    as_json: AsJson = False,
 ) -> None:
     """Issue a new key. It is printed once and stored nowhere."""
     until = None if expires is None else parse_expiry(expires, SystemClock().now())
-    with client(api_url, api_key, data_dir) as lab:
-        issued = lab.issue_key(
-            owner, role=Role.ADMIN if admin else role, label=label, scopes=scope or None, team=team, expires_at=until
-        )
+    issued = lab.issue_key(
+        owner, role=Role.ADMIN if admin else role, label=label, scopes=scope or None, team=team, expires_at=until
+    )
     note(f"a key for {issued.owner} ({issued.role}); keep it, it is not shown again:")
-    out(issued.api_key)
+    if as_json:
+        out_json(issued)
+    else:
+        out(issued.api_key)
 
 
 @keys.command("list")
-def list_keys(*, api_url: ApiUrl = None, api_key: ApiKey = None, data_dir: DataDir = None) -> None:
+@with_lab
+def list_keys(lab: Client, *, as_json: AsJson = False) -> None:
     """List your keys; for an admin everybody's. What each is good for, until when, when it was used last."""
-    with client(api_url, api_key, data_dir) as lab:
-        found = lab.keys()
-    head = ("key", "owner", "role", "scopes", "team", "expires", "last used", "label")
-    out(
-        table(
-            head,
-            [
-                (
-                    key.key_id,
-                    key.owner,
-                    f"{key.role}, revoked" if key.revoked_at else key.role,
-                    ",".join(key.scopes),
-                    or_dash(key.team),
-                    "never" if key.expires_at is None else clock_time(key.expires_at),
-                    "-" if key.last_used_at is None else clock_time(key.last_used_at),
-                    key.label,
-                )
-                for key in found
-            ],
+    found = lab.keys()
+    if as_json:
+        out_json(found)
+        return
+    now = SystemClock().now()
+    rows = [
+        (
+            key.key_id,
+            key.owner,
+            f"{key.role}, revoked" if key.revoked_at else key.role,
+            or_dash(key.team),
+            "never" if key.expires_at is None else short_time(key.expires_at, now),
+            "-" if key.last_used_at is None else short_time(key.last_used_at, now),
+            f"{','.join(key.scopes)}  {key.label}".rstrip(),
         )
-    )
+        for key in found
+    ]
+    out_table(("key", "owner", "role", "team", "expires", "last used", "scopes, label"), rows)
 
 
 @keys.command()
+@with_lab
 def rotate(
+    lab: Client,
     *,
     key: KeyId,
     grace_s: Annotated[int, typer.Option("--grace-s", min=0, help="How long the present secret works on.")] = 0,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Give a key another secret. It is printed once and stored nowhere."""
-    with client(api_url, api_key, data_dir) as lab:
-        rotated = lab.rotate_key(key, grace_s=grace_s)
+    rotated = lab.rotate_key(key, grace_s=grace_s)
     note(f"key {rotated.key_id} has another secret; the one before ends at {clock_time(rotated.previous_until)}:")
     out(rotated.api_key)
 
 
 @keys.command()
-def revoke(*, key: KeyId, api_url: ApiUrl = None, api_key: ApiKey = None, data_dir: DataDir = None) -> None:
+@with_lab
+def revoke(lab: Client, *, key: KeyId) -> None:
     """Make a key worthless."""
-    with client(api_url, api_key, data_dir) as lab:
-        lab.delete(f"/api/v1/keys/{key}")
+    lab.delete(f"/api/v1/keys/{key}")
     note(f"key {key} is worthless within two seconds everywhere")

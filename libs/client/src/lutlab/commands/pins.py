@@ -2,67 +2,67 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lutlab.commands.common import ApiKey, ApiUrl, AsJson, BoardId, DataDir, client, note, out, out_json, parse_number
-from lutlab.text import table
+from lutlab.client import Client
+from lutlab.commands.common import AsJson, BoardId, note, out, out_json, out_table, parse_number, with_lab
+from lutlab.ui import screen
 
 LEVEL_MAX = (1 << 63) - 1
 REGISTER = " register "
 """Part of the name of a register by its place, of which there are too many to list."""
 
 
+@with_lab
 def pins(
+    lab: Client,
     *,
     board: BoardId,
     levels: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME=LEVEL]...", help="Inputs to set first, e.g. button0=1; the board must be yours."),
+        typer.Argument(metavar="NAME=LEVEL", help="Inputs to set first, e.g. button0=1; the board must be yours."),
     ] = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a board's LEDs, buttons, switches; or set some first."""
     wanted = dict(_assignment(text, 1) for text in levels or ())
-    with client(api_url, api_key, data_dir) as lab:
-        found = lab.set_pins(board, wanted) if wanted else lab.pins(board)
+    found = lab.set_pins(board, wanted) if wanted else lab.pins(board)
     if as_json:
         out_json(found)
         return
-    out(table(("name", "pin", "way", "level"), [(p.name, p.pin, p.way, p.level) for p in found]))
+    out_table(("name", "pin", "way", "level"), [(p.name, p.pin, p.way, p.level) for p in found])
 
 
+@with_lab
 def signals(
+    lab: Client,
     *,
     board: BoardId,
     registers: Annotated[bool, typer.Option("--registers", help="Also list registers by their place.")] = False,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """List what `capture` can record: pins and named registers."""
-    with client(api_url, api_key, data_dir) as lab:
-        found = [signal for signal in lab.signals(board) if registers or REGISTER not in signal.name]
+    found = [signal for signal in lab.signals(board) if registers or REGISTER not in signal.name]
     if as_json:
         out_json(found)
         return
     bits = {signal.name for signal in found if signal.bits > 1}
     rows = [(s.name, s.bits) for s in found if not (s.name.endswith("]") and s.name.rpartition("[")[0] in bits)]
-    out(table(("signal", "bits"), rows))
+    out_table(("signal", "bits"), rows)
 
 
+@with_lab
 def capture(
+    lab: Client,
     *,
     board: BoardId,
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[SIGNAL]...", help="What to record, as `lutlab signals` names it. Default: all pins."),
+        typer.Argument(metavar="SIGNAL", help="What to record, as `lutlab signals` names it. Default: all pins."),
     ] = None,
     cycles: Annotated[int, typer.Option("--cycles", help="Clock cycles to record.", min=1, max=100_000)] = 1000,
     trigger: Annotated[
@@ -72,13 +72,12 @@ def capture(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write. Default: standard output.")
     ] = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Record signals of the design on your board, as a VCD."""
     start = _assignment(trigger, LEVEL_MAX) if trigger else None
-    with client(api_url, api_key, data_dir) as lab:
+    with screen(sys.stderr) as live:
+        if start is not None:
+            live.doing(f"waiting for {trigger}, {wait_s:g} s at most")
         text = lab.capture(board, cycles, names or (), trigger=start, wait_s=wait_s)
     if output is None:
         out(text.rstrip("\n"))

@@ -6,21 +6,20 @@ from typing import Annotated
 
 import typer
 
-from lutlab.commands.common import ApiKey, ApiUrl, AsJson, DataDir, client, out, out_json
+from lutlab.client import Client
+from lutlab.commands.common import AsJson, out, out_json, with_lab
 from lutlab.text import size_text
 
 
+@with_lab
 def storage(
+    lab: Client,
     *,
     owner: Annotated[str | None, typer.Option("--owner", help="Whose; for admins. Left out: your own.")] = None,
     as_json: AsJson = False,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Show how much is stored for you, of how much may be. Designs, bitstreams, projects, what jobs left."""
-    with client(api_url, api_key, data_dir) as lab:
-        found = lab.storage(owner)
+    found = lab.storage(owner)
     if as_json:
         out_json(found)
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from lutlab.config import is_loopback
 from lutlab.ui import screen
 from lutlab_profiles import DEFAULT_PROFILE, get, names
 from lutlab_stack.lab import Lab
@@ -94,6 +96,8 @@ def up(
         async def serve(lab: Lab) -> None:
             console.done(f"the lab is ready: {lab.api_url}  (open it in a browser)")
             console.say(_next_steps(lab, options))
+            if options.public_reads and not is_loopback(host):
+                console.warn(f"whoever reaches {host} may look at boards and jobs without a key: see --no-public-reads")
             await asyncio.Event().wait()
 
         asyncio.run(run_up(options, console, serve))
@@ -101,7 +105,7 @@ def up(
 
 def _next_steps(lab: Lab, options: UpOptions) -> str:
     own_folder = options.data_dir.absolute() != default_data_dir().absolute()
-    where = f" --data-dir {options.data_dir}" if own_folder else ""
+    where = f" --data-dir {shlex.quote(str(options.data_dir))}" if own_folder else ""
     key = "" if options.public_reads else f'-H "X-API-Key: {lab.api_key}" '
     program = called()
     return f"""\

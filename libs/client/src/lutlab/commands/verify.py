@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lutlab.client import Client
-from lutlab.commands.common import ApiKey, ApiUrl, AsJson, DataDir, client, goes_on, note, out, out_json
+from lutlab.commands.common import AsJson, goes_on, note, out, out_json, out_table, with_lab
 from lutlab.commands.config import EXIT_WRONG, Folder, Overrides, complain
 from lutlab.errors import LutlabError, Refused
-from lutlab.text import clock_time, or_dash, table
+from lutlab.text import or_dash, short_time
 from lutlab.verification import UPLOAD_BYTES_MAX, Project, VerificationJob
 from lutlab.verifying import show_results, watch
+from lutlab_transport.clock import SystemClock
 from lutlab_verify.stage import Stage
 
 if TYPE_CHECKING:
@@ -49,11 +50,13 @@ Stages = Annotated[
 ]
 Seed = Annotated[int | None, typer.Option("--seed", help="Of whatever is random. Default: a new one.", min=0)]
 Detach = Annotated[bool, typer.Option("--detach", "-d", help="Submit, print the job's id, and do not wait.")]
-NewestJob = Annotated[str | None, typer.Argument(metavar="[JOB]", help="The job's id. Default: the newest here.")]
+NewestJob = Annotated[str | None, typer.Argument(metavar="JOB", help="The job's id. Default: the newest here.")]
 Format = Annotated[str, typer.Option("--format", "-f", help=", ".join(SUFFIXES))]
 
 
+@with_lab
 def verify(
+    lab: Client,
     *,
     folder: Folder = Path(),
     stages: Stages = None,
@@ -65,9 +68,6 @@ def verify(
     seed: Seed = None,
     detach: Detach = False,
     as_json: AsJson = False,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Check a folder with a lutlab.yaml. Uploads it, runs stages over it, shows what they found.
 
@@ -79,26 +79,25 @@ def verify(
         list(STAGES[:4]) if everything else [*named, *(stage for stage in asked if asked[stage] and stage not in named)]
     )
     checked, overrides = checked_folder(folder, override)
-    with client(api_url, api_key, data_dir) as lab:
-        run_stages(lab, folder, checked, overrides, stages=wanted or None, seed=seed, detach=detach, as_json=as_json)
+    run_stages(lab, folder, checked, overrides, stages=wanted or None, seed=seed, detach=detach, as_json=as_json)
 
 
+@with_lab
 def lint(
+    lab: Client,
     *,
     folder: Folder = Path(),
     override: Overrides = None,
     as_json: AsJson = False,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Lint a folder. The same as `lutlab verify DIR --stages lint`."""
     checked, overrides = checked_folder(folder, override)
-    with client(api_url, api_key, data_dir) as lab:
-        run_stages(lab, folder, checked, overrides, stages=["lint"], as_json=as_json)
+    run_stages(lab, folder, checked, overrides, stages=["lint"], as_json=as_json)
 
 
+@with_lab
 def sim(
+    lab: Client,
     *,
     folder: Folder = Path(),
     tool: Annotated[str | None, typer.Option("--tool", help="verilator, icarus or ghdl.")] = None,
@@ -114,37 +113,33 @@ def sim(
     seed: Seed = None,
     override: Overrides = None,
     as_json: AsJson = False,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Simulate a folder's test benches. The same as `lutlab verify DIR --stages simulation`."""
     options = {"tool": tool, "coverage": coverage, "timeout_seconds": timeout, "waves": waves}
     given = {f"verification.simulation.{name}": value for name, value in options.items() if value is not None}
     checked, overrides = checked_folder(folder, override, given)
-    with client(api_url, api_key, data_dir) as lab:
-        saved = Saved("simulation", folder / WAVES, "trace") if waves else None
-        run_stages(lab, folder, checked, overrides, stages=["simulation"], seed=seed, as_json=as_json, saved=saved)
+    saved = Saved("simulation", folder / WAVES, "trace") if waves else None
+    run_stages(lab, folder, checked, overrides, stages=["simulation"], seed=seed, as_json=as_json, saved=saved)
 
 
+@with_lab
 def formal(
+    lab: Client,
     *,
     folder: Folder = Path(),
     depth: Annotated[int | None, typer.Option("--depth", help="Clock cycles that are looked into.", min=1)] = None,
     override: Overrides = None,
     as_json: AsJson = False,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Prove a folder's properties. The same as `lutlab verify DIR --stages formal`."""
     given = {} if depth is None else {"verification.formal.depth": depth}
     checked, overrides = checked_folder(folder, override, given)
-    with client(api_url, api_key, data_dir) as lab:
-        run_stages(lab, folder, checked, overrides, stages=["formal"], as_json=as_json)
+    run_stages(lab, folder, checked, overrides, stages=["formal"], as_json=as_json)
 
 
+@with_lab
 def synth(
+    lab: Client,
     *,
     folder: Folder = Path(),
     target: Annotated[
@@ -156,20 +151,18 @@ def synth(
     ] = None,
     override: Overrides = None,
     as_json: AsJson = False,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Tell a design's size and speed. The same as `lutlab verify DIR --stages synthesis`."""
     options = {"target_pdk": target, "top_module": top}
     given = {f"project.{name}": value for name, value in options.items() if value is not None}
     checked, overrides = checked_folder(folder, override, given)
-    with client(api_url, api_key, data_dir) as lab:
-        saved = None if output is None else Saved("synthesis", output)
-        run_stages(lab, folder, checked, overrides, stages=["synthesis"], as_json=as_json, saved=saved)
+    saved = None if output is None else Saved("synthesis", output)
+    run_stages(lab, folder, checked, overrides, stages=["synthesis"], as_json=as_json, saved=saved)
 
 
+@with_lab
 def report(
+    lab: Client,
     *,
     job_id: NewestJob = None,
     format: Format = "html",  # noqa: A002 - the option's name
@@ -179,9 +172,6 @@ def report(
     ] = None,
     include: Annotated[str | None, typer.Option("--include", help="Only these stages, with commas.")] = None,
     template: Annotated[str | None, typer.Option("--template", help="A built-in or an uploaded template.")] = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Save a verification job's report.
 
@@ -190,9 +180,8 @@ def report(
     if format not in SUFFIXES:
         raise typer.BadParameter(f"{format!r} is not one of {', '.join(SUFFIXES)}", param_hint="--format")
     stages = [stage.strip() for stage in include.split(",")] if include else None
-    with client(api_url, api_key, data_dir) as lab:
-        job_id = job_id or _newest(lab)
-        body = lab.verification.report(job_id, format, include=stages, template=template)
+    job_id = job_id or _newest(lab)
+    body = lab.verification.report(job_id, format, include=stages, template=template)
     if output == "-":
         sys.stdout.buffer.write(body)
         return
@@ -215,23 +204,24 @@ def _newest(lab: Client) -> str:
     return job.job_id
 
 
+@with_lab
 def compare(
+    lab: Client,
     *,
     before: Annotated[str, typer.Argument(metavar="BEFORE", help="A verification job.")],
     after: Annotated[str, typer.Argument(metavar="AFTER", help="A later one.")],
     as_json: AsJson = False,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Show what got worse and better between verification jobs."""
-    with client(api_url, api_key, data_dir) as lab:
-        found = lab.verification.compare(before, after)
+    found = lab.verification.compare(before, after)
     if as_json:
         out_json(found)
         return
     rows = [(side, one["area"], changed(one)) for side in ("worse", "better", "other") for one in found[side]]
-    out(table(("", "area", "change"), rows) if rows else "nothing changed")
+    if rows:
+        out_table(("", "area", "change"), rows)
+    else:
+        out("nothing changed")
 
 
 def changed(one: dict[str, Any]) -> str:
@@ -257,59 +247,56 @@ def group() -> None:
 
 
 @project.command(name="list")
-def list_projects(
-    *, as_json: AsJson = False, api_url: ApiUrl = None, api_key: ApiKey = None, data_dir: DataDir = None
-) -> None:
+@with_lab
+def list_projects(lab: Client, *, as_json: AsJson = False) -> None:
     """List your projects, the one used last first."""
-    with client(api_url, api_key, data_dir) as lab:
-        found = list(lab.verification.projects())
+    found = list(lab.verification.projects())
     if as_json:
         out_json(found)
         return
+    now = SystemClock().now()
     rows = [
-        (p.name, p.id, p.top_module, p.target_pdk, p.files, clock_time(p.updated_at or p.created_at)) for p in found
+        (p.name, p.top_module, p.target_pdk, p.files, short_time(p.updated_at or p.created_at, now), p.id)
+        for p in found
     ]
-    out(table(("project", "id", "top", "for", "files", "updated"), rows))
+    out_table(("project", "top", "for", "files", "updated", "id"), rows)
 
 
 @project.command()
+@with_lab
 def show(
+    lab: Client,
     *,
     name: ProjectName,
     as_json: AsJson = False,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Show a project and its jobs."""
-    with client(api_url, api_key, data_dir) as lab:
-        found = _project(lab, name)
-        jobs = list(lab.verification.jobs(found.id))
+    found = _project(lab, name)
+    jobs = list(lab.verification.jobs(found.id))
     if as_json:
         out_json({"project": found, "jobs": jobs})
         return
     out(f"{found.name}  {found.id}  top {found.top_module}, for {found.target_pdk}, {found.files} files")
     if found.description:
         out(f"  {found.description}")
+    now = SystemClock().now()
     rows = [
-        (job.job_id, job.status, _states(job), clock_time(job.submitted_at) if job.submitted_at else "-")
+        (job.job_id, job.status, short_time(job.submitted_at, now) if job.submitted_at else "-", _states(job))
         for job in jobs
     ]
-    out(table(("job", "status", "stages", "submitted"), rows))
+    out_table(("job", "status", "submitted", "stages"), rows)
 
 
 @project.command()
+@with_lab
 def trend(
+    lab: Client,
     *,
     name: ProjectName,
     as_json: AsJson = False,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Show the figures of a project's newest jobs, oldest first."""
-    with client(api_url, api_key, data_dir) as lab:
-        points = lab.verification.trend(_project(lab, name).id)
+    points = lab.verification.trend(_project(lab, name).id)
     if as_json:
         out_json(points)
         return
@@ -319,15 +306,15 @@ def trend(
         (p["job_id"], p["status"], *(or_dash(p.get(name)) for name in names), or_dash(p["coverage"].get("line")))
         for p in points
     ]
-    out(table(head, rows))
+    out_table(head, rows)
 
 
 @project.command()
-def delete(*, name: ProjectName, api_url: ApiUrl = None, api_key: ApiKey = None, data_dir: DataDir = None) -> None:
+@with_lab
+def delete(lab: Client, *, name: ProjectName) -> None:
     """Forget a project and cancel its open jobs."""
-    with client(api_url, api_key, data_dir) as lab:
-        found = _project(lab, name)
-        lab.verification.delete(found.id)
+    found = _project(lab, name)
+    lab.verification.delete(found.id)
     note(f"project {found.name} is gone")
 
 
