@@ -248,6 +248,9 @@ def _heat(line: Json | None) -> str:
         counts = line.get(part)
         if isinstance(counts, dict) and counts.get("hit", 0) < counts.get("total", 0):
             return "part"
+    states = line.get("states")
+    if isinstance(states, dict) and not all(states.values()):
+        return "part"
     if line.get("kind") == "toggle":
         return "h1"
     return f"h{min(4, 1 + int(math.log10(hits)))}"

@@ -149,7 +149,8 @@ class Coverage:
             for name, count in register["states"].items():
                 file, line = register["places"][name]
                 entry = files[file].setdefault(line, {})
-                entry.update(kind="fsm", hits=count)
+                before = entry["hits"] if entry.get("kind") == "fsm" else 0  # states may share a line
+                entry.update(kind="fsm", hits=before + count)
                 entry.setdefault("states", {})[f"{register['module']}.{register['register']}: {name}"] = count
 
     def _add_branches(self, files: dict[str, dict[int, dict[str, Any]]], wanted: set[str]) -> None:
