@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lutlab_verify.share import percent
 from lutlab_verify.simulation.coverage import Coverage, fsm_states
 from lutlab_verify.simulation.results import from_cocotb
 
@@ -28,3 +29,8 @@ def test_states_on_one_line_are_added_up() -> None:
     coverage = Coverage(states=fsm_states([register], [{"entries": {"A": 2, "B": 5}, "transitions": {}}]))
     line = coverage.per_line(["fsm"])["t.sv"]["3"]
     assert (line["kind"], line["hits"], coverage.percentages(["fsm"])) == ("fsm", 7, {"fsm": 66.7})
+
+
+def test_a_share_is_whole_only_if_nothing_is_missing() -> None:
+    assert [percent(*one) for one in ((0, 0), (0, 9), (9, 9), (1, 3))] == [None, 0.0, 100.0, 33.3]
+    assert (percent(9_999, 10_000), percent(1, 10_000)) == (99.9, 0.1)

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
+from lutlab_verify.share import percent
+
 KINDS = ("line", "toggle", "branch", "fsm")
 LINES_MAX = 200_000
 """Lines with data in one result."""
@@ -100,7 +102,7 @@ class Coverage:
             hits = [count for register in self.states for count in register["states"].values()]
         else:
             hits = [self.hits[key] for key, point in self.points.items() if point.kind == kind]
-        return round(100 * sum(count > 0 for count in hits) / len(hits), 1) if hits else None
+        return percent(_hit(hits), len(hits))
 
     def line_hits(self) -> dict[str, dict[int, int]]:
         """Per file and line with statements, how often they ran."""
