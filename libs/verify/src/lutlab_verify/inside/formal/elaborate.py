@@ -53,7 +53,8 @@ class Yosys:
             "proc",
             "flatten",
             "delete t:$print",
-            "opt_merge t:$check %n",
+            # Registers that may start with anything may start with different things.
+            "opt_merge -keepdc t:$check %n",
             "opt_muxtree",
             "opt_clean",
         )
@@ -100,6 +101,9 @@ def clock_of(top: Json) -> tuple[str | None, str]:
     used: dict[tuple[Any, str], str] = {}
     for name, cell in top["cells"].items():
         for bit, edge in _clocks(cell):
+            if not isinstance(bit, int):  # in the model it would tick like all others
+                signal = net_name(top, cell["connections"].get("Q", [name])[0])
+                raise Refused("unsupported", f"the clock of {signal} is the constant {bit}: it never ticks; connect it")
             used.setdefault((bit, edge), f"{name} ({cell['attributes'].get('src', '?')})")
     if not used:
         _checks_at(top, None)
@@ -127,7 +131,7 @@ def _clocks(cell: Json) -> Iterable[tuple[Any, str]]:
         polarity = parameters.get(f"{prefix}CLK_POLARITY", "1")
         enabled = parameters.get(f"{prefix}CLK_ENABLE", "1" * len(polarity))
         for place, bit in enumerate(connections.get(port, [])):
-            if enabled[::-1][place : place + 1] == "1" and isinstance(bit, int):
+            if enabled[::-1][place : place + 1] == "1":
                 yield bit, "posedge" if polarity[::-1][place : place + 1] == "1" else "negedge"
 
 
