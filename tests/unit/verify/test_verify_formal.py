@@ -350,6 +350,19 @@ def lowered(tmp_path: Path, source: str) -> Lowering:
 
 
 @needs_icarus
+async def test_any_constant_stays_what_it_is_and_replays(tmp_path: Path) -> None:
+    leaf = "module leaf(input logic clk, input logic [3:0] d);\n(* anyconst *) reg [3:0] k; (* anyseq *) logic s;\n"
+    leaf += "same: assert property (@(posedge clk) s == s);\n"
+    leaf += "(* anyconst *) wire w; kept: assert property (@(posedge clk) w == w);\n"
+    leaf += "stays: assert property (@(posedge clk) ##1 k == $past(k));\n"
+    leaf += "never: assert property (@(posedge clk) d == k |=> d != k + 1);\nendmodule\n"
+    result = await prove(tmp_path, leaf + module("leaf u(clk, d);"))
+    assert verdicts(result) == {"u.same": "proven", "u.kept": "proven", "u.stays": "proven", "u.never": "failed"}
+    artifacts = {one.name: one.path for one in result.artifacts}
+    assert replay(artifacts[result.details["properties"][3]["bench"]], tmp_path) == 1
+
+
+@needs_icarus
 async def test_a_past_value_in_a_condition_is_read_and_replays(tmp_path: Path) -> None:
     source = module(
         "logic q, f = 0; always_ff @(posedge clk) begin q <= a; f <= 1; end\n"
@@ -388,6 +401,21 @@ class TestRefusals:
         )
         with pytest.raises(Unsupported, match="never ticks"):
             await prove(tmp_path, leaf + module("wire x; leaf l(1'b0, x); assert property (@(posedge clk) !x);"))
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            (
+                "logic l, q; always_latch if (!clk && a) l = b;\nalways_ff @(posedge clk) q <= l;\n"
+                "assert property (@(posedge clk) q);",
+                "latch l",
+            ),
+            ("(* allconst *) logic x;", "`allconst` of x"),
+        ],
+    )
+    async def test_what_the_model_cannot_tell_is_refused(self, tmp_path: Path, text: str, said: str) -> None:
+        with pytest.raises(Unsupported, match=said):
+            await prove(tmp_path, module(f"{text}\np: assert property (@(posedge clk) a);"))
 
     async def test_two_clocks_are_refused(self, tmp_path: Path) -> None:
         with pytest.raises(Unsupported, match="several clocks"):

@@ -21,6 +21,11 @@ REFUSED = {
 }  # fmt: skip
 
 
+def is_sampled(node: Node) -> bool:
+    """Whether it is a call of one of these functions."""
+    return kind(node) == "InvocationExpression" and text(node.left) in SAMPLED
+
+
 @dataclass
 class Twins:
     """One piece of text for the model and for simulation, where the two differ.

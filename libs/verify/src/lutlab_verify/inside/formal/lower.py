@@ -17,7 +17,7 @@ from typing import Any
 from lutlab_verify.inside.formal.actions import changing
 from lutlab_verify.inside.formal.attempts import Attempts
 from lutlab_verify.inside.formal.emit import REPLAY, Place, Print
-from lutlab_verify.inside.formal.history import SAMPLED, Expressions, Helpers, Twins
+from lutlab_verify.inside.formal.history import SAMPLED, Expressions, Helpers, Twins, is_sampled
 from lutlab_verify.inside.formal.refuse import Refused
 from lutlab_verify.inside.formal.sequences import Names, Reader
 from lutlab_verify.inside.formal.sva import TooLarge
@@ -214,6 +214,18 @@ class Lowering:
     def _clocking_reference(self, node: Node, _scope: Scope) -> None:
         raise self._places.unsupported(node, "`default clocking` that names a clocking block")
 
+    def _data(self, node: Node, scope: Scope) -> None:
+        """A variable that may be any value: of nobody's variable the front end reads `x`, of nobody's net the net."""
+        attributes = text(node.attributes)
+        free = "anyconst" in attributes or "anyseq" in attributes
+        for child in node:
+            if free and child is not None and not is_token(child) and kind(child) == kind(node.type):
+                type_ = text(child)
+                words = type_.removeprefix("reg").removeprefix("logic")
+                self._write(self._places.of(child), Twins(f"wire logic {words}", type_))
+            elif child is not None:
+                self._walk(child, scope)
+
     # -- bound modules
 
     def _collect_bound(self, node: Node) -> None:
@@ -346,13 +358,13 @@ class Lowering:
         for below in nodes(node):
             if kind(below) in IMMEDIATE:
                 _known(IMMEDIATE[kind(below)], probe.truth(below.expr), helpers)
-            elif _is_sampled(below) and not under(below, REPEATED):
+            elif is_sampled(below) and not under(below, REPEATED):
                 probe.plain(below)
 
     def _call(self, node: Node, scope: Scope) -> None:
         """A past value in a procedure with assertions, beside them: in a condition, say."""
         procedure = scope.procedure
-        ours = _is_sampled(node) and not scope.loop  # in loops the front end knows better what it is the past of
+        ours = is_sampled(node) and not scope.loop  # in loops the front end knows better what it is the past of
         if procedure is None or scope.helpers is None or not (ours and self._has_immediate(procedure)):
             self._children(node, scope)
             return
@@ -456,10 +468,6 @@ def _known(what: str, condition: Twins, helpers: Helpers) -> Twins:
     return Twins(f"({condition.model}) && {helpers.seen(condition.back)}", condition.replay, condition.back)
 
 
-def _is_sampled(node: Node) -> bool:
-    return kind(node) == "InvocationExpression" and text(node.left) in SAMPLED
-
-
 def _clocked(procedure: Node | None) -> bool:
     """Whether a procedure waits for an edge."""
     if procedure is None or kind(procedure.statement) != "TimingControlStatement":
@@ -474,6 +482,7 @@ def _quoted(said: str) -> str:
 _HANDLERS: dict[str, Callable[[Lowering, Node, Scope], None]] = {
     **dict.fromkeys(MODULES, Lowering._module),
     "BindDirective": Lowering._bind,
+    "DataDeclaration": Lowering._data,
     "GenerateBlock": Lowering._generate_block,
     "InvocationExpression": Lowering._call,
     "ConcurrentAssertionMember": Lowering._concurrent_member,
