@@ -163,22 +163,13 @@ class TestLeaks:
         _, found = await look(tmp_path / "again", source, ["key", "seen"])
         assert (found["verdict"], found["tier"]) == ("proven", "taint")
 
-    @pytest.mark.parametrize(
-        "source",
-        [
-            # a port is another name of the register behind it
-            "module leaf(input logic [3:0] word, output logic hit);\nassign hit = word == 3;\nendmodule\n"
-            "module top(input logic clk, output logic q);\nlogic [3:0] key;\n"
-            "leaf leaf(key, q);\nalways_ff @(posedge clk) key <= key;\nendmodule",
-            # a name for a register and for what a secret makes of it, in the first cycle only
-            "module top(input logic clk, input logic key, output logic q);\nlogic once = 1;\n"
-            "wire [1:0] both = {key & once, once};\nassign q = both[1];\n"
-            "always_ff @(posedge clk) once <= 0;\nendmodule",
-        ],
-    )
-    async def test_other_names_of_a_secret_do_not_make_it_the_same_in_both_runs(
-        self, tmp_path: Path, source: str
-    ) -> None:
+    async def test_a_variable_may_be_a_register_in_part(self, tmp_path: Path) -> None:
+        """Both runs start with the same registers; that says nothing of what a secret makes of other bits of them."""
+        source = (
+            "module top(input logic clk, key, output logic q);\nlogic [1:0] both;\ninitial both[0] = 1;\n"
+            "assign both[1] = key & both[0];\nassign q = both[1];\n"
+            "always_ff @(posedge clk) both[0] <= 0;\nendmodule"
+        )
         _, found = await look(tmp_path, source, ["key"])
         assert (found["verdict"], found["depth"]) == ("violated", 1)
 
