@@ -125,7 +125,8 @@ def test_constraints_that_cannot_be_kept_are_refused_with_their_line(command: st
 
 def test_clocks_are_graded_by_what_was_asked_for_and_others_are_not() -> None:
     """Whatever nextpnr aimed at; a clock that is not there can be promised nothing."""
-    netlist = {"modules": {"t": {"cells": {}, "netnames": {name: {"bits": [], "attributes": {}} for name in "abc"}}}}
+    nets = {name: {"bits": [], "attributes": {}} for name in "abc"}
+    netlist: dict[str, Any] = {"modules": {"t": {"cells": {}, "netnames": nets}}}
     report = {"utilization": {}, "fmax": {one: {"achieved": 60.0, "constraint": 25.0} for one in "ab"}}
     report["fmax"]["c"] = {"achieved": 10.0, "constraint": 25.0}
     profile = next(iter(profiles().values()))

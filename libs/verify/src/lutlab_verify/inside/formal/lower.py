@@ -92,7 +92,7 @@ class Scope:
     procedure: Node | None = None
     helpers: Helpers | None = None
     loop: bool = False
-    initial: list[str] = field(default_factory=list)
+    initial: list[tuple[str, str]] = field(default_factory=list)
 
 
 class Lowering:
@@ -328,7 +328,7 @@ class Lowering:
             self._write(self._places.of(node), helpers.text())
         self._children(node, inner)
         for piece in inner.initial:
-            self._write(self._places.of(node), Twins(*piece.split("\0")))
+            self._write(self._places.of(node), Twins(*piece))
 
     def _procedure_clock(self, node: Node, scope: Scope) -> str | None:
         statement = node.statement
@@ -421,7 +421,7 @@ class Lowering:
         check = self._check(property_, condition, labelled=True, clocked=False)
         model = f"(* {INIT_ATTRIBUTE} *) wire {first}; always @* if ({first}) begin {check.model} end"
         replay = f"wire {first} = {REPLAY}.first; always @* if ({first}) begin {check.replay} end"
-        scope.initial.append(f"{model}\0{replay}")
+        scope.initial.append((model, replay))
         self._write(self._places.of(node), Twins.same("begin end"))
 
     # -- shared
