@@ -289,8 +289,10 @@ def test_tests_without_a_result_are_failures(tmp_path: Path) -> None:
 
 
 COMPLAINING = COUNTER.replace("endmodule", 'always @(q) if (q == 3) $error("q is three");\nendmodule')
+ENDING = COUNTER.replace("endmodule", 'always @(q) if (q == 3) $fatal(1, "q is three");\nendmodule')
 UNAWARE = """\
 import cocotb as c
+from cocotb.regression import SimFailure
 from cocotb.triggers import Timer
 @c.test({options})
 async def counts(dut):
@@ -303,7 +305,13 @@ async def counts(dut):
 @needs_icarus
 @pytest.mark.parametrize(
     ("design", "options", "status"),
-    [(COUNTER, "", "passed"), (COMPLAINING, "", "failed"), (COUNTER, "skip=True", "skipped")],
+    [
+        (COUNTER, "", "passed"),
+        (COMPLAINING, "", "failed"),
+        (COUNTER, "skip=True", "skipped"),
+        (ENDING, "expect_error=SimFailure", "passed"),
+        (ENDING, "expect_error=ValueError", "failed"),
+    ],
 )
 def test_a_designs_own_errors_count_and_skipped_tests_do_not(
     tmp_path: Path, design: str, options: str, status: str
@@ -312,7 +320,7 @@ def test_a_designs_own_errors_count_and_skipped_tests_do_not(
     write_files(tmp_path / "src", {"counter.v": design, "test_it.py": UNAWARE.format(options=options)})
     result = simulated(tmp_path, tmp_path / "src", "counter", sources=("counter.v",), benches=("test_it.py",))
     assert result.status == status, result.details
-    if status == "failed":
+    if design is COMPLAINING:
         assert by_name(result)["test_it"]["message"].endswith("counter.v:4: q is three")
     if status == "skipped":
         assert result.reason == "every test was skipped (1)"

@@ -33,6 +33,8 @@ GRACE_S = 5.0
 _CRASHES = {128 + 4: "an illegal instruction", 128 + 7: "a bus error", 128 + 11: "a segmentation fault"}
 _RUNNING = re.compile(r"cocotb\.regression\s+(running|skipping) (\S+) \(\d+/(\d+)\)")
 _ENDED = re.compile(r"cocotb\.regression\s+(\S+) (passed|failed|skipped)\b")
+_EXPECTED_END = re.compile(r"cocotb\.regression\s+\S+ passed: errored as expected \(result was SimFailure\)")
+"""A test that wants the design to end the simulation, by `$fatal` say."""
 _LEVEL = re.compile(r"^\s*[-\d.]+\ws\s+(DEBUG|INFO|WARNING|ERROR|CRITICAL)\s")
 
 
@@ -77,6 +79,7 @@ class Watcher:
         self.heard = Heard()
         self.running: str | None = None
         self.ended: dict[str, str] = {}
+        self.expected_end = False
         self.total = unit.tests
         self._sink, self._unit, self._on_count = session.context.sink, unit, session.on_count
         self._done = self._lines = 0
@@ -107,6 +110,7 @@ class Watcher:
             self._on_count(self._unit, self._done, self.total)
         elif ended := _ENDED.search(text):
             self.running = None
+            self.expected_end = self.expected_end or _EXPECTED_END.search(text) is not None
             self.ended[ended[1]] = ended[2]
             self._done += 1
             self._on_count(self._unit, self._done, self.total)
@@ -280,8 +284,9 @@ def _judge_cocotb(session: Session, unit: Unit, outcome: ToolOutcome, watcher: W
     if message is None and (outcome.exit_code or not tests or len(tests) < watcher.total):
         told = _told(watcher.heard.errors[0], unit) if watcher.heard.errors else _tail(outcome)
         message = f"{tool} ended with status {outcome.exit_code}\n{told}"
-        if tests and len(tests) >= watcher.total and any(test.status == FAILED for test in tests):
-            message = None  # cocotb's own status of a run with failed tests
+        told_by_cocotb = watcher.expected_end or any(test.status == FAILED for test in tests)
+        if tests and len(tests) >= watcher.total and told_by_cocotb:
+            message = None  # the status of a run with failed tests, or with the end that a test wanted
     said = (one for one in watcher.heard.errors if not one.fatal and one.file.endswith(VERILOG_SUFFIXES))
     complaint = next(said, None)
     if message is None and complaint is not None and all(test.status != FAILED for test in tests):
