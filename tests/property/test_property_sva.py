@@ -27,7 +27,8 @@ SIGNALS = ("a", "b", "c")
 TICKS = 8
 PROPERTIES = 10
 Trace = list[dict[str, int]]
-Before = dict[str, tuple[int, int]]
+Before = dict[str, tuple[int, int]] | None
+"""Values before the first tick; None where what is unknown does not count."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,12 @@ class Boolean:
         now = trace[tick][self.signal]
         if not self.look:
             return not now if self.function == "!" else bool(now)
-        then = trace[tick - self.look][self.signal] if tick >= self.look else before[self.signal][tick - self.look]
+        if tick >= self.look:
+            then = trace[tick - self.look][self.signal]
+        elif before is None:
+            return False
+        else:
+            then = before[self.signal][tick - self.look]
         return {
             "$past": bool(then), "$rose": bool(now and not then), "$fell": bool(then and not now),
             "$stable": now == then, "$changed": now != then,
@@ -140,8 +146,7 @@ def expected(property_: Any, off: Boolean | None, trace: Trace, now: int) -> tup
 
 def covered(sequence: Any, off: Boolean | None, trace: Trace, now: int) -> bool:
     return any(
-        not disabled(off, start, now, trace) and now in ends(sequence, start, now, trace, before)[0]
-        for before in befores(sequence)
+        not disabled(off, start, now, trace) and now in ends(sequence, start, now, trace, None)[0]
         for start in range(now + 1)
     )
 

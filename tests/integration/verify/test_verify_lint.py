@@ -106,6 +106,18 @@ def test_waived_findings_are_listed_and_do_not_count(tmp_path: Path) -> None:
     assert region["artifactLocation"]["uri"] == "rtl/warned.sv"
 
 
+@pytest.mark.parametrize("property_", ["strong(a ##1 b)", "case (a) 1: b; default: a; endcase"])
+def test_what_verilator_cannot_read_is_no_error_of_the_design(tmp_path: Path, property_: str) -> None:
+    """Properties that slang takes: Verilator calls one unsupported, the other a syntax error."""
+    text = (
+        "module seen (input wire clk, input wire a, input wire b);\n"
+        f"  assert property (@(posedge clk) {property_});\nendmodule\n"
+    )
+    result = lint_text(tmp_path, text, "seen")
+    assert result.status is StageStatus.PASSED, result.details["findings"]
+    assert places(result)["UNSUPPORTED"] == [("verilator", 2)]
+
+
 def test_warnings_fail_where_they_are_errors(tmp_path: Path) -> None:
     assert lint_text(tmp_path, WARNED, lint={"warnings_as_errors": True}).status is StageStatus.FAILED
 

@@ -214,6 +214,12 @@ BENCHES = {
     "good": "#100 if (q == 0) $error; $finish;",
     "quiet": '$dumpfile("own.vcd"); $dumpvars; #100 $finish(0);',
     "reads": '$readmemh("data/rom.hex", rom); if (rom[1] !== 8\'h5a) $fatal; $finish;',
+    "bare": "#20 $error; #5 $finish;",
+    "asserts": "#20 assert (q == 0); #5 $finish;",
+    "mid_line": '#20 $write("."); $error("after a dot"); $finish;',
+    "open_line": '#20 $write("progress ..."); $finish;',
+    "loud": 'repeat (45000) $display("%0s", {100{"x"}}); $finish;',
+    "loud_error": 'repeat (45000) $display("%0s", {100{"x"}}); $error("late"); repeat (99) $display; $finish;',
 }
 
 
@@ -241,11 +247,12 @@ def test_how_test_benches_end(tmp_path: Path) -> None:
         stage = context(project, tmp_path / f"work{seconds}")
         result = asyncio.run(simulation.run(stage))
         tests |= by_name(result)
-        assert len(stage.sink.lines) < 3000  # type: ignore[attr-defined]
+        assert len(stage.sink.lines) < 5000  # type: ignore[attr-defined]
         if not endless:
             assert "trace-quiet.fst" in {one.name for one in result.artifacts}, "the bench's own trace is taken"
     passed = {name for name, test in tests.items() if test["status"] == "passed"}
-    assert passed == {"good", "quiet", "reads"}, tests
+    assert passed == {"good", "quiet", "reads", "open_line", "loud"}, tests
+    assert (tests["mid_line"]["message"], tests["loud_error"]["message"]) == ("after a dot", "late")
     for name in ("fatal", "error"):
         assert (tests[name]["message"], tests[name]["file"]) == ("it is 2", f"tb/{name}.sv")
         assert files[f"tb/{name}.sv"].splitlines()[tests[name]["line"] - 1].strip().startswith("#20")
@@ -286,6 +293,44 @@ def test_tests_without_a_result_are_failures(tmp_path: Path) -> None:
     (test,) = by_name(simulated(tmp_path, tmp_path / "src", "counter", **options)).values()
     assert test["status"] == "failed"
     assert "No module named 'no_such_module'" in test["message"]
+
+
+COMPLAINING = COUNTER.replace("endmodule", 'always @(q) if (q == 3) $error("q is three");\nendmodule')
+ENDING = COUNTER.replace("endmodule", 'always @(q) if (q == 3) $fatal(1, "q is three");\nendmodule')
+UNAWARE = """\
+import cocotb as c
+from cocotb.regression import SimFailure
+from cocotb.triggers import Timer
+@c.test({options})
+async def counts(dut):
+    for clk in (0, 1) * 8:
+        dut.clk.value = clk
+        await Timer(1, unit="ns")
+"""
+
+
+@needs_icarus
+@pytest.mark.parametrize(
+    ("design", "options", "status"),
+    [
+        (COUNTER, "", "passed"),
+        (COMPLAINING, "", "failed"),
+        (COUNTER, "skip=True", "skipped"),
+        (ENDING, "expect_error=SimFailure", "passed"),
+        (ENDING, "expect_error=ValueError", "failed"),
+    ],
+)
+def test_a_designs_own_errors_count_and_skipped_tests_do_not(
+    tmp_path: Path, design: str, options: str, status: str
+) -> None:
+    """cocotb does not look at `$error`; a stage whose tests are all skipped has looked at nothing."""
+    write_files(tmp_path / "src", {"counter.v": design, "test_it.py": UNAWARE.format(options=options)})
+    result = simulated(tmp_path, tmp_path / "src", "counter", sources=("counter.v",), benches=("test_it.py",))
+    assert result.status == status, result.details
+    if design is COMPLAINING:
+        assert by_name(result)["test_it"]["message"].endswith("counter.v:4: q is three")
+    if status == "skipped":
+        assert result.reason == "every test was skipped (1)"
 
 
 @needs_icarus

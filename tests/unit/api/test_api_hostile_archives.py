@@ -11,8 +11,8 @@ import zipfile
 import pytest
 
 from lutlab_api.domain.errors import Invalid
+from lutlab_api.domain.project_files import ENTRIES_MAX, Uploaded
 from lutlab_api.domain.upload import zip_directory_bytes
-from lutlab_api.domain.verification import ENTRIES_MAX, Uploaded
 
 MIB = 1 << 20
 

@@ -17,7 +17,8 @@ from api_fakes import ADA, BOB, ROOT, Lab
 from lutlab_api.app.job_stream import Cursor
 from lutlab_api.app.verifications import LINES_MAX
 from lutlab_api.domain.errors import Invalid
-from lutlab_api.domain.verification import Uploaded, check_path, duration
+from lutlab_api.domain.project_files import Uploaded, check_path
+from lutlab_api.domain.verification import duration
 from lutlab_api.web import looking
 from lutlab_api.web.status import MEANINGS, contract_of
 from lutlab_events.rejections import Rejection

@@ -163,6 +163,16 @@ class TestLeaks:
         _, found = await look(tmp_path / "again", source, ["key", "seen"])
         assert (found["verdict"], found["tier"]) == ("proven", "taint")
 
+    async def test_a_variable_may_be_a_register_in_part(self, tmp_path: Path) -> None:
+        """Both runs start with the same registers; that says nothing of what a secret makes of other bits of them."""
+        source = (
+            "module top(input logic clk, key, output logic q);\nlogic [1:0] both;\ninitial both[0] = 1;\n"
+            "assign both[1] = key & both[0];\nassign q = both[1];\n"
+            "always_ff @(posedge clk) both[0] <= 0;\nendmodule"
+        )
+        _, found = await look(tmp_path, source, ["key"])
+        assert (found["verdict"], found["depth"]) == ("violated", 1)
+
 
 class TestProofs:
     async def test_no_path_is_a_proof(self, tmp_path: Path) -> None:

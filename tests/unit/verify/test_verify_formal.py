@@ -191,6 +191,74 @@ class TestVerdicts:
         assert verdicts(again)["p"] == "inconclusive"
         assert "assumptions exclude" in again.details["properties"][1]["message"]
 
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            (module("assume property (@(posedge clk) a);"), "no assertion and no cover"),
+            (
+                "module loose(input clk, x);\nassert property (@(posedge clk) x);\nendmodule\n" + module(""),
+                "no property is",
+            ),
+        ],
+    )
+    async def test_where_nothing_is_shown_nothing_has_passed(self, tmp_path: Path, text: str, said: str) -> None:
+        result = await prove(tmp_path, text)
+        assert (result.status, said in str(result.reason)) == (StageStatus.SKIPPED, True)
+
+    async def test_a_cover_that_assumptions_exclude_has_not_passed(self, tmp_path: Path) -> None:
+        source = module("assume property (@(posedge clk) a && !a);\nc: cover property (@(posedge clk) b);")
+        result = await prove(tmp_path, source)
+        assert (result.status, verdicts(result)["c"]) == (StageStatus.FAILED, "inconclusive")
+
+    async def test_what_was_before_the_first_tick_reaches_no_cover(self, tmp_path: Path) -> None:
+        result = await prove(
+            tmp_path,
+            module(
+                "logic [1:0] s = 0; always_ff @(posedge clk) s <= s == 2 ? 2 : s + 1;\n"
+                "never: cover property (@(posedge clk) $past(s) == 3 ##1 s == 2);\n"
+                "always @(posedge clk) not_now: cover ($past(s) == 3);\n"
+                "once: cover property (@(posedge clk) s == 0 ##1 $past(s) == 0 && s == 1);\n"
+                "twice: cover property (@(posedge clk) $past($past(s)) == 0 && s == 2);\n"
+                "vacuous: assert property (@(posedge clk) $past(s, 2) == 3 && s == 0 |=> s == 1);"
+            ),
+        )
+        assert verdicts(result) == {
+            "never": "unreachable", "not_now": "unreachable", "once": "covered", "twice": "covered",
+            "vacuous": "proven",
+        }  # fmt: skip
+        assert result.summary["properties_vacuous"] == 1
+
+    async def test_registers_that_start_with_anything_may_start_with_different_things(self, tmp_path: Path) -> None:
+        """Also a past value and the register that holds the same from then on."""
+        result = await prove(
+            tmp_path,
+            module(
+                "logic x, y; always_ff @(posedge clk) begin x <= a; y <= a; end\n"
+                "twins: assert property (@(posedge clk) x == y);\n"
+                "later: assert property (@(posedge clk) ##1 x == y);\n"
+                "early: assert property (@(posedge clk) x == $past(a));\n"
+                "past: assert property (@(posedge clk) ##1 x == $past(a));"
+            ),
+        )
+        assert verdicts(result) == {"twins": "failed", "later": "proven", "early": "failed", "past": "proven"}
+
+    async def test_names_and_defaults_belong_to_their_generate_block(self, tmp_path: Path) -> None:
+        """Two blocks may have a property of one name, and a default of one block excuses nobody outside."""
+        result = await prove(
+            tmp_path,
+            "package names; sequence b; 1'b1; endsequence endpackage\n"
+            + module(
+                "logic x = 0; always_ff @(posedge clk) x <= 1;\n"
+                "if (1) begin : g property p; @(posedge clk) x; endproperty first: assert property (p); end\n"
+                "if (1) begin : h property p; @(posedge clk) x || !x; endproperty second: assert property (p);\n"
+                "default disable iff (1); third: assert property (@(posedge clk) x); end\n"
+                "fourth: assert property (@(posedge clk) x);\nfifth: assert property (@(posedge clk) b);"
+            ),
+        )
+        assert verdicts(result) == {
+            "g.first": "failed", "h.second": "proven", "h.third": "proven", "fourth": "failed", "fifth": "failed",
+        }  # fmt: skip
+
     async def test_instances_have_verdicts_of_their_own(self, tmp_path: Path) -> None:
         leaf = "module leaf(input logic clk, x);\nlow: assert property (@(posedge clk) !x);\nendmodule\n"
         top = (
@@ -269,22 +337,58 @@ UNSUPPORTED = [
     ("p: assert property (@(posedge clk) a ##1 @(negedge clk) b);", "clock"),
     ("p: assert property (@(posedge clk) a ##[200:260] b ##[0:99] c ##[0:99] a);", "1024"),
     ("checker k(logic x); endchecker", "checker"),
+    ("always @(posedge clk) p: assert (a) x++;", "x ++"),
+    ("always @(posedge clk) p: assert (a) else count;", "count"),
+    ("p: assert property (@(posedge clk) a) else -> seen;", "seen"),
 ]
+
+
+def lowered(tmp_path: Path, source: str) -> Lowering:
+    """A file of a project, lowered. Raises: Refused."""
+    (tmp_path / "src").mkdir()
+    file = tmp_path / "src" / "top.sv"
+    file.write_text(source)
+    manager = SourceManager()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        tree = SyntaxTree.fromFiles([str(file)], manager)
+        assert not [one for one in tree.diagnostics if one.isError()], source
+        lowering = Lowering(Places(manager))
+        lowering.run(tree.root)
+    return lowering
+
+
+@needs_icarus
+async def test_any_constant_stays_what_it_is_and_replays(tmp_path: Path) -> None:
+    leaf = "module leaf(input logic clk, input logic [3:0] d);\n(* anyconst *) reg [3:0] k; (* anyseq *) logic s;\n"
+    leaf += "same: assert property (@(posedge clk) s == s);\n"
+    leaf += "(* anyconst *) wire w; kept: assert property (@(posedge clk) w == w);\n"
+    leaf += "stays: assert property (@(posedge clk) ##1 k == $past(k));\n"
+    leaf += "never: assert property (@(posedge clk) d == k |=> d != k + 1);\nendmodule\n"
+    result = await prove(tmp_path, leaf + module("leaf u(clk, d);"))
+    assert verdicts(result) == {"u.same": "proven", "u.kept": "proven", "u.stays": "proven", "u.never": "failed"}
+    artifacts = {one.name: one.path for one in result.artifacts}
+    assert replay(artifacts[result.details["properties"][3]["bench"]], tmp_path) == 1
+
+
+@needs_icarus
+async def test_a_past_value_in_a_condition_is_read_and_replays(tmp_path: Path) -> None:
+    source = module(
+        "logic q, f = 0; always_ff @(posedge clk) begin q <= a; f <= 1; end\n"
+        "always @(posedge clk) if (f && $past(a)) right: assert (q);\n"
+        "always @(posedge clk) if (f && $past(b)) begin wrong: assert (q || $rose(c)); end"
+    )
+    result = await prove(tmp_path, source)
+    assert list(verdicts(result).values()) == ["proven", "failed"]
+    artifacts = {one.name: one.path for one in result.artifacts}
+    assert replay(artifacts[result.details["properties"][1]["bench"]], tmp_path) == 1
 
 
 class TestRefusals:
     @pytest.mark.parametrize(("text", "named"), UNSUPPORTED)
     def test_what_is_not_understood_is_named_with_its_line(self, tmp_path: Path, text: str, named: str) -> None:
-        (tmp_path / "src").mkdir()
-        file = tmp_path / "src" / "top.sv"
-        file.write_text(module(f"// a comment\n{text}"))
-        manager = SourceManager()
-        with pytest.MonkeyPatch.context() as patch:
-            patch.chdir(tmp_path)
-            tree = SyntaxTree.fromFiles([str(file)], manager)
-            assert not [one for one in tree.diagnostics if one.isError()], text
-            with pytest.raises(Refused) as refused:
-                Lowering(Places(manager)).run(tree.root)
+        with pytest.raises(Refused) as refused:
+            lowered(tmp_path, module(f"// a comment\n{text}"))
         assert refused.value.kind == "unsupported"
         assert (refused.value.file, refused.value.line) == ("top.sv", 3)
         assert named in str(refused.value)
@@ -293,6 +397,34 @@ class TestRefusals:
         with pytest.raises(Unsupported, match=r"top.sv:2: the repetition .*\[\*3\]") as refused:
             await prove(tmp_path, module("p: assert property (@(posedge clk) a[*3] |-> b);"))
         assert (refused.value.file, refused.value.line) == ("top.sv", 2)
+
+    def test_messages_of_properties_may_look_at_anything(self, tmp_path: Path) -> None:
+        """What a message shows changes nothing."""
+        said = '$error("%0d after %0d, %s", d, $past(d), $sformatf("%t", $time))'
+        source = module(f"p: assert property (@(posedge clk) a) else begin {said}; $display; end")
+        assert [one.label for one in lowered(tmp_path, source).properties] == ["p"]
+
+    async def test_a_clock_that_never_ticks_is_refused(self, tmp_path: Path) -> None:
+        leaf = (
+            "module leaf(input logic c, output logic x);\ninitial x = 0;\nalways_ff @(posedge c) x <= 1;\nendmodule\n"
+        )
+        with pytest.raises(Unsupported, match="never ticks"):
+            await prove(tmp_path, leaf + module("wire x; leaf l(1'b0, x); assert property (@(posedge clk) !x);"))
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            (
+                "logic l, q; always_latch if (!clk && a) l = b;\nalways_ff @(posedge clk) q <= l;\n"
+                "assert property (@(posedge clk) q);",
+                "latch l",
+            ),
+            ("(* allconst *) logic x;", "`allconst` of x"),
+        ],
+    )
+    async def test_what_the_model_cannot_tell_is_refused(self, tmp_path: Path, text: str, said: str) -> None:
+        with pytest.raises(Unsupported, match=said):
+            await prove(tmp_path, module(f"{text}\np: assert property (@(posedge clk) a);"))
 
     async def test_two_clocks_are_refused(self, tmp_path: Path) -> None:
         with pytest.raises(Unsupported, match="several clocks"):

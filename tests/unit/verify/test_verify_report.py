@@ -9,7 +9,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from verify_report_sample import SOURCE, bad, good
+from verify_report_sample import SOURCE, SYNTHESIS, bad, good, prop
 
 from lutlab_verify.report import (
     BadRecord,
@@ -134,6 +134,34 @@ def test_a_stage_without_a_verdict_is_an_error_in_junit() -> None:
     error = ET.fromstring(render(job, "junit").body).find("testsuite/testcase/error")
     assert error is not None
     assert error.get("message") == "the solver crashed"
+
+
+def test_what_fails_no_stage_fails_no_case() -> None:
+    """Covers out of reach are warnings: a stage with them passes, and so does its suite."""
+    covers = [prop(verdict, verdict, 3) for verdict in ("covered", "not_covered", "unreachable", "absent")]
+    job = replace(good(), stages=(StageRecord("formal", "passed", {}, {"properties": covers}),))
+    root = ET.fromstring(render(job, "junit").body)
+    assert (root.get("tests"), root.get("failures"), root.get("skipped")) == ("4", "0", "3")
+
+
+def test_sarif_is_not_empty_where_a_stage_did_not_pass() -> None:
+    leak = {"kind": "SECRET_BRANCH", "file": "rtl/fifo.sv", "line": 14, "message": "full differs in step 3"}
+    area = {"status": "failed", "reason": "full differs", "violations": 1}
+    stages = (
+        StageRecord("lint", "error", reason="slang was stopped: too much time"),
+        StageRecord("simulation", "failed", {}, {}, "no tests in tests/helper.py"),
+        StageRecord("crypto", "failed", {"constant_time": area}, {"constant_time": {"violations": [leak]}}, "leaks"),
+        StageRecord("synthesis", "failed", {"fmax_mhz": 40.0}, SYNTHESIS, "clk misses 50 MHz"),
+    )
+    runs = json.loads(render(replace(good(), stages=stages), "sarif").body)["runs"]
+    found = {run["tool"]["driver"]["name"]: run["results"][0] for run in runs}
+    assert {name: one["message"]["text"] for name, one in found.items()} == {
+        "crypto": "full differs in step 3",
+        "lint": "the lint stage reached no verdict: slang was stopped: too much time",
+        "simulation": "the simulation stage failed: no tests in tests/helper.py",
+        "synthesis": "the synthesis stage failed: clk misses 50 MHz",
+    }
+    assert found["crypto"]["locations"][0]["physicalLocation"]["region"]["startLine"] == 14
 
 
 def test_markdown_tables_survive_what_results_say() -> None:

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from lutlab_profiles import load as profiles
 from lutlab_verify.config import load
 from lutlab_verify.plain_tools import PlainTools
 from lutlab_verify.stage import Level, StageContext, StageResult, StageStatus, ToolFailed, Unsupported
 from lutlab_verify.synthesis import run
 from lutlab_verify.synthesis.clocks import Clock, as_lpf, clocks_of
+from lutlab_verify.synthesis.engine import Wanted, _placed
 from lutlab_verify.synthesis.paths import Names, clean_clock, longest
 
 FIFO = """\
@@ -99,7 +101,7 @@ async def test_a_design_that_yosys_cannot_read_is_told_in_its_words(tmp_path: Pa
 
 def test_clocks_of_sdc_files() -> None:
     text = "# a comment\ncreate_clock -name c \\\n  -period 8 [get_ports {clk}] # fast\n"
-    text += "create_clock -period 40 [get_ports slow]\n"
+    text += "set_units -time 1.0ns -capacitance pF; create_clock -period 40 [get_ports slow]\n"
     assert clocks_of({"a.sdc": text}) == [Clock("clk", 8.0), Clock("slow", 40.0)]
     assert as_lpf([Clock("clk", 8.0)]) == 'FREQUENCY PORT "clk" 125.000000 MHZ;\n'
 
@@ -111,12 +113,32 @@ def test_clocks_of_sdc_files() -> None:
         "create_clock [get_ports a]",
         "create_clock -period 5",
         "create_clock -period x",
+        "create_clock -period 5 [get_ports a]; set_false_path -from [get_ports a]",
+        "set_units -time ps",
     ],
 )
 def test_constraints_that_cannot_be_kept_are_refused_with_their_line(command: str) -> None:
     with pytest.raises(Unsupported) as caught:
         clocks_of({"a.sdc": f"\n\n{command}\n"})
     assert (caught.value.file, caught.value.line) == ("a.sdc", 3)
+
+
+def test_clocks_are_graded_by_what_was_asked_for_and_others_are_not() -> None:
+    """Whatever nextpnr aimed at; a clock that is not there can be promised nothing."""
+    nets = {name: {"bits": [], "attributes": {}} for name in "abc"}
+    netlist: dict[str, Any] = {"modules": {"t": {"cells": {}, "netnames": nets}}}
+    report = {"utilization": {}, "fmax": {one: {"achieved": 60.0, "constraint": 25.0} for one in "ab"}}
+    report["fmax"]["c"] = {"achieved": 10.0, "constraint": 25.0}
+    profile = next(iter(profiles().values()))
+
+    def graded(wanted: Wanted) -> StageResult:
+        return _placed(report, Names(netlist, "t"), profile, wanted, [])
+
+    assert graded(None).status is StageStatus.PASSED
+    assert graded([Clock("a", 20.0)]).status is StageStatus.PASSED  # 50 MHz; nobody asked for the others
+    assert graded([Clock("a", 20.0), Clock("b", 10.0)]).reason == "clock b reaches 60 MHz of 100"
+    assert graded(40.0).reason == "clock c reaches 10 MHz of 25"
+    assert graded([Clock("clock", 20.0)]).reason == "the constraints' clock 'clock' is no port or net of the design"
 
 
 def test_a_path_without_registers_of_one_clock_is_none() -> None:

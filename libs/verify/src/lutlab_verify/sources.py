@@ -12,6 +12,7 @@ from lutlab_verify.tools import SOURCES
 
 VHDL_SUFFIXES = (".vhd", ".vhdl")
 HEADER_SUFFIXES = (".vh", ".svh")
+VERILOG_SUFFIXES = (".v", ".sv", *HEADER_SUFFIXES)
 
 
 def tool_path(file: str) -> str:

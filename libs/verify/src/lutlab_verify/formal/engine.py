@@ -45,23 +45,26 @@ async def run(context: StageContext) -> StageResult:
     refuse_vhdl(context.project, "formal")
     solvers = [(name, solver_argv(name)) for name in _solvers(config.engines)]
     prepared = await prepare(context, FOLDER, _files(context), _options(context))
-    if not prepared.properties:
-        return _skipped(context, loop.time() - started)
+    _refuse_absent(context, prepared)
+    reason = _nothing_to_show(prepared)
+    if reason is not None:
+        context.sink.log(reason, Level.WARNING)
+        return StageResult(StageStatus.SKIPPED, {}, reason=reason, seconds=loop.time() - started)
     context.sink.log(
         f"{len(prepared.properties)} properties lowered; {prepared.facts['registers']} bits of state, "
         f"{prepared.facts['inputs']} bits of input"
     )
     until = started + config.timeout_seconds
     found: list[Finding] = []
+    name = ""
     for name, argv in solvers:
         context.sink.log(f"yosys model, {name}: bounded search and induction to depth {config.depth}, at once")
         bounded, inductive = await _ask(context, prepared, Questions(context, prepared, argv, until), config.depth)
         found = findings(prepared, bounded, inductive)
         if not any(one.verdict is Verdict.INCONCLUSIVE for one in found) or loop.time() >= until:
             break
-    _refuse_absent(context, found)
     artifacts = _artifacts(context, prepared, found, config.depth)
-    result = _result(context, prepared, found, solvers[0][0])
+    result = _result(context, prepared, found, name)
     return replace(result, artifacts=tuple(artifacts), seconds=loop.time() - started)
 
 
@@ -96,10 +99,15 @@ def _options(context: StageContext) -> Json:
     return {"includes": include_folders(context.project), "defines": defines(context.project)}
 
 
-def _skipped(context: StageContext, seconds: float) -> StageResult:
-    reason = "there is no assertion, assumption or cover in the design or in verification.formal.properties"
-    context.sink.log(reason, Level.WARNING)
-    return StageResult(StageStatus.SKIPPED, {}, reason=reason, seconds=seconds)
+def _nothing_to_show(prepared: Prepared) -> str | None:
+    """Why there is nothing to prove or to reach, None if there is."""
+    if prepared.asserts or any(not check.antecedent for check in prepared.covers):
+        return None
+    if not prepared.properties:
+        return "there is no assertion, assumption or cover in the design or in verification.formal.properties"
+    if prepared.assumes:
+        return "there are assumptions, but no assertion and no cover to look at"
+    return "no property is part of the design: their modules are never instantiated, or their branches not taken"
 
 
 async def _ask(
@@ -123,16 +131,17 @@ async def _ask(
     return bounded, inductive
 
 
-def _refuse_absent(context: StageContext, found: Sequence[Finding]) -> None:
+def _refuse_absent(context: StageContext, prepared: Prepared) -> None:
     """A property file none of whose properties is in the design is a mistake, not a success."""
+    present = {check.property for check in (*prepared.asserts, *prepared.assumes, *prepared.covers)}
     for file in context.project.properties:
-        own = [one for one in found if one.file == file]
-        if own and all(one.verdict is Verdict.ABSENT for one in own):
+        own = [one for one in prepared.properties if one["file"] == file]
+        if own and not any(one["number"] in present for one in own):
             raise Unsupported(
                 f"{file}: none of its properties is part of the design; bind its module to one of the design",
                 field="verification.formal.properties",
                 file=file,
-                line=own[0].line,
+                line=own[0]["line"],
             )
 
 

@@ -25,6 +25,7 @@ class Design:
         clock: the clock's input, None if there is none.
         edge: `posedge` or `negedge`.
         variables: registers and memory words, by their hierarchical names.
+        constants: what may be any constant (`anyconst`).
         text: the design, as `prepare` prints it for replays.
     """
 
@@ -33,6 +34,7 @@ class Design:
     clock: str | None
     edge: str
     variables: Sequence[str]
+    constants: Sequence[str]
     text: str
 
 
@@ -93,7 +95,9 @@ def _step(design: Design, step: int, values: Mapping[str, str]) -> list[str]:
             lines.append(f"    {port} = {width}'b{values[port]};")
     lines.append("    #1;")
     if step == 0:
-        lines += [f"    dut.{name} = {len(bits)}'b{bits};" for name, bits in _first_values(design, values)]
+        constants = _first_values(design.constants, values)
+        lines += [f"    force dut.{name} = {len(bits)}'b{bits};" for name, bits in constants]
+        lines += [f"    dut.{name} = {len(bits)}'b{bits};" for name, bits in _first_values(design.variables, values)]
     lines += ["    #1 settled = 1;", "    #1 settled = 0;"]
     if design.clock is not None:
         active = "1" if design.edge == "posedge" else "0"
@@ -102,9 +106,9 @@ def _step(design: Design, step: int, values: Mapping[str, str]) -> list[str]:
     return [*lines, "    #2;"]
 
 
-def _first_values(design: Design, values: Mapping[str, str]) -> list[tuple[str, str]]:
+def _first_values(names: Sequence[str], values: Mapping[str, str]) -> list[tuple[str, str]]:
     found = []
-    for name in design.variables:
+    for name in names:
         sliced = _SLICE.match(name)
         base = sliced["base"] if sliced else name
         bits = values.get(base)

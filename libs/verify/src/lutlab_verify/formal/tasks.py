@@ -199,6 +199,7 @@ def _prepared(context: StageContext, folder: str) -> Prepared:
         clock=facts["clock"],
         edge=facts["edge"],
         variables=facts["variables"],
+        constants=facts["constants"],
         text=read_bounded(base / "replay.sv"),
     )
     return Prepared(folder, facts["properties"], checks["assert"], checks["assume"], checks["cover"], design, facts)

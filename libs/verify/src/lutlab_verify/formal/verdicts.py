@@ -125,13 +125,17 @@ def _assert(numbers: list[int], bounded: Bounded, inductive: Inductive) -> _Judg
         step, trace = min(failed, key=lambda one: (one[0], one[1] is None))
         return Verdict.FAILED, step + 1, f"fails in step {step}", trace
     if bounded.impossible is not None:
-        message = f"the assumptions exclude every run of {bounded.impossible + 1} steps, so nothing is shown"
-        return Verdict.INCONCLUSIVE, bounded.depth, message, None
+        return _nothing_shown(bounded)
     ks = [inductive.proven[number] for number in numbers if number in inductive.proven]
     if len(ks) == len(numbers) and bounded.depth >= max(ks):
         return Verdict.PROVEN, max(ks), f"proven by induction (k = {max(ks)})", None
     why = " (time limit)" if bounded.stopped or inductive.stopped else ""
     message = f"holds in the first {bounded.depth} steps; not proven beyond{why}"
+    return Verdict.INCONCLUSIVE, bounded.depth, message, None
+
+
+def _nothing_shown(bounded: Bounded) -> _Judgement:
+    message = f"the assumptions exclude every run of {(bounded.impossible or 0) + 1} steps, so nothing is shown"
     return Verdict.INCONCLUSIVE, bounded.depth, message, None
 
 
@@ -144,9 +148,9 @@ def _cover(numbers: list[int], bounded: Bounded, inductive: Inductive) -> _Judge
     if reached:
         step, trace = min(reached, key=lambda one: (one[0], one[1] is None))
         return Verdict.COVERED, step + 1, f"reached in step {step}", trace
-    if bounded.impossible is None and all(
-        inductive.unreachable.get(n, bounded.depth + 1) <= bounded.depth for n in numbers
-    ):
+    if bounded.impossible is not None:
+        return _nothing_shown(bounded)
+    if all(inductive.unreachable.get(n, bounded.depth + 1) <= bounded.depth for n in numbers):
         return Verdict.UNREACHABLE, bounded.depth, "can never be reached (proven by induction)", None
     return Verdict.NOT_COVERED, bounded.depth, f"not reached in the first {bounded.depth} steps", None
 

@@ -1,9 +1,10 @@
 """Start a simulator in a folder of its own that looks like the project's root.
 
-usage: python -m lutlab_verify.inside.launch [--cwd FOLDER] [--python-path FOLDER]... -- PROGRAM [ARGUMENTS]
+usage: python -m lutlab_verify.inside.launch [--cwd FOLDER] [--python-path FOLDER]... [--hear FILE] -- PROGRAM ...
 
 The folder gets a link to every entry of the project's root, so that `$readmemh("rom.hex")` finds what stands there and
-what a test bench writes lands beside it. Variables of the call reach the program.
+what a test bench writes lands beside it. Variables of the call reach the program. With `--hear`, what it says that
+decides a verdict is noted in that file (`hear`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from lutlab_verify.inside.hear import hear
 from lutlab_verify.inside.places import SOURCES
 
 LINKS_MAX = 10_000
@@ -40,7 +42,7 @@ def _show(entry: Path, place: Path) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Does not return: this process becomes the program."""
+    """Does not return: this process becomes the program, or ends as the program did."""
     split = arguments.index("--")
     options, program = arguments[:split], arguments[split + 1 :]
     given: dict[str, list[str]] = {}
@@ -51,6 +53,8 @@ def main(arguments: list[str]) -> None:
     program[0] = str(Path(program[0]).absolute())
     if "--cwd" in given:
         enter(Path(given["--cwd"][0]), Path(SOURCES).absolute())
+    if "--hear" in given:
+        sys.exit(hear(program, Path(given["--hear"][0])))
     os.execv(program[0], program)  # noqa: S606 - no shell, and what we are for
 
 

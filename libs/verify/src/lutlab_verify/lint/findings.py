@@ -12,6 +12,8 @@ from lutlab_verify.config.globs import BadPattern, match
 from lutlab_verify.config.model import Waiver
 
 ERROR, WARNING = "error", "warning"
+UNSUPPORTED = "UNSUPPORTED"
+"""Verilator's rule for what it does not know; of syntax it does not know it says `syntax error`."""
 _SAME = {
     "LATCH": "latch",
     "UNOPTFLAT": "combinational-loop",
@@ -60,11 +62,13 @@ def merge(slang: Sequence[Finding], verilator: Sequence[Finding], yosys: Sequenc
     """One list without repetitions, in the order of files and lines.
 
     With errors from slang, those of the other tools follow from them and are dropped. What yosys finds in the
-    structure stands for a warning of Verilator about the same signal or line.
+    structure stands for a warning of Verilator about the same signal or line. Without errors from slang, what Verilator
+    cannot read is no mistake of the design, and a warning.
     """
     if any(finding.severity == ERROR for finding in slang):
         verilator = [finding for finding in verilator if finding.severity != ERROR]
         yosys = []
+    verilator = [_beyond(finding) for finding in verilator]
     kept = [finding for finding in verilator if not any(_same(finding, other) for other in yosys)]
     structural = [
         replace(other, aliases=tuple({finding.rule for finding in verilator if _same(finding, other)}))
@@ -72,6 +76,15 @@ def merge(slang: Sequence[Finding], verilator: Sequence[Finding], yosys: Sequenc
     ]
     unique = {(f.file, f.line, f.column, f.rule, f.message): f for f in [*slang, *kept, *structural]}
     return sorted(unique.values(), key=lambda f: (f.file or "", f.line or 0, f.column or 0, f.rule, f.message))
+
+
+def _beyond(finding: Finding) -> Finding:
+    """A warning in place of an error that only says what Verilator does not know."""
+    if finding.severity != ERROR or not (finding.rule == UNSUPPORTED or finding.message.startswith("syntax error")):
+        return finding
+    return replace(
+        finding, rule=UNSUPPORTED, severity=WARNING, message=f"Verilator reads no further: {finding.message}"
+    )
 
 
 def _same(ours: Finding, structural: Finding) -> bool:

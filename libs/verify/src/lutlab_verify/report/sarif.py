@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lutlab_verify.report.record import JobRecord, Json
+from lutlab_verify.report.record import JobRecord, Json, StageRecord
 from lutlab_verify.report.view import tools_of
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -17,9 +17,18 @@ LEVELS = {"error": "error", "warning": "warning"}
 
 
 def sarif(job: JobRecord) -> bytes:
-    """One run for each tool that found something; waived findings are suppressed results."""
+    """One run for each tool that found something; waived findings are suppressed results.
+
+    A stage that failed or reached no verdict has at least one result: an empty log would look like a clean one.
+    """
+    parts = {
+        "lint": list(_findings(job)),
+        "simulation": list(_tests(job)),
+        "formal": list(_properties(job)),
+        "crypto": list(_areas(job)),
+    }
     runs: dict[str, list[Json]] = {}
-    for tool, result in [*_findings(job), *_tests(job), *_properties(job), *_areas(job)]:
+    for tool, result in [*(one for found in parts.values() for one in found), *_stages(job, parts)]:
         runs.setdefault(tool, []).append(result)
     log = {
         "$schema": SCHEMA,
@@ -73,8 +82,24 @@ def _areas(job: JobRecord) -> Iterable[tuple[str, Json]]:
     crypto = job.stage("crypto")
     for name, area in (crypto.summary if crypto else {}).items():
         if isinstance(area, dict) and area.get("status") in ("failed", "error"):
-            message = str(area.get("reason") or f"{name} {area['status']}")
-            yield "crypto", _result(f"crypto-{name}", "error", message, area)
+            for place in _violations(crypto, name) or [{}]:
+                message = str(place.get("message") or area.get("reason") or f"{name} {area['status']}")
+                yield "crypto", _result(f"crypto-{name}", "error", message, place)
+
+
+def _violations(crypto: StageRecord | None, name: str) -> list[Json]:
+    """What an area found, with its places; empty if it names none."""
+    details = crypto.details.get(name) if crypto else None
+    listed = details.get("violations") if isinstance(details, dict) else None
+    return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+
+
+def _stages(job: JobRecord, parts: Mapping[str, Sequence[object]]) -> Iterable[tuple[str, Json]]:
+    for stage in job.stages:
+        if stage.status == "error" or (stage.status == "failed" and not parts.get(stage.stage)):
+            how = "failed" if stage.status == "failed" else "reached no verdict"
+            message = f"the {stage.stage} stage {how}: {stage.reason or 'no reason given'}"
+            yield stage.stage, _result(f"stage-{stage.status}", "error", message, {})
 
 
 def _result(rule: Any, level: str, message: Any, place: Json) -> Json:

@@ -12,6 +12,7 @@ from dataclasses import fields
 from typing import Any
 
 from lutlab_verify.report.record import JobRecord, Json, StageRecord
+from lutlab_verify.share import percent
 
 KINDS = ("line", "branch", "toggle", "fsm")
 STRIP_CELLS_MAX = 160
@@ -195,10 +196,8 @@ def _coverage(job: JobRecord) -> Json | None:
         rows = _rows(lines, job.sources.get(name), left)
         left -= len(rows)
         hit, count = _share(lines)
-        percent = round(100 * hit / count, 1) if count else None
-        files.append(
-            {"name": name, "hit": hit, "lines": count, "percent": percent, "strip": _strip(rows), "rows": rows}
-        )
+        share = percent(hit, count)
+        files.append({"name": name, "hit": hit, "lines": count, "percent": share, "strip": _strip(rows), "rows": rows})
     files.sort(key=lambda file: (file["percent"] is None, file["percent"] or 0.0, file["name"]))
     return {"bars": bars, "files": files, "cut": left <= 0}
 
@@ -248,6 +247,9 @@ def _heat(line: Json | None) -> str:
         counts = line.get(part)
         if isinstance(counts, dict) and counts.get("hit", 0) < counts.get("total", 0):
             return "part"
+    states = line.get("states")
+    if isinstance(states, dict) and not all(states.values()):
+        return "part"
     if line.get("kind") == "toggle":
         return "h1"
     return f"h{min(4, 1 + int(math.log10(hits)))}"

@@ -15,6 +15,7 @@ from typing import Any
 
 from lutlab_verify.catalogue import tool_version
 from lutlab_verify.config.model import Language
+from lutlab_verify.inside.hear import MARK
 from lutlab_verify.outputs import is_output, read_output, write_output
 from lutlab_verify.simulation import runtime
 from lutlab_verify.simulation.plan import ICARUS, Unit, UnitKind
@@ -31,7 +32,6 @@ CACHED_MAX = 20
 NOT_HARDWARE = {".py", ".md", ".yaml", ".yml"}
 """Files that no simulator is built from: changing them does not change its key. One that is included is noticed."""
 TIMESCALE = "1ns/1ps"
-MARK = "lutlab: $finish"
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
+from lutlab_verify.share import percent
+
 KINDS = ("line", "toggle", "branch", "fsm")
 LINES_MAX = 200_000
 """Lines with data in one result."""
@@ -100,7 +102,7 @@ class Coverage:
             hits = [count for register in self.states for count in register["states"].values()]
         else:
             hits = [self.hits[key] for key, point in self.points.items() if point.kind == kind]
-        return round(100 * sum(count > 0 for count in hits) / len(hits), 1) if hits else None
+        return percent(_hit(hits), len(hits))
 
     def line_hits(self) -> dict[str, dict[int, int]]:
         """Per file and line with statements, how often they ran."""
@@ -149,7 +151,8 @@ class Coverage:
             for name, count in register["states"].items():
                 file, line = register["places"][name]
                 entry = files[file].setdefault(line, {})
-                entry.update(kind="fsm", hits=count)
+                before = entry["hits"] if entry.get("kind") == "fsm" else 0  # states may share a line
+                entry.update(kind="fsm", hits=before + count)
                 entry.setdefault("states", {})[f"{register['module']}.{register['register']}: {name}"] = count
 
     def _add_branches(self, files: dict[str, dict[int, dict[str, Any]]], wanted: set[str]) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -205,12 +205,23 @@ def _result(session: Session, choice: Choice, runs: Sequence[UnitRun], coverage:
             "registers": [{k: v for k, v in state.items() if k != "places"} for state in coverage.states],
         }
     summary |= {"tool": choice.tool, "seed": session.seed, "notes": list(choice.notes)}
+    status, reason = _verdict(counts)
     return StageResult(
-        status=StageStatus.FAILED if counts[FAILED] or not tests else StageStatus.PASSED,
+        status=status,
         summary=summary,
         details=details,
+        reason=reason,
         artifacts=tuple(_artifacts(session.context.work, runs, tests, coverage)),
     )
+
+
+def _verdict(counts: Mapping[str, int]) -> tuple[StageStatus, str | None]:
+    """From the number of tests by status; what no test looked at has not passed."""
+    if counts[FAILED] or not any(counts.values()):
+        return StageStatus.FAILED, None
+    if counts[PASSED]:
+        return StageStatus.PASSED, None
+    return StageStatus.SKIPPED, f"every test was skipped ({counts[SKIPPED]})"
 
 
 def _traces(work: Path, runs: Sequence[UnitRun]) -> dict[str, str]:

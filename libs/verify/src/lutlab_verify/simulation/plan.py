@@ -21,6 +21,8 @@ _PROGRAMS = {ICARUS: ("iverilog", "vvp"), VERILATOR: ("verilator", "g++")}
 _MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,127}")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 _COCOTB_TEST = re.compile(r"(?m)^\s*@\s*(?:cocotb\s*\.\s*)?(?:test|parametrize)\b")
+_RENAMED_TEST = re.compile(r"(?m)^\s*@\s*(?:\w+\s*\.\s*)?(?:test|parametrize)\b")
+"""Where a file speaks of cocotb: `import cocotb as c` and `@c.test()`. pytest's own are `@pytest.mark.parametrize`."""
 _FROM_CODE = ("line", "toggle", "branch")
 """Coverage that only the simulator can count; FSM coverage is read from the trace."""
 
@@ -165,4 +167,5 @@ def _count_tests(project: Project, file: str) -> int:
     if path.stat().st_size > TEST_FILE_BYTES_MAX:
         raise Unsupported(f"{file} is larger than {TEST_FILE_BYTES_MAX} bytes", file=file)
     text = path.read_text(encoding="utf-8", errors="replace")
-    return len(_COCOTB_TEST.findall(text)) or int("TestFactory" in text)
+    decorator = _RENAMED_TEST if "cocotb" in text else _COCOTB_TEST
+    return len(decorator.findall(text)) or int("TestFactory" in text)

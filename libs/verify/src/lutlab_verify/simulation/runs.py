@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -10,11 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from lutlab_verify.catalogue import locate
+from lutlab_verify.inside.hear import MARK, Heard, Said
 from lutlab_verify.outputs import OutputMissing, is_output, read_output
-from lutlab_verify.simulation.builds import MARK, Simulator
+from lutlab_verify.simulation.builds import Simulator
 from lutlab_verify.simulation.plan import ICARUS, Unit, UnitKind
-from lutlab_verify.simulation.results import FAILED, PASSED, TestResult, from_cocotb
-from lutlab_verify.sources import tool_path
+from lutlab_verify.simulation.results import FAILED, PASSED, SKIPPED, TestResult, from_cocotb
+from lutlab_verify.sources import VERILOG_SUFFIXES, tool_path
 from lutlab_verify.stage import Level, StageContext, ToolFailed
 from lutlab_verify.tools import SOURCES, Stop, ToolCall, ToolLimits, ToolMissing, ToolOutcome
 
@@ -22,17 +24,18 @@ LOG_LINES_MAX = 2000
 """Lines of one unit that reach the job's log."""
 RESULTS_BYTES_MAX = 16 << 20
 TAIL_LINES = 12
-ERRORS_MAX = 20
+HEARD = "heard.json"
+HEARD_BYTES_MAX = 1 << 20
 STARVED, LATE = 3, 4
 """What our own `main` ends with when nothing is left to happen, and when its time is over; see bench_main.cpp."""
 GRACE_S = 5.0
 """Between the time a test bench may take and the end by force, which costs the trace."""
 _CRASHES = {128 + 4: "an illegal instruction", 128 + 7: "a bus error", 128 + 11: "a segmentation fault"}
-_RUNNING = re.compile(r"cocotb\.regression\s+running (\S+) \((\d+)/(\d+)\)")
+_RUNNING = re.compile(r"cocotb\.regression\s+(running|skipping) (\S+) \(\d+/(\d+)\)")
 _ENDED = re.compile(r"cocotb\.regression\s+(\S+) (passed|failed|skipped)\b")
+_EXPECTED_END = re.compile(r"cocotb\.regression\s+\S+ passed: errored as expected \(result was SimFailure\)")
+"""A test that wants the design to end the simulation, by `$fatal` say."""
 _LEVEL = re.compile(r"^\s*[-\d.]+\ws\s+(DEBUG|INFO|WARNING|ERROR|CRITICAL)\s")
-_ERROR = re.compile(r"^(?:\[\d+\] )?(?:ERROR|FATAL|%Error|%Fatal)[^:]*: (\S+?):(\d+)(?::\d+)?: (.*)")
-"""`$error` and `$fatal` of both tools: file, line, text."""
 
 
 @dataclass(frozen=True)
@@ -70,40 +73,44 @@ class Session:
 
 
 class Watcher:
-    """Hears a simulator's lines: passes them on to the log, counts tests, and remembers errors."""
+    """Hears a simulator's lines: passes them on to the log, counts tests, and notes what decides the verdict."""
 
     def __init__(self, session: Session, unit: Unit) -> None:
-        self.errors: list[tuple[str, int, str]] = []
-        self.finished = False
+        self.heard = Heard()
         self.running: str | None = None
         self.ended: dict[str, str] = {}
+        self.expected_end = False
         self.total = unit.tests
         self._sink, self._unit, self._on_count = session.context.sink, unit, session.on_count
         self._done = self._lines = 0
 
     def line(self, text: str) -> None:
         """Take a line."""
-        if text.strip() == MARK:
-            self.finished = True
+        shown = self.heard.line(text)
+        if shown != text and not shown.strip():
             return
         self._lines += 1
         if self._lines <= LOG_LINES_MAX:
-            level = _LEVEL.match(text)
+            level = _LEVEL.match(shown)
             name = "ERROR" if level and level[1] == "CRITICAL" else level[1] if level else "INFO"
-            self._sink.log(text, Level(name))
+            self._sink.log(shown, Level(name))
         elif self._lines == LOG_LINES_MAX + 1:
             self._sink.log(f"{self._unit.name}: further output is left out", Level.WARNING)
-        if len(self.errors) < ERRORS_MAX and (error := _ERROR.match(text)):
-            self.errors.append((error[1], int(error[2]), error[3][:500]))
         if self._unit.kind is UnitKind.COCOTB:
             self._count(text)
 
     def _count(self, text: str) -> None:
         if started := _RUNNING.search(text):
-            self.running, self.total = started[1], int(started[3])
+            self.total = int(started[3])
+            if started[1] == "running":
+                self.running = started[2]
+            else:
+                self.ended[started[2]] = SKIPPED
+                self._done += 1
             self._on_count(self._unit, self._done, self.total)
         elif ended := _ENDED.search(text):
             self.running = None
+            self.expected_end = self.expected_end or _EXPECTED_END.search(text) is not None
             self.ended[ended[1]] = ended[2]
             self._done += 1
             self._on_count(self._unit, self._done, self.total)
@@ -127,8 +134,11 @@ async def run_unit(session: Session, unit: Unit, simulator: Simulator) -> UnitRu
             environment["COCOTB_TRUST_INERTIAL_WRITES"] = "0"
         parent = str(PurePosixPath(tool_path(unit.file)).parent)
         argv += ["--python-path", parent, "--python-path", SOURCES]
+    if tool == ICARUS:  # its exit status tells of `$fatal` only
+        argv += ["--hear", HEARD]
     argv += ["--", *_simulator_argv(session, unit, simulator), *plusargs]
     outcome = await context.tools.run(ToolCall(tool, argv, limits, environment), watcher.line)
+    watcher.heard = _noted(context, folder) or watcher.heard
     if outcome.exit_code in _CRASHES and outcome.stopped is None:
         words = tuple(outcome.tail[-TAIL_LINES:])
         raise ToolFailed(f"{tool} ended with {_CRASHES[outcome.exit_code]} in {unit.name}", tool=tool, tail=words)
@@ -137,6 +147,14 @@ async def run_unit(session: Session, unit: Unit, simulator: Simulator) -> UnitRu
     tests = judge(session, unit, outcome, watcher)
     record = f"{folder}/coverage.dat"
     return UnitRun(unit, tests, trace, record if is_output(context.work, record) else None, outcome.seconds)
+
+
+def _noted(context: StageContext, folder: str) -> Heard | None:
+    """What was noted beside the simulator; None if it was killed."""
+    try:
+        return Heard.read(json.loads(read_output(context.work, f"{folder}/{HEARD}", HEARD_BYTES_MAX)))
+    except (OutputMissing, ValueError, KeyError, TypeError):
+        return None
 
 
 def _trace(context: StageContext, folder: str) -> str | None:
@@ -227,10 +245,10 @@ def _judge_bench(session: Session, unit: Unit, outcome: ToolOutcome, watcher: Wa
         message = _late(timeout_s)
     if message is not None:
         message = f"no $finish: {message}"
-    elif watcher.errors:
-        file, line, message = _first_error(watcher, unit)
+    elif watcher.heard.errors:
+        file, line, message = _place(watcher.heard.errors[0], unit)
         message = message if file == unit.file else f"{file}:{line}: {message}"
-    elif outcome.exit_code == STARVED or (tool == ICARUS and not watcher.finished and outcome.exit_code == 0):
+    elif outcome.exit_code == STARVED or (tool == ICARUS and not watcher.heard.finished and outcome.exit_code == 0):
         message = "no $finish: nothing was left to happen"
     elif outcome.exit_code:
         message = f"ended with status {outcome.exit_code}\n{_tail(outcome)}"
@@ -238,11 +256,15 @@ def _judge_bench(session: Session, unit: Unit, outcome: ToolOutcome, watcher: Wa
     return [TestResult(unit.name, status, round(outcome.seconds, 3), seed, message, unit.file, line)]
 
 
-def _first_error(watcher: Watcher, unit: Unit) -> tuple[str, int, str]:
-    """Where and what the first `$error` or `$fatal` was. Verilator names files by their last part alone."""
-    file, line, text = watcher.errors[0]
-    file = file.removeprefix(f"{SOURCES}/")
-    return unit.file if PurePosixPath(unit.file).name == file else file, line, text
+def _place(said: Said, unit: Unit) -> tuple[str, int, str]:
+    """File of the project, line and text of an error. Verilator names files by their last part alone."""
+    file = said.file.removeprefix(f"{SOURCES}/")
+    return unit.file if PurePosixPath(unit.file).name == file else file, said.line, said.text
+
+
+def _told(said: Said, unit: Unit) -> str:
+    """An error in words."""
+    return "{}:{}: {}".format(*_place(said, unit))
 
 
 def _judge_cocotb(session: Session, unit: Unit, outcome: ToolOutcome, watcher: Watcher) -> list[TestResult]:
@@ -260,10 +282,16 @@ def _judge_cocotb(session: Session, unit: Unit, outcome: ToolOutcome, watcher: W
         ]
     message = why(outcome, timeout_s)
     if message is None and (outcome.exit_code or not tests or len(tests) < watcher.total):
-        told = "{}:{}: {}".format(*watcher.errors[0]) if watcher.errors else _tail(outcome)
+        told = _told(watcher.heard.errors[0], unit) if watcher.heard.errors else _tail(outcome)
         message = f"{tool} ended with status {outcome.exit_code}\n{told}"
-        if tests and len(tests) >= watcher.total and any(test.status == FAILED for test in tests):
-            message = None  # cocotb's own status of a run with failed tests
+        told_by_cocotb = watcher.expected_end or any(test.status == FAILED for test in tests)
+        if tests and len(tests) >= watcher.total and told_by_cocotb:
+            message = None  # the status of a run with failed tests, or with the end that a test wanted
+    said = (one for one in watcher.heard.errors if not one.fatal and one.file.endswith(VERILOG_SUFFIXES))
+    complaint = next(said, None)
+    if message is None and complaint is not None and all(test.status != FAILED for test in tests):
+        # cocotb does not look at `$error`, after which Icarus goes on; with Verilator the run would have ended.
+        message = f"$error in {_told(complaint, unit)}"
     if message is not None:
         left = watcher.total - len(tests)
         more = f"\n{left} of {watcher.total} tests have no result" if left > 1 else ""

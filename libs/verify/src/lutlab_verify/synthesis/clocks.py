@@ -11,7 +11,8 @@ from lutlab_verify.stage import Unsupported
 
 LINES_MAX = 5_000
 _PORTS = re.compile(r"\[\s*get_(?:ports|nets)\s+\{?\s*([A-Za-z_][\w.\[\]]*)\s*\}?\s*\]")
-_PASSED_OVER = ("current_design", "set_units", "set_hierarchy_separator")
+_PASSED_OVER = ("current_design", "set_hierarchy_separator")
+_TIME_UNIT = re.compile(r"-time\s+(\S+)")
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ def clocks_of(files: Mapping[str, str]) -> list[Clock]:
         files: name to text.
 
     Raises:
-        Unsupported: any command beside `create_clock`, because leaving it out would change what is promised.
+        Unsupported: any command beside `create_clock`, because leaving it out would change what is promised; other
+            units of time than ns.
     """
     return [
         clock for name, text in files.items() for number, line in _lines(text) for clock in _clock(name, number, line)
@@ -48,15 +50,19 @@ def _lines(text: str) -> Iterable[tuple[int, str]]:
         begin = begin if joined else number
         joined += line.removesuffix("\\") + " "
         if not line.endswith("\\"):
-            command = joined.split("#", 1)[0].strip()
+            commands = joined.split("#", 1)[0].split(";")
             joined = ""
-            if command:
-                yield begin, command
+            yield from ((begin, command.strip()) for command in commands if command.strip())
 
 
 def _clock(file: str, line: int, command: str) -> list[Clock]:
     name = command.split(maxsplit=1)[0]
     if name in _PASSED_OVER:
+        return []
+    if name == "set_units":
+        unit = _TIME_UNIT.search(command)
+        if unit is not None and unit[1].strip('"{}').lower() not in ("ns", "1ns", "1.0ns"):
+            raise Unsupported(f"times are in ns here, not in {unit[1]}", file=file, line=line)
         return []
     if name != "create_clock":
         raise Unsupported(f"SDC command {name!r} is not understood here, only create_clock", file=file, line=line)

@@ -21,7 +21,11 @@ _PLACE = re.compile(r"^(.+?):(\d+)")
 
 
 class Names:
-    """Names of a synthesized netlist, back to the sources'."""
+    """Names of a synthesized netlist, back to the sources'.
+
+    Attributes:
+        all: of ports and nets.
+    """
 
     def __init__(self, netlist: Mapping[str, Any], top: str, roots: Sequence[str] = ("src",)) -> None:
         """
@@ -33,6 +37,7 @@ class Names:
         self._roots = tuple(f"{root}/" for root in roots)
         module = netlist["modules"][top]
         self._cells: Mapping[str, Any] = module["cells"]
+        self.all = frozenset(module["netnames"])
         self._bits: dict[int, str] = {}
         for name, net in module["netnames"].items():
             if "hdlname" in net["attributes"]:  # a signal of the source; synthesis' own have none

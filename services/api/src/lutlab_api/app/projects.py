@@ -10,7 +10,8 @@ from lutlab_api.app.ports import Blobs, Ledger
 from lutlab_api.app.storage import Storage
 from lutlab_api.app.verification_ports import ProjectFilter, VerificationStore
 from lutlab_api.domain.errors import NotAllowed
-from lutlab_api.domain.verification import ProjectView, check_tree, parse_project, project_not_found
+from lutlab_api.domain.project_files import check_tree
+from lutlab_api.domain.verification import ProjectView, parse_project, project_not_found
 from lutlab_api.domain.views import Caller
 from lutlab_events.ids import derived, digest
 from lutlab_events.rejections import Rejection

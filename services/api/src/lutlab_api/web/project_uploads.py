@@ -10,7 +10,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from lutlab_api.domain.errors import Code, Invalid
-from lutlab_api.domain.verification import FILES_MAX, Uploaded, is_archive
+from lutlab_api.domain.project_files import FILES_MAX, Uploaded, is_archive
 from lutlab_api.web.uploads import is_form
 
 PART_NAMES = ("files[]", "files", "file")

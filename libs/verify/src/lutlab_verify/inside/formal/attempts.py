@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lutlab_verify.inside.formal.history import Helpers, Twins
-from lutlab_verify.inside.formal.sva import Implication, matches, violations
+from lutlab_verify.inside.formal.sva import Implication, Word, matches, violations
 
 
 class Attempts:
@@ -38,12 +38,12 @@ class Attempts:
         return self._implication.conditional
 
     def covered(self) -> str:
-        """The sequence ends now."""
-        return matches(self._implication.consequent, self._holds, self._alive)
+        """The sequence ends now. To be asked for before `before`."""
+        return matches(self._implication.consequent, self._holds, self._known)
 
     def reached(self) -> str:
-        """The antecedent ends now."""
-        return matches(self._implication.antecedent, self._holds, self._alive)
+        """The antecedent ends now. To be asked for before `before`."""
+        return matches(self._implication.antecedent, self._holds, self._known)
 
     def violated(self) -> str:
         """An attempt fails now. Raises: TooLarge."""
@@ -78,3 +78,10 @@ class Attempts:
         """An attempt that began so many ticks ago exists and was not disabled."""
         now = f"!{self._stem}off"
         return now if ticks == 0 else f"{now} && {self._stem}on[{ticks - 1}]"
+
+    def _known(self, word: Word) -> str:
+        """The attempt that a word ends exists, was not disabled, and looked back at nothing before the first tick."""
+        backs = [(word.end - tick, self._booleans[boolean].back) for tick, boolean in word.needs]
+        ticks = max((ago + back for ago, back in backs if back), default=0)
+        alive = self._alive(word.end)
+        return f"{alive} && {self._helpers.seen(ticks)}" if ticks > word.end else alive

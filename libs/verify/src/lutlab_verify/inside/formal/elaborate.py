@@ -23,6 +23,10 @@ MEMORY_BITS_MAX = 65_536
 TABLE_BITS_MAX = 4 << 20
 """Of tables, `case` statements among them, which become multiplexers."""
 _SOURCE_LINE = re.compile(r"[^|]*?:(\d+)")
+CONSTANT = "$anyconst"
+CHOICES = {INIT_ATTRIBUTE: "$initstate", "anyconst": CONSTANT, "allconst": None, "allseq": None}
+"""Attributes of wires and the cells that drive them; None where there is no answer to what is asked."""
+LATCHES = {"$dlatch", "$adlatch", "$dlatchsr", "$sr"}
 CLOCK_PORTS = ("CLK", "RD_CLK", "WR_CLK")
 LOG = "yosys.log"
 
@@ -47,13 +51,14 @@ class Yosys:
 
     def flatten(self, netlist: Path) -> Json:
         """Flatten, and leave the netlist as JSON. Returns: the top module in it."""
-        self._mark_first_step()
+        self._mark_choices()
         self.run(
             "hierarchy -check",
             "proc",
             "flatten",
             "delete t:$print",
-            "opt_merge t:$check %n",
+            # Registers that may start with anything may start with different things.
+            "opt_merge -keepdc t:$check %n",
             "opt_muxtree",
             "opt_clean",
         )
@@ -81,15 +86,21 @@ class Yosys:
                     cell.setParam(libyosys.IdString("\\TRG_POLARITY"), nothing)
                     cell.setPort(libyosys.IdString("\\TRG"), libyosys.SigSpec())
 
-    def _mark_first_step(self) -> None:
-        """Give the wires that mark the first step their cell."""
-        attribute = libyosys.IdString(f"\\{INIT_ATTRIBUTE}")
+    def _mark_choices(self) -> None:
+        """Give wires that mark the first step, and those that are any constant, their cells. Raises: Refused."""
         for module in self._design.modules_.values():
             for wire in list(module.wires_.values()):
-                if wire.has_attribute(attribute):
-                    name = libyosys.IdString(f"$first{wire.name.str()}")
-                    cell = module.addCell(name, libyosys.IdString("$initstate"))
-                    cell.setPort(libyosys.IdString("\\Y"), libyosys.SigSpec(wire))
+                for attribute, kind in CHOICES.items():
+                    if wire.has_attribute(libyosys.IdString(f"\\{attribute}")):
+                        name = wire.name.str().removeprefix("\\")
+                        if kind is None:
+                            raise Refused(
+                                "unsupported", f"the attribute `{attribute}` of {name}; `anyconst` is supported"
+                            )
+                        cell = module.addCell(libyosys.IdString(f"{kind}${name}"), libyosys.IdString(kind))
+                        if kind == CONSTANT:
+                            cell.setParam(libyosys.IdString("\\WIDTH"), libyosys.Const(wire.width, 32))
+                        cell.setPort(libyosys.IdString("\\Y"), libyosys.SigSpec(wire))
 
 
 def clock_of(top: Json) -> tuple[str | None, str]:
@@ -100,6 +111,9 @@ def clock_of(top: Json) -> tuple[str | None, str]:
     used: dict[tuple[Any, str], str] = {}
     for name, cell in top["cells"].items():
         for bit, edge in _clocks(cell):
+            if not isinstance(bit, int):  # in the model it would tick like all others
+                signal = net_name(top, cell["connections"].get("Q", [name])[0])
+                raise Refused("unsupported", f"the clock of {signal} is the constant {bit}: it never ticks; connect it")
             used.setdefault((bit, edge), f"{name} ({cell['attributes'].get('src', '?')})")
     if not used:
         _checks_at(top, None)
@@ -109,6 +123,7 @@ def clock_of(top: Json) -> tuple[str | None, str]:
         raise Refused("unsupported", f"a design with several clocks ({', '.join(said)}); one clock and one edge are")
     bit, edge = next(iter(used))
     _checks_at(top, bit)
+    _latches_apart(top, bit)
     for port, facts in top["ports"].items():
         if facts["direction"] == "input" and facts["bits"] == [bit]:
             return port, edge
@@ -127,7 +142,7 @@ def _clocks(cell: Json) -> Iterable[tuple[Any, str]]:
         polarity = parameters.get(f"{prefix}CLK_POLARITY", "1")
         enabled = parameters.get(f"{prefix}CLK_ENABLE", "1" * len(polarity))
         for place, bit in enumerate(connections.get(port, [])):
-            if enabled[::-1][place : place + 1] == "1" and isinstance(bit, int):
+            if enabled[::-1][place : place + 1] == "1":
                 yield bit, "posedge" if polarity[::-1][place : place + 1] == "1" else "negedge"
 
 
@@ -138,6 +153,34 @@ def _checks_at(top: Json, clock: Any) -> None:
         if len(bits) > 1 and clock not in bits:
             said = ", ".join(net_name(top, bit) for bit in bits)
             raise Refused("unsupported", f"the check {name} waits for {said}, none of which is the design's clock")
+
+
+def _latches_apart(top: Json, clock: Any) -> None:
+    """Latches follow other signals than the clock, whose level no step can tell. Raises: Refused."""
+    drivers = {
+        bit: cell
+        for cell in top["cells"].values()
+        for port, bits in cell["connections"].items()
+        if cell["port_directions"].get(port) == "output" and not _holds(cell)
+        for bit in bits
+    }
+    for latch in top["cells"].values():
+        ahead = list(latch["connections"].get("EN", [])) if latch["type"] in LATCHES else []
+        seen = set(ahead)
+        while ahead:
+            driver = drivers.get(ahead.pop(), {"connections": {}})
+            more = {bit for bits in driver["connections"].values() for bit in bits} - seen
+            seen |= more
+            ahead += more
+        if clock in seen:
+            name = net_name(top, latch["connections"]["Q"][0])
+            raise Refused(
+                "unsupported", f"the latch {name}, which the clock's level opens; describe it by a clock edge"
+            )
+
+
+def _holds(cell: Json) -> bool:
+    return "dff" in cell["type"] or cell["type"] in LATCHES or cell["type"].startswith("$mem")
 
 
 def net_name(top: Json, bit: Any) -> str:
@@ -159,6 +202,11 @@ def check_memories(top: Json, places: list[Place | None]) -> None:
                 place = places[int(found[1]) - 1] if found and 0 < int(found[1]) <= len(places) else None
                 said = f"memories of more than {limit} bits are not supported here; {name} has {size}"
                 raise Refused("unsupported", said, *((place.file, place.line) if place else (None, None)))
+
+
+def constants(top: Json) -> list[str]:
+    """Names of what is any constant, as a replay must set it."""
+    return [name.removeprefix(f"{CONSTANT}$") for name, cell in top["cells"].items() if cell["type"] == CONSTANT]
 
 
 def variables(top: Json) -> list[str]:

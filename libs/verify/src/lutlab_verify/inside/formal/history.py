@@ -1,7 +1,7 @@
 """Helper registers: past values for `$past` and its kin, and past booleans for sequences.
 
 A value before the first clock tick is left open: a property that looks back too early fails, as it would in simulation,
-where it would be unknown.
+where it would be unknown. What is unknown reaches no cover either: a cover waits until what it looks back at is there.
 """
 
 from __future__ import annotations
@@ -21,12 +21,23 @@ REFUSED = {
 }  # fmt: skip
 
 
+def is_sampled(node: Node) -> bool:
+    """Whether it is a call of one of these functions."""
+    return kind(node) == "InvocationExpression" and text(node.left) in SAMPLED
+
+
 @dataclass
 class Twins:
-    """One piece of text for the model and for simulation, where the two differ."""
+    """One piece of text for the model and for simulation, where the two differ.
+
+    Attributes:
+        model, replay: the text for each.
+        back: how many ticks it looks back.
+    """
 
     model: str
     replay: str
+    back: int = 0
 
     @classmethod
     def same(cls, both: str) -> Twins:
@@ -47,6 +58,7 @@ class Helpers:
     clock: str | None
     declarations: list[Twins] = field(default_factory=list)
     clocked: list[str] = field(default_factory=list)
+    _seen: int = 0
     _chains: dict[str, list[str]] = field(default_factory=dict)
 
     def past(self, expression: Twins, ticks: int) -> str:
@@ -61,12 +73,21 @@ class Helpers:
             chain.append(name)
         return chain[ticks - 1]
 
+    def seen(self, ticks: int) -> str:
+        """One bit: there were so many ticks before this one. To be asked for before `text`."""
+        self._seen = max(self._seen, ticks)
+        return f"{self.prefix}seen[{ticks - 1}]"
+
     def text(self) -> Twins:
         """All of it: declarations, then one clocked block."""
-        block = f"always {self.clock} begin {' '.join(self.clocked)} end" if self.clocked else ""
+        declarations, clocked = list(self.declarations), list(self.clocked)
+        if self._seen:
+            declarations.append(Twins.same(f"reg [{self._seen - 1}:0] {self.prefix}seen = 0;"))
+            clocked.append(f"{self.prefix}seen <= {{{self.prefix}seen, 1'b1}};")
+        block = f"always {self.clock} begin {' '.join(clocked)} end" if clocked else ""
         return Twins(
-            " ".join([*(one.model for one in self.declarations), block]),
-            " ".join([*(one.replay for one in self.declarations), block]),
+            " ".join([*(one.model for one in declarations), block]),
+            " ".join([*(one.replay for one in declarations), block]),
         )
 
 
@@ -91,17 +112,19 @@ class Expressions:
         if kind(node) == "SystemName" and text(node) in REFUSED:
             raise self._places.unsupported(node, f"`{text(node)}`")
         parts = [self.plain(child) for child in node if child is not None]
+        back = max((part.back for part in parts), default=0)
         if kind(node) in CLOSE:
-            return Twins("".join(part.model for part in parts), "".join(part.replay for part in parts))
+            return Twins("".join(part.model for part in parts), "".join(part.replay for part in parts), back)
         return Twins(
             " ".join(part.model for part in parts if part.model),
             " ".join(part.replay for part in parts if part.replay),
+            back,
         )
 
     def truth(self, node: Node) -> Twins:
         """One bit: the expression is true, which unknown is not."""
         plain = self.plain(node)
-        return Twins(f"(|({plain.model}))", f"((|({plain.replay})) === 1'b1)")
+        return Twins(f"(|({plain.model}))", f"((|({plain.replay})) === 1'b1)", plain.back)
 
     def _call(self, node: Node) -> Twins | None:
         if self._sequence_named(node):
@@ -124,16 +147,20 @@ class Expressions:
             raise self._places.unsupported(node, f"`{name}` where no clock is known")
         value = self._wrapped(self.plain(arguments[0]))
         if name == "$past":
-            return Twins.same(self._helpers.past(value, self._ticks(arguments, node)))
+            ticks = self._ticks(arguments, node)
+            past = self._helpers.past(value, ticks)
+            return Twins(past, past, value.back + ticks)
         if name in ("$stable", "$changed"):
             before = self._helpers.past(value, 1)
             equal, same = ("==", "===") if name == "$stable" else ("!=", "!==")
-            return Twins(f"({value.model} {equal} {before})", f"({value.replay} {same} {before})")
+            return Twins(f"({value.model} {equal} {before})", f"({value.replay} {same} {before})", value.back + 1)
         bit = Twins(f"(({value.model} & 1'b1) != 0)", f"(({value.replay} & 1'b1) != 0)")
         before = f"(({self._helpers.past(value, 1)} & 1'b1) != 0)"
         if name == "$rose":
-            return Twins(f"({bit.model} && !{before})", f"(({bit.replay} === 1'b1) && ({before} !== 1'b1))")
-        return Twins(f"(!{bit.model} && {before})", f"(({bit.replay} === 1'b0) && ({before} !== 1'b0))")
+            model, replay = f"({bit.model} && !{before})", f"(({bit.replay} === 1'b1) && ({before} !== 1'b1))"
+        else:
+            model, replay = f"(!{bit.model} && {before})", f"(({bit.replay} === 1'b0) && ({before} !== 1'b0))"
+        return Twins(model, replay, value.back + 1)
 
     def _ticks(self, arguments: list[Node], node: Node) -> int:
         if len(arguments) == 1:
@@ -147,4 +174,4 @@ class Expressions:
 
     @staticmethod
     def _wrapped(twins: Twins) -> Twins:
-        return Twins(f"({twins.model})", f"({twins.replay})")
+        return Twins(f"({twins.model})", f"({twins.replay})", twins.back)

@@ -14,13 +14,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from lutlab_verify.inside.formal.actions import changing
 from lutlab_verify.inside.formal.attempts import Attempts
 from lutlab_verify.inside.formal.emit import REPLAY, Place, Print
-from lutlab_verify.inside.formal.history import SAMPLED, Expressions, Helpers, Twins
+from lutlab_verify.inside.formal.history import SAMPLED, Expressions, Helpers, Twins, is_sampled
 from lutlab_verify.inside.formal.refuse import Refused
 from lutlab_verify.inside.formal.sequences import Names, Reader
 from lutlab_verify.inside.formal.sva import TooLarge
-from lutlab_verify.inside.formal.syntax import Node, Places, brief, is_token, kind, nodes, text, tokens
+from lutlab_verify.inside.formal.syntax import Node, Places, brief, is_token, kind, nodes, text, tokens, under
 
 PROPERTIES_MAX = 5000
 INIT_ATTRIBUTE = "lutlab_init"
@@ -30,6 +31,12 @@ REPEATED = {
     "FunctionDeclaration", "TaskDeclaration",
 }  # fmt: skip
 """Where one check of the sources may become several of the model, which cannot share a label."""
+WITHIN = (
+    "Statement", "Expression", "Block", "PropertyDeclaration", "SequenceDeclaration", "FunctionDeclaration",
+    "TaskDeclaration",
+)  # fmt: skip
+"""What has declarations of its own, or none."""
+CONDITIONS = {"ConditionalStatement", "CaseStatement"}
 IMMEDIATE = {
     "ImmediateAssertStatement": "assert",
     "ImmediateAssumeStatement": "assume",
@@ -43,7 +50,6 @@ REFUSED = {
     "CoverSequenceStatement": "cover sequence", "ExpectPropertyStatement": "expect",
     "CheckerDeclaration": "checker", "CheckerInstantiation": "checker", "CheckerInstanceStatement": "checker",
 }  # fmt: skip
-HARMLESS_TASKS = {"$error", "$warning", "$info", "$fatal", "$display", "$write", "$strobe", "$monitor"}
 
 
 @dataclass
@@ -86,7 +92,7 @@ class Scope:
     procedure: Node | None = None
     helpers: Helpers | None = None
     loop: bool = False
-    initial: list[str] = field(default_factory=list)
+    initial: list[tuple[str, str]] = field(default_factory=list)
 
 
 class Lowering:
@@ -162,10 +168,18 @@ class Lowering:
     # -- what surrounds properties
 
     def _scope_of(self, node: Node, outer: Scope | None) -> Scope:
-        """Declarations and defaults in a module or, for the root, outside of modules and in packages."""
+        """Declarations and defaults in a module or generate block; for the root, outside of modules and in packages.
+
+        Defaults hold in what is inside, too, and a signal hides a property of the same name outside (IEEE 1800-2017,
+        14.12, 16.15 and 23.9).
+        """
         declared = dict(outer.names.declared) if outer else {}
-        clock = disable = None
-        for below in self._declarations(node, packages=outer is None):
+        clock, disable = (outer.clock, outer.disable) if outer else (None, None)
+        found = self._declarations(node, packages=outer is None)
+        for below in found if outer else ():
+            if kind(below) == "Declarator":
+                declared.pop(below.name.valueText, None)
+        for below in found:
             match kind(below):
                 case "PropertyDeclaration" | "SequenceDeclaration":
                     declared[below.name.valueText] = below
@@ -183,9 +197,12 @@ class Lowering:
             if kind(child) == "PackageDeclaration" and not packages:
                 continue
             found.append(child)
-            if not kind(child).endswith(("Statement", "Expression", "Block")) or kind(child) == "GenerateBlock":
+            if not kind(child).endswith(WITHIN):
                 found += self._declarations(child, packages=packages)
         return found
+
+    def _generate_block(self, node: Node, scope: Scope) -> None:
+        self._children(node, self._scope_of(node, scope))
 
     def _drop(self, node: Node, _scope: Scope) -> None:
         """Declarations of properties and defaults: whoever uses them has them already."""
@@ -196,6 +213,18 @@ class Lowering:
 
     def _clocking_reference(self, node: Node, _scope: Scope) -> None:
         raise self._places.unsupported(node, "`default clocking` that names a clocking block")
+
+    def _data(self, node: Node, scope: Scope) -> None:
+        """A variable that may be any value: of nobody's variable the front end reads `x`, of nobody's net the net."""
+        attributes = text(node.attributes)
+        free = "anyconst" in attributes or "anyseq" in attributes
+        for child in node:
+            if free and child is not None and not is_token(child) and kind(child) == kind(node.type):
+                type_ = text(child)
+                words = type_.removeprefix("reg").removeprefix("logic")
+                self._write(self._places.of(child), Twins(f"wire logic {words}", type_))
+            elif child is not None:
+                self._walk(child, scope)
 
     # -- bound modules
 
@@ -254,17 +283,18 @@ class Lowering:
 
     def _emit_concurrent(self, node: Node, property_: Property, attempts: Attempts) -> None:
         place = self._places.of(node)
-        self._write(place, attempts.before())
         try:
             condition = attempts.covered() if property_.kind == "cover" else f"!{attempts.violated()}"
         except TooLarge as error:
             raise self._places.unsupported(node, f"a property this large ({error})") from error
+        reached = attempts.reached() if attempts.conditional and property_.kind == "assert" else None
+        self._write(place, attempts.before())
         self._write(place, Twins.same(f"always {attempts.clock} begin"))
         property_.printed = self._write(
             place, self._check(property_, Twins.same(condition), labelled=True, clocked=True)
         )
-        if attempts.conditional and property_.kind == "assert":
-            self._write(place, Twins(f"lutlab_v{property_.number}: cover ({attempts.reached()});", ""))
+        if reached is not None:
+            self._write(place, Twins(f"lutlab_v{property_.number}: cover ({reached});", ""))
         self._write(place, Twins.same("end"))
 
     def _clock(self, event: Node | None, node: Node) -> str:
@@ -294,14 +324,11 @@ class Lowering:
         if late and self._has_immediate(node):
             raise self._places.unsupported(node, f"an assertion in `{keyword}` that waits or ends a simulation")
         if self._has_immediate(node) and self._uses_history(node):
-            probe = Expressions(self._places, helpers, lambda call: scope.names.find(call) is not None)
-            for statement in nodes(node):
-                if kind(statement) in IMMEDIATE:
-                    probe.plain(statement.expr)
+            self._look_ahead(node, scope, helpers)
             self._write(self._places.of(node), helpers.text())
         self._children(node, inner)
         for piece in inner.initial:
-            self._write(self._places.of(node), Twins(*piece.split("\0")))
+            self._write(self._places.of(node), Twins(*piece))
 
     def _procedure_clock(self, node: Node, scope: Scope) -> str | None:
         statement = node.statement
@@ -323,12 +350,25 @@ class Lowering:
 
     @staticmethod
     def _uses_history(node: Node) -> bool:
-        return any(
-            token.rawText in SAMPLED
-            for below in nodes(node)
-            if kind(below) in IMMEDIATE
-            for token in tokens(below.expr)
-        )
+        return any(token.rawText in SAMPLED for token in tokens(node))
+
+    def _look_ahead(self, node: Node, scope: Scope, helpers: Helpers) -> None:
+        """Find what a procedure's helpers must be before any of them is used."""
+        probe = Expressions(self._places, helpers, lambda call: scope.names.find(call) is not None)
+        for below in nodes(node):
+            if kind(below) in IMMEDIATE:
+                _known(IMMEDIATE[kind(below)], probe.truth(below.expr), helpers)
+            elif is_sampled(below) and not under(below, REPEATED):
+                probe.plain(below)
+
+    def _call(self, node: Node, scope: Scope) -> None:
+        """A past value in a procedure with assertions, beside them: in a condition, say."""
+        procedure = scope.procedure
+        ours = is_sampled(node) and not scope.loop  # in loops the front end knows better what it is the past of
+        if procedure is None or scope.helpers is None or not (ours and self._has_immediate(procedure)):
+            self._children(node, scope)
+            return
+        self._write(self._places.of(node), Expressions(self._places, scope.helpers, lambda _call: False).plain(node))
 
     def _immediate(self, node: Node, scope: Scope) -> None:
         self._action(node.action)
@@ -338,9 +378,11 @@ class Lowering:
             return
         property_ = self._new(node, IMMEDIATE[kind(node)], brief(node.expr.expression))
         helpers = scope.helpers or self._helpers(None)
-        plain = Expressions(self._places, helpers, lambda _call: False).truth(node.expr)
+        plain = _known(
+            property_.kind, Expressions(self._places, helpers, lambda _call: False).truth(node.expr), helpers
+        )
         labelled = procedure is not None and not scope.loop
-        property_.conditional = labelled and property_.kind == "assert" and _under_condition(node)
+        property_.conditional = labelled and property_.kind == "assert" and under(node, CONDITIONS)
         check = self._check(property_, plain, labelled=labelled, clocked=_clocked(procedure))
         place = self._places.of(node)
         if not property_.conditional:
@@ -356,6 +398,7 @@ class Lowering:
         condition = Expressions(self._places, helpers, lambda _call: False).truth(statement.expr)
         self._action(statement.action)
         property_ = self._new(statement, IMMEDIATE[kind(statement)], brief(statement.expr.expression))
+        condition = _known(property_.kind, condition, helpers)
         place = self._places.of(node)
         self._write(place, helpers.text())
         self._write(place, Twins.same("always @* begin"))
@@ -373,11 +416,12 @@ class Lowering:
         property_.once = True
         helpers = scope.helpers or self._helpers(None)
         condition = Expressions(self._places, helpers, lambda _call: False).truth(node.expr)
+        condition = _known(property_.kind, condition, helpers)
         first = f"lutlab_first_{property_.number}"
         check = self._check(property_, condition, labelled=True, clocked=False)
         model = f"(* {INIT_ATTRIBUTE} *) wire {first}; always @* if ({first}) begin {check.model} end"
         replay = f"wire {first} = {REPLAY}.first; always @* if ({first}) begin {check.replay} end"
-        scope.initial.append(f"{model}\0{replay}")
+        scope.initial.append((model, replay))
         self._write(self._places.of(node), Twins.same("begin end"))
 
     # -- shared
@@ -399,11 +443,9 @@ class Lowering:
 
     def _action(self, action: Node) -> None:
         """What a property does when it passes or fails: messages change nothing, anything else is refused."""
-        for below in nodes(action):
-            if kind(below) == "InvocationExpression" and text(below.left) not in HARMLESS_TASKS:
-                raise self._places.unsupported(below, f"`{text(below)}` in what a property does")
-            if kind(below).endswith("AssignmentExpression"):
-                raise self._places.unsupported(below, f"`{text(below)}` in what a property does")
+        part = changing(action)
+        if part is not None:
+            raise self._places.unsupported(part, f"`{text(part).removesuffix(' ;')}` in what a property does")
 
     def _new(self, node: Node, what: str, said: str, conditional: bool = False) -> Property:
         if len(self.properties) >= PROPERTIES_MAX:
@@ -419,14 +461,11 @@ class Lowering:
         return Helpers(f"lutlab_x{self._helpers_made}_", clock)
 
 
-def _under_condition(node: Node) -> bool:
-    """Whether a statement is reached under some condition only."""
-    above = node.parent
-    while above is not None and not kind(above).endswith("Block"):
-        if kind(above) in ("ConditionalStatement", "CaseStatement"):
-            return True
-        above = above.parent
-    return False
+def _known(what: str, condition: Twins, helpers: Helpers) -> Twins:
+    """A cover's condition, with what it looks back at; others as they are."""
+    if what != "cover" or not condition.back:
+        return condition
+    return Twins(f"({condition.model}) && {helpers.seen(condition.back)}", condition.replay, condition.back)
 
 
 def _clocked(procedure: Node | None) -> bool:
@@ -443,6 +482,9 @@ def _quoted(said: str) -> str:
 _HANDLERS: dict[str, Callable[[Lowering, Node, Scope], None]] = {
     **dict.fromkeys(MODULES, Lowering._module),
     "BindDirective": Lowering._bind,
+    "DataDeclaration": Lowering._data,
+    "GenerateBlock": Lowering._generate_block,
+    "InvocationExpression": Lowering._call,
     "ConcurrentAssertionMember": Lowering._concurrent_member,
     "ImmediateAssertionMember": Lowering._immediate_member,
     "PropertyDeclaration": Lowering._drop,

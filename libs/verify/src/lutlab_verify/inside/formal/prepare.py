@@ -92,6 +92,7 @@ def prepare(request: dict[str, Any]) -> dict[str, Any]:
             name: {"direction": port["direction"], "width": len(port["bits"])} for name, port in top["ports"].items()
         },
         "variables": elaborate.variables(top),
+        "constants": elaborate.constants(top),
         "checks": {
             "assert": _checks(model.asserts, lowering.properties),
             "assume": _checks(model.assumes, lowering.properties),

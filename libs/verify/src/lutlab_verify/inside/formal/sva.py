@@ -77,10 +77,10 @@ Alive = Callable[[int], str]
 """ticks since the start of an attempt -> text: that attempt exists and was not disabled."""
 
 
-def matches(words: Iterable[Word], holds: Literal, alive: Alive) -> str:
-    """A word ends now."""
+def matches(words: Iterable[Word], holds: Literal, alive: Callable[[Word], str]) -> str:
+    """A word ends now. `alive`: of the attempt that it ends."""
     terms = (
-        [alive(word.end), *(holds(boolean, word.end - tick) for tick, boolean in sorted(word.needs))] for word in words
+        [alive(word), *(holds(boolean, word.end - tick) for tick, boolean in sorted(word.needs))] for word in words
     )
     return any_of(all_of(term) for term in terms)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any
 
 from pyslang import SourceManager
@@ -57,6 +57,16 @@ def nodes(node: Node) -> Iterator[Node]:
     for child in node:
         if child is not None and not is_token(child):
             yield from nodes(child)
+
+
+def under(node: Node, kinds: Container[str]) -> bool:
+    """Whether it stands below one of these kinds, within its procedure."""
+    above = node.parent
+    while above is not None and not kind(above).endswith("Block"):
+        if kind(above) in kinds:
+            return True
+        above = above.parent
+    return False
 
 
 def text(node: Node) -> str:

@@ -23,18 +23,39 @@ from typing import Any
 
 from lutlab_verify.inside.formal.solver import Model, Solver
 from lutlab_verify.inside.formal.waves import write_vcd
-from lutlab_verify.inside.timing.runs import Contradiction, Divergence, Invariants, Pair
+from lutlab_verify.inside.timing.runs import Contradiction, Divergence, Invariants, Pair, Registers
 from lutlab_verify.inside.timing.taint import Netlist, Taint
 
 Json = dict[str, Any]
 OUTPUTS_MAX = 100
 
 
-def taint(request: Json, folder: Path) -> Json:
-    """The first tier: where secrets can flow at all."""
+def _netlist(folder: Path) -> Netlist:
     modules = json.loads((folder / "netlist.json").read_text(encoding="utf-8"))["modules"]
     module = next(module for module in modules.values() if "top" in module["attributes"])
-    netlist = Netlist(module, json.loads((folder / "places.json").read_text(encoding="utf-8")))
+    return Netlist(module, json.loads((folder / "places.json").read_text(encoding="utf-8")))
+
+
+def _equal(request: Json, folder: Path, model: Model) -> Registers:
+    """What both runs start with: every bit of a register that is no secret's, by whatever name it goes."""
+    netlist = _netlist(folder)
+    secret = {bit for name in request["secrets"] for bit in netlist.bits(name)}
+    held = netlist.held_bits() - secret
+    found: dict[str, list[int] | None] = {}
+    for name, width in model.registers.items():
+        bits = netlist.bits(name)
+        places = [place for place, bit in enumerate(bits) if bit in held]
+        if not bits or len(places) == width:  # what is not in the netlist are words of memories
+            found[name] = None
+        elif places:
+            found[name] = places
+    return found
+
+
+def taint(request: Json, folder: Path) -> Json:
+    """The first tier: where secrets can flow at all."""
+    netlist = _netlist(folder)
+    module = netlist.module
     inputs = {name for name, port in module["ports"].items() if port["direction"] == "input"}
     registers = set(Model.read(folder / "model.smt2").registers)
     internal = [name for name in request["secrets"] if name not in inputs]
@@ -70,10 +91,12 @@ def search(request: Json, folder: Path, answer: Path) -> Json:
         found["depth"] = step + 1
         answer.write_text(json.dumps(found), encoding="utf-8")
 
-    solver = Solver(request["solver"], Model.read(folder / "model.smt2"))
+    model = Model.read(folder / "model.smt2")
+    equal = _equal(request, folder, model)
+    solver = Solver(request["solver"], model)
     try:
         pair = Pair(solver, request["secrets"])
-        difference = Divergence(pair, request["secrets"], request["observed"]).run(request["depth"], each)
+        difference = Divergence(pair, equal, request["observed"]).run(request["depth"], each)
     except Contradiction as contradiction:
         found["impossible"] = contradiction.step
         return found
@@ -88,10 +111,12 @@ def search(request: Json, folder: Path, answer: Path) -> Json:
 
 def invariants(request: Json, folder: Path) -> Json:
     """The third tier: what no step can make differ."""
-    solver = Solver(request["solver"], Model.read(folder / "model.smt2"))
+    model = Model.read(folder / "model.smt2")
+    equal = _equal(request, folder, model)
+    solver = Solver(request["solver"], model)
     try:
         pair = Pair(solver, request["secrets"])
-        return Invariants(pair, request["secrets"], request["observed"]).run()
+        return Invariants(pair, equal, request["observed"]).run()
     finally:
         solver.close()
 

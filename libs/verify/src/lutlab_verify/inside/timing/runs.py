@@ -7,7 +7,7 @@ asks whether what is left keeps the observable outputs the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from lutlab_verify.inside.formal.solver import Model, Solver
@@ -16,6 +16,8 @@ BITS_MAX = 20_000
 """Candidates for an invariant: registers are split into bits as long as there are fewer."""
 
 Json = dict[str, Any]
+Registers = Mapping[str, Sequence[int] | None]
+"""Registers by name: which of their bits are meant, None for all. A name may stand for other things beside."""
 
 
 class Pair:
@@ -44,17 +46,21 @@ class Pair:
         self.solver.tell(*(f"(assert {formula})" for formula in same))
         return a, b
 
-    def same(self, signal: str, a: str, b: str) -> str:
-        """A signal is the same in both states."""
-        return f"(= {self.model.of(signal, a)} {self.model.of(signal, b)})"
+    def same(self, signal: str, a: str, b: str, bit: int | None = None) -> str:
+        """A signal, or one of its bits, is the same in both states."""
+        one, other = self.model.of(signal, a), self.model.of(signal, b)
+        if bit is None or self.model.registers.get(signal) == 1:
+            return f"(= {one} {other})"
+        return f"(= ((_ extract {bit} {bit}) {one}) ((_ extract {bit} {bit}) {other}))"
 
 
 class Divergence:
     """A bounded search for a visible difference."""
 
-    def __init__(self, pair: Pair, secret_registers: Iterable[str], observed: list[str]) -> None:
+    def __init__(self, pair: Pair, equal: Registers, observed: list[str]) -> None:
+        """`equal`: registers that both runs start with."""
         self._pair = pair
-        self._secret_registers = set(secret_registers)
+        self._equal = equal
         self._observed = observed
         self._states: list[tuple[str, str]] = []
 
@@ -68,8 +74,10 @@ class Divergence:
             a, b = pair.states(step, first=step == 0, same_choices=True)
             if step == 0:
                 solver.tell(*(f"(assert {pair.model.fact('i', state)})" for state in (a, b)))
-                equal = [name for name in pair.model.registers if name not in self._secret_registers]
-                solver.tell(*(f"(assert {pair.same(name, a, b)})" for name in equal))
+                for name, bits in self._equal.items():
+                    solver.tell(
+                        *(f"(assert {pair.same(name, a, b, bit)})" for bit in ([None] if bits is None else bits))
+                    )
             else:
                 for before, after in zip(self._states[-1], (a, b), strict=True):
                     solver.step(before, after)
@@ -112,14 +120,15 @@ class Contradiction(Exception):
 class Invariants:
     """A proof for all times."""
 
-    def __init__(self, pair: Pair, secret_registers: Iterable[str], observed: list[str]) -> None:
+    def __init__(self, pair: Pair, equal: Registers, observed: list[str]) -> None:
+        """`equal`: registers that both runs start with; of nothing else is it known that the first state has it."""
         self._pair = pair
         self._observed = observed
         self._before = pair.states(0, first=None, same_choices=False)
         self._after = pair.states(1, first=False, same_choices=False)
         for one, other in zip(self._before, self._after, strict=True):
             pair.solver.step(one, other)
-        self._candidates = self._all(set(secret_registers))
+        self._candidates = self._all(equal)
         self.rounds = 0
 
     def run(self) -> Json:
@@ -141,16 +150,17 @@ class Invariants:
         )
         return {"proven": proven, "rounds": self.rounds, "kept": len(kept), "candidates": len(self._candidates)}
 
-    def _all(self, excluded: set[str]) -> list[tuple[str, int | None]]:
+    def _all(self, equal: Registers) -> list[tuple[str, int | None]]:
         """Registers, by bits if they are few."""
-        registers = {name: width for name, width in self._pair.model.registers.items() if name not in excluded}
-        if sum(registers.values()) > BITS_MAX:
-            return [(name, None) for name in registers]
-        return [(name, bit if width > 1 else None) for name, width in registers.items() for bit in range(width)]
+        widths = self._pair.model.registers
+        split = sum(widths[name] for name in equal) <= BITS_MAX
+        found: list[tuple[str, int | None]] = []
+        for name, bits in equal.items():
+            if bits is None and not split:
+                found.append((name, None))
+            else:
+                found += [(name, bit) for bit in (range(widths[name]) if bits is None else bits)]
+        return found
 
     def _same(self, candidate: tuple[str, int | None], states: tuple[str, str]) -> str:
-        name, bit = candidate
-        if bit is None:
-            return self._pair.same(name, *states)
-        terms = [f"((_ extract {bit} {bit}) {self._pair.model.of(name, state)})" for state in states]
-        return f"(= {terms[0]} {terms[1]})"
+        return self._pair.same(candidate[0], *states, candidate[1])

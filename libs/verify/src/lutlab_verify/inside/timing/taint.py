@@ -17,6 +17,7 @@ PATH_MAX = 200
 BITWISE = {"$and", "$or", "$xor", "$xnor", "$not", "$pos", "$buf"}
 SELECTS = {"$mux": "S", "$pmux": "S", "$bwmux": "S"}
 REGISTER_CONTROLS = {"EN", "SRST", "ARST", "ALOAD", "CLR", "SET"}
+ASYNCHRONOUS = {"ARST", "ALOAD", "CLR", "SET"}
 INDEXED = {"$shift", "$shiftx", "$shl", "$shr", "$sshl", "$sshr", "$bmux", "$demux"}
 COMPARES = {"$lt", "$le", "$gt", "$ge", "$eq", "$ne", "$eqx", "$nex"}
 IGNORED = {"$check", "$print", "$scopeinfo", "$assert", "$assume", "$cover"}
@@ -70,6 +71,15 @@ class Netlist:
         """The bits of a port or net; empty if there is none of that name."""
         net = self.module["ports"].get(signal) or self.module["netnames"].get(signal)
         return list(net["bits"]) if net else []
+
+    def held_bits(self) -> set[Any]:
+        """Bits that registers hold from one clock edge to the next, whatever happens between."""
+        return {
+            bit
+            for cell in self.module["cells"].values()
+            if "dff" in cell["type"] and not ASYNCHRONOUS & cell["connections"].keys()
+            for bit in cell["connections"]["Q"]
+        }
 
     def signals(self) -> list[str]:
         """The user's names."""
