@@ -405,7 +405,7 @@ class _Generator:
         counted = [(int(first * scale) // unit, int(period * scale) // unit) for first, period in times]
         if any(each >> TIME_BITS for pair in counted for each in pair):
             names = ", ".join(sorted({clock_of(self.netlist, number).name for number, _ in self.free}))
-            raise UnsupportedConfiguration(f"the periods of {names} have no common unit that {TIME_BITS} bits can count")
+            raise UnsupportedConfiguration(f"the periods of {names} have no common unit that {TIME_BITS} bits count")
         return counted
 
     def _still_cycles(self) -> int:
