@@ -25,11 +25,6 @@ NAK = 0x80
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="a C++ compiler makes the gateware fast enough for this")
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    return build(tmp_path_factory.mktemp("device"))
-
-
 class Target(dict):
     """The tempered target for the board in memory; notes what was written."""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from vb_conformance import Case, noise
-from vb_toolchain import yosys_share
+from vb_conformance import Case
+from vb_random_chip import begin, chip
 
 _WIDTHS = (1, 2, 4, 9, 18)
 _MODES = ("NORMAL", "WRITETHROUGH", "READBEFOREWRITE")
@@ -15,8 +15,8 @@ _RAMS, _WIDE_RAMS, _REGISTERS, _TABLES = 4, 2, 16, 3
 
 
 class _Cells:
-    def __init__(self, seed: int) -> None:
-        self.source = random.Random(seed)
+    def __init__(self, source: random.Random) -> None:
+        self.source = source
         self.lines: list[str] = []
 
     def bit(self) -> str:
@@ -171,10 +171,11 @@ class _Cells:
         self.lines += [f"  {declare}", f"  {kind} #({given}) {name} (", f"    {', '.join(ports)});"]
 
 
-def random_cells(seed: int) -> str:
-    """A Verilog module `chip` with ports clk, rx and o[15:0], over `everything.v` and `cells.v`."""
-    cells = _Cells(seed)
-    seeds = [cells.source.getrandbits(32) | 1 for _ in range(4)]
+def cells(folder: Path, seed: int) -> Case:
+    """A design of such cells, over `cells.v`, which has models of the memories."""
+    source = random.Random(seed)
+    beginning = begin(source)
+    cells = _Cells(source)
     for index in range(_RAMS):
         cells.ram(f"a{index}")
     for index in range(_WIDE_RAMS):
@@ -189,15 +190,8 @@ def random_cells(seed: int) -> str:
     watched = [f"{{a{i}a, a{i}b}}" for i in range(_RAMS)] + [f"w{i}q" for i in range(_WIDE_RAMS)]
     watched += ["q", f"{{{', '.join(f't{i}q' for i in range(_TABLES))}}}", "{cs, cc[4], ds, dc[1]}", "mz"]
     widths = [36] * _RAMS + [36] * _WIDE_RAMS + [_REGISTERS, 4 * _TABLES, 12, 1]
-    return "\n".join([
-        "module chip (input clk, input rx, output [15:0] o);",
-        *(f"  wire [31:0] r{index};" for index in range(4)),
-        *(f"  noise #(32'h{each:08x}) n{index} (.clk(clk), .r(r{index}));" for index, each in enumerate(seeds)),
-        "  reg [7:0] rare = 8'hff;",
-        "  always @(posedge clk) rare <= {&r0[3:0], &r1[3:0], &r2[3:0], &r3[4:0], ~|r0[9:5], ~|r1[8:5], &r2[9:6],",
-        "    ~|r3[8:5] & rx};",
-        "  reg half = 0;",
-        "  always @(posedge clk) half <= ~half ^ (r3[31:29] == 0);",
+    lines = [
+        *beginning,
         f"  wire [{_REGISTERS - 1}:0] q;",
         *cells.lines,
         *(
@@ -205,15 +199,5 @@ def random_cells(seed: int) -> str:
             for index, (each, width) in enumerate(zip(watched, widths, strict=True))
         ),
         f"  assign o[15:{len(watched)}] = q[{15 - len(watched)}:0];",
-        "endmodule",
-        "",
-    ])  # fmt: skip
-
-
-def cells(folder: Path, seed: int) -> Case:
-    """A design of such cells, whose slices' cells are simulated as Yosys models them."""
-    path = folder / "chip.v"
-    path.write_text(random_cells(seed))
-    models = (str(yosys_share() / "lattice" / "cells_sim_ecp5.v"),)
-    sources = ("everything.v", "cells.v", str(path))
-    return Case(f"cells {seed}", "chip", sources, stimulus=noise, derived=True, models=models)
+    ]
+    return chip(folder, f"cells {seed}", lines, "cells.v")

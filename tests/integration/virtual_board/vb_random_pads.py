@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from vb_conformance import Case, noise
-from vb_toolchain import yosys_share
+from vb_conformance import Case
+from vb_random_chip import begin, chip
 
 _PADS = 14
 _PULLS = {"UP": 1, "DOWN": 0, "NONE": 1}
@@ -76,31 +76,14 @@ class _Pad:
         return self.lines
 
 
-def random_pads(seed: int) -> str:
-    """A Verilog module `chip` with ports clk, rx and o[15:0], over `everything.v`."""
+def pads(folder: Path, seed: int) -> Case:
+    """A design of such pads."""
     source = random.Random(seed)
-    seeds = [source.getrandbits(32) | 1 for _ in range(4)]
     read = ", ".join(f"i{index}" for index in range(_PADS))
-    return "\n".join([
-        "module chip (input clk, input rx, output [15:0] o);",
-        *(f"  wire [31:0] r{index};" for index in range(4)),
-        *(f"  noise #(32'h{each:08x}) n{index} (.clk(clk), .r(r{index}));" for index, each in enumerate(seeds)),
-        "  reg [7:0] rare = 8'hff;",
-        "  always @(posedge clk) rare <= {&r0[3:0], &r1[3:0], &r2[3:0], &r3[4:0], ~|r0[9:5], ~|r1[8:5], &r2[9:6],",
-        "    ~|r3[8:5] & rx};",
-        "  reg half = 0;",
-        "  always @(posedge clk) half <= ~half ^ (r3[31:29] == 0);",
+    lines = [
+        *begin(source),
         *(line for index in range(_PADS) for line in _Pad(source, index).write()),
         f"  signature #({_PADS}) s0 (.clk(clk), .d({{{read}}}), .out(o[14]));",
         f"  assign o[15] = ^{{{read}}};",
-        "endmodule",
-        "",
-    ])  # fmt: skip
-
-
-def pads(folder: Path, seed: int) -> Case:
-    """A design of such pads, whose registers are simulated as Yosys models them."""
-    path = folder / "chip.v"
-    path.write_text(random_pads(seed))
-    models = (str(yosys_share() / "lattice" / "cells_sim_ecp5.v"),)
-    return Case(f"pads {seed}", "chip", ("everything.v", str(path)), stimulus=noise, derived=True, models=models)
+    ]
+    return chip(folder, f"pads {seed}", lines)

@@ -6,7 +6,8 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-from vb_conformance import Case, noise
+from vb_conformance import Case
+from vb_random_chip import begin, chip
 
 _SITES = ((4, 0), (22, 1), (42, 0), (17, 4), (37, 5), (55, 4))
 """First columns of halves of DSP blocks, one a block, since that shares its controls, and the multiplier in each."""
@@ -91,27 +92,15 @@ class _Product:
 def products(folder: Path, seed: int) -> Case:
     """A design of such multipliers."""
     source = random.Random(seed)
-    seeds = [source.getrandbits(32) | 1 for _ in range(4)]
+    # What a reset does that begins at the edge of a clock beside it is a race.
+    beginning = begin(source, "negedge")
     made = [_Product(source, index) for index in range(len(_SITES))]
-    text = "\n".join([
-        "module chip (input clk, input rx, output [15:0] o);",
-        *(f"  wire [31:0] r{index};" for index in range(4)),
-        *(f"  noise #(32'h{each:08x}) n{index} (.clk(clk), .r(r{index}));" for index, each in enumerate(seeds)),
+    lines = [
+        *beginning,
         "  reg [15:0] m = 0;",
-        "  reg [7:0] rare = 8'hff;",
         "  always @(posedge clk) m <= r0[31:16] | r1[15:0];",
-        # What a reset does that begins at the edge of a clock beside it is a race.
-        "  always @(negedge clk)",
-        "    rare <= {&r0[3:0], &r1[3:0], &r2[3:0], &r3[4:0], ~|r0[9:5], ~|r1[8:5], &r2[9:6], ~|r3[8:5] & rx};",
-        "  reg half = 0;",
-        "  always @(posedge clk) half <= ~half ^ (r3[31:29] == 0);",
         *(line for each in made for line in each.write()),
         "  assign o[15:6] = m[9:0];",
-        "endmodule",
-        "",
-    ])  # fmt: skip
-    path = folder / "chip.v"
-    path.write_text(text)
+    ]
     bels = [(each.name, f"X{x + (at & 1)}/Y13/MULT18_{at}") for each, (x, at) in zip(made, _SITES, strict=True)]
-    sources = ("everything.v", str(path))
-    return Case(f"products {seed}", "chip", sources, stimulus=noise, bels=tuple(bels), derived=True)
+    return chip(folder, f"products {seed}", lines, models=(), bels=bels)

@@ -63,10 +63,10 @@ class Writer:
             self.put(compress((frame << TOY.pad_after_bits).to_bytes(8))).put_crc().put(b"\xff")
         return self
 
-    def finish(self) -> bytes:
+    def finish(self, bram_at: int = 3 << 11) -> bytes:
         self.data += b"\xff" * 12
         self.put(b"\xc2\x80\0\0", (0xC0FFEE).to_bytes(4)).put_crc()
-        self.put(b"\xf6\0\0\0", (3 << 11).to_bytes(4), b"\xb2\xd0", (WRITTEN // 8).to_bytes(2))
+        self.put(b"\xf6\0\0\0", bram_at.to_bytes(4), b"\xb2\xd0", (WRITTEN // 8).to_bytes(2))
         for start in range(0, WRITTEN, 8):
             packed = 0
             for word in WORDS[start : start + 8]:
@@ -162,6 +162,14 @@ def test_a_stream_that_is_cut_short_is_refused_at_any_length() -> None:
     for length in range(end):
         with pytest.raises(BitstreamError):
             parse(stream[:length], TOY)
+
+
+def test_block_rams_follow_each_other_and_are_written_eight_words_at_a_time() -> None:
+    rams = parse(Writer().start().frames().finish((4 << 11) - 32), TOY).brams
+    assert {number: len(words) for number, words in rams.items()} == {3: 2048, 4: 2048}
+    assert [*rams[3][-32:], *rams[4][:32]] == WORDS[:WRITTEN]
+    with pytest.raises(BitstreamError, match="0x1ffe is no multiple of 8"):
+        parse(Writer().start().frames().finish((4 << 11) - 2), TOY)
 
 
 def test_what_is_no_bitstream_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from fractions import Fraction
 
 import pytest
 from vb_interpreter import Interpreter
@@ -10,12 +11,15 @@ from vb_random_netlist import PINS, Builder
 
 from lutlab_virtual_board.codegen import Line, generate
 from lutlab_virtual_board.compiler import compile_now, find_tcc
+from lutlab_virtual_board.errors import UnsupportedConfiguration
 from lutlab_virtual_board.fabric import Fabric
 from lutlab_virtual_board.netlist import (
     ONE,
     ZERO,
     BlockRam,
     BlockRamOutput,
+    Clock,
+    Function,
     Netlist,
     PinInput,
     RamPort,
@@ -71,6 +75,32 @@ def compare(netlist: Netlist, seed: int) -> None:
         row = dict(zip(program.outputs, got[cycle * width : (cycle + 1) * width], strict=True))
         assert row == outputs, f"seed {seed}, cycle {cycle}"
     fabric.close()
+
+
+def two_clocks(second: Fraction) -> Netlist:
+    """A register on each of two clocks that changes with every edge; the first clock's period is one second."""
+    netlist = Netlist(clocks=[Clock("a", Fraction(1)), Clock("b", second)])
+    for index in range(2):
+        output = netlist.add(RegisterOutput(index))
+        inverted = netlist.add(Function(0b01, (output,)))
+        netlist.registers.append(Register(inverted, ONE, ZERO, 0, False, f"r{index}", index))
+        netlist.outputs[f"Q{index}"] = output
+    return netlist
+
+
+def test_clocks_whose_common_unit_of_time_is_tiny_keep_their_pace() -> None:
+    compiler = find_tcc()
+    assert compiler is not None
+    program = generate(two_clocks(1 + Fraction(1, 1 << 58)), Line("rx", "Q1", 1.0))
+    fabric = Fabric(compile_now(compiler, program.source.encode()))
+    levels = fabric.trace(b"", CYCLES, 2)
+    assert levels == bytes(cycle & 1 for cycle in range(CYCLES) for _ in range(2))
+    fabric.close()
+
+
+def test_clocks_without_a_unit_that_can_be_counted_are_refused() -> None:
+    with pytest.raises(UnsupportedConfiguration, match="the periods of a, b have no common unit"):
+        generate(two_clocks(1 + Fraction(1, 1 << 70)), Line("rx", "Q1", 1.0))
 
 
 def echo(bit_offset: int = 0) -> Netlist:

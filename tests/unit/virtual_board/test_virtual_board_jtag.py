@@ -144,6 +144,21 @@ def test_a_failure_is_forgotten_when_programming_begins_again() -> None:
     assert cable.program(b"bits") & Status.DONE
 
 
+def test_a_second_bitstream_that_is_refused_leaves_nothing_of_the_first() -> None:
+    chip = Chip()
+    cable = Cable(Tap(IDCODE, chip))
+    cable.program(b"bits")
+    chip.error = CrcMismatch("bad")
+    cable.instruction(Instruction.BITSTREAM_BURST)
+    cable.data([1] * 32)
+    status = cable.read(Instruction.READ_STATUS, 32)
+    assert status & Status.FAILED and not status & Status.DONE
+    assert cable.read(Instruction.USERCODE, 32) == 0
+    chip.events.clear()
+    cable.instruction(Instruction.DISABLE)
+    assert "start" not in chip.events
+
+
 def test_a_cable_pulled_while_programming_leaves_the_chip_unconfigured() -> None:
     chip = Chip()
     tap = Tap(IDCODE, chip)

@@ -27,6 +27,9 @@ PREAMBLE = b"\xff\xff\xbd\xb3"
 BRAM_COUNT_MAX = 1024
 """Block RAMs that a ten-bit address can name."""
 
+_BRAM_WORDS_TOGETHER = 8
+"""Nine-bit words in nine bytes."""
+
 _DUMMY = 0xFF
 _CHECK_CRC = 0x80
 _CRC_AT_END = 0x40
@@ -226,6 +229,8 @@ class _Parser:
     def set_bram_address(self) -> None:
         self.take(3)
         address = int.from_bytes(self.take(4))
+        if address % _BRAM_WORDS_TOGETHER:
+            self.fail(f"block RAM address {address:#x} is no multiple of {_BRAM_WORDS_TOGETHER}")
         self.bram_at = (address >> 11 & 0x3FF, address & 0x7FF)
 
     def write_bram(self) -> None:
@@ -239,8 +244,9 @@ class _Parser:
             if block >= BRAM_COUNT_MAX:
                 self.fail(f"block RAM {block} does not exist")
             words = self.brams.setdefault(block, [0] * BRAM_WORDS)
-            words[word : word + 8] = [packed >> (63 - 9 * lane) & 0x1FF for lane in range(8)]
-            word += 8
+            lanes = range(_BRAM_WORDS_TOGETHER)
+            words[word : word + len(lanes)] = [packed >> (63 - 9 * lane) & 0x1FF for lane in lanes]
+            word += len(lanes)
         self.bram_at = (block, word)
         if flags & _CHECK_CRC:
             self.check_crc(f"block RAM {block}")

@@ -27,6 +27,9 @@ QUEUE_BYTES = 65536
 EDGES_MAX = 64
 """Clock edges of one design: bits of a word."""
 
+TIME_BITS = 62
+"""Of the time at which a clock's next edge comes; it and a period more fit into a word."""
+
 _INITIAL_BIT_CYCLES = 4
 """Clock cycles of a serial bit until the host has set its rate."""
 
@@ -345,6 +348,13 @@ class _Generator:
         ]
         settle = [*followed, "  S.edges |= derived();", "  step();", "  settle();"] if derived else ["  step();"]
         several = len({clock for clock, _ in self.free}) > 1
+        # Only differences of times matter, so that they may begin anew before they overflow.
+        anew = [
+            f"  if (S.at[{reference}] >> {TIME_BITS}) {{",
+            "    w past = earliest(); int i;",
+            f"    for (i = 0; i < {len(self.free)}; i++) S.at[i] -= past;",
+            "  }",
+        ]
         return [
             *(detector(self.netlist, self.schedule, self.values) if derived else ()),
             f"static const w periods[{len(self.free)}] = {{{periods}}};",
@@ -364,6 +374,7 @@ class _Generator:
             # A clock that is read as data makes the design's answer depend on when it comes.
             f"  S.changed = {int(several and bool(self.levels or derived))};",
             *receive,
+            *anew,
             # What is high from the start has had no rising edge.
             *(["  if (!S.primed) { S.primed = 1; derived(); }", "  settle();"] if derived else []),
             f"  do moment(earliest()); while (!(S.edges & {self._reference_bit()}UL));",
@@ -379,7 +390,10 @@ class _Generator:
         return 1 << self.edges.index((self.schedule.reference, False))
 
     def _times(self) -> list[tuple[int, int]]:
-        """For each edge the time of its first occurrence and its period, in the largest unit that makes all whole."""
+        """For each edge the time of its first occurrence and its period, in the largest unit that makes all whole.
+
+        Raises: UnsupportedConfiguration: that unit is so small that a period cannot be counted in it.
+        """
         times: list[tuple[Fraction, Fraction]] = []
         for number, falling in self.free:
             clock = clock_of(self.netlist, number)
@@ -388,7 +402,11 @@ class _Generator:
         parts = [part for pair in times for part in pair]
         scale = math.lcm(*(part.denominator for part in parts))
         unit = math.gcd(*(int(part * scale) for part in parts)) or 1
-        return [(int(first * scale) // unit, int(period * scale) // unit) for first, period in times]
+        counted = [(int(first * scale) // unit, int(period * scale) // unit) for first, period in times]
+        if any(each >> TIME_BITS for pair in counted for each in pair):
+            names = ", ".join(sorted({clock_of(self.netlist, number).name for number, _ in self.free}))
+            raise UnsupportedConfiguration(f"the periods of {names} have no common unit that {TIME_BITS} bits count")
+        return counted
 
     def _still_cycles(self) -> int:
         """Cycles without any change after which nothing can change: every clock has had an edge of each kind."""

@@ -262,6 +262,8 @@ class Tap:
         if self._stream is None:
             return
         stream, self._stream = bytes(self._stream), None
+        # Whatever was configured before goes, also where this fails.
+        self._done, self._usercode = False, 0
         try:
             self._usercode = self._chip.configure(stream)
         except VirtualBoardError as error:
