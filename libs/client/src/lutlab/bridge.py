@@ -37,7 +37,8 @@ def connect_bridge(way: BridgeWay) -> socket.socket:
             answer += data
         if answer != ACCEPTED:
             raise StreamFailed(
-                f"the bridge at {way.host}:{way.port} refused: the session ended, or the board has another connection"
+                f"the bridge at {way.host}:{way.port} refused: the session or the key ended, or the board has another "
+                "connection"
             )
         sock.settimeout(None)
     except OSError as error:
