@@ -21,8 +21,9 @@ from lutlab_api.settings import Settings as ApiSettings
 from lutlab_board_agent.settings import AgentSettings
 from lutlab_builder.adapters.stage_tools import STAGE_BYTES_MAX
 from lutlab_builder.settings import Settings as BuilderSettings
-from lutlab_events import commands, verification, webhooks
+from lutlab_events import commands, subjects, verification, webhooks
 from lutlab_scheduler.settings import Settings as SchedulerSettings
+from lutlab_transport.streams import BLOB_BUCKET_BYTES_MAX
 from lutlab_webhooks.settings import Settings as WebhooksSettings
 
 accounts = load_accounts()
@@ -187,6 +188,14 @@ def test_nats_writes_before_it_acknowledges() -> None:
         yaml.safe_load(TEXTS[Path("helm/nats-values.yaml")])["config"]["jetstream"]["merge"]["sync_interval"]
         == "always"
     )
+
+
+def test_nats_has_room_for_what_the_labs_of_the_example_reserve() -> None:
+    text = (DEPLOY / "nats" / "hub.conf").read_text()
+    reserved = sum(spec.max_bytes for spec in subjects.STREAMS) + BLOB_BUCKET_BYTES_MAX
+    assert f"reserve {reserved / 2**30:.1f} GB" in text
+    [room] = re.findall(r"^  max_file_store: (\d+)GB$", text, re.MULTILINE)
+    assert int(room) << 30 >= 5 * reserved
 
 
 def test_the_scheduler_reads_that_back_wherever_it_runs() -> None:
