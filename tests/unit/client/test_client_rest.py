@@ -107,9 +107,12 @@ def test_two_submits_have_two_keys() -> None:
 
 
 def test_a_lost_answer_is_asked_for_again() -> None:
-    connected, seen = lab(httpx.ReadTimeout("lost"), httpx.Response(202, json={"job_id": "j1", "status": "queued"}))
+    told: list[str] = []
+    queued = httpx.Response(202, json={"job_id": "j1", "status": "queued"})
+    connected, seen = lab(httpx.ReadTimeout("lost"), httpx.ReadError("lost"), queued, on_retry=told.append)
     with connected:
         assert connected.release(0).job_id == "j1"
+    assert told == ["http://lab does not answer: lost"]
     assert seen[0].headers["Idempotency-Key"] == seen[1].headers["Idempotency-Key"]
 
 

@@ -81,7 +81,7 @@ class Client(Http):
     Args:
         api_url, api_key: the lab and your key; see `lutlab.config.resolve` for what is used if they are left out.
         timeout_s: how long the lab may take to answer once; six times that, if it says nothing at all.
-        on_retry: told why, once for each request that is tried a third time.
+        on_retry: told why, once for each request that is tried a third time, or again after `timeout_s`.
         transport: for tests.
 
     Raises:
