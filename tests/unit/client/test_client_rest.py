@@ -183,6 +183,13 @@ def test_a_board_is_ours_for_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(KeyboardInterrupt), connected.running("j1"):
         raise AssertionError
     assert (seen[-1].method, seen[-1].url.path) == ("DELETE", "/jobs/j1")
+    too_late = [error(409, "job_ended", "too late"), *states({"status": "complete", "fpga_id": 2})]
+    connected, seen = lab(
+        *states({}), KeyboardInterrupt(), *too_late, httpx.Response(202, json={"job_id": "r", "status": "queued"})
+    )
+    with pytest.raises(KeyboardInterrupt), connected.running("j1"):
+        raise AssertionError
+    assert seen[-1].url.path == "/fpga/2/session/release"
 
 
 class Number:
