@@ -29,7 +29,7 @@ def test_a_batch_is_one_job_and_over_when_answered(stack: Stack, api: httpx.Clie
         assert [op.ok for op in done] == [True, True, True, False, True, True, True]
         assert [op.data for op in done] == [[1, 2, 3], [2], [9], [3], [5, 6], [6, 6], [1, 9, 3, 6]]
         assert done[3].error is not None and done[3].error.code == "poll_timeout"
-        # Complete on the first poll: three round trips and no sleep, whatever the batch holds.
+        # Complete when answered: two round trips and no sleep, whatever the batch holds.
         reads = Batch()
         for address in range(0, 2048, 8):
             reads.read(address)
@@ -37,7 +37,7 @@ def test_a_batch_is_one_job_and_over_when_answered(stack: Stack, api: httpx.Clie
         lab._http.event_hooks["request"].append(lambda request: asked.append(request.method))
         for _ in range(9):
             assert len(lab.run_batch(board, reads)) == 256
-        assert asked == ["POST", "GET", "GET"] * 9
+        assert asked == ["POST", "GET"] * 9
     refused = api.post(f"/fpga/{board}/run", json={"ops": [{"op": 2, "address": 0}, {"op": 2, "address": 3}]})
     assert refused.status_code == 422
     assert refused.json()["detail"]["message"].startswith("ops[1]: address 0x3")

@@ -107,9 +107,12 @@ def test_two_submits_have_two_keys() -> None:
 
 
 def test_a_lost_answer_is_asked_for_again() -> None:
-    connected, seen = lab(httpx.ReadTimeout("lost"), httpx.Response(202, json={"job_id": "j1", "status": "queued"}))
+    told: list[str] = []
+    queued = httpx.Response(202, json={"job_id": "j1", "status": "queued"})
+    connected, seen = lab(httpx.ReadTimeout("lost"), httpx.ReadError("lost"), queued, on_retry=told.append)
     with connected:
         assert connected.release(0).job_id == "j1"
+    assert told == ["http://lab does not answer: lost"]
     assert seen[0].headers["Idempotency-Key"] == seen[1].headers["Idempotency-Key"]
 
 
@@ -180,6 +183,13 @@ def test_a_board_is_ours_for_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(KeyboardInterrupt), connected.running("j1"):
         raise AssertionError
     assert (seen[-1].method, seen[-1].url.path) == ("DELETE", "/jobs/j1")
+    too_late = [error(409, "job_ended", "too late"), *states({"status": "complete", "fpga_id": 2})]
+    connected, seen = lab(
+        *states({}), KeyboardInterrupt(), *too_late, httpx.Response(202, json={"job_id": "r", "status": "queued"})
+    )
+    with pytest.raises(KeyboardInterrupt), connected.running("j1"):
+        raise AssertionError
+    assert seen[-1].url.path == "/fpga/2/session/release"
 
 
 class Number:

@@ -11,9 +11,10 @@ from typing import Any, SupportsIndex
 
 from lutlab.batch import OP_READ, OP_WRITE, Batch
 from lutlab.designs import Design, upload
-from lutlab.errors import JobFailed, LutlabError, Refused, TimedOut
+from lutlab.errors import JobFailed, LutlabError, Refused, TimedOut, Unreachable
 from lutlab.http import TIMEOUT_S, Http
 from lutlab.models import (
+    COMPLETE,
     TERMINAL,
     Board,
     BridgeWay,
@@ -81,7 +82,7 @@ class Client(Http):
     Args:
         api_url, api_key: the lab and your key; see `lutlab.config.resolve` for what is used if they are left out.
         timeout_s: how long the lab may take to answer once; six times that, if it says nothing at all.
-        on_retry: told why, once for each request that is tried a third time.
+        on_retry: told why, once for each request that is tried a third time, or again after `timeout_s`.
         transport: for tests.
 
     Raises:
@@ -212,7 +213,7 @@ class Client(Http):
         return await asyncio.to_thread(self._completed, job)
 
     def _completed(self, job: Job) -> Job:
-        if job.status != "complete":
+        if job.status != COMPLETE:
             raise self._failed(job)
         return job
 
@@ -244,9 +245,11 @@ class Client(Http):
         job_id = job if isinstance(job, str) else job.job_id
         try:
             fpga_id = self.wait(job_id, timeout_s=timeout_s).board
+        except (JobFailed, Unreachable):
+            raise
         except BaseException:
-            with contextlib.suppress(LutlabError):  # it has ended already
-                self.cancel(job_id)
+            with contextlib.suppress(LutlabError):
+                self._give_up(job_id)
             raise
         try:
             with self.stream(fpga_id) as board:
@@ -254,6 +257,15 @@ class Client(Http):
         finally:
             with contextlib.suppress(Refused):  # it is not ours any more
                 self.release(fpga_id)
+
+    def _give_up(self, job_id: str) -> None:
+        """Call a build off; if it was quicker, give its board back. Raises: LutlabError."""
+        try:
+            self.cancel(job_id)
+        except Refused:
+            job = self.job(job_id)
+            if job.status == COMPLETE:
+                self.release(job.board)
 
     # -- bus -------------------------------------------------------------------------------------
 

@@ -86,6 +86,7 @@ class Http:
         if method != "GET":  # the same in every attempt
             arguments["headers"] = {"Idempotency-Key": secrets.token_hex(16), **arguments.get("headers", {})}
         tries: Counter[bool] = Counter()  # by whether the lab was away, or there and not able to
+        told = False
         while True:
             wait_s = RETRY_WAIT_S
             try:
@@ -107,8 +108,10 @@ class Http:
             tries[away] += 1
             if tries[away] >= self._tries_max(away):
                 raise failure
-            if tries.total() == TOLD_AT_TRY:
+            told_at = 1 if isinstance(failure.__cause__, httpx.TimeoutException) else TOLD_AT_TRY
+            if not told and tries.total() >= told_at:
                 self._on_retry(str(failure))
+                told = True
             time.sleep(wait_s)
 
     def typed(self, method: str, path: str, kind: type[T], **arguments: Any) -> T:

@@ -9,7 +9,8 @@ import msgspec
 
 from lutlab.errors import LutlabError
 
-TERMINAL = frozenset({"complete", "failed", "cancelled"})
+COMPLETE = "complete"
+TERMINAL = frozenset({COMPLETE, "failed", "cancelled"})
 """Statuses of jobs that have ended."""
 
 
