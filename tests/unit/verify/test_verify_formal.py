@@ -475,13 +475,16 @@ class TestRefusals:
             await prove(tmp_path, '`include "/etc/passwd"\n' + module(""))
         assert "root" not in str(failed.value)
 
-    async def test_a_property_file_that_is_not_bound_is_refused(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(("name", "way"), [("loose.sv", "bind its module"), ("loose.svh", "includes it")])
+    async def test_a_property_file_that_is_not_bound_is_refused(self, tmp_path: Path, name: str, way: str) -> None:
         root = tmp_path / "root"
         root.mkdir()
-        (root / "top.sv").write_text(module("logic x; always_ff @(posedge clk) x <= a;"))
-        (root / "loose.sv").write_text("module loose(input clk, x);\nassert property (@(posedge clk) x);\nendmodule\n")
-        with pytest.raises(Unsupported, match=r"loose.sv: none of its properties") as refused:
-            await run(context(root, tmp_path / "work", "top", ["top.sv"], properties=["loose.sv"]))
+        (root / "top.sv").write_text(
+            module("logic x; always_ff @(posedge clk) x <= a; assert property (@(posedge clk) 1);")
+        )
+        (root / name).write_text("module loose(input clk, x);\nassert property (@(posedge clk) x);\nendmodule\n")
+        with pytest.raises(Unsupported, match=f"{name}: none of its properties.*{way}") as refused:
+            await run(context(root, tmp_path / "work", "top", ["top.sv"], properties=[name]))
         assert refused.value.field == "verification.formal.properties"
 
     async def test_an_engine_that_is_not_there_is_refused(self, tmp_path: Path) -> None:

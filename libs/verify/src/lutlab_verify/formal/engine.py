@@ -19,7 +19,15 @@ from pathlib import Path
 from lutlab_verify.formal.replay import bench
 from lutlab_verify.formal.tasks import Bounded, Inductive, Prepared, Questions, both, prepare, read_bounded, solver_argv
 from lutlab_verify.formal.verdicts import Finding, Verdict, findings
-from lutlab_verify.sources import defines, design_files, include_folders, refuse_vhdl, tool_path
+from lutlab_verify.sources import (
+    HEADER_SUFFIXES,
+    VERILOG_SUFFIXES,
+    defines,
+    design_files,
+    include_folders,
+    refuse_vhdl,
+    tool_path,
+)
 from lutlab_verify.stage import Artifact, Json, Level, StageContext, StageResult, StageStatus, Unsupported
 
 RESULT = """
@@ -32,9 +40,9 @@ trace and bench (names of artifacts), vacuous, text, instance; `warnings`; `engi
 The stage passes if every assertion is proven. One that only holds to a depth is inconclusive, and then the stage fails.
 """
 FOLDER = "formal"
-SUFFIXES = (".sv", ".v", ".svh", ".vh")
 ARTIFACTS_MAX = 120
 WARNINGS_MAX = 500
+_PROPERTY = re.compile(r"\b(?:assert|assume|cover)\b")
 
 
 async def run(context: StageContext) -> StageResult:
@@ -85,13 +93,13 @@ def _solvers(engines: Sequence[str]) -> list[str]:
 def _files(context: StageContext) -> list[str]:
     project = context.project
     for file in project.properties:
-        if not file.lower().endswith(SUFFIXES):
+        if not file.lower().endswith(VERILOG_SUFFIXES):
             raise Unsupported(
                 f"{file}: properties are read from Verilog and SystemVerilog files only (PSL is not supported)",
                 field="verification.formal.properties",
                 file=file,
             )
-    files = [tool_path(file) for file in project.properties if not file.lower().endswith((".svh", ".vh"))]
+    files = [tool_path(file) for file in project.properties if not file.lower().endswith(HEADER_SUFFIXES)]
     return list(dict.fromkeys([*design_files(project), *files]))
 
 
@@ -136,13 +144,24 @@ def _refuse_absent(context: StageContext, prepared: Prepared) -> None:
     present = {check.property for check in (*prepared.asserts, *prepared.assumes, *prepared.covers)}
     for file in context.project.properties:
         own = [one for one in prepared.properties if one["file"] == file]
-        if own and not any(one["number"] in present for one in own):
-            raise Unsupported(
-                f"{file}: none of its properties is part of the design; bind its module to one of the design",
-                field="verification.formal.properties",
-                file=file,
-                line=own[0]["line"],
-            )
+        line = own[0]["line"] if own else None
+        if any(one["number"] in present for one in own) or not (own or _is_left_out(context, file)):
+            continue
+        way = "bind its module to one of the design" if own else "a header is read where another file includes it"
+        raise Unsupported(
+            f"{file}: none of its properties is part of the design; {way}",
+            field="verification.formal.properties",
+            file=file,
+            line=line,
+        )
+
+
+def _is_left_out(context: StageContext, file: str) -> bool:
+    """Whether a header has properties, of which none was read."""
+    if not file.lower().endswith(HEADER_SUFFIXES):
+        return False
+    text = (context.project.root / file).read_text(encoding="utf-8", errors="replace")
+    return _PROPERTY.search(re.sub(r"//.*|/\*[\s\S]*?\*/", "", text)) is not None
 
 
 def _artifacts(context: StageContext, prepared: Prepared, found: Sequence[Finding], depth: int) -> list[Artifact]:

@@ -23,7 +23,7 @@ ERRORS_MAX = 20
 LINE_BYTES_MAX = 64 << 10
 TEXT_CHARS_MAX = 500
 _ERROR = re.compile(
-    r"(?:^(?:\[\d+\] )?(?P<kind>ERROR|FATAL|%Error|%Fatal)[^:]*: |(?P<after>ERROR|FATAL): (?=src/))"
+    r"(?:(?:^|\[\d+\] )(?P<kind>ERROR|FATAL|%Error|%Fatal)[^:]*: |(?P<after>ERROR|FATAL): (?=src/))"
     r"(?P<file>\S+?):(?P<line>\d+)(?::\d+)?: ?(?P<text>.*)"
 )
 """`$error` and `$fatal` of both tools. Icarus goes on in a line that `$write` left open: known by the file then."""

@@ -18,7 +18,7 @@ from lutlab_verify.config.model import Language
 from lutlab_verify.inside.hear import MARK
 from lutlab_verify.outputs import is_output, read_output, write_output
 from lutlab_verify.simulation import runtime
-from lutlab_verify.simulation.plan import ICARUS, Unit, UnitKind
+from lutlab_verify.simulation.plan import ICARUS, Unit, UnitKind, bench_files
 from lutlab_verify.sources import defines, design_files, include_folders, tool_path
 from lutlab_verify.stage import StageContext, ToolFailed
 from lutlab_verify.together import together
@@ -86,7 +86,7 @@ def _simulator_name(unit: Unit) -> str:
 def _files(context: StageContext, unit: Unit) -> list[str]:
     files = design_files(context.project)
     if unit.kind is UnitKind.BENCH:
-        benches = [file for file in context.project.testbenches if PurePosixPath(file).suffix in (".v", ".sv")]
+        benches = bench_files(context.project)
         # Modules shared by benches stand in their own files; a file that is also a source is compiled once.
         files += [path for file in benches if (path := tool_path(file)) not in files]
     return files

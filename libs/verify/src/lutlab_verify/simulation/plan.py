@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from lutlab_verify.catalogue import locate
 from lutlab_verify.config.model import CoverageSection, SimulationSection
 from lutlab_verify.project import Project
+from lutlab_verify.sources import is_vhdl
 from lutlab_verify.stage import Unsupported
 from lutlab_verify.tools import ToolMissing
 
@@ -128,8 +129,15 @@ def cocotb_units(project: Project) -> list[Unit]:
 
 
 def bench_files(project: Project) -> list[str]:
-    """Test benches in Verilog."""
-    return [file for file in project.testbenches if PurePosixPath(file).suffix in (".v", ".sv")]
+    """Test benches in Verilog. Raises: Unsupported, for one in VHDL, which would never be run."""
+    vhdl = next((file for file in project.testbenches if is_vhdl(file)), None)
+    if vhdl is not None:
+        raise Unsupported(
+            f"{vhdl} is VHDL: simulation reads Verilog and SystemVerilog only",
+            field="verification.simulation.testbenches",
+            file=vhdl,
+        )
+    return [file for file in project.testbenches if PurePosixPath(file).suffix.lower() in (".v", ".sv")]
 
 
 def bench_units(tops: list[dict[str, object]], files: list[str]) -> list[Unit]:
