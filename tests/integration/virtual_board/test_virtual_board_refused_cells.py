@@ -95,6 +95,18 @@ def test_what_a_pll_is_not_executed_with_is_refused(
         translator.translate(stream, flipped=flips)
 
 
+def test_a_carry_that_comes_from_nowhere_is_refused(builds: Callable[[str], Build], translator: Translator) -> None:
+    stream, configuration = configured(builds, translator, "soc")
+    modes = ("SLICEA.MODE", "SLICEB.MODE", "SLICEC.MODE")
+    x, y = next(
+        at for at in configuration.tiles if all(configuration.choices(*at).get(mode) == "CCU2" for mode in modes)
+    )
+    flips = list(flips_to(configuration, configuration.tiles_at(x, y), "SLICEA.MODE", "LOGIC"))
+    assert len(flips) == 2
+    with pytest.raises(UnsupportedCell, match=rf"CCU2C at R{y}C{x} SLICEB .*: its carry in is open"):
+        translator.translate(stream, flipped=flips)
+
+
 def test_a_delay_that_logic_moves_is_refused(builds: Callable[[str], Build], translator: Translator) -> None:
     with pytest.raises(UnsupportedCell, match=r"DELAYF at R\d+C\d+ .*: its input MOVE is driven by logic"):
         translator.translate(builds("moving_delay").bit.read_bytes())

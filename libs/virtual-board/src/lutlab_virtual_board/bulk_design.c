@@ -176,7 +176,8 @@ static void carry_half(struct design *d, int at, int lut) {
     carry_half(d, at, lut - 1);
     carry_in = bulk_net_from(d, n->carry_in[lut] + at);
   } else {
-    carry_in = bulk_net_at(d, n->carry_in[lut] + at);
+    int from = bulk_source(d->chip, n->carry_in[lut] + at);
+    carry_in = bulk_net_from(d, from == FLOATING ? n->carry_in[lut] + at : from);
   }
   for (i = 0; i < 4; i++) inputs[i] = pin(d, at, lut, i);
   init = settings(d->chip, at)[INIT + lut];
@@ -223,10 +224,11 @@ static void expand_mux(struct design *d, int at, int net, int low, int high, int
   bulk_drive(d, net, SELECT, inputs, 3);
 }
 
-static void expand_carry(struct design *d, int at, int net, int slice) {
-  int zero = 0;
-  if (settings(d->chip, at)[MODE + slice] == CCU2) carry_half(d, at, 2 * slice + 1);
-  else bulk_drive(d, net, BUFFER, &zero, 1);
+/* Whether a carry came from a carry cell. */
+static int expand_carry(struct design *d, int at, int slice) {
+  if (settings(d->chip, at)[MODE + slice] != CCU2) return 0;
+  carry_half(d, at, 2 * slice + 1);
+  return 1;
 }
 
 int bulk_add_register(struct design *d, const int *words) {
@@ -313,7 +315,7 @@ int bulk_extract(struct design *d) {
         case NET_REGISTER: done = expand_register(d, source, net); break;
         case NET_MUX5: expand_mux(d, at, net, n->lut[2 * index], n->lut[2 * index + 1], 2 * index); break;
         case NET_MUX6: expand_mux(d, at, net, n->low[index], n->high[index], 2 * index + 1); break;
-        case NET_CARRY: expand_carry(d, at, net, index); break;
+        case NET_CARRY: done = expand_carry(d, at, index); break;
         default: done = 0;
       }
     }

@@ -14,8 +14,8 @@ from fractions import Fraction
 from importlib import resources
 
 from lutlab_virtual_board.derived import detector
-from lutlab_virtual_board.errors import UnsupportedConfiguration
-from lutlab_virtual_board.netlist import ONE, ZERO, ClockLevel, Netlist, PinInput
+from lutlab_virtual_board.errors import UnsupportedCell, UnsupportedConfiguration
+from lutlab_virtual_board.netlist import ONE, ZERO, ClockLevel, Netlist, OpenCarry, PinInput
 from lutlab_virtual_board.schedule import ALWAYS, WITHOUT_CLOCK, Group, clock_of, is_plain, plan, reachable
 from lutlab_virtual_board.state import State
 from lutlab_virtual_board.values import Values
@@ -128,6 +128,9 @@ class _Generator:
         self.line = line
         self.schedule = plan(netlist)
         drivers = [netlist.drivers[net] for net in reachable(netlist, self.schedule)]
+        for driver in drivers:
+            if isinstance(driver, OpenCarry):
+                raise UnsupportedCell("CCU2C", driver.place, "its carry in is open, and something depends on it")
         self.inputs = sorted({driver.pin for driver in drivers if isinstance(driver, PinInput)})
         self.outputs = list(netlist.outputs)
         self.rx = self.inputs.index(line.rx_pin) if line.rx_pin in self.inputs else -1

@@ -79,7 +79,18 @@ class ProductOutput:
     bit: int
 
 
-Driver = Function | PinInput | ClockLevel | RegisterOutput | RamOutput | BlockRamOutput | ProductOutput
+@dataclass(frozen=True, slots=True)
+class OpenCarry:
+    """The carry that a carry cell gets where none comes: nobody knows its level, so nothing may depend on it.
+
+    Attributes:
+        place: of the cell.
+    """
+
+    place: str
+
+
+Driver = Function | PinInput | ClockLevel | RegisterOutput | RamOutput | BlockRamOutput | ProductOutput | OpenCarry
 
 
 @dataclass(slots=True)

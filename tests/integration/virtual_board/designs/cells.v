@@ -63,6 +63,15 @@
       at = w == 9 ? 0 : w == 4 ? {ad[2], 2'b0} : w == 2 ? {ad[2:1], 1'b0} : ad[2:0]; \
       lane = m[ad[13:3]] & ~(((1 << w) - 1) << at) | (d & ((1 << w) - 1)) << at; \
     end \
+  endfunction \
+  function [17:0] shown(input [17:0] q, input integer w); /* narrow words fill all pins of a port */ \
+    case (w) \
+      9: shown = {2{q[8:0]}}; \
+      4: shown = {2{1'b0, {2{q[3:0]}}}}; \
+      2: shown = {2{1'b0, {4{q[1:0]}}}}; \
+      1: shown = {2{1'b0, {8{q[0]}}}}; \
+      default: shown = q; \
+    endcase \
   endfunction
 `endif
 
@@ -84,7 +93,7 @@ module ram16 #(parameter WA = 18, parameter WB = 18, parameter MA = "NORMAL", pa
   reg ha = 0, hb = 0;
   `RAM_PORT(cka, ona, xwea, ada, dia, xrsta, xocea, WA, MA, la, qa, ha)
   `RAM_PORT(ckb, onb, xweb, adb, dib, xrstb, xoceb, WB, MB, lb, qb, hb)
-  assign doa = RA ? qa : la, dob = RB ? qb : lb;
+  assign doa = shown(RA ? qa : la, WA), dob = shown(RB ? qb : lb, WB);
 `else
   DP16KD #(.DATA_WIDTH_A(WA), .DATA_WIDTH_B(WB), .WRITEMODE_A(MA), .WRITEMODE_B(MB), .REGMODE_A(RA ? "OUTREG" : "NOREG"),
     .REGMODE_B(RB ? "OUTREG" : "NOREG"), .RESETMODE(ASYNC ? "ASYNC" : "SYNC"), .ASYNC_RESET_RELEASE(RELEASE ? "ASYNC" : "SYNC"),
@@ -127,7 +136,8 @@ module ram36 #(parameter W = 36, parameter R = 0, parameter ASYNC = 0, parameter
       always @(posedge ckr) if (ocer) out <= rst ? 0 : latch;
     end
   endgenerate
-  assign do_ = R ? out : latch;
+  wire [35:0] q = R ? out : latch;
+  assign do_ = W == 36 ? q : {18'b0, shown(q[17:0], W)};
 `else
   wire [35:0] o;
   PDPW16KD #(.DATA_WIDTH_W(36), .DATA_WIDTH_R(W), .REGMODE(R ? "OUTREG" : "NOREG"), .RESETMODE(ASYNC ? "ASYNC" : "SYNC"),

@@ -30,11 +30,11 @@ endmodule
 
 module in_register #(parameter PAIR = 0) (input clk, input d, output [1:0] q);
 `ifdef SIMULATION
-  reg p = 0, n = 0, n2 = 0;
+  reg p = 0, n = 0;
   reg [1:0] s = 0;
   always @(posedge clk) p <= d;
-  always @(negedge clk) begin n <= d; n2 <= n; end
-  always @(posedge clk) s <= {p, n2};
+  always @(negedge clk) n <= d;
+  always @(posedge clk) s <= {n, p};
   assign q = PAIR ? s : {1'b0, p};
 `else
   generate

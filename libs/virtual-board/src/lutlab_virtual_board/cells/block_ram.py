@@ -1,16 +1,16 @@
 """Block RAMs: DP16KD with two ports, and PDPW16KD, the same cell with a 36-bit write port and a read port.
 
 Behaviour beyond the addressing (what a write shows, what resets do) follows the memory models of Yosys, which map
-designs onto these cells; what a reset does to an output register, the vendor's description of the cell. Whether an
-asynchronous reset ends with the clock (ASYNC_RESET_RELEASE) is never seen: what an output register would load at that
-edge has been cleared too. Source: Lattice FPGA-TN-02204 "Memory Usage Guide", and the simulation model of the same
-cell's smaller sibling (DP8KC of MachXO2); Yosys `techlibs/lattice/brams_16kd.txt`.
+designs onto these cells; what a reset does to an output register, and the chip-wide reset, the vendor's simulation
+model. Whether an asynchronous reset ends with the clock (ASYNC_RESET_RELEASE) is never seen: what an output register
+would load at that edge has been cleared too. Source: Lattice FPGA-TN-02204 "Memory Usage Guide"; Yosys
+`techlibs/lattice/brams_16kd.txt`.
 """
 
 from __future__ import annotations
 
-from lutlab_virtual_board.cells.clocking import require_clock
-from lutlab_virtual_board.cells.context import AND, SELECT, Context, place
+from lutlab_virtual_board.cells.clocking import chip_reset, require_clock
+from lutlab_virtual_board.cells.context import AND, OR, SELECT, Context, place
 from lutlab_virtual_board.device import BRAM_WORDS
 from lutlab_virtual_board.errors import UnsupportedCell
 from lutlab_virtual_board.netlist import ONE, ZERO, BlockRam, BlockRamOutput, Net, RamPort
@@ -23,6 +23,8 @@ _FIRST_TILE = {"MIB_EBR2": 1, "MIB_EBR4": 2, "MIB_EBR6": 3}
 _TILES = {0: 2, 1: 3, 2: 3, 3: 3}
 _ADDRESS_BITS = 14
 _DATA_BITS = 18
+_NINE = 9
+_BUFFER = 0b10
 
 
 class _Cell:
@@ -94,14 +96,31 @@ def expand(context: Context, wire: Wire, net: Net) -> None:
     words = context.configuration.brams.get(number, [0] * BRAM_WORDS)
     context.netlist.block_rams.append(BlockRam(ports=ports, words=words, place=cell.where))
     index = len(context.netlist.block_rams) - 1
-    resets = _output_resets(ports)
+    resets, shown = _output_resets(ports), _shown(ports)
     for bit in range(2 * _DATA_BITS):
         output = context.output(Wire(wire.x, wire.y, f"JDO{'AB'[bit // _DATA_BITS]}{bit % _DATA_BITS}_EBR"))
-        if resets[bit] == ZERO:
-            context.netlist.drive(output, BlockRamOutput(index, bit))
+        source = shown[bit]
+        if source is None:
+            context.drive(output, _BUFFER, ZERO)
+        elif resets[bit] == ZERO:
+            context.netlist.drive(output, BlockRamOutput(index, source))
         else:
-            held = context.netlist.add(BlockRamOutput(index, bit))
+            held = context.netlist.add(BlockRamOutput(index, source))
             context.drive(output, SELECT, held, ZERO, resets[bit])
+
+
+def _shown(ports: list[RamPort]) -> list[int | None]:
+    """For each output pin the bit of its port that it shows.
+
+    A word narrower than the pins fills them all: nine bits twice, fewer in each eight of nine, whose last is zero.
+    """
+    shown: list[int | None] = list(range(2 * _DATA_BITS))
+    for port in ports:
+        first, count = port.outputs
+        for bit in range(count if port.width < _DATA_BITS else 0):
+            lane = bit % _NINE
+            shown[first + bit] = None if port.width <= lane == _NINE - 1 else first + lane % port.width
+    return shown
 
 
 def _output_resets(ports: list[RamPort]) -> list[Net]:
@@ -143,27 +162,25 @@ def _clock(cell: _Cell, port: str, enable: Net = ONE) -> tuple[int, bool]:
     return require_clock(cell.context, cell.wire(f"CLK{port}"), cell.where), cell.choice(f"CLK{port}MUX") == "INV"
 
 
-def _reset(cell: _Cell, port: str) -> tuple[Net, bool]:
-    """The reset net of a port, and whether it acts without the clock."""
-    reset = cell.pin(f"RST{port}")
-    if cell.choice("GSR") == "ENABLED" and _design_uses_gsr(cell.context):
-        raise UnsupportedCell("block RAM under the chip-wide reset", cell.where)
-    return reset, cell.choice("RESETMODE") == "ASYNC"
+def _reset(cell: _Cell, port: str, registered: bool) -> tuple[Net, bool]:
+    """The reset net of a port, and whether it acts without the clock; the chip-wide reset acts as the port's own does.
 
-
-def _design_uses_gsr(context: Context) -> bool:
-    return any(
-        tile.choices.get("GSR.GSRMODE", "NONE") != "NONE"
-        for tiles in context.configuration.tiles.values()
-        for tile in tiles
-    )
+    Raises: UnsupportedCell: it does not, on an output register.
+    """
+    reset, asynchronous = cell.pin(f"RST{port}"), cell.choice("RESETMODE") == "ASYNC"
+    chip = chip_reset(cell.context) if cell.choice("GSR") == "ENABLED" else None
+    if chip is None:
+        return reset, asynchronous
+    if registered and not asynchronous:
+        raise UnsupportedCell("block RAM", cell.where, "its output register is under the chip-wide reset")
+    return chip if reset == ZERO else cell.context.function(OR, reset, chip), asynchronous
 
 
 def _port(cell: _Cell, port: str) -> RamPort:
     """A port of a DP16KD."""
     enable = _selected(cell, port)
     registered = cell.choice(f"REGMODE_{port}") == "OUTREG"
-    reset, asynchronous = _reset(cell, port) if enable != ZERO else (ZERO, False)
+    reset, asynchronous = _reset(cell, port, registered) if enable != ZERO else (ZERO, False)
     clock, falling = _clock(cell, port, enable)
     return RamPort(
         width=int(cell.choice(f"DP16KD.DATA_WIDTH_{port}") or "18"),
@@ -187,7 +204,7 @@ def _write_port(cell: _Cell) -> RamPort:
     context = cell.context
     enable = _selected(cell, "A")
     clock, falling = _clock(cell, "A", enable)
-    reset, asynchronous = _reset(cell, "A") if enable != ZERO else (ZERO, False)
+    reset, asynchronous = _reset(cell, "A", registered=False) if enable != ZERO else (ZERO, False)
     return RamPort(
         width=36,
         address=cell.address("A"),
@@ -209,7 +226,7 @@ def _read_port(cell: _Cell) -> RamPort:
     """The read port of a PDPW16KD: 36 bits use all outputs, narrower words those of port B."""
     width = int(cell.choice("PDPW16KD.DATA_WIDTH_R") or "36")
     registered = cell.choice("REGMODE_B") == "OUTREG"
-    reset, asynchronous = _reset(cell, "B")
+    reset, asynchronous = _reset(cell, "B", registered)
     clock, falling = _clock(cell, "B")
     return RamPort(
         width=width,

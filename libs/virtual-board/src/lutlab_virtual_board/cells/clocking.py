@@ -154,8 +154,8 @@ def _divided(context: Context, output: Wire) -> Clock:
         source = context.routing.source(Wire(output.x, output.y, f"J{pin}_CLKDIV{number}"))
         if isinstance(source, Wire) and context.net_of(source) not in (ZERO, ONE):
             raise UnsupportedCell("CLKDIVF", where, f"its input {pin} is driven by logic")
-        if pin == "RST" and source is not None and context.net_of(source) == ONE:
-            raise UnsupportedCell("CLKDIVF", where, "its reset is always on")
+        if source is not None and context.net_of(source) == ONE:
+            raise UnsupportedCell("CLKDIVF", where, f"its input {pin} is always on")
     kinds = [tile for tile in context.configuration.database.tiles if tile.kind.startswith("ECLK_")]
     divider = context.configuration.group_choice(kinds, f"CLKDIV_{side}{number}.DIV")
     if (
@@ -351,9 +351,14 @@ def _reset_net(context: Context, wire: Wire, mode: str) -> Net:
     )
     if not synchronous:
         return active
-    # Synchronous release: the reset begins at once, and ends one edge of the design's clock after its input.
+    # Synchronous release: the reset begins at once, and ends with the second edge of the design's clock after its input
+    # has; as in the vendor's simulation model. Its registers begin as all others of a model do, with zero: in reset.
     where = place(wire, "SGSR")
     clock = require_clock(context, Wire(wire.x, wire.y, "JCLK_GSR"), where)
-    held = Register(d=active, enable=ONE, reset=ZERO, value=0, falling=False, place=where, clock=clock)
-    late = context.netlist.add(RegisterOutput(context.netlist.add_register(held)))
-    return context.function(OR, active, late)
+
+    def held(d: Net, force: Net) -> Net:
+        register = Register(d, ONE, force, value=1, falling=False, place=where, clock=clock, force=force)
+        output = context.netlist.add(RegisterOutput(context.netlist.add_register(register)))
+        return context.function(OR, output, force)
+
+    return held(held(active, ZERO), active)

@@ -1,8 +1,8 @@
 """Registers in pads, IOLOGIC and SIOLOGIC: one bit a cycle, or two (IDDRX1F, ODDRX1F).
 
-How many cycles the double data rate cells take follows Amaranth's description of its ECP5 buffers, which was measured
-on the chip. Delays (DELAYF, DELAYG) take no time here, and must not be moved while the design runs. Source: Lattice
-FPGA-TN-02035 "High-Speed I/O Interface".
+How many cycles the double data rate cells take, and which samples an input pair has together, is as in the vendor's
+simulation models and in Amaranth's description of its buffers. Delays (DELAYF, DELAYG) take no time here, and must not
+be moved while the design runs. Source: Lattice FPGA-TN-02035 "High-Speed I/O Interface".
 """
 
 from __future__ import annotations
@@ -158,10 +158,10 @@ class PadLogic:
         return self.context.function(SELECT, low, high, level)
 
     def input_pair(self, pad: Net, index: int) -> Net:
-        """What came in half a cycle before a rising edge (bit 0), and with it (bit 1)."""
+        """What came in with a rising edge (bit 0), and with the falling edge after it (bit 1), one edge later."""
         clock, falling = self.pair_clock("I")
-        early = self.delayed(pad, clock, not falling, 2) if index == 0 else self.delayed(pad, clock, falling)
-        return self.delayed(early, clock, falling)
+        sample = self.delayed(pad, clock, falling if index == 0 else not falling)
+        return self.delayed(sample, clock, falling)
 
 
 def output_level(context: Context, x: int, y: int, letter: str) -> Net:

@@ -18,6 +18,7 @@ from lutlab_virtual_board.netlist import (
     ZERO,
     DistributedRam,
     Net,
+    OpenCarry,
     RamOutput,
     Register,
     RegisterOutput,
@@ -201,17 +202,20 @@ def _mux(context: Context, wire: Wire, net: Net, index: int, names: tuple[str, s
 
 
 def expand_carry(context: Context, wire: Wire, net: Net) -> None:
-    """The carry out of a slice.
-
-    Where the slice is no carry cell, a chain starts in the next one, whose carry in is then ignored.
-    """
+    """The carry out of a slice; where that is no carry cell, a chain starts in the next one."""
     letter = wire.name[3] if wire.name[3] != "_" else "D"
     index = 2 * _SLICES.index(letter)
     at = place_key(wire.x, wire.y)
     if _mode(context, at, index) == "CCU2":
         _carry_half(context, at, index + 1)
     else:
-        context.drive(net, _BUFFER, ZERO)
+        after = place_key(wire.x + (letter == "D"), wire.y)
+        context.netlist.drive(net, OpenCarry(_place(after, _slice((index + 2) % 8))))
+
+
+def expand_open_carry(context: Context, wire: Wire, net: Net) -> None:
+    """The carry into a tile's first slice where there is no tile before it."""
+    context.netlist.drive(net, OpenCarry(_place(place_key(wire.x, wire.y), _slice(0))))
 
 
 def _carry_half(context: Context, at: int, index: int) -> None:
@@ -225,7 +229,8 @@ def _carry_half(context: Context, at: int, index: int) -> None:
         _carry_half(context, at, index - 1)
         carry_in = context.net_from(wires.carry_in + at)
     else:
-        carry_in = context.net_at(wires.carry_in + at)
+        source = context.routing.source_key(wires.carry_in + at)
+        carry_in = context.net_from(wires.carry_in + at if source == FLOATING else source)
     inputs, init = _inputs(context, at, index), _init(context, at, index)
     lut = context.function(init, *inputs)
     total, carry = context.net_from(wires.total + at), context.net_from(wires.carry_out + at)
