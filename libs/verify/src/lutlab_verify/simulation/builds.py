@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import json
 import os
@@ -18,6 +17,7 @@ from lutlab_verify.config.model import Language
 from lutlab_verify.inside.hear import MARK
 from lutlab_verify.outputs import is_output, read_output, write_output
 from lutlab_verify.simulation import runtime
+from lutlab_verify.simulation.kept import drop_oldest, put
 from lutlab_verify.simulation.plan import ICARUS, Unit, UnitKind, bench_files
 from lutlab_verify.sources import defines, design_files, include_folders, tool_path
 from lutlab_verify.stage import StageContext, ToolFailed
@@ -161,7 +161,7 @@ class _VerilatorBuild:
         seconds = outcome.seconds + await _compile(context, self._unit, self._name, archive)
         self.simulator = replace(self.simulator, seconds=seconds)
         if self._stored is not None and not _reads_unhashed(context, f"{generated}/Vtop__ver.d"):
-            _store(self._stored, read_output(context.work, self._name, SIMULATOR_BYTES_MAX))
+            _keep(context, self._stored, self._name)
 
 
 def _verilator_argv(context: StageContext, unit: Unit, coverage: frozenset[str]) -> list[str]:
@@ -198,7 +198,7 @@ async def prepare_runtime(context: StageContext) -> str:
     context.sink.log("compiling Verilator's runtime, once; `make tools` does it ahead for every project")
     await _build_simulator(context, "runtime.json", runtime.build_job(runtime.ARCHIVE), runtime.ARCHIVE)
     if kept is not None:
-        _store(kept, read_output(context.work, runtime.ARCHIVE, SIMULATOR_BYTES_MAX))
+        _keep(context, kept, runtime.ARCHIVE)
     return runtime.ARCHIVE
 
 
@@ -254,16 +254,13 @@ def _reads_unhashed(context: StageContext, dependencies: str) -> bool:
     return any(PurePosixPath(word).suffix in NOT_HARDWARE for word in words)
 
 
-def _store(path: Path, content: bytes) -> None:
-    """Put a file into the cache in one step, and throw out what was not used for longest."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    temporary.replace(path)
-    simulators = sorted(path.parent.glob("simulator-*"), key=lambda entry: entry.stat().st_mtime)
-    for old in simulators[:-CACHED_MAX]:
-        with contextlib.suppress(OSError):
-            old.unlink()
+def _keep(context: StageContext, path: Path, made: str) -> None:
+    """Put what was made into the cache, and throw out what was not used for longest. Where it cannot be, it is told."""
+    try:
+        put(path, read_output(context.work, made, SIMULATOR_BYTES_MAX))
+        drop_oldest(path.parent, "simulator-*", CACHED_MAX)
+    except OSError as error:
+        context.sink.log(f"{made} is not kept for later runs: {error}")
 
 
 def clean_up(context: StageContext) -> None:
