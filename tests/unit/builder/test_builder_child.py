@@ -9,9 +9,11 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from lutlab_builder.adapters import child
 from lutlab_builder.adapters.child import LINE_CHARS_MAX, TAIL_LINES, Lines, clean, run_child
 from lutlab_builder.app.ports import Limits, Outcome, Stop
 
@@ -137,6 +139,28 @@ async def test_cancelling_kills_it() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert gone(int(lines[0]))
+
+
+async def test_what_hangs_in_the_kernel_holds_no_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Hanging:
+        """As asyncio's process, which nothing ends."""
+
+        pid, returncode = 1 << 30, None
+
+        def __init__(self) -> None:
+            self.stdout = asyncio.StreamReader()
+
+        async def wait(self) -> None:
+            await asyncio.get_running_loop().create_future()
+
+    async def start(*_: Any, **__: Any) -> Hanging:
+        return Hanging()
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", start)
+    monkeypatch.setattr(child, "REAP_TIMEOUT_S", 0.01)
+    async with asyncio.timeout(5):
+        outcome, _ = await run("", replace(LIMITS, wall_s=0.01))
+    assert outcome.stopped is Stop.TIME
 
 
 ORPHANS = """

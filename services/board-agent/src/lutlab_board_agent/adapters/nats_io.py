@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+from collections import Counter
 from uuid import UUID
 
 import msgspec
@@ -29,6 +31,13 @@ BLOB_TIMEOUT_S = 30.0
 KEY_TIMEOUT_S = 2.0
 REGISTER_GAP_S = 1.0
 """The scheduler may ask several times before the first registration reached it; one answer is enough."""
+OTHERS_MAX = 64
+TWIN_BEATS = 2
+"""One may be the last word of the process before this one."""
+TWIN_GAP_S = 60.0
+"""The same beside another agent of this name: asked in turn, for ever, each answer would be an event in the ledger."""
+TWIN_SILENT_S = 3 * HEARTBEAT_S
+"""A twin that was not heard for so long is gone."""
 
 
 class NatsBitstreams:
@@ -117,7 +126,8 @@ class Heartbeats:
         self._control = subjects.agent_control(site, agent_id)
         self._subject = subjects.heartbeat(site, agent_id)
         self._beat = AgentHeartbeat(agent_id=agent_id, incarnation=incarnation)
-        self._twin: UUID | None = None
+        self._others: Counter[UUID] = Counter()
+        self._twin_heard_s = -math.inf
 
     async def start(self) -> None:
         """Listen for the scheduler's wish to hear the registration again, and for a twin."""
@@ -128,10 +138,18 @@ class Heartbeats:
         """Two agents of one name take each other's work, and their boards are lost and found in turn."""
         with contextlib.suppress(codec.Undecodable):
             heard = codec.decode_heartbeat(message.data)
-            if heard.incarnation not in (self._beat.incarnation, self._twin):
-                self._twin = heard.incarnation
+            if heard.incarnation == self._beat.incarnation:
+                return
+            if len(self._others) >= OTHERS_MAX:
+                self._others.clear()
+            self._others[heard.incarnation] += 1
+            beats = self._others[heard.incarnation]
+            if beats < TWIN_BEATS:
+                return
+            self._twin_heard_s = asyncio.get_running_loop().time()
+            if beats == TWIN_BEATS:
                 hint = "another agent runs under this name; give one of them another LUTLAB_AGENT_ID"
-                log.error("agent_name_taken", agent_id=heard.agent_id, incarnation=str(self._twin), hint=hint)
+                log.error("agent_name_taken", agent_id=heard.agent_id, incarnation=str(heard.incarnation), hint=hint)
 
     async def _on_control(self, message: Msg) -> None:
         try:
@@ -158,4 +176,5 @@ class Heartbeats:
             await self._wanted.wait()
             self._wanted.clear()
             await self._registration.register()
-            await asyncio.sleep(REGISTER_GAP_S)
+            has_twin = asyncio.get_running_loop().time() - self._twin_heard_s < TWIN_SILENT_S
+            await asyncio.sleep(TWIN_GAP_S if has_twin else REGISTER_GAP_S)

@@ -11,7 +11,11 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import structlog
+
 from lutlab_builder.app.ports import Limits, Outcome, Stop
+
+log = structlog.get_logger(__name__)
 
 POLL_S = 0.05
 EXIT_POLL_S = 0.002
@@ -125,7 +129,8 @@ async def run_child(
     Args:
         own_tasks: tasks of the family that are the sandbox's own and do not count.
 
-    Cancelling kills the family as a limit does. On return no process of the family is left.
+    Cancelling kills the family as a limit does. On return no process of the family is left, but for what hangs in the
+    kernel.
     """
     started = time.monotonic()
     process = await asyncio.create_subprocess_exec(
@@ -206,7 +211,9 @@ async def _reap(process: asyncio.subprocess.Process, reader: asyncio.Future[None
     await asyncio.wait({reader}, timeout=REAP_TIMEOUT_S)
     if not reader.done():
         reader.cancel()
-    await process.wait()
+    ended, _ = await asyncio.wait({asyncio.ensure_future(process.wait())}, timeout=REAP_TIMEOUT_S)
+    if not ended:  # it hangs in the kernel, at a file system that is away, say: no reason to lose the slot for ever
+        log.error("process_not_ended", pid=process.pid)
     with contextlib.suppress(asyncio.CancelledError):
         await reader
     # Orphans come to process 1. Where this is it, in a pod, they would stay as zombies until there is room for no more.
