@@ -32,7 +32,7 @@ from scheduler_lab import (
 
 from lutlab_events import codec, subjects
 from lutlab_events import commands as c
-from lutlab_events.ids import derived
+from lutlab_events.ids import derived, own_command_id
 from lutlab_events.values import Role
 from lutlab_events.work import BuildWork, LogChunk
 from lutlab_scheduler.adapters import nats_commands
@@ -313,6 +313,8 @@ async def test_a_command_on_the_subject_of_another_is_refused(lab_settings: Sett
         # The scheduler may empty a stream; an agent, which may send this command, may not.
         ({"reply_to": "$JS.API.STREAM.PURGE.WORK"}, "where no answers go"),
         ({"reply_to": "not a subject"}, "where no answers go"),
+        # Under such an id the scheduler ends sessions, for example: it must not seem to have been carried out already.
+        ({"command_id": own_command_id(derived("expire-session", 0, 7))}, "the scheduler's own"),
         # There is no subject for the work of such an agent, nor for events about it.
         ({"body": c.RegisterAgent(agent_id="bench 1", incarnation=uuid4(), boards=())}, "'bench 1' must be"),
         (
