@@ -35,7 +35,7 @@ from lutlab_events import commands as c
 from lutlab_events.ids import derived, own_command_id
 from lutlab_events.values import Role
 from lutlab_events.work import BuildWork, LogChunk
-from lutlab_scheduler.adapters import nats_commands
+from lutlab_scheduler.adapters import nats_bus, nats_commands
 from lutlab_scheduler.adapters.nats_commands import CommandConsumer
 from lutlab_scheduler.settings import Settings
 from lutlab_transport.blobs import BlobStore
@@ -240,6 +240,23 @@ async def test_a_bitstream_that_was_lost_is_built_again(lab_settings: Settings) 
         assert await lab.db.fetchval("select data from blobs where digest = $1", digest(b"bits")) == b"bits"
         job = await lab.row("jobs", job_id)
         assert job is not None and job["attempt"] == 2
+
+
+async def test_a_bitstream_of_which_only_the_record_is_left_is_built_again(
+    lab_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """nats-py would wait for its chunks for ever."""
+    monkeypatch.setattr(nats_bus, "GET_TIMEOUT_S", 0.3)
+    async with lab_with_scheduler(lab_settings) as lab:
+        await lab.submit()
+        work = await lab.build_work()
+        await lab.put_blob(b"bits")
+        js = lab.nc.jetstream()
+        record = await (await js.object_store(subjects.BLOB_BUCKET)).get_info(digest(b"bits"))
+        await js.purge_stream(f"OBJ_{subjects.BLOB_BUCKET}", subject=f"$O.{subjects.BLOB_BUCKET}.C.{record.nuid}")
+        assert (await lab.built(work, b"bits")).accepted
+        again = await lab.build_work()
+        assert (again.job_id, again.attempt) == (work.job_id, 2)
 
 
 async def test_a_base_design_that_is_not_there_yet_is_awaited(lab_settings: Settings) -> None:
