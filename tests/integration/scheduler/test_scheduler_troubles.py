@@ -32,10 +32,10 @@ from scheduler_lab import (
 
 from lutlab_events import codec, subjects
 from lutlab_events import commands as c
-from lutlab_events.ids import derived
+from lutlab_events.ids import derived, own_command_id
 from lutlab_events.values import Role
 from lutlab_events.work import BuildWork, LogChunk
-from lutlab_scheduler.adapters import nats_commands
+from lutlab_scheduler.adapters import nats_bus, nats_commands
 from lutlab_scheduler.adapters.nats_commands import CommandConsumer
 from lutlab_scheduler.settings import Settings
 from lutlab_transport.blobs import BlobStore
@@ -242,6 +242,23 @@ async def test_a_bitstream_that_was_lost_is_built_again(lab_settings: Settings) 
         assert job is not None and job["attempt"] == 2
 
 
+async def test_a_bitstream_of_which_only_the_record_is_left_is_built_again(
+    lab_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """nats-py would wait for its chunks for ever."""
+    monkeypatch.setattr(nats_bus, "GET_TIMEOUT_S", 0.3)
+    async with lab_with_scheduler(lab_settings) as lab:
+        await lab.submit()
+        work = await lab.build_work()
+        await lab.put_blob(b"bits")
+        js = lab.nc.jetstream()
+        record = await (await js.object_store(subjects.BLOB_BUCKET)).get_info(digest(b"bits"))
+        await js.purge_stream(f"OBJ_{subjects.BLOB_BUCKET}", subject=f"$O.{subjects.BLOB_BUCKET}.C.{record.nuid}")
+        assert (await lab.built(work, b"bits")).accepted
+        again = await lab.build_work()
+        assert (again.job_id, again.attempt) == (work.job_id, 2)
+
+
 async def test_a_base_design_that_is_not_there_yet_is_awaited(lab_settings: Settings) -> None:
     async with lab_with_scheduler(lab_settings) as lab:
         report = c.ReportBaseBuilt(profile=PROFILE, bitstream=bitstream(b"late base"))
@@ -313,6 +330,8 @@ async def test_a_command_on_the_subject_of_another_is_refused(lab_settings: Sett
         # The scheduler may empty a stream; an agent, which may send this command, may not.
         ({"reply_to": "$JS.API.STREAM.PURGE.WORK"}, "where no answers go"),
         ({"reply_to": "not a subject"}, "where no answers go"),
+        # Under such an id the scheduler ends sessions, for example: it must not seem to have been carried out already.
+        ({"command_id": own_command_id(derived("expire-session", 0, 7))}, "the scheduler's own"),
         # There is no subject for the work of such an agent, nor for events about it.
         ({"body": c.RegisterAgent(agent_id="bench 1", incarnation=uuid4(), boards=())}, "'bench 1' must be"),
         (

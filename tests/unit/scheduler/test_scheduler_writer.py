@@ -10,19 +10,22 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 import scheduler_given as g
 from scheduler_fakes import CountingStore, ManualClock, envelope
 
 from lutlab_events import commands as c
 from lutlab_events.envelope import Answer
-from lutlab_events.ids import derived
+from lutlab_events.ids import OWN_VERSION, derived
 from lutlab_scheduler.adapters.memory import MemoryDatabase, MemoryShelf
 from lutlab_scheduler.app import handlers
 from lutlab_scheduler.app.checkpoints import keep_checkpoints
+from lutlab_scheduler.app.inside import Inside
 from lutlab_scheduler.app.ports import NOTHING, AppendConflict, Batch, Head, StoreUnavailable
 from lutlab_scheduler.app.tail import Tail
 from lutlab_scheduler.app.writer import Ticket, Undecidable, Writer, recover
+from lutlab_scheduler.domain.policies import Due
 
 
 class Bench:
@@ -265,6 +268,21 @@ async def test_a_take_over_goes_on_from_what_was_kept(monkeypatch: pytest.Monkey
     damaged = [replace(kept, state=kept.state[:-1]), replace(kept, version=1), replace(kept, stream="board-7")]
     for unfit in damaged:
         assert (await recover(store, [unfit])).world.board(0) == board
+
+
+async def test_nobody_else_can_have_had_the_id_of_what_the_scheduler_asks_of_itself() -> None:
+    async with bench() as b:
+        await b.ask(REGISTER, "register")
+        lose = c.LoseAgent(agent_id=g.AGENT, incarnation=derived("first"))
+        foreseen = Due(derived("lose-agent", g.AGENT, 1), lose)
+        early = msgspec.structs.replace(envelope(build(g.JOB), "early"), command_id=foreseen.command_id)
+        assert (await (await b.writer.submit(early)).done).accepted
+        inside = Inside(b.writer, site="main", clock=ManualClock())
+        answers = [await inside.carry_out(foreseen) for _ in range(2)]
+        assert answers[0] is not None and answers[0].accepted and answers[1] == answers[0]
+        assert answers[0].command_id.version == OWN_VERSION
+        board = b.writer.world.board(0)
+        assert board is not None and board.state.value == "lost"
 
 
 async def test_the_tail_reads_from_memory_or_from_the_log_alike() -> None:

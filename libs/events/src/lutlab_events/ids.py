@@ -18,6 +18,19 @@ def derived(*parts: object) -> UUID:
     return uuid5(NAMESPACE, "\x1f".join(str(p) for p in parts))
 
 
+OWN_VERSION = 8
+"""Of a UUID that a command of the scheduler to itself has; RFC 9562 leaves these to whoever makes them."""
+
+
+def own_command_id(ident: UUID) -> UUID:
+    """The id of a command that the scheduler gives itself, from an id that its cause decides.
+
+    What a cause decides can be foreseen. If anybody could send a command under such an id, the scheduler's own would be
+    taken for its repetition and never be carried out.
+    """
+    return UUID(int=ident.int & ~(0xF << 76) | OWN_VERSION << 76)
+
+
 def command_id_for_key(owner: str, idempotency_key: str) -> UUID:
     """The command id of a client's Idempotency-Key, private to the owner."""
     return derived("idempotency", owner, idempotency_key)

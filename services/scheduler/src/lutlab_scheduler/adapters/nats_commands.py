@@ -10,6 +10,7 @@ from nats.aio.msg import Msg
 
 from lutlab_events import codec, subjects
 from lutlab_events.envelope import Answer, CommandEnvelope
+from lutlab_events.ids import OWN_VERSION
 from lutlab_events.rejections import Rejection
 from lutlab_scheduler.adapters.nats_bus import NatsBus, translated
 from lutlab_scheduler.adapters.nats_pull import pulling
@@ -33,7 +34,8 @@ def check_names(envelope: CommandEnvelope, subject: str) -> None:
     NATS holds senders to their subjects, but the scheduler, which may publish anywhere, goes by what commands say.
 
     Raises:
-        Undecodable: it came on another's subject, or wants its answer where no answers go.
+        Undecodable: it came on another's subject, wants its answer where no answers go, or has an id of the
+            scheduler's own.
         InvalidToken: no site, or agent, can have such a name.
     """
     claimed = subjects.command(envelope.site, type(envelope.body).__name__)
@@ -41,6 +43,10 @@ def check_names(envelope: CommandEnvelope, subject: str) -> None:
         raise codec.Undecodable(f"a message that belongs on {claimed} was published on {subject}")
     if envelope.reply_to is not None and not subjects.is_answer(envelope.reply_to):
         raise codec.Undecodable(f"the answer is wanted on {envelope.reply_to!r}, where no answers go")
+    if envelope.command_id.version == OWN_VERSION:
+        raise codec.Undecodable(
+            f"command ids of version {OWN_VERSION} are the scheduler's own; this is one from outside"
+        )
     agent_id = getattr(envelope.body, "agent_id", None)
     if agent_id is not None:
         subjects.token(agent_id)

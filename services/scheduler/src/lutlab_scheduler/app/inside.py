@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 
 from lutlab_events.envelope import Answer, CommandEnvelope
+from lutlab_events.ids import own_command_id
 from lutlab_scheduler.app.ports import Clock
 from lutlab_scheduler.app.writer import Undecidable, Writer
 from lutlab_scheduler.domain.policies import Due
@@ -24,19 +25,20 @@ class Inside:
 
     async def carry_out(self, due: Due) -> Answer | None:
         """Have a command decided and stored; its answer, None if it could not be decided (logged by the writer)."""
+        ident = own_command_id(due.command_id)
         envelope = CommandEnvelope(
-            command_id=due.command_id,
+            command_id=ident,
             body=due.command,
             actor=ACTOR,
             site=self._site,
-            correlation_id=due.correlation_id or due.command_id,
+            correlation_id=due.correlation_id or ident,
             issued_at=self._clock.now(),
         )
         # Nobody sent it: in a trace it belongs right under the request that began everything.
         trace = envelope.correlation_id
         with (
             tracing.under(trace, trace) if due.correlation_id else nullcontext(),
-            handling(f"decide {type(due.command).__name__}", "internal", trace=trace, ident=due.command_id) as handled,
+            handling(f"decide {type(due.command).__name__}", "internal", trace=trace, ident=ident) as handled,
         ):
             ticket = await self._writer.submit(envelope)
             try:
