@@ -145,6 +145,12 @@ def _question(context: StageContext, prepared: Prepared) -> Question:
             )
         if name in config.secrets:
             raise Unsupported(f"{name!r} is named both as a secret and as public", field=f"{FIELD}.public")
+    both_ways = next((name for name in config.secrets if ports.get(name, ("", 0))[0] == "inout"), None)
+    if both_ways is not None:
+        raise Unsupported(
+            f"{both_ways!r} is an inout; what comes in over it would be public: make it an input and an output",
+            field=f"{FIELD}.secrets",
+        )
     inputs = [name for name, (direction, _) in ports.items() if direction == "input"]
     outputs = [name for name, (direction, _) in ports.items() if direction != "input"]
     observed = tuple(name for name in outputs if name not in config.secrets)
