@@ -166,6 +166,11 @@ def _question(context: StageContext, prepared: Prepared) -> Question:
 def _check_secrets(question: Question, taint: Json) -> None:
     if taint["missing"]:
         name = taint["missing"][0]
+        if name in taint["other"]:
+            raise Unsupported(
+                f"secret {name!r} is no input, output or register that only clock edges change (asynchronous resets do)",
+                field=f"{FIELD}.secrets",
+            )
         raise Unsupported(
             f"secret {name!r} is no input, output or register of the design{_near(name, taint['names'])}",
             field=f"{FIELD}.secrets",
