@@ -168,8 +168,8 @@ def _check_secrets(question: Question, taint: Json) -> None:
         name = taint["missing"][0]
         if name in taint["other"]:
             raise Unsupported(
-                f"secret {name!r} is no input, output, or register that only clock edges change: it has an asynchronous "
-                "reset, or is no register",
+                f"secret {name!r} is no input, output, or register that only clock edges change: it has an "
+                "asynchronous reset, or is no register",
                 field=f"{FIELD}.secrets",
             )
         raise Unsupported(
