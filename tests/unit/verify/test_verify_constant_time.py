@@ -238,6 +238,23 @@ class TestTheFrame:
         assert "not enabled" in result.summary["side_channel"]["reason"]
         assert Stage.CRYPTO.value == "crypto" and json.dumps(result.summary)
 
+    async def test_a_register_with_an_asynchronous_reset_is_refused_as_what_it_is(self, tmp_path: Path) -> None:
+        source = (
+            "module top(input logic clk, rst, output logic q);\nlogic key;\nassign q = key;\n"
+            "always_ff @(posedge clk or posedge rst) if (rst) key <= 0; else key <= key;\nendmodule"
+        )
+        with pytest.raises(Unsupported, match="asynchronous"):
+            await look(tmp_path, source, ["key"])
+
+    async def test_a_secret_that_goes_both_ways_is_refused(self, tmp_path: Path) -> None:
+        """What comes in over it would be public."""
+        source = (
+            "module top(input logic clk, key, inout wire [3:0] bus, output logic q);\n"
+            "always_ff @(posedge clk) q <= bus == 3;\nendmodule"
+        )
+        with pytest.raises(Unsupported, match="'bus' is an inout"):
+            await look(tmp_path, source, ["key", "bus"])
+
     @pytest.mark.parametrize(
         ("secrets", "public", "said"),
         [

@@ -361,6 +361,7 @@ def lowered(tmp_path: Path, source: str) -> Lowering:
 @needs_icarus
 async def test_any_constant_stays_what_it_is_and_replays(tmp_path: Path) -> None:
     leaf = "module leaf(input logic clk, input logic [3:0] d);\n(* anyconst *) reg [3:0] k; (* anyseq *) logic s;\n"
+    leaf += "typedef enum logic [1:0] {A, B} e; (* anyconst *) e kind;\n"
     leaf += "same: assert property (@(posedge clk) s == s);\n"
     leaf += "(* anyconst *) wire w; kept: assert property (@(posedge clk) w == w);\n"
     leaf += "stays: assert property (@(posedge clk) ##1 k == $past(k));\n"

@@ -145,6 +145,12 @@ def _question(context: StageContext, prepared: Prepared) -> Question:
             )
         if name in config.secrets:
             raise Unsupported(f"{name!r} is named both as a secret and as public", field=f"{FIELD}.public")
+    both_ways = next((name for name in config.secrets if ports.get(name, ("", 0))[0] == "inout"), None)
+    if both_ways is not None:
+        raise Unsupported(
+            f"{both_ways!r} is an inout; what comes in over it would be public: make it an input and an output",
+            field=f"{FIELD}.secrets",
+        )
     inputs = [name for name, (direction, _) in ports.items() if direction == "input"]
     outputs = [name for name, (direction, _) in ports.items() if direction != "input"]
     observed = tuple(name for name in outputs if name not in config.secrets)
@@ -160,6 +166,12 @@ def _question(context: StageContext, prepared: Prepared) -> Question:
 def _check_secrets(question: Question, taint: Json) -> None:
     if taint["missing"]:
         name = taint["missing"][0]
+        if name in taint["other"]:
+            raise Unsupported(
+                f"secret {name!r} is no input, output, or register that only clock edges change: it has an "
+                "asynchronous reset, or is no register",
+                field=f"{FIELD}.secrets",
+            )
         raise Unsupported(
             f"secret {name!r} is no input, output or register of the design{_near(name, taint['names'])}",
             field=f"{FIELD}.secrets",

@@ -220,9 +220,9 @@ class Lowering:
         free = "anyconst" in attributes or "anyseq" in attributes
         for child in node:
             if free and child is not None and not is_token(child) and kind(child) == kind(node.type):
-                type_ = text(child)
-                words = type_.removeprefix("reg").removeprefix("logic")
-                self._write(self._places.of(child), Twins(f"wire logic {words}", type_))
+                head, _, rest = text(child).partition(" ")
+                net = f"wire logic {rest}" if head in ("reg", "logic", "bit") else f"wire {head} {rest}"
+                self._write(self._places.of(child), Twins(net, f"{head} {rest}"))
             elif child is not None:
                 self._walk(child, scope)
 

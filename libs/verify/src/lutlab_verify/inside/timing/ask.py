@@ -8,7 +8,7 @@ answer goes to `folder`/timing_TASK.json:
 
 - `taint`: `tainted` (observed outputs that a secret may reach), `paths` and `kinds` for them, `signals`,
   `tainted_signals`, `branches`, `tainted_branches`, `registers` (secrets that are registers), `missing` (secrets
-  that are neither);
+  that are neither), `other` (of these, signals of the design);
 - `search`: `depth` that is through (written again at every step), `difference`: null, or `step` and `outputs`, the two
   runs then stand in timing.vcd; `impossible`: the step which the assumptions exclude, or null;
 - `invariants`: `proven`, `rounds`, `kept`, `candidates`.
@@ -79,6 +79,7 @@ def taint(request: Json, folder: Path) -> Json:
         "tainted_branches": tainted_branches,
         "registers": [name for name in internal if name in registers],
         "missing": [name for name in internal if name not in registers],
+        "other": [name for name in internal if name not in registers and netlist.bits(name)],
         "names": [*inputs, *sorted(registers & set(signals))],
     }
 
