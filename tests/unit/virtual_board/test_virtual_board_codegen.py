@@ -52,6 +52,23 @@ def test_a_memory_is_read_again_although_only_its_content_has_changed(write_mode
     compare(netlist, seed=1)
 
 
+@pytest.mark.parametrize("write_mode", ["NORMAL", "WRITETHROUGH", "READBEFOREWRITE"])
+def test_a_port_that_only_reads_gets_the_word_before_what_the_other_writes(write_mode: str) -> None:
+    netlist = Netlist()
+    pin, fixed = netlist.add(PinInput("rx")), (ZERO,) * 14
+    writer = RamPort(9, fixed, (pin,) * 9, ONE, ONE, "NORMAL", ZERO, True, False, ONE, (0, 9), False)
+    reader = RamPort(9, fixed, (ZERO,) * 9, ONE, ZERO, write_mode, ZERO, True, False, ONE, (18, 9), False)
+    netlist.block_rams.append(BlockRam([writer, reader], [0] * 2048, "b"))
+    netlist.outputs["Q"] = netlist.add(BlockRamOutput(0, 18))
+    compiler = find_tcc()
+    assert compiler is not None
+    fabric = Fabric(compile_now(compiler, generate(netlist, Line("rx", "none", 1e6)).source.encode()))
+    levels = random.Random(1).randbytes(CYCLES).translate(bytes(value & 1 for value in range(256)))
+    # Written at one edge, read at the next, seen in the cycle after that.
+    assert fabric.trace(levels, CYCLES, 1) == bytes(2) + levels[:-2]
+    fabric.close()
+
+
 def compare(netlist: Netlist, seed: int) -> None:
     """Run the generated code of a netlist beside the interpreter."""
     original = Interpreter(netlist)

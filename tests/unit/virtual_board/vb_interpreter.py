@@ -174,7 +174,7 @@ class Interpreter:
     def read_port(self, new: BlockState, old: BlockState, number: int, port: RamPort, writing: bool) -> None:
         if writing and port.write_mode == "NORMAL":
             return
-        words = new.words if port.write_mode == "WRITETHROUGH" else old.words
+        words = new.words if writing and port.write_mode == "WRITETHROUGH" else old.words
         new.latch[number] = fetch(words, port.width, self.word(port.address))
 
 

@@ -213,7 +213,7 @@ class State:
                 edge += _register_load(number, block, index, ports[index])
         for number, group in accesses:
             port, index = ports[group.index[1]], group.index[1]
-            if port.outputs[1] and port.write_mode != "WRITETHROUGH":
+            if port.outputs[1]:
                 hold = f" && !{place}.port[{index}].write" if port.write != ZERO and port.write_mode == "NORMAL" else ""
                 edge.append(f"if (S.fires[{number}]{hold}) {place}.next[{index}] = {_read(place, index, port)};")
         for number, group in accesses:
@@ -222,8 +222,9 @@ class State:
                 edge.append(f"if (S.fires[{number}] && {place}.port[{index}].write) {{ {_write(block, index, port)} }}")
         for number, group in accesses:
             port, index = ports[group.index[1]], group.index[1]
-            if port.outputs[1] and port.write_mode == "WRITETHROUGH":
-                edge.append(f"if (S.fires[{number}]) {place}.next[{index}] = {_read(place, index, port)};")
+            if port.outputs[1] and port.write != ZERO and port.write_mode == "WRITETHROUGH":
+                writes = f"S.fires[{number}] && {place}.port[{index}].write"
+                edge.append(f"if ({writes}) {place}.next[{index}] = {_read(place, index, port)};")
         for number, group in outputs:
             index = group.index[1]
             if ports[index].reset != ZERO:
