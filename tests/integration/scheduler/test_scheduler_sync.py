@@ -37,6 +37,8 @@ def env_of(server: NatsServer, postgres_url: str, **more: str) -> dict[str, str]
         "LUTLAB_DATABASE_URL": postgres_url,
         "LUTLAB_NATS_URL": server.url,
         "LUTLAB_NATS_MONITOR_URL": server.monitor_url,
+        "HTTP_PROXY": "http://127.0.0.1:9",  # for others: the way to NATS leads over no proxy
+        "NO_PROXY": "",
     }
     return {**os.environ, **own, **more}
 

@@ -66,6 +66,13 @@ async def test_new_submit(lab: Lab, ada: httpx.AsyncClient) -> None:
     assert sent.actor == "ada"
 
 
+@pytest.mark.parametrize("name", ["design.v", "design.sv", "DESIGN.SV"])
+async def test_verilog_of_either_name(lab: Lab, ada: httpx.AsyncClient, name: str) -> None:
+    answer = await ada.post("/submit", files={"file": (name, b"module design; endmodule")})
+    assert answer.status_code == 202
+    assert lab.commands.sent[-1].body.filename == name
+
+
 async def test_old_submit(lab: Lab, ada: httpx.AsyncClient) -> None:
     answer = await ada.post("/fpga/3/submit", files={"file": ("design.v", b"module x;")}, headers={"X-Session-ID": "x"})
     assert answer.status_code == 202

@@ -26,7 +26,7 @@ from lutlab_events.designs import (
 )
 from lutlab_events.values import LABEL
 
-SUFFIXES = (".py", ".v", ".zip")
+SUFFIXES = (".py", ".v", ".sv", ".zip")
 LABELS_MAX = 16
 PRIORITY_MIN, PRIORITY_MAX = -10, 10
 PROFILE = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
@@ -71,7 +71,7 @@ def check_file(filename: str, data: bytes, bytes_max: int) -> str:
     if suffix not in SUFFIXES:
         raise Invalid(
             Code.UNSUPPORTED_SUFFIX,
-            f"{name[:FILE_NAME_CHARS_MAX]!r}: send a .py (Amaranth), a .v (Verilog) or a project .zip",
+            f"{name[:FILE_NAME_CHARS_MAX]!r}: send a .py (Amaranth), a .v or .sv (Verilog) or a project .zip",
         )
     if len(name) > FILE_NAME_CHARS_MAX:
         raise Invalid(

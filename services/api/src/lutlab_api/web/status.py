@@ -45,7 +45,7 @@ MEANINGS: dict[str, Meaning] = {
     Code.MISSING_FILE: Meaning(H.UNPROCESSABLE_ENTITY, "send the design as multipart part `file`"),
     Code.EMPTY_FILE: Meaning(H.UNPROCESSABLE_ENTITY, "'design.py' is empty"),
     Code.UNSUPPORTED_SUFFIX: Meaning(
-        H.UNPROCESSABLE_ENTITY, "'design.txt': send a .py (Amaranth), a .v (Verilog) or a project .zip"
+        H.UNPROCESSABLE_ENTITY, "'design.txt': send a .py (Amaranth), a .v or .sv (Verilog) or a project .zip"
     ),
     Code.BAD_ZIP: Meaning(H.UNPROCESSABLE_ENTITY, "'project.zip' has no mrg-project.json at its top"),
     Code.INVALID_SYS_CLK_FREQ: Meaning(
