@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from uuid import UUID
@@ -244,6 +244,9 @@ class SimArchive:
             self._database.logs.setdefault((chunk.job_id, chunk.attempt, chunk.seq), chunk)
 
 
+HISTORY_AT_ONCE = 3
+
+
 class SimHistory:
     """The History port."""
 
@@ -251,15 +254,20 @@ class SimHistory:
         self._database = database
         self._connection = connection
 
-    async def history(self, stream: str, position: int | None, at: datetime | None) -> Sequence[EventEnvelope]:
+    async def history(
+        self, stream: str, position: int | None, at: datetime | None
+    ) -> AsyncGenerator[Sequence[EventEnvelope], None]:
         await self._connection.pause()
-        return [
+        found = [
             event
             for event in self._database.events
             if event.stream == stream
             and (position is None or event.position <= position)
             and (at is None or event.at <= at)
         ]
+        for first in range(0, len(found), HISTORY_AT_ONCE):
+            yield found[first : first + HISTORY_AT_ONCE]
+            await self._connection.pause()
 
 
 class SimLetters:

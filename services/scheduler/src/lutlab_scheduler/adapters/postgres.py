@@ -6,7 +6,7 @@ position or stream version.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -72,6 +72,8 @@ LOG_KEYS = {"events_pkey", "events_stream_version"}
 COMMAND_KEYS = {"commands_pkey", "events_event_id_key"}
 """Unique keys whose violation means that a command is recorded: ids of events are derived from it."""
 
+HISTORY_AT_ONCE = 256
+"""Events of a stream that are folded before somebody else has a turn, in about 4 ms."""
 GONE = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What asyncpg raises when a connection breaks, the last one if that happens in the middle of an answer."""
 
@@ -280,11 +282,15 @@ class PostgresHistory:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    async def history(self, stream: str, position: int | None, at: datetime | None) -> Sequence[EventEnvelope]:
-        """The events of a stream up to a position and a moment."""
+    async def history(
+        self, stream: str, position: int | None, at: datetime | None
+    ) -> AsyncGenerator[Sequence[EventEnvelope], None]:
+        """The events of a stream up to a position and a moment, some at a time."""
         with translated():
-            rows = await self._pool.fetch(SQL_HISTORY, stream, position, at)
-        return [envelope_of(row) for row in rows]
+            async with self._pool.acquire() as connection, connection.transaction(readonly=True):
+                cursor = await connection.cursor(SQL_HISTORY, stream, position, at)
+                while rows := await cursor.fetch(HISTORY_AT_ONCE):
+                    yield [envelope_of(row) for row in rows]
 
 
 class PostgresLetters:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -321,8 +321,13 @@ class Bus(Protocol):
 class History(Protocol):
     """Streams as they were."""
 
-    async def history(self, stream: str, position: int | None, at: datetime | None) -> Sequence[EventEnvelope]:
-        """The events of a stream up to and with a position and a moment (None: no limit), in order."""
+    def history(
+        self, stream: str, position: int | None, at: datetime | None
+    ) -> AsyncGenerator[Sequence[EventEnvelope], None]:
+        """The events of a stream up to and with a position and a moment (None: no limit), in order.
+
+        Some at a time, so that folding a long one holds nobody up.
+        """
         ...
 
 
