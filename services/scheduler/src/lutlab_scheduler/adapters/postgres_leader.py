@@ -16,6 +16,7 @@ import asyncpg
 import structlog
 
 from lutlab_ledger import pools
+from lutlab_ledger.holding import KEEPALIVES
 from lutlab_scheduler.adapters.postgres import (
     GONE,
     PostgresArchive,
@@ -39,8 +40,6 @@ CLOSE_S = 1.0
 """How long connections may take to be given back at the end of a term."""
 STANDBY_POLL_S = 0.25
 """How often a standby looks whether it may lead."""
-KEEPALIVES = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3"}
-"""A leader whose host vanished is noticed by Postgres after about 11 s; one that died, at once."""
 LEADER = "leader"
 """Where the leader says that it does not stand still: the process id of its connection, and a number that grows."""
 COUNT_BITS = 32

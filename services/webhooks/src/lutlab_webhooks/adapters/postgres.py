@@ -15,6 +15,7 @@ import structlog
 
 from lutlab_events.webhooks import Topic, WebhookFilter
 from lutlab_ledger import pools
+from lutlab_ledger.holding import KEEPALIVES
 from lutlab_webhooks.app.ports import Attempt, Delivery, Endpoint, Progress, StoreUnavailable
 from lutlab_webhooks.domain.happenings import Recorded
 
@@ -24,8 +25,6 @@ LOCK = 0x6C757468
 POOL_MAX = 4
 TIMEOUT_S = 30.0
 STANDBY_POLL_S = 1.0
-KEEPALIVES = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3"}
-"""A process that delivers and whose host vanished is noticed by Postgres after 11 s, and not after two hours."""
 CLOSE_S = 2.0
 """How long connections may take to be given back at the end."""
 PREVIOUS_SECRET_GOOD = timedelta(hours=24)
