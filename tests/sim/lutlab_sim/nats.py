@@ -301,7 +301,7 @@ class SimBucket:
     async def list(self, ignore_deletes: bool = False) -> list[Any]:
         await self._js._round_trip()
         return [
-            SimpleNamespace(name=name, size=len(data), mtime=(EPOCH + self._age(name)).isoformat())
+            SimpleNamespace(name=name, nuid=name, size=len(data), mtime=(EPOCH + self._age(name)).isoformat())
             for name, data in self._js.bucket(self._bucket).items()
         ]
 
