@@ -1,6 +1,6 @@
 """How quickly a line brings a long reply, and sleeping until most of the rest is there.
 
-A line at 12 Mbaud brings a packet of its adapter every half a millisecond, and each would wake the host up, for 20 us
+A line at 12 Mbaud brings a packet of its adapter every half a millisecond, and each would wake the host up, for 10 us
 of processor time. So whoever owns a thread measures the pace, sleeps while most of a tty's buffer fills, and takes it
 in one read.
 """

@@ -129,7 +129,7 @@ async function look(jobId) {
 }
 
 /** How far a job is, as an index of STAGES. */
-export function stageOf(job) {
+function stageOf(job) {
   if (job.status === "complete") return STAGES.length - 1;
   if (job.bitstream) return STAGES.indexOf("load");
   return Math.max(0, STAGES.indexOf(job.build_stage));
@@ -137,14 +137,14 @@ export function stageOf(job) {
 
 function jobParts(job) {
   const at = stageOf(job);
-  const look = (index) => {
+  const lookOf = (index) => {
     if (index < at || job.status === "complete") return "done";
     if (index > at) return null;
     return OVER.includes(job.status) ? "failed" : "now";
   };
   const parts = [
     element("p", { text: `${job.filename ?? "design"}: ${job.status}${job.fpga_id === null ? "" : ` on board ${job.fpga_id}`}${job.cached ? ", built before" : ""}` }),
-    element("ol", { class: "steps" }, ...STAGES.map((text, index) => element("li", { text, class: look(index) }))),
+    element("ol", { class: "steps" }, ...STAGES.map((text, index) => element("li", { text, class: lookOf(index) }))),
   ];
   if (job.error) parts.push(element("pre", { class: "bad", text: typeof job.error === "string" ? job.error : job.error.message ?? JSON.stringify(job.error) }));
   if (job.report?.util) parts.push(usage(job.report));
@@ -199,7 +199,7 @@ function writeWords() {
 const PANEL = /^(led|button|switch)\d+$/;
 
 /** LEDs, then buttons, then switches, each by number. */
-export function panelOf(pins) {
+function panelOf(pins) {
   const kinds = ["led", "button", "switch"];
   const place = ({ name }) => 1000 * kinds.findIndex((kind) => name.startsWith(kind)) + Number(name.match(/\d+$/)[0]);
   return pins.filter((pin) => PANEL.test(pin.name)).sort((a, b) => place(a) - place(b));
@@ -268,10 +268,7 @@ async function follow() {
     } else {
       await refresh();
     }
-    await new Promise((done) => {
-      setTimeout(done, wait);
-      now.connection.signal.addEventListener("abort", done);
-    });
+    await Promise.race([pause(wait), new Promise((done) => now.connection.signal.addEventListener("abort", done))]);
   }
 }
 

@@ -29,7 +29,7 @@ export function words(text) {
   return pieces.map((piece) => number(piece, "the word"));
 }
 
-export function hex(value, digits) {
+function hex(value, digits) {
   return value.toString(16).padStart(digits, "0");
 }
 
